@@ -1,0 +1,55 @@
+# Each command sets up what it needs in a virtual environment of its own and then does its work.
+# They need Python >= 3.11 and a network to install from, nothing else.
+#
+#   make demo | test | check | bench | clean
+#   make test PYTHON=python3.12             another interpreter, another environment
+#   make test ARGS="tests/test_layers.py"   arguments for pytest (coverage is then not enforced)
+
+PYTHON ?= python3
+WORKERS ?= 2
+ARGS ?=
+
+ifeq ($(origin PYTHON),file)
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+BIN := $(VENV)/bin
+COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench clean
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/python -m demo $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(ARGS),$(ARGS),$(COVERAGE))
+
+check: $(VENV)/.installed-check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest tests/test_layers.py tests/test_purity.py tests/test_exports.py tests/test_house_rules.py
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pgproto needs Python >= 3.11, which $(PYTHON) is not; try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras, newer than pyproject.toml: a second run installs nothing.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

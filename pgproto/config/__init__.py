@@ -1,0 +1,28 @@
+"""Connection strings, environment, service and password files -> one immutable Config.
+
+Contract: no I/O.  The environment, a reader of files and the name of the operating system's user are
+arguments of `parse_config`; an adapter hands over the real ones.  Nothing here shows a secret, neither in a
+repr nor in an error.
+"""
+
+from __future__ import annotations
+
+from .config import Config, Host, TLSOptions
+from .dsn import parse_dsn
+from .files import FileText, PasswordEntry
+from .options import OPTIONS, ConnectOptions
+from .parse import parse_config
+from .secret import Secret
+
+__all__ = [
+    "OPTIONS",
+    "Config",
+    "ConnectOptions",
+    "FileText",
+    "Host",
+    "PasswordEntry",
+    "Secret",
+    "TLSOptions",
+    "parse_config",
+    "parse_dsn",
+]

@@ -1,0 +1,230 @@
+"""The table of connection options: one row an option, its environment variable and its default.
+
+Rule: an option is in exactly one of three tables.  OPTIONS are understood, IGNORED are accepted because
+they cannot matter here, UNSUPPORTED are refused with a reason.  Everything else is a mistake and is
+refused by name, with a suggestion.  Names and variables are libpq's: manual, "Parameter Key Words" and
+"Environment Variables"; the last four are pgproto's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final, TypeAlias, TypedDict
+
+from ..errors import ConfigError
+from .secret import Secret
+
+__all__ = [
+    "AUTHENTICATION_METHODS",
+    "IGNORED",
+    "OPTIONS",
+    "SECRETS",
+    "SETTINGS_FROM_ENVIRONMENT",
+    "UNSUPPORTED",
+    "ConnectOptions",
+    "Option",
+    "unknown_option",
+]
+
+
+class Option:
+    """One connection option.
+
+    Args:
+        variable: the environment variable that sets it, "" where there is none.
+        default: what an option that is not given, or empty, stands for, as text.
+    """
+
+    __slots__ = ("default", "variable")
+
+    def __init__(self, variable: str = "", default: str = "") -> None:
+        self.variable: Final = variable
+        self.default: Final = default
+
+
+OPTIONS: Final[dict[str, Option]] = {
+    # Where to.  libpq's default host is its socket directory, which differs between builds and which a
+    # library that brings no libpq cannot know; so the default is localhost.
+    "service": Option("PGSERVICE"),
+    "servicefile": Option("PGSERVICEFILE"),
+    "host": Option("PGHOST", "localhost"),
+    "hostaddr": Option("PGHOSTADDR"),
+    "port": Option("PGPORT", "5432"),
+    "dbname": Option("PGDATABASE"),
+    "user": Option("PGUSER"),
+    "password": Option("PGPASSWORD"),
+    "passfile": Option("PGPASSFILE"),
+    "target_session_attrs": Option("PGTARGETSESSIONATTRS", "any"),
+    "load_balance_hosts": Option("PGLOADBALANCEHOSTS", "disable"),
+    # The link.
+    "connect_timeout": Option("PGCONNECT_TIMEOUT", "10"),
+    "keepalives": Option(default="1"),
+    "keepalives_idle": Option(default="0"),
+    "keepalives_interval": Option(default="0"),
+    "keepalives_count": Option(default="0"),
+    "tcp_user_timeout": Option(default="0"),
+    "requirepeer": Option("PGREQUIREPEER"),
+    # Encryption.  `prefer` is libpq's default and is safe as a default only because a cleartext or MD5
+    # password is never sent over an unencrypted TCP link unless `require_auth` lists the method: what an
+    # attacker gains by stripping TLS is then not the password.  It proves no identity; verify-full does.
+    "sslmode": Option("PGSSLMODE", "prefer"),
+    "sslnegotiation": Option("PGSSLNEGOTIATION", "postgres"),
+    "sslrootcert": Option("PGSSLROOTCERT"),
+    "sslcert": Option("PGSSLCERT"),
+    "sslkey": Option("PGSSLKEY"),
+    "sslpassword": Option(),
+    "sslcertmode": Option("PGSSLCERTMODE", "allow"),
+    "sslcrl": Option("PGSSLCRL"),
+    "sslcrldir": Option("PGSSLCRLDIR"),
+    "sslsni": Option("PGSSLSNI", "1"),
+    "ssl_min_protocol_version": Option("PGSSLMINPROTOCOLVERSION", "TLSv1.2"),
+    "ssl_max_protocol_version": Option("PGSSLMAXPROTOCOLVERSION"),
+    "gssencmode": Option("PGGSSENCMODE", "disable"),
+    # Who may ask for what.
+    "require_auth": Option("PGREQUIREAUTH"),
+    "channel_binding": Option("PGCHANNELBINDING", "prefer"),
+    # The session.
+    "min_protocol_version": Option("PGMINPROTOCOLVERSION", "3.0"),
+    "max_protocol_version": Option("PGMAXPROTOCOLVERSION", "latest"),
+    "client_encoding": Option("PGCLIENTENCODING", "UTF8"),
+    "application_name": Option("PGAPPNAME"),
+    "fallback_application_name": Option(),
+    "options": Option("PGOPTIONS"),
+    "replication": Option(),
+    # pgproto's own.
+    "command_timeout": Option(default="300"),
+    "statement_cache_size": Option(default="100"),
+    "named_statements": Option(default="1"),
+    "max_message_size": Option(default=str(2**30 - 2)),
+}
+"""Every option that is understood."""
+
+SECRETS: Final = frozenset({"password", "sslpassword"})
+"""Options whose value is a secret."""
+
+IGNORED: Final = frozenset({"gssdelegation", "gsslib", "krbsrvname", "sslcompression"})
+"""libpq's options that are about what pgproto never does (GSS, TLS compression)."""
+
+UNSUPPORTED: Final[dict[str, str]] = {
+    "oauth_client_id": "OAuth is not supported",
+    "oauth_client_secret": "OAuth is not supported",
+    "oauth_issuer": "OAuth is not supported",
+    "oauth_scope": "OAuth is not supported",
+    "scram_client_key": "SCRAM keys cannot be passed through",
+    "scram_server_key": "SCRAM keys cannot be passed through",
+    "sslkeylogfile": "a connection string must not make files",
+}
+"""libpq's options that pgproto refuses, and why."""
+
+SETTINGS_FROM_ENVIRONMENT: Final[dict[str, str]] = {
+    "PGDATESTYLE": "datestyle",
+    "PGTZ": "timezone",
+    "PGGEQO": "geqo",
+}
+"""Environment variables that set a run-time parameter of the session."""
+
+AUTHENTICATION_METHODS: Final = frozenset(
+    {"password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"}
+)
+"""What `require_auth` can list; `none` is a server that asks for no proof."""
+
+_Text: TypeAlias = str | None
+_Number: TypeAlias = int | str | None
+_Switch: TypeAlias = bool | int | str | None
+_Seconds: TypeAlias = float | str | None
+_Password: TypeAlias = str | Secret | None
+_Texts: TypeAlias = str | list[str] | tuple[str, ...] | None
+_Numbers: TypeAlias = int | str | list[int] | tuple[int, ...] | None
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options as keyword arguments, for type checkers; what each means is in the manual and in `Config`.
+
+    None stands for "not given", except for the two timeouts, where it stands for "no limit".  Where there
+    can be several, a list is the same as its items joined by commas.
+    """
+
+    service: _Text
+    servicefile: _Text
+    host: _Texts
+    hostaddr: _Texts
+    port: _Numbers
+    dbname: _Text
+    user: _Text
+    password: _Password
+    passfile: _Text
+    target_session_attrs: _Text
+    load_balance_hosts: _Text
+    connect_timeout: _Seconds
+    keepalives: _Switch
+    keepalives_idle: _Number
+    keepalives_interval: _Number
+    keepalives_count: _Number
+    tcp_user_timeout: _Number
+    requirepeer: _Text
+    sslmode: _Text
+    sslnegotiation: _Text
+    sslrootcert: _Text
+    sslcert: _Text
+    sslkey: _Text
+    sslpassword: _Password
+    sslcertmode: _Text
+    sslcrl: _Text
+    sslcrldir: _Text
+    sslsni: _Switch
+    ssl_min_protocol_version: _Text
+    ssl_max_protocol_version: _Text
+    gssencmode: _Text
+    require_auth: _Texts
+    channel_binding: _Text
+    min_protocol_version: _Text
+    max_protocol_version: _Text
+    client_encoding: _Text
+    application_name: _Text
+    fallback_application_name: _Text
+    options: _Text
+    replication: _Switch
+    command_timeout: _Seconds
+    statement_cache_size: _Number
+    named_statements: _Switch
+    max_message_size: _Number
+
+
+_HINTS: Final[dict[str, str]] = {
+    "database": "dbname",
+    "db": "dbname",
+    "username": "user",
+    "passwd": "password",
+    "hostname": "host",
+    "server": "host",
+    "timeout": "connect_timeout",
+    "ssl": "sslmode",
+    "encoding": "client_encoding",
+}
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}", re.ASCII)
+
+
+def unknown_option(name: str, where: str, known: Collection[str] = tuple(OPTIONS)) -> ConfigError:
+    """The error for an option that nobody knows.
+
+    Args:
+        name: the option.  It is named in the text only if it looks like an option, because it can be a
+            piece of a password that was not quoted.
+        where: where it was found, as the start of the text.
+        known: the names among which a similar one is looked for.
+    """
+    if not _IDENTIFIER.fullmatch(name):
+        return ConfigError(f"{where}: a keyword that is no option")
+    if name in UNSUPPORTED:
+        return ConfigError(f"{where}: {name} is not supported: {UNSUPPORTED[name]}")
+    from difflib import get_close_matches  # needed on the way out only
+
+    similar = _HINTS.get(name.lower()) or next(iter(get_close_matches(name.lower(), known, 1)), "")
+    if similar in known:
+        return ConfigError(f"{where}: unknown option {name!r}; did you mean {similar!r}?")
+    return ConfigError(
+        f"{where}: unknown option {name!r};"
+        " run-time parameters of the server belong into server_settings or options"
+    )

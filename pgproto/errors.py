@@ -1,0 +1,301 @@
+"""Every exception of pgproto, and what became of a query that did not succeed.
+
+Error:
+    ├── ConfigError (ValueError)      a connection string, option or file that cannot be used
+    ├── LocalProtocolError            you did it: not legal now, or it does not fit the protocol
+    │   └── ConnectionClosed          the connection (or its pool slot) was closed before you asked
+    ├── RemoteProtocolError           they did it: bytes that no PostgreSQL server would send
+    ├── PostgresError                 the server said so; one class per SQLSTATE class and common code,
+    │   └── ...                       in pgproto.sqlstates
+    ├── ConnectError                  no connection could be made; .errors has every attempt
+    ├── ConnectionLost                the connection ended under a query; .sqlstate and __cause__ say why
+    │   └── ServerCrash               ... after a crash notice (57P02)
+    ├── TransactionAborted            COMMIT was asked for, ROLLBACK was done
+    ├── QueryTimeout (TimeoutError)   your deadline passed
+    ├── DataError (ValueError)        a value cannot be encoded or decoded
+    ├── PoolTimeout (TimeoutError)    no connection became free in time
+    ├── PoolClosed                    the pool is closing or closed
+    └── TooManyWaiting                the pool's queue is full (max_waiting)
+
+Rule: the first cause is kept.  What came after it (the pooler's 08P01 behind the server's 57P01, the
+EPIPE of a write) is in `.also`.  Rule: an error that ends a query carries that query's `.outcome`.
+
+This file is not compiled: mypyc's native exceptions cannot also be a TimeoutError.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+__all__ = [
+    "ConfigError",
+    "ConnectError",
+    "ConnectionClosed",
+    "ConnectionLost",
+    "DataError",
+    "Error",
+    "LocalProtocolError",
+    "Outcome",
+    "PoolClosed",
+    "PoolTimeout",
+    "PostgresError",
+    "QueryTimeout",
+    "RemoteProtocolError",
+    "ServerCrash",
+    "TooManyWaiting",
+    "TransactionAborted",
+]
+
+
+class Outcome(enum.Enum):
+    """What became of one query, told from the bytes sent and received alone.
+
+    `safe_to_retry` is true where the server cannot have made the query's effects permanent.
+    """
+
+    NOT_SENT = "not sent"
+    """No byte of the query's segment was handed to the transport."""
+    NOT_COMMITTED = "not committed"
+    """Bytes went out, but the Sync that would commit them did not."""
+    FAILED = "failed"
+    """Its own ErrorResponse arrived; the SQLSTATE says whether a repetition makes sense."""
+    SKIPPED = "skipped"
+    """An earlier query of the same segment failed, so the server never looked at this one."""
+    ROLLED_BACK = "rolled back"
+    """It completed, but its transaction did not: a later query failed, or the session died first."""
+    COMMITTED = "committed"
+    """ReadyForQuery arrived outside of a transaction block."""
+    OK_IN_TX = "ok in transaction"
+    """ReadyForQuery arrived inside of a transaction block, which has yet to commit."""
+    UNKNOWN = "unknown"
+    """The Sync (or COMMIT) was handed over, and no answer tells what the server did with it."""
+
+    @property
+    def safe_to_retry(self) -> bool:
+        """True where repeating the query cannot make its effects happen twice."""
+        return self in _SAFE_TO_RETRY
+
+
+_SAFE_TO_RETRY: Final = frozenset(
+    {Outcome.NOT_SENT, Outcome.NOT_COMMITTED, Outcome.SKIPPED, Outcome.ROLLED_BACK}
+)
+
+
+class Error(Exception):
+    """Base class of everything that pgproto raises on purpose."""
+
+    outcome: Outcome | None = None
+    """What became of the query that this error ended; None where no query was concerned."""
+    executed: bool = False
+    """True if a CommandComplete of the query was seen, although its outcome is UNKNOWN."""
+    likely_committed: bool = False
+    """True if the server said that the transaction was committed locally before it hung up."""
+    also: Sequence[Exception] = ()
+    """What else went wrong behind the first cause, in the order in which it was seen."""
+
+
+class ConfigError(Error, ValueError):
+    """A connection string, option or file cannot be used.  The text never quotes a password."""
+
+
+class LocalProtocolError(Error):
+    """You did it: the call is not legal now, or a value does not fit the protocol.
+
+    Nothing was sent because of it.
+    """
+
+
+class ConnectionClosed(LocalProtocolError):
+    """The connection was closed before this call; nothing was sent."""
+
+    outcome = Outcome.NOT_SENT
+
+
+class RemoteProtocolError(Error):
+    """They did it: the peer sent what the protocol does not allow here.
+
+    A connection that saw it is closed; it is never "resynchronised".
+    """
+
+
+class PostgresError(Error):
+    """The server reported an error (ErrorResponse).
+
+    Raised as the subclass of `pgproto.sqlstates` for its SQLSTATE, or for the SQLSTATE's class.
+    All fields of the message are attributes, None where the server sent none.  Manual: "Error and
+    Notice Message Fields".
+
+    Args:
+        fields: the message's fields by their one-letter code, as in `ErrorResponse.fields`.
+    """
+
+    by_sqlstate: ClassVar[dict[str, type[PostgresError]]] = {}
+
+    def __init_subclass__(cls, code: str | None = None) -> None:
+        super().__init_subclass__()
+        if code is not None:
+            PostgresError.by_sqlstate[code] = cls
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(dict(fields))
+        self.fields: dict[str, str] = dict(fields)
+
+    @staticmethod
+    def of(fields: Mapping[str, str]) -> PostgresError:
+        """The error as an instance of the most specific class that its SQLSTATE has."""
+        code = fields.get("C", "")
+        known = PostgresError.by_sqlstate
+        return (known.get(code) or known.get(code[:2]) or PostgresError)(fields)
+
+    @property
+    def severity(self) -> str:
+        """ERROR, FATAL or PANIC: the untranslated `V` field, else `S` (pgbouncer sends no `V`)."""
+        return self.fields.get("V") or self.fields.get("S") or "ERROR"
+
+    @property
+    def fatal(self) -> bool:
+        """True if the server ends the session with this error (FATAL or PANIC)."""
+        return self.severity in ("FATAL", "PANIC")
+
+    @property
+    def sqlstate(self) -> str:
+        """The five-character SQLSTATE; "" if the server sent none."""
+        return self.fields.get("C", "")
+
+    @property
+    def message(self) -> str:
+        """The primary message, in the server's language."""
+        return self.fields.get("M", "")
+
+    @property
+    def detail(self) -> str | None:
+        """The secondary message with more detail."""
+        return self.fields.get("D")
+
+    @property
+    def hint(self) -> str | None:
+        """A suggestion what to do about it."""
+        return self.fields.get("H")
+
+    @property
+    def position(self) -> int | None:
+        """The 1-based position of the error in the query, in characters."""
+        text = self.fields.get("P", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+
+    @property
+    def internal_query(self) -> str | None:
+        """The text of a failed internally generated command."""
+        return self.fields.get("q")
+
+    @property
+    def where(self) -> str | None:
+        """The context in which the error occurred, a call stack one entry a line."""
+        return self.fields.get("W")
+
+    @property
+    def schema_name(self) -> str | None:
+        """The schema of the object that the error is about."""
+        return self.fields.get("s")
+
+    @property
+    def table_name(self) -> str | None:
+        """The table that the error is about."""
+        return self.fields.get("t")
+
+    @property
+    def column_name(self) -> str | None:
+        """The column that the error is about."""
+        return self.fields.get("c")
+
+    @property
+    def data_type_name(self) -> str | None:
+        """The data type that the error is about."""
+        return self.fields.get("d")
+
+    @property
+    def constraint_name(self) -> str | None:
+        """The constraint that the error is about."""
+        return self.fields.get("n")
+
+    def __str__(self) -> str:
+        text = f"{self.severity} {self.sqlstate}: {self.message}".strip()
+        for title, value in (("DETAIL", self.detail), ("HINT", self.hint)):
+            if value:
+                text += f"\n{title}: {value}"
+        return text
+
+
+class ConnectError(Error):
+    """No connection could be made.
+
+    `errors` has what went wrong with every address that was tried, in order; the last of them, or
+    the one that ended the attempts, is the `__cause__`.
+    """
+
+    outcome = Outcome.NOT_SENT
+
+    def __init__(self, message: str, errors: Sequence[Exception] = ()) -> None:
+        super().__init__(message)
+        self.errors: tuple[Exception, ...] = tuple(errors)
+
+    @property
+    def sqlstate(self) -> str:
+        """The SQLSTATE of the last server that answered with one; "" if none did."""
+        for error in reversed(self.errors):
+            if isinstance(error, PostgresError):
+                return error.sqlstate
+        return ""
+
+
+class ConnectionLost(Error):
+    """The connection ended while the query ran.  `__cause__` is the first thing that went wrong."""
+
+    @property
+    def sqlstate(self) -> str:
+        """The SQLSTATE of the server's last words (57P01, ...); "" if it said nothing."""
+        for error in (self.__cause__, *self.also):
+            if isinstance(error, PostgresError):
+                return error.sqlstate
+        return ""
+
+
+class ServerCrash(ConnectionLost):
+    """The server announced a crash (WARNING 57P02) before the connection ended."""
+
+
+class TransactionAborted(Error):
+    """The server answered COMMIT with ROLLBACK, because a statement of the transaction had failed."""
+
+    outcome = Outcome.ROLLED_BACK
+
+
+class QueryTimeout(Error, TimeoutError):
+    """The deadline of the call passed; `outcome` says what is known about the query."""
+
+
+class DataError(Error, ValueError):
+    """A value cannot be encoded for, or decoded from, its SQL type.
+
+    On the way out nothing has been sent; the text names parameter, SQL type and Python type.
+    """
+
+
+class PoolTimeout(Error, TimeoutError):
+    """No connection of the pool became free before the deadline."""
+
+    outcome = Outcome.NOT_SENT
+
+
+class PoolClosed(Error):
+    """The pool is closing or closed."""
+
+    outcome = Outcome.NOT_SENT
+
+
+class TooManyWaiting(Error):
+    """The pool's queue of waiting callers is full (`max_waiting`)."""
+
+    outcome = Outcome.NOT_SENT

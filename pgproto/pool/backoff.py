@@ -1,0 +1,110 @@
+"""Connect failures: which of them are permanent, and when the next attempt may be made.
+
+Rule of the back-off: as long as connecting works, nothing is held back.  After a failure one attempt is made
+per delay; the delay doubles up to its bound (0.5 s unless told otherwise, so that a pool heals within a
+second of its server's return), and the first success lets everybody through again.  The delay starts over
+only when a connection has *proven* itself: a server that accepts and hangs up at once is held to the same
+pace.  With n slots that makes at most 2 n attempts in the first second of an outage and two a second later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import ConfigError, ConnectError, LocalProtocolError, PostgresError, RemoteProtocolError
+from .settings import PoolSettings
+
+__all__ = ["Backoff", "is_permanent"]
+
+_JITTER: Final = 0.2
+
+PERMANENT_CLASSES: Final = frozenset(
+    {
+        "0A",  # feature not supported: the protocol version, an option
+        "22",  # data exception: a parameter's value
+        "28",  # invalid authorization: 28000, 28P01
+        "3D",  # invalid catalog name: no such database
+        "42",  # 42501 no privilege to connect, 42704 no such parameter
+    }
+)
+"""SQLSTATE classes that the next attempt would only meet again.
+
+Class 08 is not among them although pgbouncer says 08P01 to an unknown user: it says the same when its
+server cannot be reached, and waiting is the mistake that hurts less.
+"""
+
+
+def is_permanent(error: BaseException) -> bool:
+    """True if connecting again will fail in the same way, until somebody changes something.
+
+    A ConnectError is permanent if each of its attempts was: another host of the list may come back.
+    Refused connections, DNS failures, timeouts, 57P03, 53300 and whatever is unknown here are transient.
+    """
+    if isinstance(error, ConnectError):
+        if not error.errors:
+            cause = error.__cause__
+            return cause is not None and not isinstance(cause, ConnectError) and is_permanent(cause)
+        for attempt in error.errors:
+            if isinstance(attempt, ConnectError) or not is_permanent(attempt):
+                return False
+        return True
+    if isinstance(error, PostgresError):
+        return error.sqlstate[:2] in PERMANENT_CLASSES
+    if isinstance(error, (ConfigError, LocalProtocolError, RemoteProtocolError)):
+        return True
+    # ssl.SSLCertVerificationError, without importing ssl: the certificate will not change by itself.
+    return hasattr(error, "verify_code")
+
+
+class Backoff:
+    """When a connection may be opened.
+
+    Attributes:
+        failing: True from a failed attempt until one succeeds.
+        due: while failing: when the next attempt may be made.
+        paused: True after a permanent failure, until an attempt succeeds: connections that nobody waits
+            for are not opened meanwhile (a wrong password tried for ever locks the role out).
+    """
+
+    __slots__ = ("_base", "_cap", "_level", "_random", "due", "failing", "paused")
+
+    def __init__(self, settings: PoolSettings, random: Callable[[], float]) -> None:
+        self._cap: Final[float] = settings.max_backoff
+        # The floor keeps small pools within two attempts a second per slot.
+        self._base: Final[float] = min(self._cap, max(settings.backoff, 0.5 / settings.max_size))
+        self._random = random
+        self._level: int = 0
+        self.failing: bool = False
+        self.due: float = 0.0
+        self.paused: bool = False
+
+    def admit(self, now: float) -> bool:
+        """True if an attempt may be made now; it is counted as made."""
+        if not self.failing:
+            return True
+        if now < self.due:
+            return False
+        self._step(now)
+        return True
+
+    def failed(self, now: float) -> None:
+        """An attempt failed, or what it made died unused.  Those made together count once."""
+        if not self.failing:
+            self.failing = True
+            self._step(now)
+
+    def succeeded(self) -> None:
+        """An attempt succeeded."""
+        self.failing = False
+        self.paused = False
+
+    def proven(self) -> None:
+        """A connection was used for the first time and survived."""
+        if not self.failing:
+            self._level = 0
+
+    def _step(self, now: float) -> None:
+        delay = min(self._cap, self._base * 2.0 ** min(self._level, 30))
+        self._level += 1
+        self.due = now + delay * (1.0 + _JITTER * self._random())

@@ -1,0 +1,290 @@
+"""The pool's connections: their states, their ageing, and the actions that concern them.
+
+Rule: `move` is the only place where a slot changes its state, so that the counts, the idle list and the
+generation follow by construction.  Who gets a connection is not decided here (`machine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from .backoff import Backoff
+from .settings import INFINITY, PoolSettings
+from .slots import (
+    CHECK_FAILED,
+    CHECKING,
+    CLOSED,
+    CLOSING,
+    DIRTY,
+    EXPIRED,
+    GRANTED,
+    IDLE,
+    LIFETIME,
+    LOST,
+    OPENING,
+    POOL_CLOSED,
+    RESETTING,
+    UNUSED,
+    USED,
+    Action,
+    Check,
+    Close,
+    Grant,
+    Open,
+    Reset,
+    Slot,
+    SlotAction,
+)
+from .stats import Counters
+
+__all__ = ["Fleet"]
+
+_HOPELESS: Final = (LOST, CHECK_FAILED, DIRTY)  # reasons for which saying goodbye makes no sense
+_INFANCY: Final = 1.0  # seconds; a connection that ends before, unused, counts as a failed connect
+
+
+class Fleet:
+    """The slots of one pool.
+
+    Attributes:
+        slots: every slot that is not CLOSED, by number.
+        idle: the idle ones, the one verified last at the end.
+        counts: slots by state.
+        due: never later than the earliest deadline of anything in the pool.
+        closing: True once the pool is being closed.
+    """
+
+    __slots__ = (
+        "_actions",
+        "_epoch",
+        "_forcing",
+        "_is_alive",
+        "_made",
+        "_random",
+        "backoff",
+        "closing",
+        "counters",
+        "counts",
+        "due",
+        "idle",
+        "settings",
+        "slots",
+    )
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        counters: Counters,
+        random: Callable[[], float],
+        is_alive: Callable[[Any], bool] | None,
+    ) -> None:
+        self.settings: Final[PoolSettings] = settings
+        self.counters: Final[Counters] = counters
+        self.backoff: Final[Backoff] = Backoff(settings, random)
+        self.slots: Final[dict[int, Slot]] = {}
+        self.idle: Final[list[Slot]] = []
+        self.counts: Final[list[int]] = [0] * CLOSED
+        self.due: float = INFINITY
+        self.closing: bool = False
+        self._random = random
+        self._is_alive = is_alive
+        self._actions: list[Action] = []
+        self._epoch: int = 0
+        self._forcing: bool = False
+        self._made: int = 0
+
+    # --- states ---
+
+    def move(self, slot: Slot, state: int) -> None:
+        """Give a slot another state, and a new generation."""
+        if slot.state == IDLE:
+            self.idle.remove(slot)
+        self.counts[slot.state] -= 1
+        slot.state = state
+        slot.generation += 1
+        if state == CLOSED:
+            del self.slots[slot.number]
+            return
+        self.counts[state] += 1
+        if state == IDLE:
+            place = len(self.idle)
+            while place and self.idle[place - 1].verified_at > slot.verified_at:
+                place -= 1
+            self.idle.insert(place, slot)
+
+    def open(self) -> None:
+        """Ask for one more connection."""
+        self._made += 1
+        slot: Slot = Slot(self._made, self._epoch)
+        self.slots[slot.number] = slot
+        self.counts[OPENING] += 1
+        self.ask(Open(slot, slot.generation))
+
+    def launch(self, slot: Slot, connection: Any, now: float) -> None:
+        """The connection has been opened."""
+        settings = self.settings
+        slot.connection = connection
+        slot.expires_at = now + settings.max_lifetime * (1.0 - settings.lifetime_jitter * self._random())
+        slot.idle_since = slot.verified_at = now
+        self.rest(slot, now)
+
+    def rest(self, slot: Slot, now: float) -> None:
+        """The connection is free: keep it, unless its time is over."""
+        unfit = self.unfit(slot, now)
+        if unfit:
+            self.retire(slot, unfit, now)
+            return
+        self.move(slot, IDLE)
+        self.wake(slot.expires_at)
+        self.wake(slot.idle_since + self.settings.max_idle)
+
+    def check(self, slot: Slot, now: float) -> None:
+        """Ask for a sign of life."""
+        self.move(slot, CHECKING)
+        slot.deadline = now + self.settings.check_timeout
+        self.wake(slot.deadline)
+        self.ask(Check(slot, slot.generation))
+
+    def reset(self, slot: Slot, now: float) -> None:
+        """Ask for the session to be made as new."""
+        self.move(slot, RESETTING)
+        slot.deadline = now + self.settings.reset_timeout
+        self.wake(slot.deadline)
+        self.ask(Reset(slot, slot.generation))
+
+    def retire(self, slot: Slot, reason: str, now: float) -> None:
+        """Close the connection, for good."""
+        retired = self.counters.retired
+        retired[reason] = retired.get(reason, 0) + 1
+        if reason == LOST and not slot.proven and now < slot.idle_since + _INFANCY:
+            self.backoff.failed(now)
+        slot.forced = self._forcing or slot.connection is None or reason in _HOPELESS
+        slot.ticket = None
+        self.move(slot, CLOSING)
+        self.ask(Close(slot, slot.generation, slot.forced, reason))
+
+    # --- what is known about a connection ---
+
+    @property
+    def live(self) -> int:
+        """How many slots are there to stay: all but the closing ones."""
+        return len(self.slots) - self.counts[CLOSING]
+
+    def unfit(self, slot: Slot, now: float) -> str:
+        """Why the connection must not be lent any more; "" if it may."""
+        if self.closing:
+            return POOL_CLOSED
+        if slot.epoch != self._epoch:
+            return EXPIRED
+        if slot.expires_at <= now:
+            return LIFETIME
+        return ""
+
+    def is_dead(self, slot: Slot, now: float) -> bool:
+        """True if a look at the idle connection shows that it has ended."""
+        connection = slot.connection
+        if self._is_alive is None or connection is None or now <= slot.verified_at:
+            return False
+        return not self._is_alive(connection)
+
+    def needs_check(self, slot: Slot, now: float) -> bool:
+        """True if the server has been silent on it for too long."""
+        return slot.verified_at < now and slot.verified_at + self.settings.check_after <= now
+
+    def verified(self, slot: Slot, now: float) -> None:
+        """The server has just answered on this connection."""
+        slot.verified_at = now
+        if not slot.proven:
+            slot.proven = True
+            self.backoff.proven()
+
+    def check_failed(self, slot: Slot, now: float) -> None:
+        """Retire it, and do not find out about the others one after the other."""
+        self.retire(slot, CHECK_FAILED, now)
+        for other in list(self.idle):
+            if self.needs_check(other, now):
+                self.check(other, now)
+
+    # --- the fleet as a whole ---
+
+    def age(self, now: float) -> None:
+        """Retire what has become too old, idled too long, or does not answer."""
+        for slot in list(self.slots.values()):
+            if slot.state == CHECKING and slot.deadline <= now:
+                self.check_failed(slot, now)
+            elif slot.state == RESETTING and slot.deadline <= now:
+                self.retire(slot, DIRTY, now)
+        for slot in list(self.idle):
+            unfit = self.unfit(slot, now)
+            if unfit:
+                self.retire(slot, unfit, now)
+            elif slot.idle_since + self.settings.max_idle <= now and self.live > self.settings.min_size:
+                self.retire(slot, UNUSED, now)
+
+    def expire(self, now: float) -> None:
+        """Retire every connection at its next idle moment."""
+        self._epoch += 1
+        for slot in list(self.idle):
+            self.retire(slot, EXPIRED, now)
+
+    def close(self, now: float) -> None:
+        """Retire every connection that nobody uses; the others follow when they come back."""
+        self.closing = True
+        for slot in list(self.slots.values()):
+            if slot.state != USED and slot.state != CLOSING:
+                self.retire(slot, POOL_CLOSED, now)
+
+    def force(self, now: float) -> None:
+        """Take everything away that is still there."""
+        self._forcing = True
+        for slot in list(self.slots.values()):
+            if slot.state == USED:
+                self.retire(slot, POOL_CLOSED, now)
+            elif not slot.forced:
+                slot.forced = True
+                self.ask(Close(slot, slot.generation, True, POOL_CLOSED))
+
+    def wake_for_slots(self) -> None:
+        """Move `due` to the earliest deadline that a slot has."""
+        above_minimum = self.live > self.settings.min_size
+        for slot in self.slots.values():
+            if slot.state == CHECKING or slot.state == RESETTING:
+                self.wake(slot.deadline)
+            elif slot.state == IDLE:
+                self.wake(slot.expires_at)
+                if above_minimum:
+                    self.wake(slot.idle_since + self.settings.max_idle)
+
+    def wake(self, at: float) -> None:
+        """Let the next tick come at `at` or before."""
+        if at < self.due:
+            self.due = at
+
+    # --- actions ---
+
+    def ask(self, action: Action) -> None:
+        """Ask the driver for something."""
+        self._actions.append(action)
+
+    def take_actions(self) -> list[Action]:
+        """What was asked for, without what a later event has overtaken."""
+        asked = self._actions
+        self._actions = []
+        wanted: list[Action] = []
+        for action in asked:
+            if isinstance(action, SlotAction):
+                if action.generation != action.slot.generation:
+                    continue
+            elif isinstance(action, Grant) and action.ticket.state != GRANTED:
+                continue
+            wanted.append(action)
+        return wanted
+
+    def __str__(self) -> str:
+        counts = self.counts
+        return (
+            f"{len(self.slots)} of {self.settings.max_size} connections ({counts[USED]} used, "
+            f"{counts[IDLE]} idle, {counts[OPENING]} opening, {counts[CHECKING]} checking, "
+            f"{counts[RESETTING]} resetting, {counts[CLOSING]} closing)"
+        )

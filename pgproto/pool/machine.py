@@ -1,0 +1,431 @@
+"""Who gets which connection, and when to open or close one: the decisions without the doing.
+
+Contract.  Events come in as method calls, each with the time (`now`, monotonic seconds).  No method waits,
+none raises because of what the outside world does, and a stale event (an old generation, a ticket that is
+settled, a slot that is gone) changes nothing.  What has to be done comes out of `take_actions()`.  A driver:
+
+    1. calls one event method (threads: under a lock),
+    2. executes `take_actions()` (threads: outside of the lock) until the list is empty; executing an
+       action may produce further events, now or later,
+    3. arranges for `tick(now)` at `next_deadline()`.  There are no other timers.
+
+`acquire` and `refused` may settle the ticket before they return; a Grant or Fail action comes only for one
+that was still WAITING then.  The lease of a GRANTED ticket ends with `release`, with `cancel` if the caller
+was cancelled before it used the connection, or with `refused` if `on_acquire` (or a look at the connection)
+said no.  Every Open, Check, Reset and Close is answered, once, with the generation that it carries.
+
+Rules.
+- Slots in any state, CLOSING ones included, never exceed `max_size`.
+- Callers are served strictly in the order of their arrival; a released connection is handed to the first.
+- One Open for each caller for whom neither an OPENING nor a CHECKING slot is on its way.  An attempt
+  outlives its caller: what it opens goes to the next one, or stays idle.  `min_size` is kept up at once.
+- The connection that was used last is lent first, so that the others can grow old and be closed.
+- A transient connect failure fails nobody: callers wait until their own deadline, then PoolTimeout has the
+  last connect error as its `__cause__`.  That holds even if the pool has no connection at all, for an
+  outage shorter than the caller's patience is nothing that it has to know.  A permanent one (see
+  `backoff.is_permanent`) fails all that wait, at once.
+- After a failed check every other idle connection that is due for one is checked too, at the same time: a
+  dead network costs one `check_timeout`, not one per connection.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..errors import ConnectError, PoolClosed, PoolTimeout, TooManyWaiting
+from .fleet import Fleet
+from .settings import INFINITY, PoolSettings
+from .slots import (
+    BROKEN,
+    CANCELLED,
+    CHECKING,
+    CLOSED,
+    CLOSING,
+    DIRTY,
+    FAILED,
+    GRANTED,
+    IDLE,
+    LOST,
+    OPENING,
+    REFUSED,
+    RELEASED,
+    RESETTING,
+    USED,
+    WAITING,
+    Action,
+    Fail,
+    Grant,
+    Slot,
+    Ticket,
+)
+from .stats import Counters, PoolStats
+
+__all__ = ["PoolMachine"]
+
+
+class PoolMachine:
+    """The pool without its I/O.
+
+    Args:
+        settings: limits and times.
+        random: returns a new float in [0, 1) at each call; for jitter.
+        is_alive: looks at an idle connection before it is lent, without a round trip (is its socket
+            readable or closed?).  It must be cheap and must neither raise nor call the machine.
+    """
+
+    __slots__ = (
+        "_close_deadline",
+        "_counters",
+        "_fleet",
+        "_last_error",
+        "_tickets",
+        "_waiters",
+        "settings",
+    )
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        random: Callable[[], float],
+        is_alive: Callable[[Any], bool] | None = None,
+    ) -> None:
+        self.settings: Final[PoolSettings] = settings
+        self._counters: Final[Counters] = Counters()
+        self._fleet: Final[Fleet] = Fleet(settings, self._counters, random, is_alive)
+        self._waiters: Final[deque[Ticket]] = deque()
+        self._tickets: int = 0
+        self._last_error: Exception | None = None
+        self._close_deadline: float = INFINITY
+
+    # --- events: callers ---
+
+    def acquire(self, now: float, timeout: float | None = None) -> Ticket:
+        """Somebody wants a connection.
+
+        Args:
+            now: the time.
+            timeout: seconds to wait; None: the pool's `acquire_timeout`; 0: take one that is free or fail.
+
+        Returns:
+            The ticket: GRANTED, FAILED (`error` is PoolClosed, PoolTimeout or TooManyWaiting) or WAITING.
+        """
+        patience = self.settings.acquire_timeout if timeout is None else timeout
+        self._tickets += 1
+        ticket: Ticket = Ticket(self._tickets, now + patience, now)
+        self._waiters.append(ticket)
+        self._seat(ticket, now)
+        limit = self.settings.max_waiting
+        if ticket.state == WAITING and limit is not None and self._uncovered() > limit:
+            self._waiters.remove(ticket)
+            self._counters.rejected += 1
+            self._fail(ticket, TooManyWaiting(f"the queue is full: {self._describe()}"), now)
+        self._told(ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket, now: float) -> None:
+        """The caller went away: before it was served, or before it used what it was lent."""
+        if ticket.state == WAITING:
+            self._waiters.remove(ticket)
+            self._waited(ticket, now)
+        elif ticket.state != GRANTED:
+            return
+        ticket.state = CANCELLED
+        self._counters.cancelled += 1
+        slot = ticket.slot
+        if slot is not None and slot.ticket is ticket:
+            slot.ticket = None
+            self._fleet.rest(slot, now)
+        self._balance(now)
+
+    def release(
+        self, ticket: Ticket, now: float, *, usable: bool = True, clean: bool = True, reason: str = BROKEN
+    ) -> None:
+        """The lease ends.
+
+        Args:
+            ticket: what `acquire` returned.
+            now: the time.
+            usable: False if the connection must not be lent again: it is closed, not idle, or has
+                something outstanding or unread.
+            clean: True if its session is as new; otherwise it is reset first.
+            reason: what to count it as if it is not usable: BROKEN, or LOST if it ended by itself.
+        """
+        if ticket.state != GRANTED:
+            return
+        ticket.state = RELEASED
+        slot = ticket.slot
+        if slot is None or slot.ticket is not ticket:
+            return  # lost, or taken away by close(), meanwhile
+        slot.ticket = None
+        fleet = self._fleet
+        if not usable:
+            fleet.retire(slot, reason, now)
+        else:
+            fleet.verified(slot, now)
+            slot.idle_since = now
+            if clean or fleet.unfit(slot, now):
+                fleet.rest(slot, now)
+            else:
+                fleet.reset(slot, now)
+        self._balance(now)
+
+    def refused(self, ticket: Ticket, now: float) -> None:
+        """The connection that was granted is not wanted (`on_acquire` said no): close it, try another.
+
+        The ticket keeps its deadline and its place in the queue.  As after `acquire` it may be GRANTED
+        again on return, or WAITING, or FAILED: with a ConnectError after `max_size + 1` refusals in a row.
+        """
+        if ticket.state != GRANTED:
+            return
+        slot = ticket.slot
+        if slot is not None and slot.ticket is ticket:
+            self._fleet.retire(slot, REFUSED, now)
+        ticket.slot = None
+        ticket.state = WAITING
+        ticket.waited = False
+        ticket.since = now
+        ticket.attempts += 1
+        if ticket.attempts > self.settings.max_size and not self._fleet.closing:
+            text = f"on_acquire refused {ticket.attempts} connections in a row"
+            self._fail(ticket, ConnectError(text), now)
+            self._balance(now)
+            return
+        place = 0
+        while place < len(self._waiters) and self._waiters[place].number < ticket.number:
+            place += 1
+        self._waiters.insert(place, ticket)
+        self._seat(ticket, now)
+        self._told(ticket)
+
+    # --- events: answers to actions, and what connections do by themselves ---
+
+    def opened(self, slot: Slot, generation: int, connection: Any, now: float) -> bool:
+        """The answer to Open.
+
+        Returns:
+            False if the connection is not wanted any more.  It is the caller's then: it closes it, and
+            calls `closed` for the Close action that it has found or will find among the actions.
+        """
+        if slot.generation != generation or slot.state != OPENING:
+            return False
+        self._counters.opens += 1
+        self._last_error = None
+        self._fleet.backoff.succeeded()
+        self._fleet.launch(slot, connection, now)
+        self._balance(now)
+        return True
+
+    def open_failed(self, slot: Slot, generation: int, error: Exception, permanent: bool, now: float) -> None:
+        """The other answer to Open; `permanent` as `backoff.is_permanent(error)` says."""
+        if slot.generation != generation or slot.state != OPENING:
+            return
+        self._counters.open_failures += 1
+        self._last_error = error
+        self._fleet.backoff.failed(now)
+        self._fleet.move(slot, CLOSED)
+        if permanent:
+            self._fleet.backoff.paused = True
+            attempts: Sequence[Exception] = error.errors if isinstance(error, ConnectError) else (error,)
+            while self._waiters:
+                failure = ConnectError(str(error), attempts)
+                failure.__cause__ = error
+                self._fail(self._waiters.popleft(), failure, now)
+        self._balance(now)
+
+    def check_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
+        """The answer to Check: did the server reply, and is the session idle?"""
+        if slot.generation != generation or slot.state != CHECKING:
+            return
+        if usable:
+            self._fleet.verified(slot, now)
+            self._fleet.rest(slot, now)
+        else:
+            self._fleet.check_failed(slot, now)
+        self._balance(now)
+
+    def reset_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
+        """The answer to Reset: is the session as new?"""
+        if slot.generation != generation or slot.state != RESETTING:
+            return
+        if usable:
+            self._fleet.verified(slot, now)
+            self._fleet.rest(slot, now)
+        else:
+            self._fleet.retire(slot, DIRTY, now)
+        self._balance(now)
+
+    def lost(self, slot: Slot, now: float) -> None:
+        """The connection ended by itself, whoever has it.  A borrower's `release` may follow or not."""
+        if slot.state in (CHECKING, IDLE, USED, RESETTING):
+            self._fleet.retire(slot, LOST, now)
+            self._balance(now)
+
+    def closed(self, slot: Slot, generation: int, now: float) -> None:
+        """The answer to Close: the connection is gone (or the attempt to open one has ended)."""
+        if slot.generation == generation and slot.state == CLOSING:
+            self._fleet.move(slot, CLOSED)
+            self._balance(now)
+
+    # --- events: the pool as a whole ---
+
+    def start(self, now: float) -> None:
+        """Begin to open `min_size` connections.  `acquire` works without it."""
+        self._balance(now)
+
+    def expire(self, now: float) -> None:
+        """Replace every connection that exists or is being opened, each at its next idle moment."""
+        self._fleet.expire(now)
+        self._balance(now)
+
+    def close(self, now: float, timeout: float | None = None) -> None:
+        """End it: callers in the queue get PoolClosed, connections are closed as soon as nobody uses them.
+
+        Those still borrowed after `timeout` seconds (None: the settings' `close_timeout`) are taken away.
+        It may be called again; the earliest deadline counts.
+        """
+        patience = self.settings.close_timeout if timeout is None else timeout
+        self._fleet.close(now)
+        while self._waiters:
+            self._fail(self._waiters.popleft(), PoolClosed("the pool is closed"), now)
+        self._close_deadline = min(self._close_deadline, now + patience)
+        self._fleet.wake(self._close_deadline)
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Time has passed.  Calling it early or often does no harm."""
+        fleet = self._fleet
+        if now < fleet.due:
+            return
+        for ticket in list(self._waiters):
+            if ticket.deadline <= now:
+                self._waiters.remove(ticket)
+                self._time_out(ticket, now)
+        fleet.age(now)
+        if self._close_deadline <= now:
+            self._close_deadline = INFINITY
+            fleet.force(now)
+        # From here on `due` is built up anew, and exact.
+        fleet.due = self._close_deadline
+        self._balance(now)
+        fleet.wake_for_slots()
+        for ticket in self._waiters:
+            fleet.wake(ticket.deadline)
+
+    # --- what comes out ---
+
+    def take_actions(self) -> list[Action]:
+        """What has to be done now, in order; what was overtaken by a later event is left out."""
+        return self._fleet.take_actions()
+
+    def next_deadline(self) -> float | None:
+        """When to call `tick` next, if nothing happens before; None: no need."""
+        due = self._fleet.due
+        return None if due == INFINITY or self.done else due
+
+    @property
+    def closing(self) -> bool:
+        """True from `close` on."""
+        return self._fleet.closing
+
+    @property
+    def done(self) -> bool:
+        """True when the pool is closed and no slot is left."""
+        return self._fleet.closing and not self._fleet.slots
+
+    def stats(self) -> PoolStats:
+        """A snapshot of all gauges and counters."""
+        return PoolStats(self.settings, self._fleet.counts, len(self._waiters), self._counters)
+
+    # --- tickets ---
+
+    def _seat(self, ticket: Ticket, now: float) -> None:
+        """Serve a ticket that was just queued, or see to its deadline."""
+        if self._fleet.closing:
+            self._waiters.remove(ticket)
+            self._fail(ticket, PoolClosed("the pool is closed"), now)
+            return
+        self._balance(now)
+        if ticket.state != WAITING:
+            return
+        if ticket.deadline <= now:
+            self._waiters.remove(ticket)
+            self._time_out(ticket, now)
+        else:
+            self._fleet.wake(ticket.deadline)
+
+    def _told(self, ticket: Ticket) -> None:
+        """From here on an action tells how the ticket ends, unless it has ended."""
+        if ticket.state == WAITING:
+            ticket.waited = True
+            self._counters.waits += 1
+
+    def _waited(self, ticket: Ticket, now: float) -> None:
+        if ticket.waited:
+            self._counters.wait_seconds += max(0.0, now - ticket.since)
+
+    def _fail(self, ticket: Ticket, error: Exception, now: float) -> None:
+        self._waited(ticket, now)
+        ticket.state = FAILED
+        ticket.error = error
+        if ticket.waited:
+            self._fleet.ask(Fail(ticket))
+
+    def _time_out(self, ticket: Ticket, now: float) -> None:
+        self._counters.timeouts += 1
+        text = f"no connection became free in time: {self._describe()}"
+        cause = self._last_error
+        if cause is not None:
+            text += f"; connecting fails: {cause}"
+        error = PoolTimeout(text)
+        error.__cause__ = cause
+        self._fail(ticket, error, now)
+
+    def _describe(self) -> str:
+        return f"{self._fleet}, {len(self._waiters)} waiting"
+
+    # --- the rules ---
+
+    def _uncovered(self) -> int:
+        """Callers for whom no connection is on its way."""
+        return len(self._waiters) - self._fleet.counts[OPENING] - self._fleet.counts[CHECKING]
+
+    def _balance(self, now: float) -> None:
+        """Lend what is idle to those who wait; open what is missing.  It ends every event."""
+        fleet = self._fleet
+        if fleet.closing:
+            return
+        while self._waiters and fleet.idle:
+            slot = fleet.idle[-1]
+            unfit = LOST if fleet.is_dead(slot, now) else fleet.unfit(slot, now)
+            if unfit:
+                fleet.retire(slot, unfit, now)
+            elif not fleet.needs_check(slot, now):
+                self._grant(self._waiters.popleft(), slot, now)
+            elif fleet.counts[CHECKING] < len(self._waiters):
+                fleet.check(slot, now)
+            else:
+                break  # those below it were verified even earlier
+        self._open_missing(now)
+
+    def _grant(self, ticket: Ticket, slot: Slot, now: float) -> None:
+        self._waited(ticket, now)
+        self._fleet.move(slot, USED)
+        slot.ticket = ticket
+        ticket.slot = slot
+        ticket.state = GRANTED
+        self._counters.acquires += 1
+        if ticket.waited:
+            self._fleet.ask(Grant(ticket))
+
+    def _open_missing(self, now: float) -> None:
+        fleet = self._fleet
+        missing = 0 if fleet.backoff.paused else self.settings.min_size - fleet.live
+        missing = max(missing, self._uncovered())
+        while missing > 0 and len(fleet.slots) < self.settings.max_size:
+            if not fleet.backoff.admit(now):
+                fleet.wake(fleet.backoff.due)
+                return
+            fleet.open()
+            missing -= 1

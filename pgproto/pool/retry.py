@@ -1,0 +1,156 @@
+"""What may be repeated, and when: a policy over outcomes, SQLSTATEs and error classes.
+
+Two questions, kept apart: is it **safe** (can no effect happen twice: the outcome tells) and is it
+**useful** (can the next attempt end otherwise: class and SQLSTATE tell).  Both must be yes.
+
+    error                              repeated if
+    ---------------------------------  ---------------------------------------------------------------
+    PostgresError                      FAILED or safe, and its SQLSTATE is in `sqlstates`; 57P03 and 53300 if
+                                       NOT_SENT.  A unique violation is safe to repeat, but only fails again.
+    ConnectionLost, ServerCrash        safe
+    ConnectionClosed                   safe: the session ended between two queries
+    RemoteProtocolError                safe: a fresh connection may meet a sane peer
+    ConnectError                       safe, and not permanent (wrong password, no such database, ...)
+    PoolTimeout, QueryTimeout          never: the time that the caller gave is over
+    TooManyWaiting                     never: the pool sheds load, coming back at once defeats that
+    PoolClosed                         never: it stays closed
+    ConfigError, DataError,
+    LocalProtocolError                 never: you did it, and would do it again
+    what is not a pgproto.Error        never: nothing is known about it
+
+    safe: NOT_SENT, NOT_COMMITTED, SKIPPED, ROLLED_BACK.    UNKNOWN, COMMITTED, OK_IN_TX, None: never.
+
+For a function that runs inside of one transaction the outcome that counts is the transaction's, not that of
+the query that ended it: see `transaction_outcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ..errors import (
+    ConfigError,
+    ConnectError,
+    ConnectionClosed,
+    ConnectionLost,
+    Error,
+    Outcome,
+    PostgresError,
+    RemoteProtocolError,
+)
+from .backoff import is_permanent
+
+__all__ = ["Retry", "transaction_outcome"]
+
+SERIALIZATION_FAILURE: Final = "40001"
+DEADLOCK_DETECTED: Final = "40P01"
+
+NOT_YET: Final = frozenset({"57P03", "53300"})
+"""cannot_connect_now and too_many_connections: the server refuses the session, not the query."""
+
+
+def transaction_outcome(error: BaseException, *, commit_sent: bool, own: bool = True) -> Outcome | None:
+    """What an error that left a transaction says about the transaction as a whole.
+
+    - Before COMMIT was handed over, whatever happened is rolled back: by ROLLBACK, or by the server when
+      the session ended.  So a query that is UNKNOWN by itself (sent, no answer) is ROLLED_BACK here, and
+      one that FAILED stays FAILED: its SQLSTATE decides whether a repetition is useful.
+    - After that only the answer to COMMIT counts, and the error carries it: FAILED is as good as rolled
+      back, UNKNOWN stays UNKNOWN and is never repeated.
+
+    Args:
+        error: what left the block, or what COMMIT raised.
+        commit_sent: True if a COMMIT was handed to the transport, even in part.
+        own: False if the error may be about another connection than the transaction's (the block used
+            a second one).  What that one did is not undone by this ROLLBACK, so its outcome stands.
+
+    Returns:
+        The transaction's outcome; None if nothing is known (not a `pgproto.Error`).
+    """
+    if not isinstance(error, Error):
+        return None
+    outcome = error.outcome
+    if commit_sent or not own or outcome is Outcome.FAILED or outcome is Outcome.COMMITTED:
+        return outcome
+    return Outcome.ROLLED_BACK
+
+
+class Retry:
+    """When a unit of work is repeated; immutable by convention (every attribute is Final).
+
+    Args:
+        attempts: how often it runs at most, the first time included.
+        delay: seconds before the first repetition; doubles with each one.
+        max_delay: the upper bound of that, in seconds.
+        jitter: fraction 0..1 of the delay that is random: 0 is none, 1 spreads it over 0..delay.
+        sqlstates: errors of the server after which a repetition makes sense.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    __slots__ = ("attempts", "delay", "jitter", "max_delay", "sqlstates")
+
+    def __init__(
+        self,
+        attempts: int = 5,
+        *,
+        delay: float = 0.05,
+        max_delay: float = 2.0,
+        jitter: float = 0.5,
+        sqlstates: Iterable[str] = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED),
+    ) -> None:
+        if attempts < 1:
+            raise ConfigError(f"attempts must be 1 or more, not {attempts!r}")
+        if not 0 <= delay <= max_delay < float("inf"):
+            raise ConfigError(f"delay and max_delay must be 0 <= {delay!r} <= {max_delay!r}, and finite")
+        if not 0 <= jitter <= 1:
+            raise ConfigError(f"jitter must be between 0 and 1, not {jitter!r}")
+        if isinstance(sqlstates, str):
+            raise ConfigError("sqlstates must be several SQLSTATEs, not one string")
+        self.attempts: Final[int] = attempts
+        self.delay: Final[float] = float(delay)
+        self.max_delay: Final[float] = float(max_delay)
+        self.jitter: Final[float] = float(jitter)
+        self.sqlstates: Final[frozenset[str]] = frozenset(sqlstates)
+
+    def should_retry(self, error: BaseException, attempt: int, outcome: Outcome | None = None) -> bool:
+        """True if the work that ended with `error` may and should be run again.
+
+        Args:
+            error: what it raised.
+            attempt: how often it has run by now, 1 after the first time.
+            outcome: that of the whole unit of work, where it is not the error's own (transactions:
+                `transaction_outcome`); None takes the error's.
+        """
+        if attempt >= self.attempts or not isinstance(error, Error):
+            return False
+        known = error.outcome if outcome is None else outcome
+        if known is None:
+            return False
+        if isinstance(error, PostgresError):
+            if known is Outcome.NOT_SENT and error.sqlstate in NOT_YET:
+                return True
+            return error.sqlstate in self.sqlstates and (known is Outcome.FAILED or known.safe_to_retry)
+        if not known.safe_to_retry:
+            return False
+        if isinstance(error, ConnectError):
+            return not is_permanent(error)
+        return isinstance(error, (ConnectionLost, ConnectionClosed, RemoteProtocolError))
+
+    def delay_before(self, attempt: int, random: Callable[[], float]) -> float:
+        """Seconds to wait before the next run.
+
+        Args:
+            attempt: how often it has run by now, as in `should_retry`.
+            random: returns a float in [0, 1).
+        """
+        delay = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 60))
+        return delay * (1.0 - self.jitter * random())
+
+    def __repr__(self) -> str:
+        return (
+            f"Retry({self.attempts}, delay={self.delay}, max_delay={self.max_delay}, "
+            f"jitter={self.jitter}, sqlstates={sorted(self.sqlstates)})"
+        )

@@ -1,0 +1,118 @@
+"""How a pool behaves: limits and times, checked once, when they are given.
+
+Rule: every time is in seconds.  Where "no limit" makes sense, None says so; it is kept as infinity, so that
+the machine compares numbers and knows no special case.  A duration of 0 that would make the pool useless
+(a lifetime of nothing) means "no limit" too.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import ConfigError
+
+__all__ = ["PoolSettings"]
+
+INFINITY: Final = float("inf")
+
+_FIELDS: Final = (
+    "min_size",
+    "max_size",
+    "acquire_timeout",
+    "max_waiting",
+    "max_lifetime",
+    "lifetime_jitter",
+    "max_idle",
+    "check_after",
+    "check_timeout",
+    "reset_timeout",
+    "close_timeout",
+    "backoff",
+    "max_backoff",
+)
+
+
+def _seconds(name: str, value: float | None, *, zero_is_never: bool = False) -> float:
+    """`value` as a duration; None is infinity, and so is 0 where `zero_is_never`."""
+    if value is None or (zero_is_never and value == 0):
+        return INFINITY
+    if not value >= 0:  # not "value < 0": NaN is refused as well
+        raise ConfigError(f"{name} must be a number of seconds, 0 or more, or None, not {value!r}")
+    return float(value)
+
+
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < INFINITY:
+        raise ConfigError(f"{name} must be a positive, finite number of seconds, not {value!r}")
+    return float(value)
+
+
+class PoolSettings:
+    """The limits and times of a pool; immutable by convention (every attribute is Final).
+
+    Args:
+        min_size: connections kept open even when nobody needs them; restored in the background.
+        max_size: connections at most, those that are still opening or closing counted.
+        acquire_timeout: seconds that a caller waits for a connection; None: for ever.
+        max_waiting: callers that may queue up for whom no connection is on its way; None: any number.
+        max_lifetime: seconds after which a connection is replaced, at its next idle moment; None or 0: never.
+        lifetime_jitter: fraction (0 or more, less than 1) of `max_lifetime` by which a connection may be
+            replaced earlier, drawn once per connection: those opened together do not end together.
+        max_idle: seconds without use after which a connection above `min_size` is closed; None or 0: never.
+        check_after: seconds without a word from the server after which an idle connection is pinged before
+            it is lent; 0: always; None: never.
+        check_timeout: seconds that such a ping may take.
+        reset_timeout: seconds that the reset of a returned connection may take.
+        close_timeout: seconds that `close` gives borrowers before it takes their connections away.
+        backoff: seconds between a failed connect and the next attempt; doubles with each attempt.
+        max_backoff: the upper bound of that.  The default heals within a second of the server's return.
+
+    Raises:
+        ConfigError: a value is out of its range; the text names it.
+    """
+
+    __slots__ = _FIELDS
+
+    def __init__(
+        self,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        acquire_timeout: float | None = 30.0,
+        max_waiting: int | None = None,
+        max_lifetime: float | None = 3600.0,
+        lifetime_jitter: float = 0.1,
+        max_idle: float | None = 600.0,
+        check_after: float | None = 30.0,
+        check_timeout: float = 2.0,
+        reset_timeout: float = 5.0,
+        close_timeout: float = 10.0,
+        backoff: float = 0.1,
+        max_backoff: float = 0.5,
+    ) -> None:
+        if max_size < 1:
+            raise ConfigError(f"max_size must be 1 or more, not {max_size!r}")
+        if not 0 <= min_size <= max_size:
+            raise ConfigError(f"min_size must be between 0 and max_size ({max_size}), not {min_size!r}")
+        if max_waiting is not None and max_waiting < 0:
+            raise ConfigError(f"max_waiting must be 0 or more, or None, not {max_waiting!r}")
+        if not 0 <= lifetime_jitter < 1:
+            raise ConfigError(f"lifetime_jitter must be 0 or more and less than 1, not {lifetime_jitter!r}")
+        if max_backoff < backoff:
+            raise ConfigError(f"max_backoff must not be less than backoff ({backoff!r}), not {max_backoff!r}")
+        self.min_size: Final[int] = min_size
+        self.max_size: Final[int] = max_size
+        self.acquire_timeout: Final[float] = _seconds("acquire_timeout", acquire_timeout)
+        self.max_waiting: Final[int | None] = max_waiting
+        self.max_lifetime: Final[float] = _seconds("max_lifetime", max_lifetime, zero_is_never=True)
+        self.lifetime_jitter: Final[float] = float(lifetime_jitter)
+        self.max_idle: Final[float] = _seconds("max_idle", max_idle, zero_is_never=True)
+        self.check_after: Final[float] = _seconds("check_after", check_after)
+        self.check_timeout: Final[float] = _positive("check_timeout", check_timeout)
+        self.reset_timeout: Final[float] = _positive("reset_timeout", reset_timeout)
+        self.close_timeout: Final[float] = _seconds("close_timeout", close_timeout)
+        self.backoff: Final[float] = _positive("backoff", backoff)
+        self.max_backoff: Final[float] = _positive("max_backoff", max_backoff)
+
+    def __repr__(self) -> str:
+        return f"PoolSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in _FIELDS)})"

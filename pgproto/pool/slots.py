@@ -1,0 +1,267 @@
+"""The nouns of the pool: slots, tickets, and the actions that a driver is asked to do.
+
+A **slot** is a place for one connection, from the decision to open it until it is gone:
+
+    OPENING --> IDLE <--> USED --> RESETTING --> IDLE        any --> CLOSING --> CLOSED
+       |          ^ |                                        OPENING ---------> CLOSED (the open failed)
+       |          | v
+       +--------> CHECKING
+
+Rule: a slot never serves a second connection, and every change of state gives it a new `generation`.  An
+action carries the generation it was made for and its answer brings it back, so an answer that was
+overtaken is recognised and changes nothing.
+
+A **ticket** is one caller's claim to a connection, and then the lease of it:
+
+    WAITING --> GRANTED --> RELEASED | CANCELLED       WAITING --> FAILED | CANCELLED
+                GRANTED --> WAITING | FAILED (refused)
+
+Both are filled in by the machine alone; a driver writes `ticket.waiter` and nothing else.  What a driver
+brings (its connection, its waiter) passes through as `Any`: these classes are not generic, because compiled
+generic classes accept weak references that nobody clears when the object goes (seen with mypyc 2.4.1).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..errors import LocalProtocolError
+
+__all__ = [
+    "BROKEN",
+    "CANCELLED",
+    "CHECKING",
+    "CLOSED",
+    "CLOSING",
+    "FAILED",
+    "GRANTED",
+    "IDLE",
+    "LOST",
+    "OPENING",
+    "RELEASED",
+    "RESETTING",
+    "USED",
+    "WAITING",
+    "Action",
+    "Check",
+    "Close",
+    "Fail",
+    "Grant",
+    "Open",
+    "Reset",
+    "Slot",
+    "SlotAction",
+    "Ticket",
+    "TicketAction",
+]
+
+# States of a slot
+OPENING: Final = 0
+CHECKING: Final = 1
+IDLE: Final = 2
+USED: Final = 3
+RESETTING: Final = 4
+CLOSING: Final = 5
+CLOSED: Final = 6
+SLOT_STATES: Final = ("OPENING", "CHECKING", "IDLE", "USED", "RESETTING", "CLOSING", "CLOSED")
+
+# States of a ticket
+WAITING: Final = 0
+GRANTED: Final = 1
+FAILED: Final = 2
+CANCELLED: Final = 3
+RELEASED: Final = 4
+TICKET_STATES: Final = ("WAITING", "GRANTED", "FAILED", "CANCELLED", "RELEASED")
+
+# Why a connection was retired
+LIFETIME: Final = "lifetime"  # older than max_lifetime
+UNUSED: Final = "idle"  # longer idle than max_idle
+LOST: Final = "lost"  # the server or the network ended it
+DIRTY: Final = "dirty"  # its reset failed or took too long
+CHECK_FAILED: Final = "check_failed"  # its ping failed or took too long
+EXPIRED: Final = "expired"  # opened before expire() was called
+REFUSED: Final = "refused"  # the on_acquire hook said no
+BROKEN: Final = "broken"  # returned in a state that cannot be reset
+POOL_CLOSED: Final = "closed"  # the pool was closed
+REASONS: Final = (LIFETIME, UNUSED, LOST, DIRTY, CHECK_FAILED, EXPIRED, REFUSED, BROKEN, POOL_CLOSED)
+
+
+class Slot:
+    """A place for one connection.
+
+    Attributes:
+        number: 1 for the pool's first slot, and so on; never given twice.
+        state: OPENING, CHECKING, IDLE, USED, RESETTING, CLOSING or CLOSED.
+        generation: grows with every change of state.
+        connection: what the driver passed to `opened`; None before.
+        ticket: the lease while USED, else None.
+        expires_at: when its lifetime ends.
+        idle_since: when it was last returned (or opened).
+        verified_at: when the server last answered on it.
+        deadline: when its check or reset has taken too long.
+        forced: True once a Close with `force` was asked for.
+        proven: True once somebody used it, or a check passed.
+    """
+
+    __slots__ = (
+        "connection",
+        "deadline",
+        "epoch",
+        "expires_at",
+        "forced",
+        "generation",
+        "idle_since",
+        "number",
+        "proven",
+        "state",
+        "ticket",
+        "verified_at",
+    )
+
+    def __init__(self, number: int, epoch: int) -> None:
+        self.number: Final[int] = number
+        self.epoch: Final[int] = epoch
+        self.state: int = OPENING
+        self.generation: int = 1
+        self.connection: Any = None
+        self.ticket: Ticket | None = None
+        self.expires_at: float = 0.0
+        self.idle_since: float = 0.0
+        self.verified_at: float = 0.0
+        self.deadline: float = 0.0
+        self.forced: bool = False
+        self.proven: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.number} {SLOT_STATES[self.state]} generation {self.generation}>"
+
+
+class Ticket:
+    """One caller's claim to a connection, and the lease of it.
+
+    Attributes:
+        number: the order of arrival.
+        state: WAITING, GRANTED, FAILED, CANCELLED or RELEASED.
+        slot: what was lent; None unless it was.
+        error: why nothing was lent (FAILED).  Made for this ticket alone: raise it as it is.
+        deadline: when waiting ends in PoolTimeout, on the clock of the machine's `now`.
+        since: when the caller began to wait.
+        attempts: how many connections `on_acquire` has refused.
+        waited: True if a Grant or Fail action tells how it ends.
+        waiter: the driver's own: whom to wake.
+    """
+
+    __slots__ = (
+        "attempts",
+        "deadline",
+        "error",
+        "number",
+        "since",
+        "slot",
+        "state",
+        "waited",
+        "waiter",
+    )
+
+    def __init__(self, number: int, deadline: float, now: float) -> None:
+        self.number: Final[int] = number
+        self.deadline: Final[float] = deadline
+        self.since: float = now
+        self.state: int = WAITING
+        self.slot: Slot | None = None
+        self.error: Exception | None = None
+        self.attempts: int = 0
+        self.waited: bool = False
+        self.waiter: Any = None
+
+    @property
+    def connection(self) -> Any:
+        """The connection that was lent.
+
+        Raises:
+            LocalProtocolError: the ticket is not GRANTED.
+        """
+        slot = self.slot
+        connection = None if slot is None else slot.connection
+        if self.state != GRANTED or connection is None:
+            raise LocalProtocolError(f"ticket is {TICKET_STATES[self.state]}, it has no connection")
+        return connection
+
+    def __repr__(self) -> str:
+        return f"<Ticket {self.number} {TICKET_STATES[self.state]}>"
+
+
+class Action:
+    """Something that the driver does for the machine.  Its subclasses are all there are."""
+
+    __slots__ = ()
+
+
+class SlotAction(Action):
+    """An action on a connection; its answer brings `slot` and `generation` back."""
+
+    __slots__ = ("generation", "slot")
+
+    def __init__(self, slot: Slot, generation: int) -> None:
+        self.slot: Final[Slot] = slot
+        self.generation: Final[int] = generation
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.slot!r}, {self.generation})"
+
+
+class Open(SlotAction):
+    """Open a connection (and run `on_connect`), then call `opened` or `open_failed`."""
+
+    __slots__ = ()
+
+
+class Check(SlotAction):
+    """Ask the server for a sign of life on this idle connection, then call `check_done`."""
+
+    __slots__ = ()
+
+
+class Reset(SlotAction):
+    """Bring the session back to its initial state, then call `reset_done`.  Nobody waits for it."""
+
+    __slots__ = ()
+
+
+class Close(SlotAction):
+    """Close the connection within a bound (and run `on_close`), then call `closed`.
+
+    `slot.connection` is None if it is still opening: then abort the attempt.
+    With `force`, do not say goodbye and do not wait; it can follow a Close without.
+    """
+
+    __slots__ = ("force", "reason")
+
+    def __init__(self, slot: Slot, generation: int, force: bool, reason: str) -> None:
+        super().__init__(slot, generation)
+        self.force: Final[bool] = force
+        self.reason: Final[str] = reason
+
+
+class TicketAction(Action):
+    """Tells a caller how its wait ended."""
+
+    __slots__ = ("ticket",)
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket: Final[Ticket] = ticket
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.ticket!r})"
+
+
+class Grant(TicketAction):
+    """Wake the caller: `ticket.connection` is lent to it."""
+
+    __slots__ = ()
+
+
+class Fail(TicketAction):
+    """Wake the caller: `ticket.error` says why nothing will be lent."""
+
+    __slots__ = ()

@@ -1,0 +1,25 @@
+"""The protocol's state machine: bytes in, events out, for the client and for the server.
+
+`Connection` knows what may follow what (the tables are in `states`) and which request an event belongs to;
+`Authenticator` answers the server's authentication messages under a policy.  Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from .authentication import Authenticator
+from .connection import Connection
+from .events import NEED_DATA, Closed, DataRows, NeedData, Secure, Skipped
+from .lifecycle import CLIENT, SERVER
+
+__all__ = [
+    "CLIENT",
+    "NEED_DATA",
+    "SERVER",
+    "Authenticator",
+    "Closed",
+    "Connection",
+    "DataRows",
+    "NeedData",
+    "Secure",
+    "Skipped",
+]

@@ -1,0 +1,454 @@
+"""A PostgreSQL session without I/O: bytes in, events out, for either role.
+
+    connection = Connection(CLIENT)
+    data = connection.send(Query("select 1"))     # bytes for the peer
+    connection.receive_data(data_from_the_peer)   # b"" means EOF
+    event = connection.next_event()               # a message, an event, or NEED_DATA
+
+Rule 1: what is legal stands in `states`; this file moves bytes and messages through those tables.
+Rule 2: whatever ends the session goes through `Lifecycle._end`, once.
+Rule 3: receiving never raises.  The peer's mistakes end the session and are in the `Closed` event.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import ConnectionClosed, LocalProtocolError, PostgresError, RemoteProtocolError
+from ..wire import (
+    PROTOCOL_3_0,
+    PROTOCOL_3_2,
+    BackendKeyData,
+    CopyInResponse,
+    EncryptionResponse,
+    ErrorResponse,
+    GSSENCRequest,
+    Message,
+    NegotiateProtocolVersion,
+    NoticeResponse,
+    ParameterStatus,
+    ReadyForQuery,
+    SSLRequest,
+    StartupMessage,
+    Terminate,
+    decode_backend,
+    decode_frontend,
+    decode_password,
+    decode_startup,
+    frames,
+    tags,
+)
+from . import states
+from .events import NEED_DATA, DataRows, Secure, Skipped
+from .lifecycle import CLIENT, SERVER, Lifecycle
+
+__all__ = ["CLIENT", "SERVER", "Connection"]
+
+# A server has some 40 reportable parameters; a peer that invents thousands is not one.
+_MAX_PARAMETERS: Final = 1000
+_MAX_PARAMETER_BYTES: Final = 1 << 20
+
+_PASSWORD_KINDS: Final[dict[int, int]] = {
+    states.PASSWORD: tags.PASSWORD_KIND,
+    states.SASL: tags.SASL_INITIAL_KIND,
+    states.SASL_CONTINUE: tags.SASL_RESPONSE_KIND,
+    states.GSS: tags.GSS_KIND,
+}
+
+
+class Connection(Lifecycle):
+    """One session, seen from the client or from the server.
+
+    Args:
+        role: CLIENT or SERVER.
+        max_message_size: the largest message body that is accepted, in bytes (default 1 GiB - 2).
+    """
+
+    __slots__ = (
+        "_limits",
+        "_max_message_size",
+        "_parameter_bytes",
+        "_requested",
+        "backend_key",
+        "encrypted",
+        "parameters",
+        "protocol",
+        "transaction_status",
+    )
+
+    def __init__(self, role: int, *, max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE) -> None:
+        super().__init__(role)
+        self.encrypted = False
+        self.protocol = PROTOCOL_3_0
+        self.parameters: dict[str, str] = {}
+        self.backend_key: BackendKeyData | None = None
+        self.transaction_status = ""
+        self._max_message_size = max_message_size
+        self._limits = frames.BACKEND_STARTUP if role == CLIENT else frames.FRONTEND_STARTUP
+        self._requested = b""
+        self._parameter_bytes = 0
+
+    def __repr__(self) -> str:
+        role = "CLIENT" if self.role == CLIENT else "SERVER"
+        text = f"<Connection {role} {states.PHASE_NAMES[self._phase]}"
+        if self._phase == states.READY:
+            text += f" {states.HEAD_NAMES[self._in_flight.state]}, {len(self._in_flight)} in flight"
+        return text + ">"
+
+    # ---- Sending
+
+    def send(self, message: Message) -> bytes:
+        """The bytes that tell the peer `message`; the session's state moves with them.
+
+        Raises:
+            LocalProtocolError: the message is not legal now, or does not fit the wire.  Nothing has
+                changed.
+            ConnectionClosed: the session is over.
+        """
+        if self._closed is not None:
+            raise ConnectionClosed(f"cannot send {type(message).__name__}: the connection is closed")
+        data = message.encode()
+        if self.role == CLIENT:
+            self._send_frontend(message)
+        else:
+            self._send_backend(message)
+        return data
+
+    def secured(self) -> None:
+        """The byte stream is encrypted from here on (after `Secure`, or before anything with direct TLS).
+
+        Raises:
+            LocalProtocolError: encryption was not agreed upon, or bytes had arrived before it.
+        """
+        if self._phase not in (states.SECURING, states.START) or self.encrypted or self._reader.pending:
+            raise LocalProtocolError("TLS cannot begin here")
+        self.encrypted = True
+        self._phase = states.START
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the session on this side, without a word to the peer.  Idempotent.
+
+        Args:
+            error: why, if it is not the caller's plain wish: it becomes `Closed.error`.
+        """
+        self._end(error)
+
+    def _send_frontend(self, message: Message) -> None:
+        if self._phase != states.READY:
+            self._walk(states.FRONTEND_PHASES, message)
+            return
+        tag = message.tag
+        flight = self._in_flight
+        if flight.state in states.COPY_IN_STATES or tag in states.COPY_TAGS:
+            if not flight.copy_message(tag):
+                raise self._not_now(message)
+        elif tag in states.FIRST_STATE:
+            if not flight.add(message):
+                self._skip(message, None)
+        elif tag == tags.TERMINATE and isinstance(message, Terminate):
+            self._end(None)
+        elif tag != tags.FLUSH:
+            raise self._not_now(message)
+
+    def _walk(self, table: dict[int, dict[type[Message], int]], message: Message) -> None:
+        """Make a phase's transition for a message that this side sends."""
+        after = table.get(self._phase, {}).get(type(message), -1)
+        if after < 0:
+            if isinstance(message, Terminate) and self._phase > states.ENCRYPTION:
+                self._end(None)
+                return
+            raise self._not_now(message)
+        if isinstance(message, SSLRequest | GSSENCRequest):
+            self._request_encryption(message)
+        elif isinstance(message, StartupMessage):
+            self.protocol = message.protocol
+        elif isinstance(message, ReadyForQuery):
+            self._begin_queries(message)
+        self._phase = after
+
+    def _request_encryption(self, message: Message) -> None:
+        """SSLRequest and GSSENCRequest: one of each, and never on top of encryption."""
+        answer = b"S" if isinstance(message, SSLRequest) else b"G"
+        if self.encrypted or answer in self._requested:
+            raise self._not_now(message)
+        self._requested += answer
+
+    def _send_backend(self, message: Message) -> None:
+        tag = message.tag
+        if isinstance(message, EncryptionResponse):
+            self._answer_encryption(message)
+        elif isinstance(message, ErrorResponse):
+            self._send_error(message)
+        elif tag in states.ASYNCHRONOUS:
+            if self._phase < states.STARTUP:
+                raise self._not_now(message)
+        elif self._phase != states.READY:
+            self._walk(states.BACKEND_PHASES, message)
+        else:
+            if not self._in_flight.answer(tag):
+                raise self._not_now(message)
+            if isinstance(message, ReadyForQuery):
+                self.transaction_status = message.status
+            elif isinstance(message, CopyInResponse):
+                self._in_flight.begin_copy_in()
+
+    def _answer_encryption(self, message: EncryptionResponse) -> None:
+        if self._phase != states.ENCRYPTION:
+            raise self._not_now(message)
+        refused = message.code == b"N"
+        if not refused and self._reader.pending:
+            # CVE-2021-23214: these bytes would pass for ones that came through TLS.
+            raise LocalProtocolError("the client sent bytes behind its request for encryption")
+        self._phase = states.START if refused else states.SECURING
+
+    def _send_error(self, message: ErrorResponse) -> None:
+        error = PostgresError.of(message.fields)
+        if self._phase != states.READY or error.fatal:
+            self._end(error)
+        elif self._in_flight.fail() is None:
+            raise self._not_now(message)
+
+    def _not_now(self, message: Message) -> LocalProtocolError:
+        where = states.PHASE_NAMES[self._phase]
+        if self._phase == states.READY:
+            where = states.HEAD_NAMES[self._in_flight.state]
+        return LocalProtocolError(f"cannot send {type(message).__name__} in state {where}")
+
+    # ---- Receiving
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer; b"" means that it has closed its side.
+
+        Never raises; ask `next_event` what they mean.
+        """
+        if not data:
+            self._receive_eof()
+        elif self._closed is None:
+            self._reader.receive_data(data)
+        else:
+            self._diagnose(data)
+
+    def next_event(self) -> Message:
+        """The next event, NEED_DATA if there is none yet, or Closed again and again once it is over."""
+        while True:
+            if self._events:
+                return self._events.popleft()
+            if self._closed is not None:
+                return self._closed
+            event = self._next()
+            if event is not None:
+                return event
+
+    def _next(self) -> Message | None:
+        """The next event out of the received bytes; None if it lies in `_events`, or made none."""
+        try:
+            return self._next_frontend() if self.role == SERVER else self._next_backend()
+        except RemoteProtocolError as error:
+            self._end(error)
+            return None
+
+    def _next_backend(self) -> Message | None:
+        """The client's side of reading: one message of the server, or None if it made no event."""
+        reader = self._reader
+        if self._phase == states.ENCRYPTION:
+            return self._next_encryption_answer()
+        if self._phase == states.SECURING:
+            if reader.pending:
+                raise RemoteProtocolError("the server sent bytes between its 'S' and the TLS handshake")
+            return NEED_DATA
+        if not reader.next_frame(self._limits):
+            return NEED_DATA
+        tag = reader.tag
+        if self._phase != states.READY:
+            return self._next_startup_answer(tag)
+        flight = self._in_flight
+        if tag in states.ASYNCHRONOUS:
+            return self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
+        if tag == tags.ERROR_RESPONSE:
+            return self._error(decode_backend(tag, reader.buffer, reader.start, reader.end))
+        request = flight.head
+        if not flight.answer(tag):
+            raise self._unexpected(tag)
+        if tag == tags.DATA_ROW:
+            offsets = reader.run(tag, self._limits)
+            rows = DataRows(reader.buffer, offsets, reader.end)
+            rows.request = request
+            return rows
+        event = decode_backend(tag, reader.buffer, reader.start, reader.end)
+        event.request = request
+        if isinstance(event, ReadyForQuery):
+            self.transaction_status = event.status
+            self._hint = None
+        elif isinstance(event, CopyInResponse) and flight.begin_copy_in():
+            self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued behind it"))
+        return event
+
+    def _next_encryption_answer(self) -> Message | None:
+        """The answer to SSLRequest or GSSENCRequest: exactly one byte (CVE-2021-23222)."""
+        code = self._reader.next_byte()
+        if code < 0:
+            return NEED_DATA
+        if code == tags.ERROR_RESPONSE:
+            # Servers before 7.0, and peers that want their text shown to the user.  Nobody has proved who
+            # is speaking, so nothing of it is read.
+            raise RemoteProtocolError("the server answered the request for encryption with an error")
+        if code == ord("N"):
+            self._phase = states.START
+            return EncryptionResponse(b"N")
+        if code not in self._requested[-1:]:
+            raise RemoteProtocolError(f"the server answered the request for encryption with byte {code:#04x}")
+        if self._reader.pending:
+            raise RemoteProtocolError("the server sent bytes behind its answer to SSLRequest")
+        self._phase = states.SECURING
+        return Secure()
+
+    def _next_startup_answer(self, tag: int) -> Message | None:
+        reader = self._reader
+        if self._phase < states.STARTUP:
+            raise self._unexpected(tag)
+        message = decode_backend(tag, reader.buffer, reader.start, reader.end)
+        if isinstance(message, ErrorResponse):
+            self._events.append(message)
+            self._end(PostgresError.of(message.fields))
+            return None
+        if tag in states.ASYNCHRONOUS:
+            return self._asynchronous(message)
+        after = states.BACKEND_PHASES.get(self._phase, {}).get(type(message), -1)
+        if after < 0:
+            raise self._unexpected(tag)
+        if isinstance(message, NegotiateProtocolVersion):
+            self._negotiate(message)
+        elif isinstance(message, BackendKeyData):
+            self._keep_key(message)
+        elif isinstance(message, ReadyForQuery):
+            self._begin_queries(message)
+        self._phase = after
+        return message
+
+    def _negotiate(self, message: NegotiateProtocolVersion) -> None:
+        """Manual: "Message Formats", NegotiateProtocolVersion: the newest minor version that it supports."""
+        if not PROTOCOL_3_0 <= message.protocol <= self.protocol or message.protocol >> 16 != 3:
+            raise RemoteProtocolError(f"the server negotiated protocol {_version(message.protocol)}")
+        self.protocol = message.protocol
+
+    def _keep_key(self, message: BackendKeyData) -> None:
+        length = len(message.secret_key)
+        if length != 4 and self.protocol < PROTOCOL_3_2:
+            raise RemoteProtocolError(
+                f"the server sent a cancel key of {length} bytes in protocol {_version(self.protocol)}"
+            )
+        self.backend_key = message
+
+    def _begin_queries(self, message: ReadyForQuery) -> None:
+        self.transaction_status = message.status
+        make = frames.backend_limits if self.role == CLIENT else frames.frontend_limits
+        self._limits = make(self._max_message_size)
+
+    def _asynchronous(self, message: Message) -> Message:
+        if isinstance(message, ParameterStatus):
+            self._parameter_bytes += len(message.name) + len(message.value)
+            known = self.parameters
+            if self._parameter_bytes > _MAX_PARAMETER_BYTES:
+                self._parameter_bytes = sum(len(name) + len(value) for name, value in known.items())
+            if message.name in known or len(known) < _MAX_PARAMETERS:
+                if self._parameter_bytes > _MAX_PARAMETER_BYTES:
+                    raise RemoteProtocolError("the server's parameters exceed 1 MiB")
+                known[message.name] = message.value
+        elif isinstance(message, NoticeResponse) and message.fields.get("C") in ("57P01", "57P02"):
+            # Immediate shutdown, crash, and a commit that no standby confirmed are announced as a
+            # WARNING, and EOF follows: the warning is the first cause.
+            self._hint = PostgresError.of(message.fields)
+        return message
+
+    def _error(self, message: Message) -> Message | None:
+        fields = message.fields if isinstance(message, ErrorResponse) else {}
+        error = PostgresError.of(fields)
+        message.request = self._in_flight.head
+        if error.fatal:
+            self._events.append(message)
+            self._end(error)
+            return None
+        skipped = self._in_flight.fail()
+        if skipped is None:
+            # An ERROR that nobody asked for is how old poolers say good-bye (pgbouncer before 1.16).
+            self._events.append(message)
+            self._end(error)
+            return None
+        self._hint = error
+        self._events.append(message)
+        for request in skipped:
+            self._skip(request, message)
+        return None
+
+    def _skip(self, request: Message, cause: Message | None) -> None:
+        event = Skipped(cause if isinstance(cause, ErrorResponse) else None)
+        event.request = request
+        self._events.append(event)
+
+    def _unexpected(self, tag: int) -> RemoteProtocolError:
+        where = states.PHASE_NAMES[self._phase]
+        if self._phase == states.READY:
+            where = states.HEAD_NAMES[self._in_flight.state]
+        names = tags.BACKEND_NAMES if self.role == CLIENT else tags.FRONTEND_NAMES
+        name = names.get(tag, f"message type {tag:#04x}")
+        return RemoteProtocolError(f"unexpected {name} in state {where}")
+
+    def _next_frontend(self) -> Message | None:
+        """The server's side of reading: one message of the client, or None if it made no event."""
+        reader = self._reader
+        phase = self._phase
+        if phase == states.START:
+            if not reader.next_startup(frames.MAX_STARTUP_SIZE):
+                return NEED_DATA
+            message = decode_startup(reader.buffer, reader.start, reader.end)
+            return self._walk_received(message)
+        if phase in (states.ENCRYPTION, states.SECURING):
+            if reader.pending:
+                raise RemoteProtocolError("the client sent bytes behind its request for encryption")
+            return NEED_DATA
+        if not reader.next_frame(self._limits):
+            return NEED_DATA
+        tag = reader.tag
+        if tag == tags.PASSWORD_MESSAGE and phase in _PASSWORD_KINDS:
+            kind = _PASSWORD_KINDS[phase]
+            return self._walk_received(decode_password(kind, reader.buffer, reader.start, reader.end))
+        if phase != states.READY and tag != tags.TERMINATE:
+            raise self._unexpected(tag)
+        message = decode_frontend(tag, reader.buffer, reader.start, reader.end)
+        if tag == tags.TERMINATE:
+            self._events.append(message)
+            self._end(None)
+            return None
+        return self._received_request(message)
+
+    def _walk_received(self, message: Message) -> Message:
+        after = states.FRONTEND_PHASES[self._phase].get(type(message), -1)
+        if after < 0:
+            raise RemoteProtocolError(f"unexpected {type(message).__name__}")
+        if isinstance(message, SSLRequest | GSSENCRequest):
+            try:
+                self._request_encryption(message)
+            except LocalProtocolError:
+                raise RemoteProtocolError(f"a second {type(message).__name__}") from None
+        elif isinstance(message, StartupMessage):
+            self.protocol = message.protocol
+        self._phase = after
+        return message
+
+    def _received_request(self, message: Message) -> Message | None:
+        tag = message.tag
+        flight = self._in_flight
+        if tag in states.COPY_TAGS:
+            # Outside of COPY they are dropped: the client may not know yet that its COPY has failed.
+            return message if flight.copy_message(tag) else None
+        if tag == tags.FLUSH:
+            return None if flight.state in states.COPY_IN_STATES else message
+        if flight.state in states.COPY_IN_STATES:
+            if tag == tags.SYNC:
+                return None
+            raise self._unexpected(tag)
+        return message if flight.add(message) else None
+
+
+def _version(protocol: int) -> str:
+    return f"{protocol >> 16}.{protocol & 0xFFFF}"

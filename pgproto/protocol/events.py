@@ -1,0 +1,102 @@
+"""What `Connection.next_event()` returns besides the peer's messages.
+
+The rule: an event is a message of the wire, as it came, or one of the few classes here, which stand for
+what the wire does not say in one message.  `request` tells which of your requests an event belongs to.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from ..wire import ErrorResponse, Message
+
+__all__ = ["NEED_DATA", "Closed", "DataRows", "NeedData", "Secure", "Skipped"]
+
+
+class NeedData(Message):
+    """Nothing can be said before more bytes arrive: call `receive_data`."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self.request = None
+
+
+NEED_DATA: Final = NeedData()
+
+
+class DataRows(Message):
+    """A run of DataRow messages that arrived together, not yet decoded.
+
+    `buffer` holds them as they came; `offsets` has the start of each body (its Int16 column count);
+    `end` is the end of the last body.  The frames are consecutive: body i ends at offsets[i + 1] - 5.
+    """
+
+    __slots__ = ("buffer", "end", "offsets")
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ("buffer", "offsets", "end")
+
+    def __init__(self, buffer: bytes, offsets: list[int], end: int) -> None:
+        self.request = None
+        self.buffer = buffer
+        self.offsets = offsets
+        self.end = end
+
+    def bodies(self) -> list[bytes]:
+        """Each row's body as bytes of its own, for code that decodes one row at a time."""
+        ends = [offset - 5 for offset in self.offsets[1:]]
+        ends.append(self.end)
+        return [self.buffer[start:end] for start, end in zip(self.offsets, ends, strict=True)]
+
+
+class Skipped(Message):
+    """The server discards `request`, because an earlier one (`cause`) failed before the next Sync.
+
+    Manual: "Extended Query" (after an error the backend discards messages until a Sync is reached).
+    """
+
+    __slots__ = ("cause",)
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ("cause",)
+
+    def __init__(self, cause: ErrorResponse | None) -> None:
+        self.request = None
+        self.cause = cause
+
+
+class Secure(Message):
+    """The peer agreed to encrypt: hand the byte stream to TLS, then call `Connection.secured()`.
+
+    Not a byte may be buffered behind the answer; `Connection` has made sure of it.
+    """
+
+    __slots__ = ()
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self.request = None
+
+
+class Closed(Message):
+    """The connection is over.  The last event, and from now on the only one.
+
+    `error` is the first cause: a PostgresError (FATAL, or an ERROR that EOF followed), a
+    RemoteProtocolError, a ConnectionLost (EOF without a word), or None after a local `close()` or
+    Terminate.  `also` has what was found behind it; later bytes can still add to it.  `unanswered` has
+    every request that was in flight, in the order in which it was sent.
+    """
+
+    __slots__ = ("also", "error", "unanswered")
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ("error", "also", "unanswered")
+
+    def __init__(
+        self, error: Exception | None, also: list[Exception], unanswered: tuple[Message, ...]
+    ) -> None:
+        self.request = None
+        self.error = error
+        self.also = also
+        self.unanswered = unanswered

@@ -1,0 +1,288 @@
+"""What may follow what: the protocol's states and transitions, as tables.
+
+Rule 1: everything that is legal stands in a table here; what is in no table is a protocol error.
+Rule 2: the tables know requests and answers, not roles.  A client and a server walk the same ones, so
+neither side is judged by rules of its own.
+
+There are two machines.  The *phase* covers the start of a session (manual: "Start-up"), where one
+message answers another; its tables go from message class to the next phase.  From READY on, the
+*head* machine covers the oldest request in flight (manual: "Extended Query", "Simple Query", "COPY
+Operations", "Function Call"): ANSWERS goes from (head state, type byte) to the next head state.  DONE
+means that the request is answered and the next one in the queue becomes the head.
+
+ErrorResponse, NoticeResponse, NotificationResponse and ParameterStatus are in no row of ANSWERS: the
+last three are legal between any two messages and change nothing, and an error is legal in every
+state of a request but those of NO_ERROR.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..wire import (
+    AuthenticationCleartextPassword,
+    AuthenticationGSS,
+    AuthenticationGSSContinue,
+    AuthenticationKerberosV5,
+    AuthenticationMD5Password,
+    AuthenticationOk,
+    AuthenticationSASL,
+    AuthenticationSASLContinue,
+    AuthenticationSASLFinal,
+    AuthenticationSSPI,
+    BackendKeyData,
+    CancelRequest,
+    GSSENCRequest,
+    GSSResponse,
+    Message,
+    NegotiateProtocolVersion,
+    PasswordMessage,
+    ReadyForQuery,
+    SASLInitialResponse,
+    SASLResponse,
+    SSLRequest,
+    StartupMessage,
+    tags,
+)
+
+# ---- Phases of a connection
+
+START: Final = 0
+ENCRYPTION: Final = 1
+SECURING: Final = 2
+STARTUP: Final = 3
+PASSWORD: Final = 4
+PASSWORD_SENT: Final = 5
+SASL: Final = 6
+SASL_SENT: Final = 7
+SASL_CONTINUE: Final = 8
+SASL_FINAL: Final = 9
+GSS: Final = 10
+GSS_SENT: Final = 11
+AUTHENTICATED: Final = 12
+READY: Final = 13
+CANCELLING: Final = 14
+CLOSED: Final = 15
+
+PHASE_NAMES: Final[tuple[str, ...]] = (
+    "START",
+    "ENCRYPTION",
+    "SECURING",
+    "STARTUP",
+    "PASSWORD",
+    "PASSWORD_SENT",
+    "SASL",
+    "SASL_SENT",
+    "SASL_CONTINUE",
+    "SASL_FINAL",
+    "GSS",
+    "GSS_SENT",
+    "AUTHENTICATED",
+    "READY",
+    "CANCELLING",
+    "CLOSED",
+)
+
+FRONTEND_PHASES: Final[dict[int, dict[type[Message], int]]] = {
+    START: {
+        StartupMessage: STARTUP,
+        SSLRequest: ENCRYPTION,
+        GSSENCRequest: ENCRYPTION,
+        CancelRequest: CANCELLING,
+    },
+    PASSWORD: {PasswordMessage: PASSWORD_SENT},
+    SASL: {SASLInitialResponse: SASL_SENT},
+    SASL_CONTINUE: {SASLResponse: SASL_SENT},
+    GSS: {GSSResponse: GSS_SENT},
+}
+
+# AuthenticationOk after SASL has begun is legal behind SASLFinal alone: a server that skips it has not
+# proved that it knows the password.
+BACKEND_PHASES: Final[dict[int, dict[type[Message], int]]] = {
+    STARTUP: {
+        AuthenticationOk: AUTHENTICATED,
+        AuthenticationCleartextPassword: PASSWORD,
+        AuthenticationMD5Password: PASSWORD,
+        AuthenticationSASL: SASL,
+        AuthenticationGSS: GSS,
+        AuthenticationSSPI: GSS,
+        AuthenticationKerberosV5: GSS,
+        NegotiateProtocolVersion: STARTUP,
+    },
+    PASSWORD_SENT: {AuthenticationOk: AUTHENTICATED},
+    SASL_SENT: {AuthenticationSASLContinue: SASL_CONTINUE, AuthenticationSASLFinal: SASL_FINAL},
+    SASL_FINAL: {AuthenticationOk: AUTHENTICATED},
+    GSS_SENT: {AuthenticationGSSContinue: GSS, AuthenticationOk: AUTHENTICATED},
+    AUTHENTICATED: {BackendKeyData: AUTHENTICATED, ReadyForQuery: READY},
+}
+
+# ---- States of the request at the head of the queue
+
+IDLE: Final = 0  # nothing is in flight
+PARSE: Final = 1
+BIND: Final = 2
+DESCRIBE_STATEMENT: Final = 3
+DESCRIBE_ROWS: Final = 4  # Describe of a portal, or a statement's second answer
+EXECUTE: Final = 5
+EXECUTE_ROWS: Final = 6
+EXECUTE_COPY_IN: Final = 7
+EXECUTE_COPY_IN_DONE: Final = 8  # the client has sent CopyDone
+EXECUTE_COPY_IN_FAILED: Final = 9  # the client has sent CopyFail
+EXECUTE_COPY_OUT: Final = 10
+EXECUTE_COPY_OUT_DONE: Final = 11
+CLOSE: Final = 12
+SYNC: Final = 13
+QUERY: Final = 14
+QUERY_ROWS: Final = 15
+QUERY_COPY_IN: Final = 16
+QUERY_COPY_IN_DONE: Final = 17
+QUERY_COPY_IN_FAILED: Final = 18
+QUERY_COPY_OUT: Final = 19
+QUERY_COPY_OUT_DONE: Final = 20
+QUERY_COPY_BOTH: Final = 21
+QUERY_COPY_BOTH_CLIENT_DONE: Final = 22  # the client has sent CopyDone, the server still sends
+QUERY_COPY_BOTH_SERVER_DONE: Final = 23  # the server has sent CopyDone, the client may still send
+FUNCTION_CALL: Final = 24
+END_OF_QUERY: Final = 25  # nothing but ReadyForQuery is left of a Query, FunctionCall or failed Sync
+DONE: Final = 26
+
+HEAD_NAMES: Final[tuple[str, ...]] = (
+    "IDLE",
+    "PARSE",
+    "BIND",
+    "DESCRIBE_STATEMENT",
+    "DESCRIBE_ROWS",
+    "EXECUTE",
+    "EXECUTE_ROWS",
+    "EXECUTE_COPY_IN",
+    "EXECUTE_COPY_IN_DONE",
+    "EXECUTE_COPY_IN_FAILED",
+    "EXECUTE_COPY_OUT",
+    "EXECUTE_COPY_OUT_DONE",
+    "CLOSE",
+    "SYNC",
+    "QUERY",
+    "QUERY_ROWS",
+    "QUERY_COPY_IN",
+    "QUERY_COPY_IN_DONE",
+    "QUERY_COPY_IN_FAILED",
+    "QUERY_COPY_OUT",
+    "QUERY_COPY_OUT_DONE",
+    "QUERY_COPY_BOTH",
+    "QUERY_COPY_BOTH_CLIENT_DONE",
+    "QUERY_COPY_BOTH_SERVER_DONE",
+    "FUNCTION_CALL",
+    "END_OF_QUERY",
+    "DONE",
+)
+
+# The state in which a request begins, by its type byte; a Describe of a portal begins in DESCRIBE_ROWS.
+FIRST_STATE: Final[dict[int, int]] = {
+    tags.PARSE: PARSE,
+    tags.BIND: BIND,
+    tags.DESCRIBE: DESCRIBE_STATEMENT,
+    tags.EXECUTE: EXECUTE,
+    tags.CLOSE: CLOSE,
+    tags.SYNC: SYNC,
+    tags.QUERY: QUERY,
+    tags.FUNCTION_CALL: FUNCTION_CALL,
+}
+
+_QUERY_NEXT: Final[dict[int, int]] = {
+    tags.ROW_DESCRIPTION: QUERY_ROWS,
+    tags.COMMAND_COMPLETE: QUERY,
+    tags.EMPTY_QUERY_RESPONSE: QUERY,
+    tags.COPY_IN_RESPONSE: QUERY_COPY_IN,
+    tags.COPY_OUT_RESPONSE: QUERY_COPY_OUT,
+    tags.COPY_BOTH_RESPONSE: QUERY_COPY_BOTH,
+    tags.READY_FOR_QUERY: DONE,
+}
+
+ANSWERS: Final[dict[int, dict[int, int]]] = {
+    IDLE: {},
+    PARSE: {tags.PARSE_COMPLETE: DONE},
+    BIND: {tags.BIND_COMPLETE: DONE},
+    DESCRIBE_STATEMENT: {tags.PARAMETER_DESCRIPTION: DESCRIBE_ROWS},
+    DESCRIBE_ROWS: {tags.ROW_DESCRIPTION: DONE, tags.NO_DATA: DONE},
+    EXECUTE: {
+        tags.DATA_ROW: EXECUTE_ROWS,
+        tags.COMMAND_COMPLETE: DONE,
+        tags.EMPTY_QUERY_RESPONSE: DONE,
+        tags.PORTAL_SUSPENDED: DONE,
+        tags.COPY_IN_RESPONSE: EXECUTE_COPY_IN,
+        tags.COPY_OUT_RESPONSE: EXECUTE_COPY_OUT,
+    },
+    EXECUTE_ROWS: {
+        tags.DATA_ROW: EXECUTE_ROWS,
+        tags.COMMAND_COMPLETE: DONE,
+        tags.PORTAL_SUSPENDED: DONE,
+    },
+    EXECUTE_COPY_IN: {},
+    EXECUTE_COPY_IN_DONE: {tags.COMMAND_COMPLETE: DONE},
+    EXECUTE_COPY_IN_FAILED: {},
+    EXECUTE_COPY_OUT: {tags.COPY_DATA: EXECUTE_COPY_OUT, tags.COPY_DONE: EXECUTE_COPY_OUT_DONE},
+    EXECUTE_COPY_OUT_DONE: {tags.COMMAND_COMPLETE: DONE},
+    CLOSE: {tags.CLOSE_COMPLETE: DONE},
+    SYNC: {tags.READY_FOR_QUERY: DONE},
+    QUERY: _QUERY_NEXT,
+    QUERY_ROWS: {tags.DATA_ROW: QUERY_ROWS, tags.COMMAND_COMPLETE: QUERY},
+    QUERY_COPY_IN: {},
+    QUERY_COPY_IN_DONE: {tags.COMMAND_COMPLETE: QUERY},
+    QUERY_COPY_IN_FAILED: {},
+    QUERY_COPY_OUT: {tags.COPY_DATA: QUERY_COPY_OUT, tags.COPY_DONE: QUERY_COPY_OUT_DONE},
+    QUERY_COPY_OUT_DONE: {tags.COMMAND_COMPLETE: QUERY},
+    QUERY_COPY_BOTH: {tags.COPY_DATA: QUERY_COPY_BOTH, tags.COPY_DONE: QUERY_COPY_BOTH_SERVER_DONE},
+    QUERY_COPY_BOTH_CLIENT_DONE: {
+        tags.COPY_DATA: QUERY_COPY_BOTH_CLIENT_DONE,
+        tags.COPY_DONE: QUERY,
+    },
+    QUERY_COPY_BOTH_SERVER_DONE: {},
+    FUNCTION_CALL: {tags.FUNCTION_CALL_RESPONSE: END_OF_QUERY},
+    END_OF_QUERY: {tags.READY_FOR_QUERY: DONE},
+}
+
+# What the *requesting* side sends inside of a request: the COPY sub-protocol, and nothing else.
+COPY_SENDS: Final[dict[int, dict[int, int]]] = {
+    EXECUTE_COPY_IN: {
+        tags.COPY_DATA: EXECUTE_COPY_IN,
+        tags.COPY_DONE: EXECUTE_COPY_IN_DONE,
+        tags.COPY_FAIL: EXECUTE_COPY_IN_FAILED,
+    },
+    QUERY_COPY_IN: {
+        tags.COPY_DATA: QUERY_COPY_IN,
+        tags.COPY_DONE: QUERY_COPY_IN_DONE,
+        tags.COPY_FAIL: QUERY_COPY_IN_FAILED,
+    },
+    QUERY_COPY_BOTH: {
+        tags.COPY_DATA: QUERY_COPY_BOTH,
+        tags.COPY_DONE: QUERY_COPY_BOTH_CLIENT_DONE,
+        tags.COPY_FAIL: QUERY_COPY_IN_FAILED,
+    },
+    QUERY_COPY_BOTH_SERVER_DONE: {
+        tags.COPY_DATA: QUERY_COPY_BOTH_SERVER_DONE,
+        tags.COPY_DONE: QUERY,
+        tags.COPY_FAIL: QUERY_COPY_IN_FAILED,
+    },
+}
+
+# States in which the server reads only COPY messages: a further request must wait.
+COPY_IN_STATES: Final = frozenset(COPY_SENDS)
+
+COPY_TAGS: Final = frozenset({tags.COPY_DATA, tags.COPY_DONE, tags.COPY_FAIL})
+
+# States in which an ERROR makes no sense: the request has failed already, or there is none.
+NO_ERROR: Final = frozenset({IDLE, END_OF_QUERY})
+
+# Where a request goes on an ERROR; those in no row fail for good, and the server skips to the next Sync.
+AFTER_ERROR: Final[dict[int, int]] = {
+    state: END_OF_QUERY
+    for state in ANSWERS
+    if HEAD_NAMES[state].startswith(("QUERY", "FUNCTION_CALL", "SYNC"))
+}
+
+# One lookup per message on the hot path: state * 256 + type byte.
+ANSWER: Final[dict[int, int]] = {
+    state * 256 + tag: after for state, row in ANSWERS.items() for tag, after in row.items()
+}
+
+ASYNCHRONOUS: Final = frozenset({tags.NOTICE_RESPONSE, tags.NOTIFICATION_RESPONSE, tags.PARAMETER_STATUS})

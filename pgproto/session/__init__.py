@@ -1,0 +1,51 @@
+"""Sessions: the engine that runs operations over one connection, and the flows made of them.
+
+Everything here is free of I/O and of waiting.  An adapter moves bytes between a transport and `Engine`,
+wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `Transaction.commit`).
+"""
+
+from __future__ import annotations
+
+from .batch import Batch, QueuedQuery
+from .connect import Connector, Dial, HangUp, Step
+from .copy import CopyIn, CopyOut
+from .engine import GRACE, Engine
+from .execution import Execution
+from .listening import Listener, Listeners, Notification
+from .operation import HIGH_WATER, Operation
+from .preparing import Prepare
+from .script import Reset, Script, ScriptResult
+from .sql import quote_identifier
+from .startup import Cancel, Startup
+from .statements import Statement
+from .stream import Stream
+from .transaction import Transaction
+
+__all__ = [
+    "GRACE",
+    "HIGH_WATER",
+    "Batch",
+    "Cancel",
+    "Connector",
+    "CopyIn",
+    "CopyOut",
+    "Dial",
+    "Engine",
+    "Execution",
+    "HangUp",
+    "Listener",
+    "Listeners",
+    "Notification",
+    "Operation",
+    "Prepare",
+    "QueuedQuery",
+    "Reset",
+    "Script",
+    "ScriptResult",
+    "Startup",
+    "Statement",
+    "Step",
+    "Stream",
+    "Transaction",
+    "quote_identifier",
+]

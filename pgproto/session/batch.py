@@ -1,0 +1,130 @@
+"""Batches: statements that travel together, and the item that knows its own end.
+
+A batch does no I/O and belongs to no connection: build it anywhere, send it with `send_batch`.
+
+The rule: by default a batch is one segment, which the server runs as one transaction: all or nothing.
+With `atomic=False` every statement gets a Sync of its own, so that an error leaves its neighbours alone;
+it is still one round trip.
+
+All statements are prepared before any is executed.  So a statement cannot use a table that an earlier
+statement of the same batch creates; send the DDL first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import LocalProtocolError, Outcome
+from ..types import Row
+from .statements import Statement
+
+__all__ = ["Batch", "QueuedQuery"]
+
+
+class QueuedQuery:
+    """One statement of a batch, and what became of it.
+
+    Attributes:
+        sql: the statement's text.
+        args: the values of its parameters ($1, $2, ...).
+        rows: its rows, in order; [] if it returned none.
+        tag: the server's command tag, such as "INSERT 0 1"; "" for an empty statement, or one that did
+            not complete.
+        columns: the names of the columns.
+        error: what ended it; None if it succeeded or was never tried (see `outcome`).
+        outcome: what became of it; None until it is known.
+    """
+
+    __slots__ = (
+        "args",
+        "columns",
+        "error",
+        "executed",
+        "outcome",
+        "parameters",
+        "rows",
+        "sql",
+        "statement",
+        "tag",
+    )
+
+    def __init__(self, sql: str, args: Sequence[object], statement: Statement | None = None) -> None:
+        self.sql = sql
+        self.args: Sequence[object] = args
+        self.rows: list[Row] = []
+        self.tag = ""
+        self.columns: tuple[str, ...] = ()
+        self.error: Exception | None = None
+        self.outcome: Outcome | None = None
+        self.executed = False
+        self.statement = statement
+        self.parameters: list[bytes | None] | None = None
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the command tag counts; 0 if it counts none."""
+        return rowcount(self.tag)
+
+    def __repr__(self) -> str:
+        state = self.outcome.name if self.outcome is not None else "queued"
+        return f"<QueuedQuery {self.sql!r} {state} {self.tag!r}>"
+
+
+class Batch:
+    """A list of statements to send in one round trip.
+
+    Args:
+        atomic: True for one transaction, all or nothing (the default); False for a Sync after each
+            statement, so that an error concerns that statement alone.
+    """
+
+    __slots__ = ("atomic", "items", "sent")
+
+    def __init__(self, *, atomic: bool = True) -> None:
+        self.atomic = atomic
+        self.items: list[QueuedQuery] = []
+        self.sent = False
+
+    def queue(self, query: str | Statement, *args: object) -> QueuedQuery:
+        """Add a statement.
+
+        Args:
+            query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
+            args: the values of the parameters.
+
+        Returns:
+            The item, which has `rows`, `tag`, `error` and `outcome` once the batch was sent.
+        """
+        if isinstance(query, Statement):
+            item = QueuedQuery(query.sql, args, query)
+        else:
+            item = QueuedQuery(query, args)
+        self.items.append(item)
+        return item
+
+    def take(self) -> list[QueuedQuery]:
+        """The items, to be sent; a batch can be sent once.
+
+        Raises:
+            LocalProtocolError: it was sent before.
+        """
+        if self.sent:
+            raise LocalProtocolError("the batch was sent before: build a new one")
+        self.sent = True
+        return self.items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        kind = "atomic" if self.atomic else "not atomic"
+        return f"<Batch of {len(self.items)}, {kind}>"
+
+
+def rowcount(tag: str) -> int:
+    """The number of rows that a command tag counts: its last word, if that is a number.
+
+    Manual: "Message Formats", CommandComplete.
+    """
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isascii() and last.isdigit() else 0

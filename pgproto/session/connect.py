@@ -1,0 +1,283 @@
+"""Connecting: hosts, encryption, protocol version, target session; and cancelling over the same way.
+
+A flow is a generator in the core that says what to do next, for what takes several steps.  The steps are
+`Dial` (open a transport and attach it to the engine), an operation to start on that engine, an operation
+to run on it, and `HangUp`.  The adapter does each step and sends the result in: None, or the exception.
+
+The rules, libpq's: every host gets its own time budget, whatever number of attempts it takes; a host that
+refuses the user ends the search, any other failure goes on to the next one; every attempt's error is
+reported.  A policy (TLS, authentication) never changes from one attempt to the next.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+
+from ..config import Config, Host
+from ..errors import ConfigError, ConnectError, Error, PostgresError
+from ..protocol import Authenticator
+from ..wire import PROTOCOL_3_0, BackendKeyData
+from .engine import Engine
+from .operation import Operation
+from .script import Script
+from .startup import ENCRYPT_DIRECT, ENCRYPT_NEVER, ENCRYPT_REQUIRE, ENCRYPT_TRY, Cancel, Startup
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ..protocol.tls import TLS
+
+__all__ = ["Connector", "Dial", "HangUp", "Step"]
+
+# SSLNegotiation and mode -> the ways to try, in order.  With `allow` and `prefer` the second way is taken
+# only if the first one failed for a reason that encryption can have.
+_WAYS: Final[dict[str, tuple[int, ...]]] = {
+    "disable": (ENCRYPT_NEVER,),
+    "allow": (ENCRYPT_NEVER, ENCRYPT_REQUIRE),
+    "prefer": (ENCRYPT_TRY, ENCRYPT_NEVER),
+    "require": (ENCRYPT_REQUIRE,),
+    "verify-ca": (ENCRYPT_REQUIRE,),
+    "verify-full": (ENCRYPT_REQUIRE,),
+}
+
+# The server knows who we are and does not want us: no other host will, and asking again locks accounts.
+_ENDS_SEARCH: Final = ("28", "3D", "42501", "0A000", "22023", "42704")
+
+
+class Dial:
+    """Step: open a transport to `host` and attach it to `engine`.
+
+    Attributes:
+        fresh: a new host, with a time budget of its own; else the time of the attempt before goes on.
+    """
+
+    __slots__ = ("engine", "fresh", "host")
+
+    def __init__(self, host: Host, engine: Engine, *, fresh: bool) -> None:
+        self.host = host
+        self.engine = engine
+        self.fresh = fresh
+
+
+class HangUp:
+    """Step: close the transport of `engine`."""
+
+    __slots__ = ("engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+
+Step = Dial | HangUp | Operation
+
+
+def _ends_search(error: Exception) -> bool:
+    """True if the server was reached and does not want us as we are."""
+    if isinstance(error, ConfigError):
+        return True
+    return isinstance(error, PostgresError) and error.sqlstate.startswith(_ENDS_SEARCH)
+
+
+class Connector:
+    """Makes sessions for one configuration.
+
+    Args:
+        config: how to connect.
+        clock: tells monotonic time in seconds.
+        random_bytes: gives so many unpredictable bytes (`os.urandom`).
+    """
+
+    __slots__ = ("_clock", "_context", "_random_bytes", "config")
+
+    def __init__(
+        self, config: Config, *, clock: Callable[[], float], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._context: ssl.SSLContext | None = None
+
+    def connect(self) -> Generator[Step, None, Engine]:
+        """A flow that returns the engine of a session that is ready for queries.
+
+        Raises:
+            ConnectError: no host would do; `errors` has the reason of each attempt.
+            ConfigError: a TLS file cannot be used, or no password was given where one is needed.
+        """
+        errors: list[Exception] = []
+        wanted = self.config.target_session_attrs
+        passes = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
+        for target in passes:
+            for host in self._hosts():
+                engine = yield from self._try_host(host, target, errors)
+                if engine is not None:
+                    return engine
+                if _ends_search(errors[-1]):
+                    raise _failure(errors)
+        raise _failure(errors)
+
+    def cancel(self, engine: Engine, key: BackendKeyData) -> Generator[Step, None, None]:
+        """A flow that sends a cancel request for a session, the way on which the session came."""
+        host = engine.host
+        if host is None:
+            return
+        canceller = self._engine()
+        yield Dial(host, canceller, fresh=True)
+        way = engine.encryption
+        try:
+            yield Cancel(key, encryption=way, make_tls=self._tls_factory(host, way))
+        finally:
+            yield HangUp(canceller)
+
+    def _hosts(self) -> list[Host]:
+        hosts = list(self.config.hosts)
+        if self.config.load_balance_hosts == "random":
+            for index in range(len(hosts) - 1, 0, -1):
+                other = int.from_bytes(self._random_bytes(4), "big") % (index + 1)
+                hosts[index], hosts[other] = hosts[other], hosts[index]
+        return hosts
+
+    def _try_host(
+        self, host: Host, target: str, errors: list[Exception]
+    ) -> Generator[Step, None, Engine | None]:
+        """Try one host in the ways that the TLS mode allows; its errors are added to `errors`."""
+        ways = list(self._ways(host))
+        protocol = self.config.max_protocol_version
+        fresh = True
+        while ways:
+            way = ways[0]
+            engine = self._engine()
+            engine.host = host
+            startup = self._startup(host, way, protocol)
+            try:
+                yield Dial(host, engine, fresh=fresh)
+                fresh = False
+                yield startup
+                engine.encryption = ENCRYPT_NEVER if engine.channel.tls is None else max(way, ENCRYPT_REQUIRE)
+                yield from self._check_target(engine, target)
+            except (Error, OSError) as error:
+                yield HangUp(engine)
+                error.add_note(f"while connecting to {host}")
+                errors.append(error)
+                if isinstance(error, ConfigError) or not startup.begun:
+                    return None  # the transport did not open: no other way leads there
+                encryption_matters = _about_encryption(error, engine)
+                if not startup.answered and protocol > PROTOCOL_3_0 and not encryption_matters:
+                    # Old poolers hang up on a minor version that they do not know.
+                    protocol = PROTOCOL_3_0
+                    continue
+                ways.pop(0)
+                if ways and not encryption_matters:
+                    return None
+                continue
+            return engine
+        return None
+
+    def _ways(self, host: Host) -> tuple[int, ...]:
+        tls = self.config.tls
+        if host.is_unix:
+            return (ENCRYPT_NEVER,)
+        if tls.sslnegotiation == "direct":
+            return (ENCRYPT_DIRECT,)
+        return _WAYS[tls.sslmode]
+
+    def _engine(self) -> Engine:
+        config = self.config
+        token = self._random_bytes(4).hex()
+        return Engine(
+            clock=self._clock,
+            prefix=f"pgproto_{token}_",
+            statement_cache_size=config.statement_cache_size,
+            named_statements=config.named_statements,
+            max_message_size=config.max_message_size,
+        )
+
+    def _startup(self, host: Host, way: int, protocol: int) -> Startup:
+        config = self.config
+        secret = config.password_for(host)
+        nonce = base64.b64encode(self._random_bytes(18)).decode("ascii")
+
+        def authenticate(encrypted: bool, binding: bytes | None) -> Authenticator:
+            return Authenticator(
+                user=config.user,
+                password=secret.reveal() if secret is not None else None,
+                nonce=nonce,
+                require_auth=config.require_auth,
+                channel_binding=config.channel_binding,
+                encrypted=encrypted,
+                local=host.is_unix,
+                channel_binding_data=binding,
+            )
+
+        return Startup(
+            config.startup_parameters(),
+            authenticate,
+            encryption=way,
+            make_tls=self._tls_factory(host, way),
+            protocol=protocol,
+        )
+
+    def _tls_factory(self, host: Host, way: int) -> Callable[[], TLS]:
+        def make_tls() -> TLS:
+            from ..protocol.tls import TLS, make_context
+
+            if self._context is None:
+                self._context = make_context(self.config.tls)
+            name = self.config.tls.server_hostname(host)
+            return TLS(self._context, name, require_alpn=way == ENCRYPT_DIRECT)
+
+        return make_tls
+
+    def _check_target(self, engine: Engine, target: str) -> Generator[Step, None, None]:
+        """See whether the session is what `target_session_attrs` asks for.
+
+        Servers from 14 on report what has to be known; others are asked.
+        """
+        if target == "any":
+            return
+        parameters = engine.connection.parameters
+        standby = parameters.get("in_hot_standby")
+        if standby is None:
+            standby = yield from _ask(engine, "SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END")
+        read_only = parameters.get("default_transaction_read_only")
+        if read_only is None:
+            read_only = yield from _ask(engine, "SHOW default_transaction_read_only")
+        writable = standby == "off" and read_only == "off"
+        fits = {
+            "read-write": writable,
+            "read-only": not writable,
+            "primary": standby == "off",
+            "standby": standby == "on",
+        }
+        if not fits[target]:
+            raise ConnectError(f"the session is not {target}")
+
+
+def _ask(engine: Engine, sql: str) -> Generator[Step, None, str]:
+    script = Script(sql)
+    yield script
+    return str(script.results[0].rows[0][0])
+
+
+def _about_encryption(error: Exception, engine: Engine) -> bool:
+    """True if another way of encryption could help: the handshake failed, or pg_hba.conf wants another."""
+    if isinstance(error, PostgresError):
+        return error.sqlstate.startswith("28")
+    tls = engine.channel.tls
+    return tls is not None and not tls.handshake_complete
+
+
+def _failure(errors: list[Exception]) -> Exception:
+    last = errors[-1]
+    if isinstance(last, ConfigError):
+        return last
+    lines = []
+    for error in errors:
+        notes = getattr(error, "__notes__", ())
+        where = notes[-1].removeprefix("while connecting to ") if notes else "?"
+        lines.append(f"{where}: {error or type(error).__name__}")
+    failure = ConnectError("could not connect: " + "; ".join(dict.fromkeys(lines)), errors)
+    failure.__cause__ = last
+    return failure

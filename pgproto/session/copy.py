@@ -1,0 +1,249 @@
+"""COPY in and out, in bounded memory.  Manual: "COPY Operations".
+
+Both run as a simple Query, so that an error needs no Sync: the server drops what is still under way and
+says ReadyForQuery.  Both are exclusive: the caller feeds or drains them, so nothing can queue behind.
+
+COPY in commits when the server has got CopyDone; until that is handed over, a lost COPY is certainly not
+committed.  Where the caller stops in the middle, CopyFail undoes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from ..errors import Error, LocalProtocolError, Outcome, PostgresError
+from ..wire import (
+    CommandComplete,
+    CopyData,
+    CopyDone,
+    CopyFail,
+    CopyInResponse,
+    CopyOutResponse,
+    ErrorResponse,
+    Message,
+)
+from .batch import rowcount
+from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Loss, Operation, Segment
+
+__all__ = ["CopyIn", "CopyOut"]
+
+# A CopyData message of this size at most; larger chunks of the caller are split.
+_CHUNK: Final = 65536
+
+# COPY OUT stops reading above this many bytes that the consumer has not taken.
+_OUT_LIMIT: Final = 4 * HIGH_WATER
+
+_NOT_BEGUN: Final = 0
+_ASKED: Final = 1
+_COPYING: Final = 2
+_OVER: Final = 3
+
+
+class _Copy(Operation):
+    """What both directions share: the Query, the verdict, the error."""
+
+    __slots__ = ("_stage", "sql", "tag")
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self.exclusive = True
+        self.sql = sql
+        self.tag = ""
+        self._stage = _NOT_BEGUN
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were copied."""
+        return rowcount(self.tag)
+
+    @property
+    def copying(self) -> bool:
+        """True while data may flow."""
+        return self._stage == _COPYING and not self.finished
+
+    @property
+    def starting(self) -> bool:
+        """True until the server has agreed to the COPY, or refused it."""
+        return self._stage < _COPYING and not self.finished
+
+    @property
+    def over(self) -> bool:
+        """True once no data will flow any more."""
+        return self._stage == _OVER or self.finished
+
+    def _begin(self, channel: Channel) -> Segment:
+        self._stage = _ASKED
+        self.begun = True
+        segment = channel.open(self)
+        channel.simple_query(segment, self.sql)
+        return segment
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """The tag, or the error that ends the flow of data at once."""
+        if isinstance(event, CommandComplete):
+            self.tag = event.command_tag
+        elif isinstance(event, ErrorResponse):
+            self._stage = _OVER
+            segment.fail(PostgresError.of(event.fields))
+            self.progress(channel)
+        elif isinstance(event, CopyInResponse):
+            # `copy from stdin` where data should come out.
+            self._stage = _OVER
+            self.error = LocalProtocolError("the statement is COPY FROM STDIN")
+            channel.write(CopyFail("wrong direction"))
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """ReadyForQuery: the verdict."""
+        self._stage = _OVER
+        error = segment.error
+        if error is not None:
+            error.outcome = Outcome.FAILED
+            self.fail(channel, error)
+        if isinstance(self.error, Error) and self.error.outcome is None:
+            self.error.outcome = Outcome.FAILED
+        self.finish(channel)
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """No verdict came."""
+        self._stage = _OVER
+        super().lost(channel, segment, loss)
+
+
+class CopyIn(_Copy):
+    """Send data into a table.
+
+    Call `feed` while `copying`, and wait while `full`; end with `end()` or `stop(reason)`; after each,
+    `Engine.resume`.
+    """
+
+    __slots__ = ("_chunks", "_ended", "_reason", "_segment", "_size")
+
+    def __init__(self, sql: str) -> None:
+        super().__init__(sql)
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._reason: str | None = None
+        self._segment: Segment | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Queue data; it is dropped once the COPY is over."""
+        if self.over:
+            return
+        for start in range(0, len(data), _CHUNK):
+            self._chunks.append(data[start : start + _CHUNK] if len(data) > _CHUNK else data)
+        self._size += len(data)
+
+    @property
+    def full(self) -> bool:
+        """True while the caller should wait before it feeds more."""
+        return self._size >= HIGH_WATER and not self.over
+
+    def end(self) -> None:
+        """All data was fed."""
+        self._ended = True
+
+    def stop(self, reason: str) -> None:
+        """There will be no more data: undo the COPY."""
+        self._chunks.clear()
+        self._size = 0
+        self._ended = True
+        self._reason = reason.replace("\0", "")[:1000]
+
+    def skip_rest(self, channel: Channel) -> None:
+        """The caller is gone: CopyFail."""
+        self.stop("the caller has gone away")
+
+    def produce(self, channel: Channel) -> int:
+        """Write the Query, then data as it comes, then CopyDone."""
+        if self._stage == _NOT_BEGUN:
+            self._segment = self._begin(channel)
+            self._segment.sync = NOT_YET
+            return WAITING
+        if self.over:
+            return SENT
+        if self._stage != _COPYING:
+            return WAITING
+        was_full = self.full
+        while self._chunks and channel.pending < HIGH_WATER:
+            data = self._chunks.popleft()
+            self._size -= len(data)
+            channel.write(CopyData(data))
+        if was_full and not self.full:
+            self.progress(channel)
+        if self._chunks or not self._ended:
+            return WAITING
+        self._stage = _OVER
+        if self._reason is not None:
+            channel.write(CopyFail(self._reason))
+        else:
+            if self._segment is not None:
+                self._segment.sync = channel.produced
+            channel.write(CopyDone())
+        return SENT
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """CopyInResponse opens the flow."""
+        if isinstance(event, CopyInResponse) and self._stage == _ASKED:
+            self._stage = _COPYING
+            self.progress(channel)
+        elif isinstance(event, CopyOutResponse):
+            self._stage = _OVER
+            self.error = LocalProtocolError("the statement is COPY TO STDOUT")
+            self.progress(channel)
+        else:
+            super().handle(channel, segment, event)
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """A statement that was no COPY at all is an error of the caller."""
+        if self._stage == _ASKED and segment.error is None:
+            self.error = LocalProtocolError("the statement is not COPY FROM STDIN")
+            self.error.outcome = Outcome.COMMITTED
+        super().segment_done(channel, segment)
+
+
+class CopyOut(_Copy):
+    """Receive a table's data: `take()` the chunks as they come, then `Engine.resume`."""
+
+    __slots__ = ("_chunks", "_size")
+
+    def __init__(self, sql: str) -> None:
+        super().__init__(sql)
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def produce(self, channel: Channel) -> int:
+        """Write the Query."""
+        self._begin(channel)
+        return SENT
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """CopyData is a chunk; the server sends whole rows."""
+        if isinstance(event, CopyData):
+            if not self.unwanted:
+                self._chunks.append(event.data)
+                self._size += len(event.data)
+                self.progress(channel)
+        elif isinstance(event, CopyOutResponse):
+            self._stage = _COPYING
+        else:
+            super().handle(channel, segment, event)
+
+    def take(self) -> list[bytes]:
+        """The chunks that have arrived since the last call."""
+        chunks = self._chunks
+        self._chunks = []
+        self._size = 0
+        return chunks
+
+    def has_room(self) -> bool:
+        """False while the consumer has to catch up."""
+        return self._size < _OUT_LIMIT or self.unwanted
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """A statement that sent no data at all is an error of the caller."""
+        if self._stage == _ASKED and segment.error is None:
+            self.error = LocalProtocolError("the statement is not COPY TO STDOUT")
+            self.error.outcome = Outcome.COMMITTED
+        super().segment_done(channel, segment)

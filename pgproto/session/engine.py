@@ -1,0 +1,469 @@
+"""The engine: one session as the adapters drive it.  Events in, things to do out; no I/O, no waiting.
+
+    what happened        submit  receive_data  receive_eof  transport_failed  data_sent  tick  abandon
+    what to do about it  data_to_send  take_ready  take_notices  take_notifications  take_cancel
+                         wants_read  next_deadline  finished
+
+After every call of the first kind an adapter looks at all of the second kind.
+
+Operations are answered in the order in which they were submitted (FIFO), each closed by a Sync of its
+own, so that one that fails leaves its neighbours alone.  Nobody but the engine knows who waits for what:
+a caller that goes away abandons its operation, and the engine reads on and drops the answers.
+
+How a session ends is in `lifeline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..config import Host
+from ..errors import (
+    ConnectionLost,
+    LocalProtocolError,
+    QueryTimeout,
+    RemoteProtocolError,
+)
+from ..protocol import CLIENT, NEED_DATA, Closed, Connection, states
+from ..wire import (
+    BackendKeyData,
+    ErrorResponse,
+    Message,
+    NoticeResponse,
+    NotificationResponse,
+    ParameterStatus,
+    Terminate,
+    frames,
+    tags,
+)
+from .inbox import Inbox
+from .lifeline import GRACE, Lifeline
+from .operation import HIGH_WATER, INSIDE, SENT, WAITING, Channel, Loss, Operation
+from .startup import ENCRYPT_NEVER
+from .statements import StatementCache
+
+__all__ = ["GRACE", "Engine"]
+
+# Errors after which a session is not lent again, although it may still answer: the server is a standby now
+# (25006), or it or a pooler in front of it is going away.  Manual: "PostgreSQL Error Codes".
+_RETIRING: Final = ("25006", "57P01", "57P02", "57P03", "08")
+
+
+class Engine(Lifeline):
+    """One client session.
+
+    Args:
+        clock: tells monotonic time in seconds.
+        prefix: what makes this session's statement names its own.
+        statement_cache_size: how many prepared statements are kept.
+        named_statements: False for poolers that switch servers between transactions.
+        max_message_size: the largest message that is accepted, in bytes.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_earliest",
+        "_notices",
+        "_notifications",
+        "_tls_output",
+        "encryption",
+        "host",
+        "retiring",
+    )
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        prefix: str = "pgproto_",
+        statement_cache_size: int = 100,
+        named_statements: bool = True,
+        max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
+    ) -> None:
+        connection = Connection(CLIENT, max_message_size=max_message_size)
+        statements = StatementCache(statement_cache_size, prefix, named=named_statements)
+        super().__init__(clock, Channel(connection, statements))
+        self.host: Host | None = None
+        self.encryption = ENCRYPT_NEVER
+        self.retiring = False
+        self._busy: Operation | None = None
+        self._tls_output = b""
+        self._earliest: float | None = None
+        self._notices: Inbox[NoticeResponse] = Inbox()
+        self._notifications: Inbox[NotificationResponse] = Inbox()
+
+    # ---- What is known
+
+    @property
+    def dropped_messages(self) -> int:
+        """How many notices and notifications were dropped because nobody took them."""
+        return self._notices.dropped + self._notifications.dropped
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing is in flight, queued, unread or unsent."""
+        return (
+            not self.closed
+            and not self._queue
+            and not self.channel.segments
+            and not self.channel.pending
+            and not self._tls_output
+            and not self.connection.unread
+            and not self._cancelling
+            and not self._wants_cancel
+        )
+
+    @property
+    def transaction_status(self) -> str:
+        """What the last ReadyForQuery said: "I" idle, "T" in a transaction, "E" in a failed one."""
+        return self.connection.transaction_status
+
+    @property
+    def reusable(self) -> bool:
+        """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
+        return (
+            self.idle and not self.retiring and self.transaction_status == "I" and not self.channel.prologue
+        )
+
+    # ---- What happened
+
+    def start(self, operation: Operation) -> None:
+        """Run the operation that starts the session (`Startup`, or a cancel request)."""
+        self._starting = operation
+        self._note_deadline(operation)
+        self._produce()
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation.
+
+        Raises:
+            ConnectionClosed: the session is over.
+            LocalProtocolError: a COPY or a stream is in progress, behind which nothing can be queued, or
+                the session is inside of somebody else's transaction.
+        """
+        self.check_open()
+        busy = self._busy
+        if busy is not None and not busy.finished:
+            raise LocalProtocolError("the connection is busy with a COPY or a stream")
+        transaction = self.channel.transaction
+        if transaction is not None and transaction not in INSIDE.get():
+            raise LocalProtocolError("the connection is inside of another task's transaction")
+        if operation.exclusive:
+            self._busy = operation
+        operation.transaction = transaction
+        self._note_deadline(operation)
+        self._queue.append(operation)
+        if len(self._queue) > 1 or self.channel.segments:
+            operation.prepare(self.channel)
+        self._produce()
+
+    def resume(self) -> None:
+        """An operation has got more to write (COPY data), or room for more rows: go on."""
+        self._produce()
+
+    def receive_data(self, data: bytes) -> None:
+        """Bytes arrived from the transport (not b"": see `receive_eof`)."""
+        tls = self.channel.tls
+        if tls is not None:
+            try:
+                data = tls.receive_data(data)
+            except RemoteProtocolError as error:
+                self.connection.close(error)
+                self._process()
+                return
+            if not data and not tls.eof:
+                self._process()
+                return
+        if data:
+            self.connection.receive_data(data)
+        self._process()
+        if tls is not None and tls.eof:
+            self.receive_eof()
+
+    def receive_eof(self) -> None:
+        """The peer has closed its side: nothing more will arrive."""
+        if self.finished:
+            return
+        self.connection.receive_data(b"")
+        self._process()
+        self._settle()
+
+    def transport_failed(self, error: Exception) -> None:
+        """Reading failed, or the transport is gone: nothing more will arrive."""
+        if self.finished:
+            return
+        lost = ConnectionLost(f"the connection failed: {error}")
+        lost.__cause__ = error
+        self.connection.close(lost)
+        self._process()
+        self._settle()
+
+    def write_failed(self, error: Exception) -> None:
+        """Writing failed.  Nothing is ever sent again, but what the server said before can still arrive."""
+        if self._write_failed is None:
+            self._write_failed = error
+            self.channel.discard()
+            self._tls_output = b""
+            self._closed_at = self.clock()
+
+    def data_to_send(self) -> bytes:
+        """The bytes for the transport; the same ones until `data_sent` says that they were taken."""
+        if self._write_failed is not None:
+            return b""
+        tls = self.channel.tls
+        if tls is None:
+            return self.channel.output()
+        plain = self.channel.output()
+        if plain and len(self._tls_output) < HIGH_WATER:
+            tls.send(plain)
+            self.channel.taken(len(plain))
+        self._tls_output += tls.data_to_send()
+        return self._tls_output
+
+    def data_sent(self, count: int) -> None:
+        """The transport took `count` bytes of `data_to_send()`: they may reach the server."""
+        if self.channel.tls is None:
+            self.channel.taken(count)
+        else:
+            self._tls_output = self._tls_output[count:]
+        if self._queue:
+            self._produce()
+
+    def tick(self) -> None:
+        """Time has passed: see what is overdue.  Call it at `next_deadline()`, or whenever."""
+        now = self.clock()
+        if self._closed_at is not None and now >= self._closed_at + GRACE:
+            self._give_up()
+            return
+        if self._earliest is None or now < self._earliest:
+            return
+        self._earliest = None
+        for operation in self._operations():
+            deadline = operation.deadline
+            if deadline is None:
+                continue
+            if now < deadline:
+                self._note_deadline(operation)
+            else:
+                self._overdue(operation, now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` should be called at the latest, in the clock's seconds; None for never."""
+        if self.finished:
+            return None
+        if self._closed_at is not None:
+            return self._closed_at + GRACE
+        return self._earliest
+
+    def set_deadline(self, operation: Operation, deadline: float | None) -> None:
+        """Change an operation's deadline."""
+        operation.deadline = deadline
+        self._note_deadline(operation)
+
+    def abandon(self, operation: Operation) -> None:
+        """Nobody waits for the operation any more.
+
+        What was not sent is not sent any more; what was sent is cancelled, read to its end and dropped,
+        within GRACE; where neither is possible the session ends.
+        """
+        if operation.finished or operation.abandoned:
+            return
+        operation.abandoned = True
+        if operation is self._starting:
+            self.connection.close(ConnectionLost("the connection attempt was abandoned"))
+            self._process()
+            return
+        self._stop(operation)
+
+    def close(self) -> None:
+        """End the session: a Terminate where the stream allows one.  Idempotent, never raises."""
+        if self.closed or self.finished:
+            self._settle()
+            return
+        clean = not self.channel.pending and self.connection.phase == states.READY
+        self.channel.discard()
+        if clean:
+            self.channel.write(Terminate())
+        self.connection.close()
+        self._process()
+        self._settle()
+
+    # ---- What to do
+
+    @property
+    def wants_cancel(self) -> bool:
+        """True if a cancel request shall be sent: see `take_cancel`."""
+        return self._wants_cancel
+
+    def take_ready(self) -> list[Operation]:
+        """Operations that have ended or made progress since the last call."""
+        ready = self.channel.ready
+        if ready:
+            self.channel.ready = []
+        return ready
+
+    def take_notices(self) -> list[NoticeResponse]:
+        """The server's notices since the last call."""
+        return self._notices.take()
+
+    def take_notifications(self) -> list[NotificationResponse]:
+        """The notifications (LISTEN) since the last call."""
+        return self._notifications.take()
+
+    def take_cancel(self) -> BackendKeyData | None:
+        """The key for a cancel request that shall be sent now over a connection of its own, or None.
+
+        Until `cancel_done` nothing new is sent here, so that a late cancel hits nobody else.
+        """
+        if not self._wants_cancel:
+            return None
+        self._wants_cancel = False
+        key = self.connection.backend_key
+        self._cancelling = key is not None
+        return key
+
+    def cancel_done(self) -> None:
+        """The cancel request was delivered (the server closed its connection), or could not be."""
+        self._cancelling = False
+        self._produce()
+
+    @property
+    def wants_read(self) -> bool:
+        """False while a consumer has to catch up (COPY OUT, streams)."""
+        busy = self._busy
+        return busy is None or busy.finished or busy.has_room()
+
+    # ---- The inside
+
+    def _note_deadline(self, operation: Operation) -> None:
+        deadline = operation.deadline
+        if deadline is not None and (self._earliest is None or deadline < self._earliest):
+            self._earliest = deadline
+
+    def _overdue(self, operation: Operation, now: float) -> None:
+        if operation.abandoned or operation.timed_out:
+            self._out_of_grace(operation)
+            return
+        operation.timed_out = True
+        if operation is self._starting:
+            self.connection.close(QueryTimeout("the server did not complete the start-up in time"))
+            self._process()
+            return
+        self._stop(operation)
+
+    def _stop(self, operation: Operation) -> None:
+        """Bring an operation to its end that its caller does not want any more."""
+        if not operation.begun:
+            self._queue.remove(operation)
+            operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
+            self._produce()
+            return
+        if operation.half_written():
+            self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
+            self._process()
+            return
+        operation.skip_rest(self.channel)
+        operation.deadline = self.clock() + GRACE
+        self._note_deadline(operation)
+        if all(segment.operation.unwanted for segment in self.channel.segments):
+            self._wants_cancel = not self._cancelling and bool(self.channel.segments)
+        self._produce()
+
+    def _out_of_grace(self, operation: Operation) -> None:
+        """A stopped operation did not end in time."""
+        if all(other.unwanted for other in self._operations()):
+            self.connection.close(QueryTimeout("the deadline passed, and the query could not be cancelled"))
+            self._process()
+        elif not operation.abandoned:
+            # Others wait behind it, so the session goes on; this caller does not wait for the answers.
+            operation.give_up(self.channel)
+
+    def _process(self) -> None:
+        """Turn received bytes into progress."""
+        connection = self.connection
+        segments = self.channel.segments
+        while True:
+            event = connection.next_event()
+            if event is NEED_DATA:
+                break
+            if isinstance(event, Closed):
+                self._ended(event)
+                return
+            tag = event.tag
+            try:
+                if tag in states.ASYNCHRONOUS:
+                    self._asynchronous(event)
+                elif self._starting is not None:
+                    self._handle_start(event)
+                elif tag == tags.READY_FOR_QUERY:
+                    segment = segments[0]
+                    segment.operation.segment_done(self.channel, segment)
+                    segments.popleft()
+                elif segments:
+                    segment = segments[0]
+                    if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):
+                        self.retiring = True
+                    segment.operation.handle(self.channel, segment, event)
+            except RemoteProtocolError as error:
+                connection.close(error)
+        self._produce()
+
+    def _handle_start(self, event: Message) -> None:
+        operation = self._starting
+        if operation is not None:
+            operation.handle_start(self.channel, event)
+            if operation.finished:
+                self._starting = None
+
+    def _asynchronous(self, event: Message) -> None:
+        if isinstance(event, ParameterStatus):
+            if self._starting is None:
+                self.channel.dirty = True
+                # A promotion or a demotion: the session is not what was asked for any more.
+                self.retiring = self.retiring or event.name == "in_hot_standby"
+        elif isinstance(event, NoticeResponse):
+            self._notices.put(event)
+        elif isinstance(event, NotificationResponse):
+            self._notifications.put(event)
+
+    def _produce(self) -> None:
+        """Let operations write, in order, up to the high-water mark."""
+        channel = self.channel
+        if self.closed:
+            return
+        if self._starting is not None:
+            self._starting.produce(channel)
+            return
+        queue = self._queue
+        while queue and channel.pending < HIGH_WATER and not self._cancelling and not self._wants_cancel:
+            operation = queue[0]
+            try:
+                status = operation.produce(channel)
+            except LocalProtocolError as error:
+                self._refused(operation, error)
+                return
+            if status == SENT:
+                queue.popleft()
+            elif status == WAITING:
+                break
+
+    def _refused(self, operation: Operation, error: LocalProtocolError) -> None:
+        """A message did not fit the wire.  Harmless if nothing of its segment was written, else the end."""
+        if operation.begun or any(each.operation is operation for each in self.channel.segments):
+            self.connection.close(error)
+            self._process()
+        else:
+            self._queue.popleft()
+            operation.fail(self.channel, error)
+            self._produce()
+
+    def _give_up(self) -> None:
+        """GRACE is over."""
+        if self.connection.closed is None:
+            error = self._write_failed
+            lost = ConnectionLost(f"the connection failed: {error}")
+            lost.__cause__ = error
+            self.connection.close(lost)
+            self._process()
+        self._settle()

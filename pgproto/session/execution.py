@@ -1,0 +1,412 @@
+"""Running statements: one, or a batch of any size, through the extended query protocol.
+
+There is one way to run a statement: a single query is a batch of one.  Its course:
+
+    prepare   Parse and Describe for every text that the cache does not have.  Sent ahead of turn where
+              that cannot matter, so that a hundred cold callers share two round trips.
+    encode    all values of all items.  A value that does not fit ends the operation here: nothing that
+              could be executed has been sent.
+    execute   Bind and Execute for every item; a Sync at the end, or after each if errors isolate.
+              Written as the transport takes it, never more than HIGH_WATER ahead.
+
+ReadyForQuery alone makes an item COMMITTED.  Until then its CommandComplete is a rumour.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
+from ..protocol import DataRows, Skipped
+from ..wire import (
+    Bind,
+    CommandComplete,
+    CopyFail,
+    CopyInResponse,
+    Describe,
+    EmptyQueryResponse,
+    ErrorResponse,
+    Execute,
+    Message,
+    Parse,
+    PortalSuspended,
+    RowDescription,
+    Sync,
+)
+from . import statements as st
+from .batch import QueuedQuery
+from .operation import HIGH_WATER, MORE, SENT, WAITING, Channel, Loss, Segment
+from .preparing import Preparing
+from .statements import Statement
+
+__all__ = ["Execution"]
+
+_COMMIT_TAGS: Final = ("COMMIT", "PREPARE TRANSACTION")
+_OPAQUE_TAGS: Final = ("CALL", "DO", "VACUUM")
+# PostgreSQL's MaxAllocSize: a longer message is refused by the server.
+_MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
+_FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
+
+
+class Execution(Preparing):
+    """Run items: statements with values.
+
+    Args:
+        items: what to run, in order.
+        atomic: one Sync for all of them, or one after each.
+    """
+
+    __slots__ = ("_ahead", "_encoded", "_next", "_segment", "_settled", "_users", "atomic", "items")
+
+    def __init__(self, items: list[QueuedQuery], *, atomic: bool = True) -> None:
+        super().__init__()
+        self.items = items
+        self.atomic = atomic
+        self.isolate = not atomic
+        self._users: list[Statement] = []
+        self._ahead = False
+        self._encoded = False
+        self._next = 0  # the next item to write
+        self._settled = 0  # items before this one have their outcome
+        self._segment: Segment | None = None  # the one being written
+
+    # ---- Writing
+
+    def prepare(self, channel: Channel) -> None:
+        """Prepare what is not prepared yet, ahead of turn.
+
+        Not inside of a transaction block: there a failing Parse would hit whoever is in front.
+        """
+        if channel.statements.named and not channel.in_transaction(self):
+            self._ahead = True
+            self._acquire(channel)
+
+    def produce(self, channel: Channel) -> int:
+        """Prepare, encode, and write items up to the high-water mark."""
+        if not self._encoded:
+            if not self._statements_ready(channel):
+                return WAITING
+            self._refuse()
+            self._encode(channel)
+            if self._settled == len(self.items):
+                self._end(channel)
+                return SENT
+        items = self.items
+        while self._next < len(items):
+            if channel.pending >= HIGH_WATER:
+                return MORE
+            self._write_item(channel, items[self._next])
+        if self._segment is not None:
+            channel.sync(self._segment)
+            self._segment = None
+        return SENT
+
+    def half_written(self) -> bool:
+        """A segment that is half written cannot be taken back: its Sync would commit the half."""
+        return self._segment is not None
+
+    def skip_rest(self, channel: Channel) -> None:
+        """Nobody waits any more: write no further item."""
+        for item in self.items[self._next :]:
+            item.outcome = item.outcome or Outcome.NOT_SENT
+        self._next = len(self.items)
+        if not any(segment.operation is self for segment in channel.segments):
+            self._settled = self._next
+            self._end(channel)
+
+    def _statements_ready(self, channel: Channel) -> bool:
+        if self.preparing:
+            return False
+        if self._ahead and self.refused:
+            # What was refused ahead of turn may depend on what has run since: ask again.
+            self._ahead = False
+            self.refused.clear()
+        self._acquire(channel)
+        return all(statement.state != st.PREPARING for statement in self._users)
+
+    def _acquire(self, channel: Channel) -> None:
+        """Find the statement of every item, and prepare those that are new."""
+        if self.blocked is not None:
+            return
+        cache = channel.statements
+        new: list[Statement] = []
+        previous: Statement | None = None
+        for item in self.items:
+            statement = item.statement
+            if statement is not None and (statement.kept or statement.state != st.DROPPED):
+                continue
+            if item.sql in self.refused:
+                continue
+            statement = cache.get(item.sql)
+            item.statement = statement
+            if statement is not previous:
+                statement.users += 1
+                self._users.append(statement)
+                previous = statement
+            if statement.state == st.NEW:
+                statement.state = st.PREPARING
+                new.append(statement)
+        if new:
+            self.send_prepare(channel, new)
+
+    def _refuse(self) -> None:
+        """End the items whose statements could not be prepared, and with one of them an atomic batch."""
+        if not self.refused and self.blocked is None:
+            return
+        for item in self.items:
+            item.error = self.blocked or self.refused.get(item.sql)
+            if item.error is not None:
+                item.outcome = Outcome.SKIPPED if self.blocked is not None else Outcome.FAILED
+                self._stop_atomic(item.error)
+                if self.atomic:
+                    return
+
+    def _encode(self, channel: Channel) -> None:
+        """Encode all values; what does not fit ends its item, and with it an atomic batch."""
+        self._encoded = True
+        for index, item in enumerate(self.items):
+            statement = item.statement
+            if item.outcome is not None or statement is None:
+                continue
+            try:
+                if statement.state != st.READY:
+                    raise LocalProtocolError(f"the prepared statement was closed: {statement.sql}")
+                item.parameters = _fitting(statement.encoder.encode(item.args))
+                item.columns = statement.columns
+            except (DataError, LocalProtocolError) as error:
+                # A parameter's type may have changed under a cached statement (pgx #2442).
+                channel.statements.drop(statement)
+                error.outcome = item.outcome = Outcome.NOT_SENT
+                if len(self.items) > 1:
+                    error.add_note(f"in statement {index + 1} of the batch: {item.sql}")
+                item.error = error
+                self._stop_atomic(error)
+        if all(item.outcome is not None for item in self.items):
+            self._settled = len(self.items)
+
+    def _stop_atomic(self, error: Exception) -> None:
+        """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
+        if not self.atomic:
+            return
+        if self.error is None:
+            self.error = error
+        for item in self.items:
+            item.outcome = item.outcome or Outcome.NOT_SENT
+
+    def _write_item(self, channel: Channel, item: QueuedQuery) -> None:
+        index = self._next
+        self._next = index + 1
+        statement = item.statement
+        parameters = item.parameters
+        if statement is None or parameters is None:
+            return  # it has ended already
+        segment = self._segment
+        if segment is None:
+            segment = channel.open(self, index)
+            channel.preamble(segment)
+            self._segment = segment
+        segment.last = self._next
+        if not statement.plain:
+            segment.plain = False
+        if not statement.traceless:
+            channel.dirty = True
+        item.parameters = None
+        self.begun = True
+        if not statement.name:
+            channel.write(Parse("", statement.sql, statement.parameter_types))
+        channel.write(
+            Bind("", statement.name, statement.encoder.formats, parameters, statement.result_formats)
+        )
+        if statement.late:
+            channel.write(Describe("P", ""))
+        channel.write(Execute())
+        if not self.atomic:
+            channel.sync(segment)
+            self._segment = None
+
+    # ---- Reading
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Attribute an event to the item that is being answered."""
+        if segment.preparing:
+            self.handle_prepare(channel, segment, event)
+        elif isinstance(event, DataRows):
+            if not segment.prologue:
+                self.take_rows(channel, self.items[segment.position], event)
+        elif isinstance(event, CommandComplete | EmptyQueryResponse | PortalSuspended):
+            self._completed(segment, event)
+        elif isinstance(event, ErrorResponse):
+            self._failed(channel, segment, event)
+        elif isinstance(event, Skipped):
+            if isinstance(event.request, Execute):
+                self._advance(segment)
+        elif isinstance(event, RowDescription):
+            self._described_late(self.items[segment.position], event)
+        elif isinstance(event, CopyInResponse):
+            # Somebody ran COPY FROM STDIN as a query.  There is no data: say so.  The server ignores the
+            # Sync behind it, so it needs a new one.
+            channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+            channel.write(Sync())
+
+    def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
+        """Decode a run of rows."""
+        statement = item.statement
+        if statement is None or item.error is not None or self.abandoned:
+            return
+        try:
+            item.rows += statement.decoder.decode(event.buffer, event.offsets, event.end)
+        except DataError as error:
+            # The messages are consumed, so the connection is in step; the outcome is the server's to say.
+            item.error = error
+
+    def _completed(self, segment: Segment, event: Message) -> None:
+        if not segment.prologue:
+            item = self.items[segment.position]
+            item.executed = True
+            if isinstance(event, CommandComplete):
+                item.tag = event.command_tag
+        self._advance(segment)
+
+    def _advance(self, segment: Segment) -> None:
+        if segment.prologue:
+            segment.prologue -= 1
+            return
+        segment.position += 1
+        while segment.position < segment.last and self.items[segment.position].outcome is not None:
+            segment.position += 1  # it ended before it was written
+
+    def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
+        error = PostgresError.of(event.fields)
+        segment.fail(error)
+        if segment.first <= segment.failed_at < segment.last:
+            statement = self.items[segment.failed_at].statement
+            if statement is not None:
+                channel.statements.drop(statement)
+        if isinstance(event.request, Execute):
+            self._advance(segment)
+
+    def _described_late(self, item: QueuedQuery, event: RowDescription) -> None:
+        statement = item.statement
+        if statement is not None:
+            statement.rows_described(tuple(event.fields))
+            item.columns = statement.columns
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """ReadyForQuery: the segment's items have their outcomes now."""
+        if segment.preparing:
+            self.prepare_done(channel, segment)
+            return
+        good = Outcome.COMMITTED if channel.connection.transaction_status == "I" else Outcome.OK_IN_TX
+        verdicts = None if segment.error is None else self._verdicts(segment)
+        for index in range(segment.first, segment.last):
+            item = self.items[index]
+            if item.outcome is None:
+                item.outcome = good if verdicts is None else verdicts[index - segment.first]
+                if index == segment.failed_at or item.outcome is Outcome.FAILED:
+                    item.error = segment.error
+            error = item.error
+            if isinstance(error, Error) and error.outcome is None:
+                error.outcome = item.outcome
+            if self.atomic and self.error is None and isinstance(error, DataError):
+                self.error = error
+            if item.tag in _FORGETTING_TAGS:
+                channel.statements.clear()
+        if segment.error is not None:
+            if segment.error.outcome is None:
+                segment.error.outcome = self.items[segment.first].outcome
+            if self.atomic and self.error is None:
+                self.error = segment.error
+        self._settled = segment.last
+        if self._next == len(self.items) and self._is_last(channel, segment):
+            self._end(channel)
+
+    def _is_last(self, channel: Channel, segment: Segment) -> bool:
+        if self._segment is not None:
+            return False
+        return not any(each.operation is self and each is not segment for each in channel.segments)
+
+    def _verdicts(self, segment: Segment) -> list[Outcome]:
+        """What became of the items of a segment in which the server reported an error."""
+        failed_at = segment.failed_at
+        if segment.last - segment.first == 1 and failed_at == segment.last:
+            return [Outcome.FAILED]  # alone, and the Sync failed: it is its own error
+        verdicts: list[Outcome] = []
+        undone = Outcome.ROLLED_BACK
+        for index in range(segment.last - 1, segment.first - 1, -1):
+            item = self.items[index]
+            if index > failed_at:
+                verdicts.append(Outcome.SKIPPED)
+                continue
+            if index == failed_at:
+                verdicts.append(Outcome.FAILED)
+                continue
+            if not segment.plain:
+                # Transaction control: a COMMIT that completed has committed what is in front of it; of a
+                # procedure that completed, nobody can say what it has.
+                if item.tag in _COMMIT_TAGS:
+                    undone = Outcome.COMMITTED
+                elif undone is not Outcome.COMMITTED and item.tag in _OPAQUE_TAGS:
+                    undone = Outcome.UNKNOWN
+            verdicts.append(undone)
+        verdicts.reverse()
+        return verdicts
+
+    # ---- The end of it
+
+    def _end(self, channel: Channel) -> None:
+        for statement in self._users:
+            statement.users -= 1
+        self._users = []
+        if not self.finished:
+            self.finish(channel)
+            channel.statements.trim()
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """Label every item that has no outcome yet."""
+        for each in channel.segments:
+            if each.operation is self and not each.preparing:
+                self._label(each, loss, each.lost(channel.handed_over))
+        for item in self.items:
+            if item.outcome is None:
+                item.outcome = Outcome.NOT_SENT
+                item.error = loss.error(Outcome.NOT_SENT)
+        for item in self.items:
+            if self.error is None and item.error is not None:
+                self.error = item.error
+        if self.error is None:
+            self.error = loss.error(Outcome.NOT_SENT)
+        self._end(channel)
+
+    def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
+        # The server's own last words name the statement that it was at, and all before it is undone with
+        # it.  At the Sync they decide nothing: the commit may have been done.  A pooler's words never do.
+        error = segment.error
+        decided = (
+            error is not None
+            and "V" in error.fields
+            and not (error.fatal and segment.failed_at >= segment.last)
+        )
+        verdicts = self._verdicts(segment) if decided else None
+        for index in range(segment.first, segment.last):
+            item = self.items[index]
+            if item.outcome is not None:
+                continue
+            item.outcome = outcome if verdicts is None else verdicts[index - segment.first]
+            if error is not None and not error.fatal and decided and index == segment.failed_at:
+                error.outcome = item.outcome
+                item.error = error
+            else:
+                item.error = loss.error(item.outcome, executed=item.executed)
+
+
+def _fitting(parameters: list[bytes | None]) -> list[bytes | None]:
+    """Refuse what no Bind can carry before anything is sent (CVE-2024-27304)."""
+    if len(parameters) > 65535:
+        raise LocalProtocolError("a statement is limited to 65535 parameters")
+    size = 0
+    for value in parameters:
+        if value is not None:
+            size += len(value)
+    if size > _MAX_BIND:
+        raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
+    return parameters

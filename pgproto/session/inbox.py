@@ -1,0 +1,48 @@
+"""Messages that come unasked (notices, notifications), until somebody takes them.
+
+Bounded: a server that floods its client costs a fixed amount of memory.  The oldest are dropped, and counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Generic, TypeVar
+
+__all__ = ["Inbox"]
+
+M = TypeVar("M")
+
+# As many as a busy channel brings in the time of a slow query; PostgreSQL's own queue holds far more.
+LIMIT: Final = 10_000
+
+
+class Inbox(Generic[M]):
+    """A bounded queue.
+
+    Attributes:
+        dropped: how many messages were dropped because it was full.
+    """
+
+    __slots__ = ("_limit", "_messages", "dropped")
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.dropped = 0
+        self._limit = limit
+        self._messages: deque[M] = deque()
+
+    def put(self, message: M) -> None:
+        """One has arrived."""
+        if len(self._messages) >= self._limit:
+            self._messages.popleft()
+            self.dropped += 1
+        self._messages.append(message)
+
+    def next(self) -> M | None:
+        """The oldest one, taken; None if there is none."""
+        return self._messages.popleft() if self._messages else None
+
+    def take(self) -> list[M]:
+        """All of them, oldest first."""
+        taken = list(self._messages)
+        self._messages.clear()
+        return taken

@@ -1,0 +1,113 @@
+"""How a session ends, and what its operations are told then.
+
+The end is a state.  Whatever brings it about, `_settle` runs once: it labels every query, and from then on
+the engine only says that it is `finished`.  After the server's last words (FATAL), or after a failed
+write, it waits up to GRACE for the peer's EOF first: more words may be under way, and they are kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import ConnectionClosed, Error, PostgresError
+from ..protocol import Closed, Connection
+from .operation import Channel, Loss, Operation, Segment
+
+__all__ = ["GRACE", "Lifeline"]
+
+# How long a session that is over, or a query that was cancelled, may take to say its last words, in
+# seconds.  Long enough for a round trip, short enough for no call to exceed its deadline by a second.
+GRACE: Final = 0.8
+
+
+class Lifeline:
+    """The part of an `Engine` that knows what is alive: the session, and the operations in it.
+
+    Attributes:
+        clock: tells monotonic time in seconds.
+        channel: what the operations write to.
+        connection: the protocol's state.
+        finished: the session is over and every operation has been told.
+    """
+
+    __slots__ = (
+        "_cancelling",
+        "_closed_at",
+        "_queue",
+        "_starting",
+        "_wants_cancel",
+        "_write_failed",
+        "channel",
+        "clock",
+        "connection",
+        "finished",
+    )
+
+    def __init__(self, clock: Callable[[], float], channel: Channel) -> None:
+        self.clock = clock
+        self.channel = channel
+        self.connection: Connection = channel.connection
+        self.finished = False
+        self._queue: deque[Operation] = deque()
+        self._starting: Operation | None = None
+        self._closed_at: float | None = None
+        self._write_failed: Exception | None = None
+        self._wants_cancel = False
+        self._cancelling = False
+
+    @property
+    def closed(self) -> bool:
+        """True once no operation can be submitted any more."""
+        return self.connection.closed is not None or self._write_failed is not None
+
+    @property
+    def cause(self) -> Exception | None:
+        """The first cause of the session's end; None if it is alive, or was closed on this side."""
+        closed = self.connection.closed
+        return closed.error if closed is not None else self._write_failed
+
+    def check_open(self) -> None:
+        """Raise ConnectionClosed, with the first cause, if the session is over."""
+        if self.closed or self.finished:
+            error = ConnectionClosed("the connection is closed")
+            error.__cause__ = self.cause
+            raise error
+
+    def _operations(self) -> list[Operation]:
+        """Every operation that has not ended, once."""
+        found = [] if self._starting is None else [self._starting]
+        found += [segment.operation for segment in self.channel.segments]
+        found += self._queue
+        unique = {id(operation): operation for operation in found}
+        return [operation for operation in unique.values() if not operation.finished]
+
+    def _ended(self, closed: Closed) -> None:
+        """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""
+        if closed.error is not None:
+            self.channel.discard()
+        if self._closed_at is None:
+            self._closed_at = self.clock()
+        if not isinstance(closed.error, PostgresError):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Label everything that has no outcome.  Runs once."""
+        closed = self.connection.closed
+        if self.finished or closed is None:
+            return
+        self.finished = True
+        loss = Loss(closed.error, closed.also)
+        if self._write_failed is not None and not isinstance(closed.error, Error):
+            loss.also.append(self._write_failed)
+        oldest: dict[int, Segment] = {}
+        for segment in self.channel.segments:
+            oldest.setdefault(id(segment.operation), segment)
+        for operation in self._operations():
+            operation.lost(self.channel, oldest.get(id(operation)), loss)
+        self.channel.segments.clear()
+        self._queue.clear()
+        self._starting = None
+        self._wants_cancel = False
+        self._cancelling = False

@@ -1,0 +1,442 @@
+"""What an operation is, the channel that it writes to, and the segments that it writes.
+
+An *operation* is one conversation with the server: what to send, which events belong to it, how it ends.
+Its state lives here and not in the task that waits for it, so that the task can go away at any moment.
+
+A *segment* is what lies between two Syncs (or one simple Query).  The server answers it with exactly one
+ReadyForQuery and, outside of a transaction block, commits what is in it only there.  So it is the unit of
+honesty: it remembers where in the outgoing stream it starts and where its Sync starts, and together with
+the number of bytes that the transport took, that decides what can be said about a query whose answer
+never came.  The transport is given no benefit of the doubt: a byte counts once it was handed over.
+
+Contract of an operation: `produce` writes through the channel and says whether it wants to write more;
+`handle` gets every event of its segments; `segment_done` says that ReadyForQuery arrived; `lost` that it
+never will.  The operation calls `finish` when it has ended, exactly once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from ..errors import (
+    ConnectionLost,
+    Error,
+    Outcome,
+    PostgresError,
+    QueryTimeout,
+    RemoteProtocolError,
+    ServerCrash,
+)
+from ..protocol import Connection
+from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
+from .statements import StatementCache
+
+if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
+    from ..protocol.tls import TLS
+
+__all__ = [
+    "HIGH_WATER",
+    "MORE",
+    "NOT_FAILED",
+    "NOT_YET",
+    "SENT",
+    "WAITING",
+    "Channel",
+    "Loss",
+    "Operation",
+    "Segment",
+]
+
+# What `produce` answers.
+MORE: Final = 0  # call again when there is room
+WAITING: Final = 1  # nothing to write before an answer (or data of the caller) has arrived
+SENT: Final = 2  # all is written: the next operation may write
+
+# The transactions that the running task (or thread) is inside of.  A task that it starts inherits them.
+INSIDE: Final[ContextVar[tuple[object, ...]]] = ContextVar("pgproto_transactions", default=())
+
+NOT_YET: Final = -1
+NOT_FAILED: Final = -2
+
+# Output is produced up to here and no further, so that a batch of any size needs bounded memory.
+# asyncpg uses four buffers of 32 KiB, libpq one of 16 KiB.
+HIGH_WATER: Final = 65536
+
+# A transport is offered pieces of this size at most.  What it does not take is copied, which would make
+# sending one large value through a small socket buffer quadratic.
+_PIECE: Final = 4 * HIGH_WATER
+
+
+class Loss:
+    """Why the connection ended, as the errors that its operations get.
+
+    Attributes:
+        cause: the first cause; None if this side closed the connection.
+        also: what came behind it.
+    """
+
+    __slots__ = ("also", "cause")
+
+    def __init__(self, cause: Exception | None, also: list[Exception]) -> None:
+        self.cause = cause
+        self.also = also
+
+    def error(self, outcome: Outcome, *, executed: bool = False) -> Error:
+        """The error for one query with this outcome."""
+        cause = self.cause
+        error: Error
+        if isinstance(cause, QueryTimeout):
+            error = QueryTimeout(str(cause))
+        elif isinstance(cause, RemoteProtocolError):
+            error = RemoteProtocolError(str(cause))
+        elif isinstance(cause, PostgresError):
+            crash = cause.sqlstate == "57P02"
+            error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
+            # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
+            error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
+        else:
+            error = ConnectionLost(str(cause) if cause is not None else "the connection was closed")
+        error.__cause__ = cause
+        error.also = self.also
+        error.outcome = outcome
+        error.executed = executed
+        return error
+
+    @property
+    def from_server(self) -> bool:
+        """True if PostgreSQL itself said that the session ends (poolers send no `V` field)."""
+        return isinstance(self.cause, PostgresError) and "V" in self.cause.fields
+
+
+class Operation:
+    """Base of all operations.  A plain one writes nothing and ends at once.
+
+    Attributes:
+        finished: it has ended; `error` says how.
+        error: what the caller gets raised; None if it succeeded.
+        abandoned: nobody waits for it any more; its answers are read and dropped.
+        exclusive: nothing may be queued behind it (COPY and streams: the caller feeds or drains them).
+        deadline: when it times out, in seconds of the engine's clock; None for never.
+        begun: something of it was written that the server executes; it cannot be taken back.
+        timed_out: its deadline has passed; it is being cancelled.
+        progressed: there is something new for the waiter to look at.
+        transaction: the transaction block that it was submitted in, as `Channel.transaction` named it.
+        waiter: what the adapter keeps with it, to wake whoever waits.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "begun",
+        "deadline",
+        "error",
+        "exclusive",
+        "finished",
+        "progressed",
+        "timed_out",
+        "transaction",
+        "waiter",
+    )
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.error: Exception | None = None
+        self.abandoned = False
+        self.begun = False
+        self.progressed = False
+        self.exclusive = False
+        self.timed_out = False
+        self.deadline: float | None = None
+        self.transaction: object = None
+        self.waiter: object = None
+
+    def prepare(self, channel: Channel) -> None:
+        """Called once when the operation is queued behind others: write what may go ahead of its turn."""
+
+    def produce(self, channel: Channel) -> int:
+        """Write some output: MORE, WAITING or SENT."""
+        self.finish(channel)
+        return SENT
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """An event of one of its segments arrived (all but its ReadyForQuery)."""
+
+    def handle_start(self, channel: Channel, event: Message) -> None:
+        """An event of the start of the session arrived; only what `Engine.start` got is asked."""
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """ReadyForQuery of the segment arrived."""
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """The connection is over.  `segment` is the operation's oldest unanswered one, if there is one."""
+        self.fail(channel, loss.error(segment.lost(channel.handed_over) if segment else Outcome.NOT_SENT))
+
+    def half_written(self) -> bool:
+        """True while it can neither go on nor stop without closing the connection."""
+        return False
+
+    def skip_rest(self, channel: Channel) -> None:
+        """Nobody wants the rest: write no more than what brings it to an end."""
+
+    def has_room(self) -> bool:
+        """False while its consumer has to catch up, so that nothing more should be read."""
+        return True
+
+    @property
+    def unwanted(self) -> bool:
+        """True if its caller is gone or will not wait longer."""
+        return self.abandoned or self.timed_out
+
+    def progress(self, channel: Channel) -> None:
+        """There is something new for the waiter to look at."""
+        if not self.progressed:
+            self.progressed = True
+            channel.ready.append(self)
+
+    def take_progress(self) -> bool:
+        """True if there was progress since the last call."""
+        progressed = self.progressed
+        self.progressed = False
+        return progressed
+
+    def give_up(self, channel: Channel) -> None:
+        """Its time is over, and the session goes on for others: end now, drop the answers."""
+        self.abandoned = True
+        self.error = None
+        self.lost(channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
+
+    def fail(self, channel: Channel, error: Exception) -> None:
+        """End with an error, unless an earlier one is there already."""
+        if self.error is None:
+            self.error = error
+        self.finish(channel)
+
+    def finish(self, channel: Channel) -> None:
+        """It has ended."""
+        if self.finished:
+            return
+        self.finished = True
+        error = self.error
+        if self.timed_out and isinstance(error, PostgresError) and error.sqlstate == "57014":
+            timeout = QueryTimeout("the query's deadline passed, and it was cancelled")
+            timeout.outcome = error.outcome
+            timeout.__cause__ = error
+            self.error = timeout
+        channel.ready.append(self)
+
+
+class Segment:
+    """One stretch of requests that ends in one ReadyForQuery, on behalf of one operation.
+
+    Attributes:
+        operation: whose it is.
+        start: stream position of its first byte.
+        sync: stream position of what makes the server commit it (Sync, Query, CopyDone), or NOT_YET.
+        plain: nothing in it ends a transaction or commits on its own.
+        in_transaction: it runs inside of a transaction block, which it cannot end if it is plain.
+        preparing: it only prepares statements.
+        first, last: the operation's items that it carries, as a half-open range of their indexes.
+        position: the item that is being answered.
+        prologue: how many statements in front of the items (BEGIN, SAVEPOINT) are unanswered.
+        error: the server's error in it, and failed_at: the item that it concerned (`first - 1` for the
+            prologue, `last` for the Sync).
+    """
+
+    __slots__ = (
+        "error",
+        "failed_at",
+        "first",
+        "in_transaction",
+        "last",
+        "operation",
+        "plain",
+        "position",
+        "preparing",
+        "prologue",
+        "start",
+        "sync",
+    )
+
+    def __init__(self, operation: Operation, start: int) -> None:
+        self.operation = operation
+        self.start = start
+        self.sync = NOT_YET
+        self.plain = True
+        self.in_transaction = False
+        self.preparing = False
+        self.first = 0
+        self.last = 0
+        self.position = 0
+        self.prologue = 0
+        self.error: PostgresError | None = None
+        self.failed_at = NOT_FAILED
+
+    def fail(self, error: PostgresError) -> None:
+        """The server reported an error at the current position."""
+        self.error = error
+        self.failed_at = self.first - 1 if self.prologue else self.position
+
+    def lost(self, handed_over: int) -> Outcome:
+        """What became of a query of this segment whose answer will never come."""
+        if self.start >= handed_over:
+            return Outcome.NOT_SENT
+        if self.plain:
+            if self.sync == NOT_YET or self.sync >= handed_over:
+                return Outcome.NOT_COMMITTED
+            if self.in_transaction:
+                # Its COMMIT was never handed over, and the transaction died with the session.
+                return Outcome.ROLLED_BACK
+        return Outcome.UNKNOWN
+
+
+class Channel:
+    """What operations write to: the connection, its statements, and the output not yet handed over.
+
+    Attributes:
+        connection: the protocol's state.
+        statements: the statement cache.
+        segments: the segments in flight, oldest first.
+        transaction: the transaction block that is open, or None; nobody else's operation runs inside.
+        prologue: statements that go in front of the transaction's next segment (BEGIN, SAVEPOINT).
+        ready: operations that have ended or made progress, for the adapter to wake their waiters.
+        dirty: a statement may have left a trace in the session since the last reset.
+        tls: the encryption of the byte stream, once it was agreed upon.
+        produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
+    """
+
+    __slots__ = (
+        "_output",
+        "_piece",
+        "_savepoints",
+        "connection",
+        "dirty",
+        "handed_over",
+        "produced",
+        "prologue",
+        "ready",
+        "segments",
+        "statements",
+        "tls",
+        "transaction",
+    )
+
+    def __init__(self, connection: Connection, statements: StatementCache) -> None:
+        self.connection = connection
+        self.statements = statements
+        self.segments: deque[Segment] = deque()
+        self.prologue: list[str] = []
+        self.ready: list[Operation] = []
+        self.dirty = False
+        self.transaction: object = None
+        self.tls: TLS | None = None
+        self.produced = 0
+        self.handed_over = 0
+        self._output: list[bytes] = []
+        self._piece = b""  # what the transport is being offered; `_output` comes behind it
+        self._savepoints = 0
+
+    def write(self, message: Message) -> None:
+        """Send one message."""
+        data = self.connection.send(message)
+        self._output.append(data)
+        self.produced += len(data)
+
+    @property
+    def pending(self) -> int:
+        """How many bytes were produced and not handed over."""
+        return self.produced - self.handed_over
+
+    def output(self) -> bytes:
+        """The next bytes that were produced and not handed over: all of them, or a piece of many."""
+        parts = self._output
+        if parts:
+            if self.pending <= _PIECE:
+                if self._piece:
+                    parts.insert(0, self._piece)
+                self._piece = parts[0] if len(parts) == 1 else b"".join(parts)
+                self._output = []
+            elif not self._piece:
+                self._piece = self._next_piece()
+        return self._piece
+
+    def _next_piece(self) -> bytes:
+        parts = self._output
+        first = parts[0]
+        if len(first) > _PIECE:
+            parts[:1] = [first[start : start + _PIECE] for start in range(0, len(first), _PIECE)]
+        count = 1
+        size = len(parts[0])
+        while count < len(parts) and size + len(parts[count]) <= _PIECE:
+            size += len(parts[count])
+            count += 1
+        piece = b"".join(parts[:count])
+        del parts[:count]
+        return piece
+
+    def taken(self, count: int) -> None:
+        """The transport took the first `count` bytes of `output()`."""
+        self.handed_over += count
+        self._piece = self._piece[count:]
+
+    def discard(self) -> None:
+        """Nothing more can be sent: drop what was not handed over."""
+        self._output = []
+        self._piece = b""
+        self.produced = self.handed_over
+
+    def open(self, operation: Operation, first: int = 0) -> Segment:
+        """Begin a segment that carries the operation's items from `first` on."""
+        segment = Segment(operation, self.produced)
+        segment.first = segment.last = segment.position = first
+        segment.in_transaction = self.in_transaction(operation)
+        self.segments.append(segment)
+        return segment
+
+    def preamble(self, segment: Segment) -> None:
+        """Write what goes in front of an extended segment: closed names, BEGIN, SAVEPOINT.
+
+        One round trip serves both: if BEGIN fails, the server skips the rest of the segment.
+        """
+        for name in self.statements.take_closes():
+            self.write(Close("S", name))
+        if self.prologue and segment.operation.transaction is self.transaction:
+            for sql in self.prologue:
+                self.write(Parse("", sql))
+                self.write(Bind("", "", (), (), ()))
+                self.write(Execute())
+            segment.prologue = len(self.prologue)
+            self.prologue = []
+
+    def simple_query(self, segment: Segment, sql: str) -> None:
+        """Write a simple Query; the prologue goes into the same string, so that it fails as one."""
+        text = sql
+        if self.prologue and segment.operation.transaction is self.transaction:
+            text = "; ".join([*self.prologue, sql])
+            segment.prologue = len(self.prologue)
+            self.prologue = []
+        segment.sync = self.produced
+        self.write(Query(text))
+
+    def sync(self, segment: Segment) -> None:
+        """End the segment."""
+        segment.sync = self.produced
+        self.write(Sync())
+
+    def next_savepoint(self) -> int:
+        """A number that no other savepoint of this session has."""
+        self._savepoints += 1
+        return self._savepoints
+
+    def in_transaction(self, operation: Operation) -> bool:
+        """True if what the operation writes next certainly runs inside of a transaction block.
+
+        Certain is: its transaction has sent its BEGIN (or is about to), or the server said T (or E), and
+        nothing that is unanswered could have ended the block.
+        """
+        status = self.connection.transaction_status
+        if operation.transaction is None:
+            return status in ("T", "E") and not self.segments
+        if self.segments:
+            return all(segment.plain for segment in self.segments)
+        return bool(self.prologue) or status in ("T", "E")

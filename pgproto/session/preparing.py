@@ -1,0 +1,121 @@
+"""Getting statements parsed and described: what a Prepare and every Execution begin with.
+
+The messages are Parse and Describe for each statement, then one Sync (or one after each, where errors are
+to be isolated).  A failure is pinned on its statement: the first of the segment that is not described yet.
+The ones behind it were skipped, and are not to blame.
+"""
+
+from __future__ import annotations
+
+from ..errors import Outcome, PostgresError
+from ..wire import (
+    CommandComplete,
+    Describe,
+    ErrorResponse,
+    Message,
+    NoData,
+    ParameterDescription,
+    Parse,
+    RowDescription,
+)
+from . import statements as st
+from .operation import SENT, Channel, Operation, Segment
+from .statements import Statement
+
+__all__ = ["Prepare", "Preparing"]
+
+
+class Preparing(Operation):
+    """An operation that prepares statements.
+
+    Attributes:
+        refused: the server's error for each SQL text that it refused.
+        blocked: the error that kept all of them from being tried (BEGIN failed).
+    """
+
+    __slots__ = ("_described", "_to_prepare", "blocked", "isolate", "refused")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: dict[str, PostgresError] = {}
+        self.blocked: PostgresError | None = None
+        self.isolate = False
+        self._to_prepare: list[Statement] = []
+        self._described = 0
+
+    @property
+    def preparing(self) -> bool:
+        """True while answers are outstanding."""
+        return self._described < len(self._to_prepare)
+
+    def send_prepare(self, channel: Channel, new: list[Statement]) -> None:
+        """Write Parse and Describe for NEW statements."""
+        groups = [[statement] for statement in new] if self.isolate else [new]
+        for group in groups:
+            segment = channel.open(self, len(self._to_prepare))
+            segment.preparing = True
+            channel.preamble(segment)
+            self._to_prepare.extend(group)
+            segment.last = len(self._to_prepare)
+            for statement in group:
+                statement.state = st.PREPARING
+                channel.write(Parse(statement.name, statement.sql))
+                channel.write(Describe("S", statement.name))
+            channel.sync(segment)
+
+    def handle_prepare(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """An event of a segment that prepares."""
+        if isinstance(event, ErrorResponse):
+            segment.position = self._described
+            segment.fail(PostgresError.of(event.fields))
+        elif segment.prologue:
+            if isinstance(event, CommandComplete):
+                segment.prologue -= 1
+        elif isinstance(event, ParameterDescription):
+            self._to_prepare[self._described].parameters_described(tuple(event.parameter_types))
+        elif isinstance(event, RowDescription | NoData):
+            statement = self._to_prepare[self._described]
+            statement.rows_described(tuple(event.fields) if isinstance(event, RowDescription) else ())
+            statement.state = st.READY
+            self._described += 1
+
+    def prepare_done(self, channel: Channel, segment: Segment) -> None:
+        """ReadyForQuery of a segment that prepares: those that are not described have failed."""
+        error = segment.error
+        if error is None:
+            return
+        error.outcome = Outcome.FAILED
+        if segment.failed_at < segment.first:
+            self.blocked = error
+        elif segment.failed_at < segment.last:
+            self.refused[self._to_prepare[segment.failed_at].sql] = error
+        for statement in self._to_prepare[self._described : segment.last]:
+            # Its name may exist on the server (Parse went well, Describe did not): it gets closed.
+            channel.statements.drop(statement)
+        self._described = segment.last
+
+
+class Prepare(Preparing):
+    """Prepare one statement under a name of its own, for the caller to keep."""
+
+    __slots__ = ("statement",)
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__()
+        self.statement = statement
+
+    def produce(self, channel: Channel) -> int:
+        """Write Parse, Describe and Sync."""
+        self.send_prepare(channel, [self.statement])
+        return SENT
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Take the description."""
+        self.handle_prepare(channel, segment, event)
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """Succeeded if nothing was refused."""
+        self.prepare_done(channel, segment)
+        if segment.error is not None:
+            self.fail(channel, segment.error)
+        self.finish(channel)

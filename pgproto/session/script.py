@@ -1,0 +1,139 @@
+"""Simple queries: scripts of several statements, and the two scripts of our own.
+
+Manual: "Simple Query".  The server runs the script as one transaction unless it contains transaction
+control, and sends every value as text: so rows of a script are strings.
+"""
+
+from __future__ import annotations
+
+from ..errors import LocalProtocolError, Outcome, PostgresError
+from ..protocol import DataRows
+from ..types import Row, RowDecoder
+from ..wire import (
+    CommandComplete,
+    CopyFail,
+    CopyInResponse,
+    EmptyQueryResponse,
+    ErrorResponse,
+    Message,
+    RowDescription,
+)
+from .batch import rowcount
+from .operation import SENT, Channel, Loss, Operation, Segment
+from .sql import is_plain, leaves_no_trace
+
+__all__ = ["Reset", "Script", "ScriptResult"]
+
+
+class ScriptResult:
+    """What one statement of a script returned.
+
+    Attributes:
+        columns: the names of its columns.
+        rows: its rows; every value is a str or None.
+        tag: its command tag.
+    """
+
+    __slots__ = ("columns", "rows", "tag")
+
+    def __init__(self, columns: tuple[str, ...], rows: list[Row], tag: str) -> None:
+        self.columns = columns
+        self.rows = rows
+        self.tag = tag
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the command tag counts."""
+        return rowcount(self.tag)
+
+    def __repr__(self) -> str:
+        return f"<ScriptResult {self.tag!r}, {len(self.rows)} rows>"
+
+
+class Script(Operation):
+    """Run a script as one simple Query.
+
+    Attributes:
+        results: one for every statement that completed; those before an error are kept.
+    """
+
+    __slots__ = ("_columns", "_decoder", "_rows", "results", "sql")
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self.sql = sql
+        self.results: list[ScriptResult] = []
+        self._decoder: RowDecoder | None = None
+        self._rows: list[Row] = []
+
+    def produce(self, channel: Channel) -> int:
+        """Write the Query."""
+        segment = channel.open(self)
+        # One statement that we know is as good as its class; of several, only the first is known.
+        segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
+        channel.dirty = channel.dirty or not leaves_no_trace(self.sql)
+        channel.simple_query(segment, self.sql)
+        self.begun = True
+        return SENT
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Collect results."""
+        if isinstance(event, RowDescription):
+            self._decoder = RowDecoder(event.fields, [field.format for field in event.fields])
+        elif isinstance(event, DataRows):
+            if self._decoder is not None and not self.abandoned:
+                self._rows += self._decoder.decode(event.buffer, event.offsets, event.end)
+        elif isinstance(event, CommandComplete):
+            self._result(channel, segment, event.command_tag)
+        elif isinstance(event, EmptyQueryResponse):
+            self._result(channel, segment, "")
+        elif isinstance(event, ErrorResponse):
+            segment.fail(PostgresError.of(event.fields))
+        elif isinstance(event, CopyInResponse):
+            channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+
+    def _result(self, channel: Channel, segment: Segment, tag: str) -> None:
+        if segment.prologue:
+            segment.prologue -= 1
+            return
+        columns = self._decoder.columns if self._decoder is not None else ()
+        self.results.append(ScriptResult(columns, self._rows, tag))
+        self._decoder = None
+        self._rows = []
+        if tag in ("DISCARD ALL", "DEALLOCATE ALL"):
+            channel.statements.clear()
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """ReadyForQuery: the script has ended."""
+        error = segment.error
+        if error is not None:
+            error.outcome = Outcome.FAILED
+            self.fail(channel, error)
+        self.finish(channel)
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """No answer: the server's own error decides, if it named one before it went."""
+        outcome = segment.lost(channel.handed_over) if segment is not None else Outcome.NOT_SENT
+        error = segment.error if segment is not None else None
+        if error is not None and segment is not None and segment.plain and "V" in error.fields:
+            outcome = Outcome.FAILED
+            if not error.fatal:
+                error.outcome = outcome
+                self.fail(channel, error)
+                return
+        self.fail(channel, loss.error(outcome, executed=bool(self.results)))
+
+
+class Reset(Script):
+    """Bring the session back to where it was after the start (`DISCARD ALL`, unless told otherwise)."""
+
+    __slots__ = ()
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """Only a reset that succeeded makes the session clean."""
+        if segment.error is None:
+            if channel.connection.transaction_status == "I":
+                channel.dirty = False
+            else:
+                self.fail(channel, LocalProtocolError("the reset script left a transaction open"))
+        super().segment_done(channel, segment)

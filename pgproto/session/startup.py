@@ -1,0 +1,207 @@
+"""Starting a session: encryption, start-up message, authentication; and the cancel request.
+
+Manual: "Start-up", "SSL Session Encryption", "Canceling Requests in Progress".  A cancel request takes
+the same way to encryption as the session that it is about: a key must not travel in clear where the
+session did not (pgx sent it so until 5.10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..errors import (
+    ConnectError,
+    Error,
+    LocalProtocolError,
+    Outcome,
+    PostgresError,
+    QueryTimeout,
+    RemoteProtocolError,
+)
+from ..protocol import Authenticator, Secure
+from ..wire import (
+    PROTOCOL_3_2,
+    BackendKeyData,
+    CancelRequest,
+    EncryptionResponse,
+    ErrorResponse,
+    Message,
+    ReadyForQuery,
+    SSLRequest,
+    StartupMessage,
+    tags,
+)
+from .operation import WAITING, Channel, Loss, Operation, Segment
+
+if TYPE_CHECKING:
+    from ..protocol.tls import TLS
+
+__all__ = ["ENCRYPT_DIRECT", "ENCRYPT_NEVER", "ENCRYPT_REQUIRE", "ENCRYPT_TRY", "Cancel", "Startup"]
+
+ENCRYPT_NEVER: Final = 0
+ENCRYPT_TRY: Final = 1  # ask; go on in clear if the server refuses
+ENCRYPT_REQUIRE: Final = 2  # ask; end if the server refuses
+ENCRYPT_DIRECT: Final = 3  # begin with the TLS handshake (PostgreSQL 17 and later)
+
+
+class _Opening(Operation):
+    """The way to the first message of a session."""
+
+    __slots__ = ("_asked", "_encryption", "_make_tls", "_opened")
+
+    def __init__(self, encryption: int, make_tls: Callable[[], TLS] | None) -> None:
+        super().__init__()
+        self._encryption = encryption
+        self._make_tls = make_tls
+        self._asked = False
+        self._opened = False
+
+    def produce(self, channel: Channel) -> int:
+        """Write SSLRequest, or begin TLS, or write the first message."""
+        if self._asked:
+            return WAITING
+        self._asked = True
+        self.begun = True
+        if self._encryption == ENCRYPT_NEVER:
+            self._open(channel)
+        elif self._encryption == ENCRYPT_DIRECT:
+            self._secure(channel)
+        else:
+            channel.write(SSLRequest())
+        return WAITING
+
+    def first_message(self) -> Message:
+        """What the session begins with."""
+        raise LocalProtocolError("an opening without a message")
+
+    def handle_start(self, channel: Channel, event: Message) -> None:
+        """The server's answer about encryption."""
+        if isinstance(event, Secure):
+            self._secure(channel)
+        elif isinstance(event, EncryptionResponse):
+            if self._encryption == ENCRYPT_REQUIRE:
+                self.error = ConnectError("the server does not support TLS, but TLS was required")
+                channel.connection.close(self.error)
+            else:
+                self._open(channel)
+
+    def _secure(self, channel: Channel) -> None:
+        try:
+            if self._make_tls is None:
+                raise LocalProtocolError("TLS was asked for, but not set up")
+            channel.tls = self._make_tls()
+        except Error as error:
+            self.error = error
+            channel.connection.close(error)
+            return
+        channel.connection.secured()
+        self._open(channel)
+
+    def _open(self, channel: Channel) -> None:
+        self._opened = True
+        channel.write(self.first_message())
+
+
+class Startup(_Opening):
+    """Start a session and authenticate.
+
+    Args:
+        parameters: of the StartupMessage (user, database, client_encoding, ...).
+        authenticate: makes the Authenticator, given whether the stream is encrypted and the data for
+            channel binding (None if there are none).
+        encryption: one of the ENCRYPT_ constants.
+        make_tls: makes the TLS layer, for all but ENCRYPT_NEVER.
+        protocol: the newest protocol version to ask for.
+    """
+
+    __slots__ = ("_authenticate", "_authenticator", "_parameters", "_protocol", "answered")
+
+    def __init__(
+        self,
+        parameters: dict[str, str],
+        authenticate: Callable[[bool, bytes | None], Authenticator],
+        *,
+        encryption: int = ENCRYPT_NEVER,
+        make_tls: Callable[[], TLS] | None = None,
+        protocol: int = PROTOCOL_3_2,
+    ) -> None:
+        super().__init__(encryption, make_tls)
+        self._parameters = parameters
+        self._protocol = protocol
+        self._authenticate = authenticate
+        self._authenticator: Authenticator | None = None
+        self.answered = False  # the server has understood the StartupMessage
+
+    def first_message(self) -> Message:
+        """StartupMessage."""
+        return StartupMessage(self._parameters, self._protocol)
+
+    def handle_start(self, channel: Channel, event: Message) -> None:
+        """Encryption, then authentication, then ReadyForQuery."""
+        if not self._opened:
+            super().handle_start(channel, event)
+            return
+        if isinstance(event, ErrorResponse):
+            self.error = self.error or PostgresError.of(event.fields)
+            return
+        self.answered = True
+        if event.tag == tags.AUTHENTICATION:
+            self._respond(channel, event)
+        elif isinstance(event, ReadyForQuery):
+            encoding = channel.connection.parameters.get("client_encoding", "UTF8")
+            if encoding.upper() not in ("UTF8", "UNICODE"):
+                raise RemoteProtocolError(f"the server insists on client_encoding {encoding}")
+            self.finish(channel)
+
+    def _respond(self, channel: Channel, event: Message) -> None:
+        if self._authenticator is None:
+            tls = channel.tls
+            binding = tls.channel_binding() if tls is not None else None
+            self._authenticator = self._authenticate(tls is not None, binding)
+        try:
+            answer = self._authenticator.respond(event)
+        except Error as error:
+            self.error = error
+            channel.connection.close(error)
+            return
+        if answer is not None:
+            channel.write(answer)
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """The session ended before it began."""
+        cause = loss.cause
+        if self.error is None:
+            self.error = cause if isinstance(cause, Error) else ConnectError("the connection was closed")
+        if isinstance(cause, QueryTimeout):
+            self.error = ConnectError(str(cause))
+        self.finish(channel)
+
+
+class Cancel(_Opening):
+    """Ask the server to cancel what another session is doing.
+
+    Succeeds when the server closes the connection, which it does after it has passed the request on.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(
+        self,
+        key: BackendKeyData,
+        *,
+        encryption: int = ENCRYPT_NEVER,
+        make_tls: Callable[[], TLS] | None = None,
+    ) -> None:
+        super().__init__(encryption, make_tls)
+        self._key = key
+
+    def first_message(self) -> Message:
+        """CancelRequest."""
+        return CancelRequest(self._key.process_id, self._key.secret_key)
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """EOF: the server has taken the request, if it got as far."""
+        if self.error is None and loss.cause is not None:
+            self.error = loss.error(Outcome.UNKNOWN if self._opened else Outcome.NOT_SENT)
+        self.finish(channel)

@@ -1,0 +1,199 @@
+"""Prepared statements, and the cache that knows which of them the server has.
+
+A `Statement` is what Parse and Describe have told about one SQL text: the parameters' encoder and the
+rows' decoder.  Its name is never used twice, so a name that is gone on the server (DISCARD ALL, a pooler's
+other session) or left over from a failure can never be taken for another statement.
+
+The rules of the cache: an entry exists from the moment its Parse is sent; any error of a statement drops
+its entry, because "cached plan must not change result type" and its relatives have many codes; a dropped
+or evicted name is closed on the server with the next flight (protocol Close, which works in an aborted
+transaction too, and is not an error for an unknown name).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from ..types import ParameterEncoder, RowDecoder
+from ..wire import FieldDescription
+from .sql import describes_late, is_plain, leaves_no_trace
+
+__all__ = ["Statement", "StatementCache"]
+
+NEW: Final = 0
+PREPARING: Final = 1
+READY: Final = 2
+DROPPED: Final = 3
+
+
+class Statement:
+    """One prepared statement of one connection.
+
+    Attributes:
+        sql: its text.
+        name: its name on the server; "" for the unnamed statement.
+        state: NEW, PREPARING, READY or DROPPED.
+        parameter_types: the OIDs of its parameters.
+        columns: the names of its result's columns; () if it returns no rows.
+        kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "_result_types",
+        "kept",
+        "late",
+        "name",
+        "parameter_types",
+        "plain",
+        "result_formats",
+        "sql",
+        "state",
+        "traceless",
+        "users",
+    )
+
+    def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
+        self.sql = sql
+        self.name = name
+        self.kept = kept
+        self.state = NEW
+        self.parameter_types: tuple[int, ...] = ()
+        self.plain = is_plain(sql)
+        self.traceless = leaves_no_trace(sql)
+        self.late = describes_late(sql)
+        self.result_formats: tuple[int, ...] = ()
+        self.users = 0
+        self._result_types: tuple[int, ...] = ()
+        self._encoder = _NO_PARAMETERS
+        self._decoder = _NO_ROWS
+
+    @property
+    def encoder(self) -> ParameterEncoder:
+        """What turns argument values into the bytes of a Bind."""
+        return self._encoder
+
+    @property
+    def decoder(self) -> RowDecoder:
+        """What turns DataRows into rows."""
+        return self._decoder
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the result's columns."""
+        return self._decoder.columns
+
+    @property
+    def result_types(self) -> tuple[int, ...]:
+        """The OIDs of the result's columns."""
+        return self._result_types
+
+    def parameters_described(self, types: tuple[int, ...]) -> None:
+        """ParameterDescription arrived."""
+        self.parameter_types = types
+        self._encoder = ParameterEncoder(types)
+
+    def rows_described(self, fields: tuple[FieldDescription, ...]) -> None:
+        """RowDescription arrived (or NoData: no fields)."""
+        self._decoder = RowDecoder(fields)
+        self._result_types = tuple(field.type_oid for field in fields)
+        self.result_formats = self._decoder.result_formats
+        # Columns that only Execute will tell are asked for in binary, all of them.
+        self.late = self.late and not fields
+        if self.late:
+            self.result_formats = (1,)
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.name!r} {self.sql!r}>"
+
+
+_NO_PARAMETERS: Final = ParameterEncoder(())
+_NO_ROWS: Final = RowDecoder(())
+
+
+class StatementCache:
+    """The statements of one connection, least recently used first.
+
+    Args:
+        size: how many are kept (0: each is closed after its use).
+        prefix: what makes the names of this connection its own.
+        named: False to use only the unnamed statement, for poolers that switch servers between
+            transactions; then an entry saves the Describe, and each use sends its Parse again.
+    """
+
+    __slots__ = ("_counter", "_entries", "_to_close", "named", "prefix", "size")
+
+    def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
+        self.size = size
+        self.prefix = prefix
+        self.named = named
+        self._entries: OrderedDict[str, Statement] = OrderedDict()
+        self._to_close: list[str] = []
+        self._counter = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, sql: str) -> Statement:
+        """The statement for this text: the one that is known, or a NEW one."""
+        known = self._entries.get(sql)
+        if known is not None:
+            self._entries.move_to_end(sql)
+            return known
+        statement = Statement(sql, self.new_name())
+        self._entries[sql] = statement
+        return statement
+
+    def new_name(self) -> str:
+        """A name that this connection has never used."""
+        if not self.named:
+            return ""
+        self._counter += 1
+        return f"{self.prefix}{self._counter}"
+
+    def trim(self) -> None:
+        """Evict what is over the size and not in use; called when an operation has ended."""
+        if len(self._entries) <= self.size:
+            return
+        for sql, statement in list(self._entries.items()):
+            if len(self._entries) <= self.size:
+                return
+            if statement.users == 0 and statement.state != PREPARING:
+                del self._entries[sql]
+                self.close(statement)
+
+    def drop(self, statement: Statement) -> None:
+        """An error concerned this statement: forget it, and close its name on the server."""
+        if statement.kept and statement.state == READY:
+            return
+        if self._entries.get(statement.sql) is statement:
+            del self._entries[statement.sql]
+        self.close(statement)
+
+    def close(self, statement: Statement) -> None:
+        """Have the statement's name closed with the next flight."""
+        if statement.state == DROPPED:
+            return
+        if statement.name and statement.state != NEW:
+            self._to_close.append(statement.name)
+        statement.state = DROPPED
+
+    def close_again(self, name: str) -> None:
+        """The Close of this name was skipped or its session segment failed: send it again."""
+        self._to_close.append(name)
+
+    def take_closes(self) -> list[str]:
+        """The names to close now."""
+        closes = self._to_close
+        if closes:
+            self._to_close = []
+        return closes
+
+    def clear(self) -> None:
+        """The server has forgotten every statement (DISCARD ALL, DEALLOCATE ALL)."""
+        for statement in self._entries.values():
+            statement.state = DROPPED
+        self._entries.clear()
+        self._to_close.clear()

@@ -1,0 +1,56 @@
+"""Rows as they come: one query whose consumer takes its rows piece by piece, in bounded memory.
+
+The server sends at the speed at which the consumer takes: above the limit the engine stops reading, and
+the transport's own flow control does the rest.  So the session is the stream's alone until it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import DataError
+from ..protocol import DataRows
+from ..types import Row
+from .batch import QueuedQuery
+from .execution import Execution
+from .operation import HIGH_WATER, Channel
+
+__all__ = ["Stream"]
+
+# Reading stops above this many bytes of rows that the consumer has not taken.
+_LIMIT: Final = 4 * HIGH_WATER
+
+
+class Stream(Execution):
+    """An execution of one item whose rows are taken with `take()`, not collected."""
+
+    __slots__ = ("_rows", "_size")
+
+    def __init__(self, item: QueuedQuery) -> None:
+        super().__init__([item])
+        self.exclusive = True
+        self._rows: list[Row] = []
+        self._size = 0
+
+    def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
+        """Decode a run of rows for the consumer."""
+        statement = item.statement
+        if statement is None or item.error is not None or self.unwanted:
+            return
+        try:
+            self._rows += statement.decoder.decode(event.buffer, event.offsets, event.end)
+        except DataError as error:
+            item.error = error
+        self._size += event.end - event.offsets[0]
+        self.progress(channel)
+
+    def take(self) -> list[Row]:
+        """The rows that have arrived since the last call; then call `Engine.resume`."""
+        rows = self._rows
+        self._rows = []
+        self._size = 0
+        return rows
+
+    def has_room(self) -> bool:
+        """False while the consumer has to catch up."""
+        return self._size < _LIMIT or self.unwanted

@@ -1,0 +1,28 @@
+"""Values to bytes and back, per SQL type; parameters, rows and COPY tuples made of them.
+
+`codec_for(oid)` is the codec of one type, `ParameterEncoder` and `RowDecoder` serve one prepared statement,
+`CopyRowEncoder` one COPY.  A type without a codec travels as text, as str.
+"""
+
+from __future__ import annotations
+
+from pgproto.types.codec import Codec
+from pgproto.types.copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from pgproto.types.interval import Interval
+from pgproto.types.parameters import ParameterEncoder
+from pgproto.types.registry import codec_for, type_name
+from pgproto.types.row import Row
+from pgproto.types.rows import RowDecoder
+
+__all__ = [
+    "COPY_HEADER",
+    "COPY_TRAILER",
+    "Codec",
+    "CopyRowEncoder",
+    "Interval",
+    "ParameterEncoder",
+    "Row",
+    "RowDecoder",
+    "codec_for",
+    "type_name",
+]

@@ -1,0 +1,201 @@
+"""The codec of arrays: nested lists both ways, up to PostgreSQL's six dimensions.
+
+Binary form (array_send): int32 number of dimensions, int32 flags (1: there are NULLs), uint32 element OID,
+then int32 length and int32 lower bound of each dimension, then every element in row-major order as int32
+length (-1: NULL) and value.  An array without elements has no dimensions.
+
+Rule: no recursion.  Encoding flattens one level after the other, decoding folds the flat list from the
+innermost dimension outwards; a list that contains itself ends at the seventh level.
+Rule: every count is checked against the bytes that are there before anything is allocated for it.
+
+Lower bounds are not kept: a Python list starts at 0 whatever the array's subscripts start at.  For json and
+jsonb a list inside of the list is a JSON array and not a dimension, so those arrays have one dimension on
+the way out.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from pgproto.types.codec import Codec, FixedCodec, expected, frame_length, malformed
+from pgproto.types.scalars import JsonCodec
+
+__all__ = ["ArrayCodec"]
+
+_HEADER: Final = struct.Struct(">iiI")
+_DIMENSION: Final = struct.Struct(">ii")
+_LENGTH: Final = struct.Struct(">i")
+_NULL: Final = b"\xff\xff\xff\xff"
+_EMPTY_DIMENSIONS: Final = 0
+_MAX_DIMENSIONS: Final = 6
+# MaxArraySize of PostgreSQL: what it can allocate for elements.
+_MAX_ITEMS: Final = 134_217_727
+# How many elements one struct call reads or writes: struct keeps the formats that it compiled.
+_CHUNK: Final = 256
+
+
+class ArrayCodec(Codec):
+    """An array of one element type.
+
+    Args:
+        oid: the array type's OID.
+        element: the codec of the elements.
+    """
+
+    __slots__ = ("_element", "_fixed", "_nests")
+
+    def __init__(self, oid: int, element: Codec) -> None:
+        super().__init__(oid, f"{element.name}[]")
+        self._element = element
+        self._fixed: FixedCodec | None = element if isinstance(element, FixedCodec) else None
+        self._nests = not isinstance(element, JsonCodec)
+
+    def encode(self, value: object) -> bytes:
+        """Take a list or tuple of elements and None, or of lists of the same length, and so on.
+
+        Raises:
+            TypeError: it is no list, or an element is of the wrong type; the text has its index.
+            ValueError: it is ragged, has more than six dimensions, or an element is unfit.
+        """
+        if not isinstance(value, list | tuple):
+            raise expected("list", value)
+        lengths: list[int] = []
+        items = self._flatten(list(value), lengths)
+        if not items:
+            return _HEADER.pack(_EMPTY_DIMENSIONS, 0, self._element.oid)
+        has_null = 0
+        parts: list[bytes] = [b""]
+        parts.extend([_DIMENSION.pack(length, 1) for length in lengths])
+        body = self._encode_exact(items)
+        if body is not None:
+            parts.append(body)
+            items = []
+        for index, item in enumerate(items):
+            if item is None:
+                has_null = 1
+                parts.append(_NULL)
+                continue
+            try:
+                data = self._element.encode(item)
+                parts.append(frame_length(len(data)))
+            except TypeError as error:
+                raise TypeError(f"element {_subscript(index, lengths)}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"element {_subscript(index, lengths)}: {error}") from None
+            parts.append(data)
+        parts[0] = _HEADER.pack(len(lengths), has_null, self._element.oid)
+        return b"".join(parts)
+
+    def _flatten(self, items: list[object], lengths: list[int]) -> list[object]:
+        """The elements in row-major order; `lengths` gets the length of each dimension."""
+        lengths.append(len(items))
+        while self._nests and items and isinstance(items[0], list | tuple):
+            if len(lengths) == _MAX_DIMENSIONS:
+                raise ValueError(f"nested more than {_MAX_DIMENSIONS} deep")
+            width = len(items[0])
+            if len(items) * width > _MAX_ITEMS:
+                raise ValueError(f"more than {_MAX_ITEMS} elements")
+            inner: list[object] = []
+            for item in items:
+                if not isinstance(item, list | tuple) or len(item) != width:
+                    raise ValueError("ragged: the lists of one dimension must have the same length")
+                inner.extend(item)
+            items = inner
+            lengths.append(width)
+        return items
+
+    def _encode_exact(self, items: list[object]) -> bytes | None:
+        """All elements by `struct`, if all of them are of the one exact type that it takes as it is."""
+        fixed = self._fixed
+        if fixed is None or fixed.exact is None or set(map(type, items)) != {fixed.exact}:
+            return None
+        parts: list[bytes] = []
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            fields: list[object] = [fixed.size] * (2 * len(chunk))
+            fields[1::2] = chunk
+            try:
+                parts.append(struct.pack(">" + ("i" + fixed.code) * len(chunk), *fields))
+            except (struct.error, OverflowError):
+                return None  # one of them is out of range: the other way says which
+        return b"".join(parts)
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The elements as a list, nested once for every dimension after the first."""
+        if end - start < 12:
+            raise malformed(self.name, f"{end - start} bytes, which is too short")
+        dimensions, flags, oid = _HEADER.unpack_from(buffer, start)
+        if not 0 <= dimensions <= _MAX_DIMENSIONS:
+            raise malformed(self.name, f"{dimensions} dimensions")
+        if flags not in (0, 1):
+            raise malformed(self.name, f"flags {flags}")
+        if oid != self._element.oid:
+            raise malformed(self.name, f"elements of type {oid} instead of {self._element.oid}")
+        position = start + 12
+        if end - position < 8 * dimensions:
+            raise malformed(self.name, "it ends inside of its dimensions")
+        lengths: list[int] = []
+        count = 1 if dimensions else 0
+        for _ in range(dimensions):
+            length: int = _DIMENSION.unpack_from(buffer, position)[0]
+            if length < 1:
+                raise malformed(self.name, f"a dimension of length {length}")
+            lengths.append(length)
+            count *= length
+            position += 8
+        if count > (end - position) // 4:
+            raise malformed(self.name, f"{count} elements announced in {end - position} bytes")
+        items = self._decode_exact(buffer, position, end, count)
+        if items is None:
+            items = self._decode_items(buffer, position, end, count)
+        for length in reversed(lengths[1:]):
+            items = [items[index : index + length] for index in range(0, len(items), length)]
+        return items
+
+    def _decode_exact(self, buffer: bytes, position: int, end: int, count: int) -> list[object] | None:
+        """All elements by `struct`, if all of them have the type's one width: there is no NULL."""
+        fixed = self._fixed
+        if fixed is None or end - position != count * (4 + fixed.size):
+            return None
+        pair = "i" + fixed.code
+        items: list[object] = []
+        while count:
+            chunk = count if count < _CHUNK else _CHUNK
+            fields: tuple[object, ...] = struct.unpack_from(">" + pair * chunk, buffer, position)
+            if fields[::2].count(fixed.size) != chunk:
+                return None
+            items.extend(fields[1::2])
+            position += chunk * (4 + fixed.size)
+            count -= chunk
+        if fixed.exact is None:
+            return [fixed.convert(item) for item in items]
+        return items
+
+    def _decode_items(self, buffer: bytes, position: int, end: int, count: int) -> list[object]:
+        """All elements, one by one."""
+        items: list[object] = []
+        for _ in range(count):
+            if end - position < 4:
+                raise malformed(self.name, "it ends inside of an element's length")
+            length: int = _LENGTH.unpack_from(buffer, position)[0]
+            position += 4
+            if length == -1:
+                items.append(None)
+                continue
+            if not 0 <= length <= end - position:
+                raise malformed(self.name, f"an element of {length} bytes with {end - position} left")
+            items.append(self._element.decode(buffer, position, position + length))
+            position += length
+        if position != end:
+            raise malformed(self.name, f"{end - position} bytes behind the last element")
+        return items
+
+
+def _subscript(index: int, lengths: list[int]) -> str:
+    """The Python subscript, such as [0][2], of the element at `index` in row-major order."""
+    text = ""
+    for length in reversed(lengths):
+        index, rest = divmod(index, length)
+        text = f"[{rest}]{text}"
+    return text

@@ -1,0 +1,125 @@
+"""What a codec is: one SQL type's values to and from PostgreSQL's binary format.
+
+Rule: `encode` raises TypeError or ValueError with a reason, never quoting the value (it may be a secret);
+whoever calls it knows which parameter or column it was and turns that into a DataError.
+Rule: `decode` looks at `buffer[start:end]` and nowhere else, takes all of it, and answers anything that
+no server would send with DataError.  The caller guarantees `0 <= start <= end <= len(buffer)`.
+
+A `FixedCodec` is a codec of one width, which `struct` can read.  Its value is found in two steps, the raw
+number (`code`) and `convert`, so that a row or an array reads a whole run of them with one `struct` call.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from pgproto.errors import DataError
+from pgproto.types.native import COMPILED, read_integer
+
+__all__ = ["MAX_FIELD", "Codec", "FixedCodec", "expected", "frame_length", "malformed", "with_type"]
+
+MAX_FIELD: Final = 0x7FFFFFFF
+"""The longest value, in bytes, that the int32 length in front of it can announce."""
+
+
+def expected(what: str, value: object) -> TypeError:
+    """The error for a value of the wrong Python type; the text names the type and not the value."""
+    return TypeError(f"expected {what}, got {type(value).__name__}")
+
+
+def with_type(reason: str, value: object) -> str:
+    """The reason of a refusal, with the value's Python type where the reason does not name it yet."""
+    name = type(value).__name__
+    return reason if name in reason else f"{reason} (value of type {name})"
+
+
+def malformed(name: str, reason: str) -> DataError:
+    """The error for bytes that are no binary value of the SQL type `name`."""
+    return DataError(f"malformed binary value of type {name}: {reason}")
+
+
+def frame_length(length: int) -> bytes:
+    """The int32 in front of a value of `length` bytes; ValueError if it does not fit."""
+    if length > MAX_FIELD:
+        raise ValueError(f"{length} bytes are more than a value can have ({MAX_FIELD})")
+    return length.to_bytes(4, "big")
+
+
+class Codec:
+    """One SQL type.  Instances are constants; they hold no state and may be shared by threads.
+
+    Args:
+        oid: the type's OID in pg_type.
+        name: the type's SQL name, for messages.
+    """
+
+    __slots__ = ("name", "oid")
+
+    def __init__(self, oid: int, name: str) -> None:
+        self.oid = oid
+        self.name = name
+
+    def encode(self, value: object) -> bytes:
+        """The binary form of a value that is not None.
+
+        Raises:
+            TypeError: the value is of a Python type that this SQL type does not take.
+            ValueError: the value is of the right type, but out of range or otherwise unfit.
+        """
+        raise NotImplementedError
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The value whose binary form is `buffer[start:end]`.
+
+        Raises:
+            DataError: the bytes are malformed, or Python has no value for them.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} ({self.oid})>"
+
+
+class FixedCodec(Codec):
+    """A type whose binary form has one width and is one `struct` item.
+
+    Args:
+        oid: the type's OID.
+        name: the type's SQL name.
+        code: the item's `struct` code (big-endian, standard size).
+        exact: the Python type of values that are their own raw form both ways; None where `convert` is
+            needed.
+    """
+
+    __slots__ = ("_by_shifts", "_with_sign", "code", "exact", "pack", "size", "unpack_from")
+
+    def __init__(self, oid: int, name: str, code: str, exact: type[object] | None) -> None:
+        super().__init__(oid, name)
+        shape = struct.Struct(">" + code)
+        self.code = code
+        self.exact = exact
+        self.size: int = shape.size
+        # Not "_signed": mypyc prefixes an underscore, and gcc has a keyword __signed.
+        self._with_sign: bool = code in "hiq"
+        self._by_shifts: bool = COMPILED and code in "hiqHIB"
+        # struct's own signatures take and give anything.
+        self.pack: Any = shape.pack
+        self.unpack_from: Any = shape.unpack_from
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The value whose binary form is `buffer[start:end]`."""
+        raw = self.raw(buffer, start, end)
+        return self.convert(raw) if self.exact is None else raw
+
+    def raw(self, buffer: bytes, start: int, end: int) -> object:
+        """The `struct` item at `start`; DataError if it is not exactly as wide as the type."""
+        if end - start != self.size:
+            raise malformed(self.name, f"{end - start} bytes instead of {self.size}")
+        if self._by_shifts:
+            return read_integer(buffer, start, self.size, self._with_sign)
+        return self.unpack_from(buffer, start)[0]
+
+    def convert(self, raw: object) -> object:
+        """The value for a raw `struct` item; DataError if Python has none."""
+        return raw

@@ -1,0 +1,190 @@
+"""Codecs of date, time, timetz, timestamp, timestamptz and interval.
+
+    date         date         no datetime, whose time would be lost
+    time         time         without tzinfo
+    timetz       time         with a tzinfo of fixed offset
+    timestamp    datetime     without tzinfo
+    timestamptz  datetime     with tzinfo; arrives in UTC
+    interval     Interval     timedelta
+
+Rule: no value is bent.  PostgreSQL has dates before year 1 and after 9999, `infinity`, `-infinity` and
+`24:00:00`; Python does not.  Decoding one raises DataError, whose text names it and says how to get it:
+select it as text.  A naive datetime for timestamptz (and an aware one for timestamp) is refused, because
+either would need a time zone that nobody named.
+
+Binary forms: int32 days or int64 microseconds since 2000-01-01; timetz has an int32 of seconds *west* of
+UTC behind it; interval is int64 microseconds, int32 days, int32 months.
+"""
+
+from __future__ import annotations
+
+import struct
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Final
+
+from pgproto.errors import DataError
+from pgproto.types.calendar import EPOCH, EPOCH_UTC, MAX_MICROS, MIN_MICROS, moment
+from pgproto.types.codec import Codec, FixedCodec, expected, malformed
+from pgproto.types.interval import Interval
+
+__all__ = ["DateCodec", "IntervalCodec", "TimeCodec", "TimestampCodec", "TimetzCodec"]
+
+_DAY: Final = 86_400_000_000
+_EPOCH_ORDINAL: Final = 730120
+_MAX_ORDINAL: Final = 3652059
+_TIMETZ: Final = struct.Struct(">qi")
+_INTERVAL: Final = struct.Struct(">qii")
+
+
+def _no_python_value(name: str, what: str) -> DataError:
+    return DataError(f"{name} {what}: Python has no such value; select it as text (cast it ::text)")
+
+
+def _clock(name: str, micros: int) -> time:
+    """The time of day `micros` after midnight."""
+    if not 0 <= micros < _DAY:
+        if micros == _DAY:
+            raise _no_python_value(name, "24:00:00")
+        raise malformed(name, f"{micros} microseconds after midnight")
+    seconds, micro = divmod(micros, 1_000_000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return time(hour, minute, second, micro)
+
+
+def _micros_of_day(value: time) -> int:
+    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
+
+
+class DateCodec(FixedCodec):
+    """date, from 0001-01-01 to 9999-12-31."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name, "i", None)
+
+    def encode(self, value: object) -> bytes:
+        """Take a date that is no datetime."""
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise expected("date", value)
+        data: bytes = self.pack(value.toordinal() - _EPOCH_ORDINAL)
+        return data
+
+    def convert(self, raw: object) -> object:
+        """The date that many days after 2000-01-01."""
+        assert isinstance(raw, int)
+        ordinal = raw + _EPOCH_ORDINAL
+        if 1 <= ordinal <= _MAX_ORDINAL:
+            return date.fromordinal(ordinal)
+        if raw == 0x7FFFFFFF:
+            raise _no_python_value(self.name, "infinity")
+        if raw == -0x80000000:
+            raise _no_python_value(self.name, "-infinity")
+        raise _no_python_value(self.name, f"{raw} days from 2000-01-01, not in the years 1 to 9999")
+
+
+class TimeCodec(FixedCodec):
+    """time without time zone, from 00:00:00 to 23:59:59.999999."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name, "q", None)
+
+    def encode(self, value: object) -> bytes:
+        """Take a time without tzinfo."""
+        if not isinstance(value, time):
+            raise expected("time", value)
+        if value.tzinfo is not None:
+            raise ValueError("time with tzinfo; pass one without, or use timetz")
+        data: bytes = self.pack(_micros_of_day(value))
+        return data
+
+    def convert(self, raw: object) -> object:
+        """The time that many microseconds after midnight."""
+        assert isinstance(raw, int)
+        return _clock(self.name, raw)
+
+
+class TimetzCodec(Codec):
+    """time with time zone: a time of day and an offset from UTC in seconds."""
+
+    __slots__ = ()
+
+    def encode(self, value: object) -> bytes:
+        """Take a time whose tzinfo has a fixed offset of whole seconds."""
+        if not isinstance(value, time):
+            raise expected("time", value)
+        offset = value.utcoffset()
+        if offset is None:
+            raise ValueError("time without a fixed UTC offset; pass one with tzinfo, such as timezone.utc")
+        if offset.microseconds:
+            raise ValueError("UTC offset with a fraction of a second")
+        return _TIMETZ.pack(_micros_of_day(value), -(offset.days * 86400 + offset.seconds))
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The time, with a datetime.timezone of its offset."""
+        if end - start != 12:
+            raise malformed(self.name, f"{end - start} bytes instead of 12")
+        micros, west = _TIMETZ.unpack_from(buffer, start)
+        if not -86400 < west < 86400:
+            raise malformed(self.name, f"{west} seconds west of UTC")
+        return _clock(self.name, micros).replace(tzinfo=timezone(timedelta(0, -west)))
+
+
+class TimestampCodec(FixedCodec):
+    """timestamp (naive) or timestamptz (aware), in the years 1 to 9999."""
+
+    __slots__ = ("_aware",)
+
+    def __init__(self, oid: int, name: str, aware: bool) -> None:
+        super().__init__(oid, name, "q", None)
+        self._aware = aware
+
+    def encode(self, value: object) -> bytes:
+        """Take a datetime, with tzinfo for timestamptz and without for timestamp."""
+        if not isinstance(value, datetime):
+            raise expected("datetime", value)
+        if self._aware:
+            if value.utcoffset() is None:
+                raise ValueError("datetime without time zone; pass one with tzinfo, such as timezone.utc")
+            delta = value - EPOCH_UTC
+        else:
+            if value.tzinfo is not None:
+                raise ValueError("datetime with time zone; pass one without tzinfo, or use timestamptz")
+            delta = value - EPOCH
+        data: bytes = self.pack((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds)
+        return data
+
+    def convert(self, raw: object) -> object:
+        """The datetime that many microseconds after 2000-01-01."""
+        assert isinstance(raw, int)
+        if MIN_MICROS <= raw <= MAX_MICROS:
+            return moment(raw, self._aware)
+        if raw == 0x7FFFFFFFFFFFFFFF:
+            raise _no_python_value(self.name, "infinity")
+        if raw == -0x8000000000000000:
+            raise _no_python_value(self.name, "-infinity")
+        raise _no_python_value(self.name, f"{raw} microseconds from 2000-01-01, not in the years 1 to 9999")
+
+
+class IntervalCodec(Codec):
+    """interval, without loss."""
+
+    __slots__ = ()
+
+    def encode(self, value: object) -> bytes:
+        """Take an Interval, or a timedelta (its days, and the rest as microseconds)."""
+        if isinstance(value, timedelta):
+            value = Interval.from_timedelta(value)
+        if not isinstance(value, Interval):
+            raise expected("Interval or timedelta", value)
+        return _INTERVAL.pack(value.microseconds, value.days, value.months)
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The Interval."""
+        if end - start != 16:
+            raise malformed(self.name, f"{end - start} bytes instead of 16")
+        microseconds, days, months = _INTERVAL.unpack_from(buffer, start)
+        return Interval(months, days, microseconds)

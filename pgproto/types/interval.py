@@ -1,0 +1,123 @@
+"""Interval: PostgreSQL's interval without loss.
+
+A month has no fixed number of days and a day no fixed number of seconds, so PostgreSQL keeps three numbers
+and so does this class.  timedelta has no months; peers that turn a month into 30 days return another value
+than the one in the table.
+
+Manual: "Date/Time Types", "Interval Input".
+"""
+
+from __future__ import annotations
+
+import operator
+from datetime import timedelta
+from typing import Final
+
+__all__ = ["Interval"]
+
+_DAY: Final = 86_400_000_000
+_INT32: Final = 1 << 31
+_INT64: Final = 1 << 63
+
+
+def _checked(name: str, value: int, limit: int) -> int:
+    number = operator.index(value)
+    if not -limit <= number < limit:
+        raise ValueError(f"{name} out of range: it goes from {-limit} to {limit - 1}")
+    return number
+
+
+class Interval:
+    """Months, days and microseconds, each with a sign of its own.  Immutable and hashable.
+
+    Two intervals are equal if all three numbers are; `1 month` and `30 days` are two intervals, where SQL
+    compares them as equal.  Order is PostgreSQL's (a month counts as 30 days, a day as 24 hours), and
+    between two intervals that SQL thinks equal the one with fewer months, then days, comes first.
+    PostgreSQL 17's `infinity` and `-infinity` are the largest and the smallest value in all three.
+
+    Args:
+        months: an int32; a year is 12 months.
+        days: an int32.
+        microseconds: an int64.
+
+    Raises:
+        TypeError: an argument is no int.
+        ValueError: an argument is out of range.
+    """
+
+    __slots__ = ("_days", "_microseconds", "_months")
+
+    def __init__(self, months: int = 0, days: int = 0, microseconds: int = 0) -> None:
+        self._months: int = _checked("months", months, _INT32)
+        self._days: int = _checked("days", days, _INT32)
+        self._microseconds: int = _checked("microseconds", microseconds, _INT64)
+
+    @property
+    def months(self) -> int:
+        """The months; a year is 12 of them."""
+        return self._months
+
+    @property
+    def days(self) -> int:
+        """The days."""
+        return self._days
+
+    @property
+    def microseconds(self) -> int:
+        """The time of day part in microseconds; it may be more than a day."""
+        return self._microseconds
+
+    @staticmethod
+    def from_timedelta(delta: timedelta) -> Interval:
+        """The interval of a timedelta's days, seconds and microseconds, exactly."""
+        return Interval(0, delta.days, delta.seconds * 1_000_000 + delta.microseconds)
+
+    def to_timedelta(self) -> timedelta:
+        """The timedelta of the same days and microseconds, counting a day as 24 hours.
+
+        Raises:
+            ValueError: the interval has months, whose length in days is not known.
+            OverflowError: it is longer than a timedelta can be (999,999,999 days).
+        """
+        if self._months:
+            raise ValueError(f"{self!r} has months, which are no fixed number of days")
+        seconds, microseconds = divmod(self._microseconds, 1_000_000)
+        return timedelta(self._days, seconds, microseconds)
+
+    def _key(self) -> tuple[int, int, int]:
+        estimate = (self._months * 30 + self._days) * _DAY + self._microseconds
+        return (estimate, self._months, self._days)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Interval):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Interval):
+            return NotImplemented
+        return self._key() < other._key()
+
+    def __le__(self, other: object) -> bool:
+        if not isinstance(other, Interval):
+            return NotImplemented
+        return self._key() <= other._key()
+
+    def __gt__(self, other: object) -> bool:
+        if not isinstance(other, Interval):
+            return NotImplemented
+        return self._key() > other._key()
+
+    def __ge__(self, other: object) -> bool:
+        if not isinstance(other, Interval):
+            return NotImplemented
+        return self._key() >= other._key()
+
+    def __reduce__(self) -> tuple[type[Interval], tuple[int, int, int]]:
+        return (Interval, (self._months, self._days, self._microseconds))
+
+    def __repr__(self) -> str:
+        return f"Interval(months={self._months}, days={self._days}, microseconds={self._microseconds})"

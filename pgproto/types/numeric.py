@@ -1,0 +1,118 @@
+"""The codec of numeric: decimal.Decimal both ways, without the decimal context and without rounding.
+
+Binary form (numeric_send): int16 ndigits, int16 weight, uint16 sign, uint16 dscale, then ndigits base-10000
+digits.  The value is the sum of digit[i] * 10000 ** (weight - i); dscale is how many decimal digits are
+shown behind the point, so 1.10 keeps its zero.
+
+Rule: linear time.  Digits go through text, because big-integer arithmetic on 131,072 digits does not.
+
+Input: Decimal, int, and float as the decimal number that repr() shows, the shortest that is read back as
+the same float.  NaN and the infinities (PostgreSQL 14 and later) go both ways.  PostgreSQL knows neither a
+negative zero nor a positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.
+"""
+
+from __future__ import annotations
+
+import struct
+from decimal import Decimal
+from typing import Final
+
+from pgproto.types.codec import Codec, expected, malformed
+
+__all__ = ["NumericCodec"]
+
+_POSITIVE: Final = 0x0000
+_NEGATIVE: Final = 0x4000
+_SPECIAL: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
+_NAN: Final = bytes.fromhex("00000000c0000000")
+# PostgreSQL 14 and later send a dscale of 32 with the infinities, and numeric_recv ignores it.
+_INFINITY: Final = bytes.fromhex("00000000d0000020")
+_MINUS_INFINITY: Final = bytes.fromhex("00000000f0000020")
+
+_HEADER: Final = struct.Struct(">HhHH")
+_MAX_SCALE: Final = 16383
+_MAX_WHOLE: Final = 131072
+# 131,072 decimal digits need at most this many bits.
+_MAX_BITS: Final = 435412
+
+
+class NumericCodec(Codec):
+    """numeric, of any precision and scale."""
+
+    __slots__ = ()
+
+    def encode(self, value: object) -> bytes:
+        """Take a Decimal, int or float of at most 131,072 digits before the point and 16,383 behind it."""
+        if isinstance(value, Decimal):
+            number = value
+        elif isinstance(value, bool):
+            raise expected("Decimal", value)
+        elif isinstance(value, int):
+            if value.bit_length() > _MAX_BITS:
+                raise ValueError(f"more than {_MAX_WHOLE} digits before the decimal point")
+            number = Decimal(value)
+        elif isinstance(value, float):
+            number = Decimal(repr(float(value)))
+        else:
+            raise expected("Decimal", value)
+        if not number.is_finite():
+            if number.is_nan():
+                return _NAN
+            return _MINUS_INFINITY if number.is_signed() else _INFINITY
+        return _encode_finite(number)
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The exact number, with as many decimal places as PostgreSQL shows."""
+        if end - start < 8:
+            raise malformed(self.name, f"{end - start} bytes, which is too short")
+        ndigits, weight, sign, scale = _HEADER.unpack_from(buffer, start)
+        start += 8
+        if end - start != 2 * ndigits:
+            raise malformed(self.name, f"{ndigits} digits announced in {end - start} bytes")
+        special = _SPECIAL.get(sign)
+        if special is not None:
+            if ndigits:
+                raise malformed(self.name, f"{special} with digits")
+            return Decimal(special)
+        if sign not in (_POSITIVE, _NEGATIVE):
+            raise malformed(self.name, f"sign {sign:#06x}")
+        if scale > _MAX_SCALE:
+            raise malformed(self.name, f"scale {scale}")
+        groups = struct.unpack_from(f">{ndigits}H", buffer, start)
+        if ndigits and max(groups) > 9999:
+            raise malformed(self.name, f"digit {max(groups)} in base 10000")
+        digits = "".join([f"{group:04d}" for group in groups])
+        point = 4 * (weight + 1)
+        if point >= 0:
+            whole = digits[:point].ljust(point, "0")
+            fraction = digits[point:]
+        else:
+            whole = ""
+            fraction = digits.rjust(len(digits) - point, "0")
+        # Digits behind the announced scale are zeros from PostgreSQL; another server's are not lost.
+        fraction = fraction[:scale].ljust(scale, "0") + fraction[scale:].rstrip("0")
+        minus = "-" if sign == _NEGATIVE else ""
+        return Decimal(f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole or '0'}")
+
+
+def _encode_finite(number: Decimal) -> bytes:
+    """The binary form of a finite number; ValueError if it is out of numeric's range."""
+    sign, digit_tuple, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    scale = -exponent if exponent < 0 else 0
+    if scale > _MAX_SCALE:
+        raise ValueError(f"more than {_MAX_SCALE} digits behind the decimal point")
+    digits = "".join(map(str, digit_tuple)).lstrip("0")
+    if not digits:
+        return _HEADER.pack(0, 0, _POSITIVE, scale)
+    whole = len(digits) + exponent
+    if whole > _MAX_WHOLE:
+        raise ValueError(f"more than {_MAX_WHOLE} digits before the decimal point")
+    # Pad on both sides so that the decimal point lies between two groups of four digits.
+    weight = (whole + 3) // 4 - 1
+    digits = "0" * (4 * (weight + 1) - whole) + digits
+    digits = digits.rstrip("0")
+    digits += "0" * (-len(digits) % 4)
+    groups = [int(digits[index : index + 4]) for index in range(0, len(digits), 4)]
+    header = _HEADER.pack(len(groups), weight, _NEGATIVE if sign else _POSITIVE, scale)
+    return header + struct.pack(f">{len(groups)}H", *groups)

@@ -1,0 +1,257 @@
+"""Codecs of the plain types: bool, the integers, the floats, the texts, bytea, uuid, json and jsonb.
+
+What Python type belongs to what SQL type, and what else is taken as input:
+
+    bool                        bool        nothing else; 1 is not true
+    int2 int4 int8 oid xid ...  int         nothing else; True is not 1, and the range is checked
+    float4 float8               float       int.  A float4 is decoded to exactly the number that was sent,
+                                            which has more digits than PostgreSQL prints
+    text varchar bpchar name    str         nothing else; NUL characters are refused, as the server does
+    "char"                      str         as PostgreSQL prints it: "", one ASCII character, or a
+                                            backslash and three octal digits for a byte above 127
+    bytea                       bytes       bytearray, memoryview
+    uuid                        UUID        str
+    json jsonb                  any         whatever json.dumps takes.  A str is a JSON *string*: to send
+                                            ready-made JSON write $1::text::jsonb.  None is SQL's NULL;
+                                            JSON's is 'null'::jsonb
+    void                        None        it cannot be sent
+
+Binary formats: the `*send` and `*recv` functions of PostgreSQL's src/backend/utils/adt.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Final
+from uuid import UUID
+
+from pgproto.errors import DataError
+from pgproto.types.codec import Codec, FixedCodec, expected, malformed
+
+__all__ = [
+    "BoolCodec",
+    "ByteaCodec",
+    "CharCodec",
+    "FloatCodec",
+    "IntCodec",
+    "JsonCodec",
+    "TextCodec",
+    "UuidCodec",
+    "VoidCodec",
+]
+
+
+class BoolCodec(FixedCodec):
+    """One byte; anything but 0 is true, as for boolrecv."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name, "?", bool)
+
+    def encode(self, value: object) -> bytes:
+        """Take True and False only."""
+        if value is True:
+            return b"\x01"
+        if value is False:
+            return b"\x00"
+        raise expected("bool", value)
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """True or False."""
+        if end - start != 1:
+            raise malformed(self.name, f"{end - start} bytes instead of 1")
+        return buffer[start] != 0
+
+
+class IntCodec(FixedCodec):
+    """A signed or unsigned integer of 2, 4 or 8 bytes."""
+
+    __slots__ = ("maximum", "minimum")
+
+    def __init__(self, oid: int, name: str, code: str) -> None:
+        super().__init__(oid, name, code, int)
+        bits = 8 * self.size
+        self.minimum: int = -(1 << (bits - 1)) if code.islower() else 0
+        self.maximum: int = (1 << (bits - 1)) - 1 if code.islower() else (1 << bits) - 1
+
+    def encode(self, value: object) -> bytes:
+        """Take an int within the type's range, and no bool."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise expected("int", value)
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
+        data: bytes = self.pack(value)
+        return data
+
+
+class FloatCodec(FixedCodec):
+    """An IEEE 754 number of 4 or 8 bytes, NaN and the infinities included."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str, code: str) -> None:
+        super().__init__(oid, name, code, float)
+
+    def encode(self, value: object) -> bytes:
+        """Take a float, or an int that rounds to one; float4 rounds to the nearest float4."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise expected("float", value)
+        try:
+            data: bytes = self.pack(value)
+        except (OverflowError, struct.error):
+            raise ValueError(f"{type(value).__name__} out of range of {self.name}") from None
+        return data
+
+
+class TextCodec(Codec):
+    """Characters, in UTF-8: the client encoding that every session of this library has."""
+
+    __slots__ = ()
+
+    def encode(self, value: object) -> bytes:
+        """Take a str without NUL characters and without lone surrogates."""
+        if not isinstance(value, str):
+            raise expected("str", value)
+        if "\0" in value:
+            raise ValueError("str with a NUL character, which PostgreSQL cannot store")
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"str that is not valid Unicode (at index {error.start}, lone surrogate)"
+            ) from None
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The characters as str."""
+        try:
+            return buffer[start:end].decode()
+        except UnicodeDecodeError as error:
+            raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
+
+
+class CharCodec(FixedCodec):
+    """The one-byte type "char" of the system catalogs, in the form in which PostgreSQL prints it."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name, "B", None)
+
+    def encode(self, value: object) -> bytes:
+        r"""Take "" (byte 0), one ASCII character, or a backslash and three octal digits."""
+        if not isinstance(value, str):
+            raise expected("str", value)
+        if len(value) <= 1 and value.isascii():
+            return value.encode() or b"\0"
+        octal = value[1:] if len(value) == 4 and value[0] == "\\" else ""
+        if octal and octal[0] in "0123" and octal[1] in "01234567" and octal[2] in "01234567":
+            return bytes([int(octal, 8)])
+        raise ValueError('"char" takes one ASCII character, or a backslash and three octal digits')
+
+    def convert(self, raw: object) -> object:
+        """The byte as charout prints it."""
+        assert isinstance(raw, int)
+        if raw == 0:
+            return ""
+        return chr(raw) if raw < 128 else f"\\{raw:03o}"
+
+
+class ByteaCodec(Codec):
+    """Bytes as they are.  Also the form of any binary value whose type is not known."""
+
+    __slots__ = ()
+
+    def encode(self, value: object) -> bytes:
+        """Take bytes, bytearray or a memoryview."""
+        if not isinstance(value, bytes | bytearray | memoryview):
+            raise expected("bytes", value)
+        return bytes(value)
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """The bytes."""
+        return buffer[start:end]
+
+
+class UuidCodec(FixedCodec):
+    """Sixteen bytes."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name, "16s", None)
+
+    def encode(self, value: object) -> bytes:
+        """Take a UUID, or a str that UUID() takes."""
+        if isinstance(value, UUID):
+            return value.bytes
+        if not isinstance(value, str):
+            raise expected("UUID or str", value)
+        try:
+            return UUID(value).bytes
+        except ValueError:
+            raise ValueError("str that is not a UUID") from None
+
+    def convert(self, raw: object) -> object:
+        """The UUID."""
+        assert isinstance(raw, bytes)
+        return UUID(bytes=raw)
+
+
+_JSONB_VERSION: Final = 1
+
+
+class JsonCodec(Codec):
+    """JSON text; jsonb has a version byte (1) in front of it.
+
+    Numbers with a fraction become float, as json.loads has it; select them as text where that matters.
+    """
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, oid: int, name: str, prefix: bytes) -> None:
+        super().__init__(oid, name)
+        self._prefix = prefix
+
+    def encode(self, value: object) -> bytes:
+        """Take what json.dumps takes, except for NaN and the infinities, which JSON does not have."""
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            return self._prefix + text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError("str that is not valid Unicode (lone surrogate)") from None
+        except RecursionError:
+            raise ValueError("nested too deeply for json.dumps") from None
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """What json.loads makes of the text."""
+        if self._prefix:
+            if start == end or buffer[start] != _JSONB_VERSION:
+                raise malformed(self.name, "not version 1")
+            start += 1
+        try:
+            return json.loads(buffer[start:end].decode())
+        except UnicodeDecodeError as error:
+            raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
+        except RecursionError:
+            raise DataError(f"{self.name} nested too deeply for json.loads; select it as text") from None
+        except ValueError as error:
+            # JSONDecodeError, or a number with more digits than sys.set_int_max_str_digits() allows.
+            raise malformed(self.name, f"{error}; select it as text to see it") from None
+
+
+class VoidCodec(Codec):
+    """The result of a function that returns nothing."""
+
+    __slots__ = ()
+
+    def encode(self, value: object) -> bytes:
+        """Take nothing."""
+        raise expected("None", value)
+
+    def decode(self, buffer: bytes, start: int, end: int) -> object:
+        """None."""
+        if start != end:
+            raise malformed(self.name, f"{end - start} bytes instead of 0")
+        return None

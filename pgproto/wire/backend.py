@@ -1,0 +1,487 @@
+"""The messages that a backend sends, by the names and fields of the manual's "Message Formats".
+
+CopyData and CopyDone, which travel both ways, are in `messages`.  The classes with a body of their own
+come first; those that are nothing but a type byte and a length are at the end.
+"""
+# ruff: noqa: D102 - `encode` is documented once, in Message
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from struct import error as struct_error
+from typing import ClassVar, Final
+
+from pgproto.errors import LocalProtocolError
+from pgproto.wire import tags
+from pgproto.wire.messages import (
+    FieldDescription,
+    Message,
+    PlainMessage,
+    add_values,
+    cstrings,
+    frame,
+    int16s,
+    int32,
+    join_frame,
+    oids,
+    secret_key_bytes,
+    too_many,
+)
+
+_FIELD: Final = Struct(">IhIhih")
+_COUNT: Final = Struct(">H")
+
+
+class EncryptionResponse(Message):
+    """The single byte, without a frame, that answers SSLRequest (S or N) and GSSENCRequest (G or N)."""
+
+    __slots__ = ("code",)
+    field_names: ClassVar[tuple[str, ...]] = ("code",)
+
+    def __init__(self, code: bytes) -> None:
+        self.request = None
+        self.code = code
+
+    def encode(self) -> bytes:
+        if self.code not in (b"S", b"N", b"G"):
+            raise LocalProtocolError(f"code is b'S', b'N' or b'G', not {self.code!r}")
+        return self.code
+
+
+class AuthenticationMD5Password(Message):
+    """Asks for an MD5-hashed password.  `salt` has four bytes."""
+
+    __slots__ = ("salt",)
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    field_names: ClassVar[tuple[str, ...]] = ("salt",)
+
+    def __init__(self, salt: bytes) -> None:
+        self.request = None
+        self.salt = salt
+
+    def encode(self) -> bytes:
+        if len(self.salt) != 4:
+            raise LocalProtocolError(f"a salt has 4 bytes, not {len(self.salt)}")
+        return _authentication(tags.AUTH_MD5_PASSWORD, self.salt)
+
+
+class AuthenticationData(Message):
+    """Base of the authentication messages that carry a mechanism's data."""
+
+    __slots__ = ("data",)
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    field_names: ClassVar[tuple[str, ...]] = ("data",)
+    secret_names: ClassVar[tuple[str, ...]] = ("data",)
+    code: ClassVar[int] = 0
+    """The int32 in front of the data."""
+
+    def __init__(self, data: bytes) -> None:
+        self.request = None
+        self.data = data
+
+    def encode(self) -> bytes:
+        return _authentication(self.code, self.data)
+
+
+class AuthenticationGSSContinue(AuthenticationData):
+    """A GSSAPI or SSPI token."""
+
+    __slots__ = ()
+    code: ClassVar[int] = tags.AUTH_GSS_CONTINUE
+
+
+class AuthenticationSASLContinue(AuthenticationData):
+    """A further step of a SASL exchange: the mechanism's challenge."""
+
+    __slots__ = ()
+    code: ClassVar[int] = tags.AUTH_SASL_CONTINUE
+
+
+class AuthenticationSASLFinal(AuthenticationData):
+    """The end of a SASL exchange: the mechanism's outcome data (SCRAM: the server's signature)."""
+
+    __slots__ = ()
+    code: ClassVar[int] = tags.AUTH_SASL_FINAL
+
+
+class AuthenticationSASL(Message):
+    """Asks for SASL and names the server's mechanisms, the preferred one first."""
+
+    __slots__ = ("mechanisms",)
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    field_names: ClassVar[tuple[str, ...]] = ("mechanisms",)
+
+    def __init__(self, mechanisms: Sequence[str]) -> None:
+        self.request = None
+        self.mechanisms = mechanisms
+
+    def encode(self) -> bytes:
+        if "" in self.mechanisms:
+            raise LocalProtocolError("a SASL mechanism needs a name")
+        text = "".join([name + "\x00" for name in self.mechanisms])
+        return _authentication(tags.AUTH_SASL, cstrings(text + "\x00", len(self.mechanisms) + 1))
+
+
+class BackendKeyData(Message):
+    """What a CancelRequest for this session must carry.  `secret_key` has 4 bytes, up to 256 in 3.2."""
+
+    __slots__ = ("process_id", "secret_key")
+    tag: ClassVar[int] = tags.BACKEND_KEY_DATA
+    field_names: ClassVar[tuple[str, ...]] = ("process_id", "secret_key")
+    secret_names: ClassVar[tuple[str, ...]] = ("secret_key",)
+
+    def __init__(self, process_id: int, secret_key: bytes) -> None:
+        self.request = None
+        self.process_id = process_id
+        self.secret_key = secret_key
+
+    def encode(self) -> bytes:
+        return frame(tags.BACKEND_KEY_DATA, int32(self.process_id) + secret_key_bytes(self.secret_key))
+
+
+class CommandComplete(Message):
+    """A statement ran to its end.  `command_tag`: "INSERT 0 1", "SELECT 3", "BEGIN", ..."""
+
+    __slots__ = ("command_tag",)
+    tag: ClassVar[int] = tags.COMMAND_COMPLETE
+    field_names: ClassVar[tuple[str, ...]] = ("command_tag",)
+
+    def __init__(self, command_tag: str) -> None:
+        self.request = None
+        self.command_tag = command_tag
+
+    def encode(self) -> bytes:
+        return frame(tags.COMMAND_COMPLETE, cstrings(self.command_tag + "\x00", 1))
+
+
+class CopyResponse(Message):
+    """Base of the messages that start a COPY.
+
+    Args:
+        format: 0 text, 1 binary.
+        column_formats: the same for each column; all 0 if `format` is 0.
+    """
+
+    __slots__ = ("column_formats", "format")
+    field_names: ClassVar[tuple[str, ...]] = ("format", "column_formats")
+
+    def __init__(self, format: int, column_formats: Sequence[int]) -> None:
+        self.request = None
+        self.format = format
+        self.column_formats = column_formats
+
+    def encode(self) -> bytes:
+        if self.format not in (0, 1):
+            raise LocalProtocolError(f"format is 0 (text) or 1 (binary), not {self.format!r}")
+        return frame(self.tag, bytes((self.format,)) + int16s(self.column_formats))
+
+
+class CopyInResponse(CopyResponse):
+    """The server waits for COPY data."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.COPY_IN_RESPONSE
+
+
+class CopyOutResponse(CopyResponse):
+    """The server is about to send COPY data."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.COPY_OUT_RESPONSE
+
+
+class CopyBothResponse(CopyResponse):
+    """COPY data may travel both ways (streaming replication only)."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.COPY_BOTH_RESPONSE
+
+
+class DataRow(Message):
+    """One row: the columns' values in their formats, None for NULL."""
+
+    __slots__ = ("values",)
+    tag: ClassVar[int] = tags.DATA_ROW
+    field_names: ClassVar[tuple[str, ...]] = ("values",)
+
+    def __init__(self, values: Sequence[bytes | None]) -> None:
+        self.request = None
+        self.values = values
+
+    def encode(self) -> bytes:
+        parts = [b""]
+        length = 4 + add_values(parts, self.values)
+        return join_frame(tags.DATA_ROW, parts, length)
+
+
+class Report(Message):
+    """Base of ErrorResponse and NoticeResponse.
+
+    Args:
+        fields: by one-letter code (manual: "Error and Notice Message Fields"); every one is optional.
+    """
+
+    __slots__ = ("fields",)
+    field_names: ClassVar[tuple[str, ...]] = ("fields",)
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.request = None
+        self.fields = dict(fields)
+
+    def encode(self) -> bytes:
+        text: list[str] = []
+        for code, value in self.fields.items():
+            if len(code) != 1 or not "\x01" <= code <= "\x7f":
+                raise LocalProtocolError(f"a field's code is one ASCII character, not {code!r}")
+            text.append(f"{code}{value}\x00")
+        text.append("\x00")
+        return frame(self.tag, cstrings("".join(text), len(text)))
+
+
+class ErrorResponse(Report):
+    """The server reports an error."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.ERROR_RESPONSE
+
+
+class NoticeResponse(Report):
+    """The server reports something that is no error."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.NOTICE_RESPONSE
+
+
+class FunctionCallResponse(Message):
+    """The result of a FunctionCall, None for NULL."""
+
+    __slots__ = ("value",)
+    tag: ClassVar[int] = tags.FUNCTION_CALL_RESPONSE
+    field_names: ClassVar[tuple[str, ...]] = ("value",)
+
+    def __init__(self, value: bytes | None) -> None:
+        self.request = None
+        self.value = value
+
+    def encode(self) -> bytes:
+        if self.value is None:
+            return b"V\x00\x00\x00\x08\xff\xff\xff\xff"
+        return frame(tags.FUNCTION_CALL_RESPONSE, int32(len(self.value)) + self.value)
+
+
+class NegotiateProtocolVersion(Message):
+    """The server doesn't speak the version that was asked for, or doesn't know some options.
+
+    Args:
+        protocol: the newest version that it speaks, major << 16 | minor.
+        options: the protocol options (`_pq_.` parameters) that it doesn't know.
+    """
+
+    __slots__ = ("options", "protocol")
+    tag: ClassVar[int] = tags.NEGOTIATE_PROTOCOL_VERSION
+    field_names: ClassVar[tuple[str, ...]] = ("protocol", "options")
+
+    def __init__(self, protocol: int, options: Sequence[str]) -> None:
+        self.request = None
+        self.protocol = protocol
+        self.options = options
+
+    def encode(self) -> bytes:
+        count = len(self.options)
+        names = cstrings("".join([name + "\x00" for name in self.options]), count)
+        return frame(tags.NEGOTIATE_PROTOCOL_VERSION, int32(self.protocol) + int32(count) + names)
+
+
+class NotificationResponse(Message):
+    """A NOTIFY of the session with `process_id` on a channel that this session listens to."""
+
+    __slots__ = ("channel", "payload", "process_id")
+    tag: ClassVar[int] = tags.NOTIFICATION_RESPONSE
+    field_names: ClassVar[tuple[str, ...]] = ("process_id", "channel", "payload")
+
+    def __init__(self, process_id: int, channel: str, payload: str) -> None:
+        self.request = None
+        self.process_id = process_id
+        self.channel = channel
+        self.payload = payload
+
+    def encode(self) -> bytes:
+        text = cstrings(f"{self.channel}\x00{self.payload}\x00", 2)
+        return frame(tags.NOTIFICATION_RESPONSE, int32(self.process_id) + text)
+
+
+class ParameterDescription(Message):
+    """The type OIDs of a statement's parameters."""
+
+    __slots__ = ("parameter_types",)
+    tag: ClassVar[int] = tags.PARAMETER_DESCRIPTION
+    field_names: ClassVar[tuple[str, ...]] = ("parameter_types",)
+
+    def __init__(self, parameter_types: Sequence[int]) -> None:
+        self.request = None
+        self.parameter_types = parameter_types
+
+    def encode(self) -> bytes:
+        return frame(tags.PARAMETER_DESCRIPTION, oids(self.parameter_types))
+
+
+class ParameterStatus(Message):
+    """The value, or the new value, of a run-time parameter that the server reports."""
+
+    __slots__ = ("name", "value")
+    tag: ClassVar[int] = tags.PARAMETER_STATUS
+    field_names: ClassVar[tuple[str, ...]] = ("name", "value")
+
+    def __init__(self, name: str, value: str) -> None:
+        self.request = None
+        self.name = name
+        self.value = value
+
+    def encode(self) -> bytes:
+        return frame(tags.PARAMETER_STATUS, cstrings(f"{self.name}\x00{self.value}\x00", 2))
+
+
+class ReadyForQuery(Message):
+    """A segment is over.  `status`: "I" idle, "T" in a transaction block, "E" in a failed one."""
+
+    __slots__ = ("status",)
+    tag: ClassVar[int] = tags.READY_FOR_QUERY
+    field_names: ClassVar[tuple[str, ...]] = ("status",)
+
+    def __init__(self, status: str) -> None:
+        self.request = None
+        self.status = status
+
+    def encode(self) -> bytes:
+        if self.status not in ("I", "T", "E"):
+            raise LocalProtocolError(f"status is 'I', 'T' or 'E', not {self.status!r}")
+        return b"Z\x00\x00\x00\x05" + self.status.encode()
+
+
+class RowDescription(Message):
+    """The columns of the rows that follow."""
+
+    __slots__ = ("fields",)
+    tag: ClassVar[int] = tags.ROW_DESCRIPTION
+    field_names: ClassVar[tuple[str, ...]] = ("fields",)
+
+    def __init__(self, fields: Sequence[FieldDescription]) -> None:
+        self.request = None
+        self.fields = fields
+
+    def encode(self) -> bytes:
+        count = len(self.fields)
+        if count > 65535:
+            raise too_many(count)
+        parts = [b"", _COUNT.pack(count)]
+        for field in self.fields:
+            parts.append(cstrings(field.name + "\x00", 1))
+            try:
+                packed = _FIELD.pack(
+                    field.table_oid,
+                    field.column_number,
+                    field.type_oid,
+                    field.type_size,
+                    field.type_modifier,
+                    field.format,
+                )
+            except struct_error:
+                raise LocalProtocolError(f"a number is out of range in {field!r}") from None
+            parts.append(packed)
+        return join_frame(tags.ROW_DESCRIPTION, parts, 4 + sum(map(len, parts)))
+
+
+def _authentication(code: int, data: bytes) -> bytes:
+    return frame(tags.AUTHENTICATION, int32(code) + data)
+
+
+# A type byte, a length, and no more (for AuthenticationOk and its like: a code).
+
+
+class AuthenticationOk(PlainMessage):
+    """Authentication succeeded."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
+
+
+class AuthenticationKerberosV5(PlainMessage):
+    """Asks for Kerberos V5 (no server has sent it since 9.3)."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x02"
+
+
+class AuthenticationCleartextPassword(PlainMessage):
+    """Asks for the password in clear text."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x03"
+
+
+class AuthenticationGSS(PlainMessage):
+    """Asks for GSSAPI."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x07"
+
+
+class AuthenticationSSPI(PlainMessage):
+    """Asks for SSPI."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.AUTHENTICATION
+    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x09"
+
+
+class ParseComplete(PlainMessage):
+    """The statement is prepared."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.PARSE_COMPLETE
+    encoded: ClassVar[bytes] = b"1\x00\x00\x00\x04"
+
+
+class BindComplete(PlainMessage):
+    """The portal is there."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.BIND_COMPLETE
+    encoded: ClassVar[bytes] = b"2\x00\x00\x00\x04"
+
+
+class CloseComplete(PlainMessage):
+    """The statement or portal is closed."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.CLOSE_COMPLETE
+    encoded: ClassVar[bytes] = b"3\x00\x00\x00\x04"
+
+
+class EmptyQueryResponse(PlainMessage):
+    """The query was empty; it stands in place of CommandComplete."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.EMPTY_QUERY_RESPONSE
+    encoded: ClassVar[bytes] = b"I\x00\x00\x00\x04"
+
+
+class NoData(PlainMessage):
+    """What was described returns no rows."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.NO_DATA
+    encoded: ClassVar[bytes] = b"n\x00\x00\x00\x04"
+
+
+class PortalSuspended(PlainMessage):
+    """Execute reached its `max_rows`; the portal has more."""
+
+    __slots__ = ()
+    tag: ClassVar[int] = tags.PORTAL_SUSPENDED
+    encoded: ClassVar[bytes] = b"s\x00\x00\x00\x04"

@@ -1,0 +1,267 @@
+"""The receive buffer, and where the frames in it begin and end; for one direction of one connection.
+
+Framing comes before decoding and needs no more than the five bytes of a header, so a body that cannot
+be decoded never loses the place in the stream.  Two rules.  A length is judged as soon as the header
+is there, before its body is waited for; and memory is only ever taken for bytes that have arrived.
+
+What was received is one `bytes` object, `buffer`, plus the pieces that came while a frame was
+incomplete.  They are joined once, when the frame is complete, so any segmentation costs linear time:
+small pieces gather in a bytearray first, or a million 1-byte reads would be a million objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from struct import Struct
+from typing import Final
+
+from pgproto.errors import RemoteProtocolError
+from pgproto.wire import tags
+
+_HEADER: Final = Struct(">Bi").unpack_from
+_LENGTH: Final = Struct(">i").unpack_from
+_SMALL_PIECE: Final = 4096
+_GATHERED: Final = 65536
+
+
+class Limits:
+    """The largest length field (in bytes, itself included) that a phase of the session accepts.
+
+    Args:
+        default: for the types that `by_tag` doesn't name.
+        by_tag: for single types.
+    """
+
+    __slots__ = ("by_tag", "default", "lowest")
+
+    def __init__(self, default: int, by_tag: Mapping[int, int]) -> None:
+        self.default = default
+        self.by_tag = dict(by_tag)
+        self.lowest = min([default, *by_tag.values()])
+
+    def of(self, tag: int) -> int:
+        """Return the largest length for the type `tag`."""
+        return self.by_tag.get(tag, self.default)
+
+    def __repr__(self) -> str:
+        return f"Limits({self.default}, {self.by_tag})"
+
+
+DEFAULT_MAX_MESSAGE_SIZE: Final = 0x3FFFFFFE
+"""1 GiB - 2: what PostgreSQL itself takes (MaxAllocSize - 1)."""
+SMALL_BACKEND: Final = 30_000
+"""libpq's limit for the messages that are never long."""
+SMALL_FRONTEND: Final = 10_000
+"""PostgreSQL's limit for the messages that are never long (PQ_SMALL_MESSAGE_LIMIT)."""
+MAX_STARTUP_SIZE: Final = 10_004
+"""PostgreSQL's limit for a start-up packet: 10,000 bytes behind the length."""
+MAX_TOKEN_SIZE: Final = 65_535
+"""PostgreSQL's limit for a password or token (PG_MAX_AUTH_TOKEN_LENGTH)."""
+
+BACKEND_STARTUP: Final = Limits(
+    SMALL_BACKEND, {tags.AUTHENTICATION: 8_192, tags.NEGOTIATE_PROTOCOL_VERSION: 8_192}
+)
+"""From a backend until the first ReadyForQuery."""
+FRONTEND_STARTUP: Final = Limits(SMALL_FRONTEND, {tags.PASSWORD_MESSAGE: MAX_TOKEN_SIZE})
+"""From a frontend until authentication is over (untagged packets: MAX_STARTUP_SIZE)."""
+
+
+def backend_limits(max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> Limits:
+    """Return the limits for a backend's messages in a running session.
+
+    Args:
+        max_message_size: bytes, for the messages that carry data or text of any length.
+    """
+    large = (
+        tags.ROW_DESCRIPTION,
+        tags.DATA_ROW,
+        tags.COPY_DATA,
+        tags.FUNCTION_CALL_RESPONSE,
+        tags.ERROR_RESPONSE,
+        tags.NOTICE_RESPONSE,
+        tags.NOTIFICATION_RESPONSE,
+        tags.PARAMETER_DESCRIPTION,
+    )
+    return Limits(SMALL_BACKEND, dict.fromkeys(large, max_message_size))
+
+
+def frontend_limits(max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> Limits:
+    """Return the limits for a frontend's messages in a running session.
+
+    Args:
+        max_message_size: bytes, for the messages that carry data or text of any length.
+    """
+    large = (tags.QUERY, tags.PARSE, tags.BIND, tags.FUNCTION_CALL, tags.COPY_DATA)
+    return Limits(SMALL_FRONTEND, dict.fromkeys(large, max_message_size))
+
+
+class FrameReader:
+    """Takes bytes as they come and finds the frames in them.
+
+    After `next_frame` (or `next_startup`) returned true, the body is `buffer[start:end]`; `buffer`
+    is never changed, so an index into it stays good for as long as somebody keeps that object.
+    """
+
+    __slots__ = ("_gathered", "_next", "_pieces", "_waiting", "buffer", "end", "start", "tag")
+
+    def __init__(self) -> None:
+        self.buffer: bytes = b""
+        self.tag: int = 0
+        """The type byte of the current frame; 0 for an untagged packet."""
+        self.start: int = 0
+        """Where its body begins in `buffer`."""
+        self.end: int = 0
+        """Where its body ends in `buffer` (exclusive)."""
+        self._next = 0  # the first byte in `buffer` that isn't consumed
+        self._pieces: list[bytes] = []  # what came behind `buffer`
+        self._gathered = bytearray()  # small pieces behind `_pieces`, on their way to become one
+        self._waiting = 0  # bytes in both
+
+    def receive_data(self, data: bytes) -> None:
+        """Add what was read from the network; b"" adds nothing."""
+        size = len(data)
+        if not size:
+            return
+        if not self._waiting and self._next == len(self.buffer):
+            self.buffer = data
+            self._next = 0
+            return
+        self._waiting += size
+        if size < _SMALL_PIECE:
+            self._gathered += data
+            if len(self._gathered) >= _GATHERED:
+                self._settle()
+        else:
+            self._settle()
+            self._pieces.append(data)
+
+    def next_frame(self, limits: Limits) -> bool:
+        """Go on to the next frame.
+
+        Returns:
+            True if it is there as a whole; False if more data is needed (nothing is consumed).
+
+        Raises:
+            RemoteProtocolError: its length is below 4 or above the limit for its type.
+        """
+        position = self._next
+        available = len(self.buffer) - position
+        if available < 5:
+            if not self._have(5):
+                return False
+            position = self._next
+            available = len(self.buffer) - position
+        tag, length = _HEADER(self.buffer, position)
+        if length < 4 or length > limits.lowest:
+            self._check(tag, length, limits.of(tag))
+        if available <= length:
+            if not self._have(1 + length):
+                return False
+            position = self._next
+        self.tag = tag
+        self.start = position + 5
+        self.end = self._next = position + 1 + length
+        return True
+
+    def next_startup(self, limit: int = MAX_STARTUP_SIZE) -> bool:
+        """Go on to the next packet without a type byte: an int32 length and a body.
+
+        Args:
+            limit: the largest length in bytes, itself included.
+
+        Returns and raises as `next_frame`; the least length is 8.
+        """
+        if not self._have(4):
+            return False
+        length: int = _LENGTH(self.buffer, self._next)[0]
+        if length < 8 or length > limit:
+            raise RemoteProtocolError(f"a start-up packet of length {length}; allowed are 8 to {limit}")
+        if not self._have(length):
+            return False
+        self.tag = tags.NO_TAG
+        self.start = self._next + 4
+        self.end = self._next = self._next + length
+        return True
+
+    def next_byte(self) -> int:
+        """Consume one byte (the answer to SSLRequest) and return it; -1 if there is none."""
+        if not self._have(1):
+            return -1
+        self._next += 1
+        return self.buffer[self._next - 1]
+
+    def run(self, tag: int, limits: Limits) -> list[int]:
+        """Take the whole frames of the same type that follow the current one in `buffer`.
+
+        Args:
+            tag: the type byte of the current frame.
+            limits: as for `next_frame`; a frame that breaks them is left for it to report.
+
+        Returns:
+            Where the bodies start, the current frame's first.  The next body starts five bytes behind
+            the end of the one before; `end` is the end of the last.
+        """
+        buffer = self.buffer
+        size = len(buffer)
+        limit = limits.of(tag)
+        position = self._next
+        starts = [self.start]
+        while position + 5 <= size and buffer[position] == tag:
+            length: int = _LENGTH(buffer, position + 1)[0]
+            following = position + 1 + length
+            if following > size or length < 4 or length > limit:
+                break
+            starts.append(position + 5)
+            position = following
+        self.end = self._next = position
+        return starts
+
+    @property
+    def pending(self) -> int:
+        """How many bytes were received and not consumed."""
+        return len(self.buffer) - self._next + self._waiting
+
+    def take_rest(self) -> bytes:
+        """Consume and return all that is left (for diagnostics when the stream is over)."""
+        self._join()
+        rest = self.buffer[self._next :]
+        self.buffer = b""
+        self._next = 0
+        return rest
+
+    def _have(self, needed: int) -> bool:
+        """Whether `needed` bytes are there; if so, they lie in `buffer` from `_next` on."""
+        available = len(self.buffer) - self._next
+        if available >= needed:
+            return True
+        if available + self._waiting < needed:
+            if not available and not self._waiting:
+                # All is consumed: don't hold a large buffer while the connection idles.
+                self.buffer = b""
+                self._next = 0
+            return False
+        self._join()
+        return True
+
+    def _join(self) -> None:
+        """Make what is left of `buffer` and all the pieces one buffer."""
+        self._settle()
+        if self._pieces:
+            self._pieces.insert(0, self.buffer[self._next :])
+            self.buffer = b"".join(self._pieces)
+            self._pieces.clear()
+            self._next = 0
+            self._waiting = 0
+
+    def _settle(self) -> None:
+        """Move the gathered small pieces to the others."""
+        if self._gathered:
+            self._pieces.append(bytes(self._gathered))
+            self._gathered = bytearray()
+
+    @staticmethod
+    def _check(tag: int, length: int, limit: int) -> None:
+        if length < 4 or length > limit:
+            raise RemoteProtocolError(
+                f"a message of type {tags.shown(tag)} and length {length}; allowed are 4 to {limit}"
+            )

@@ -1,0 +1,170 @@
+"""The public face: every name in `__all__` exists and is documented, and nothing public is outside of it.
+
+A class or function has a docstring, and so has each of its public methods and properties.  A constant
+has one below its assignment, or a comment beside or above it, in the file that defines it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import types
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking"]
+LAYERS = ["wire", "protocol", "types", "session", "pool", "config"]
+PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS]
+NAMES_OF_THE_DESIGN = (
+    {"CLIENT", "SERVER", "NEED_DATA", "Connection", "Query", "Parse", "Bind", "Describe", "Execute", "Sync"}
+    | {"DataRows", "Skipped", "Batch", "Retry", "Outcome", "Row", "Error", "PostgresError", "ConnectError"}
+    | {"LocalProtocolError", "RemoteProtocolError", "ConnectionLost", "ConnectionClosed", "PoolTimeout"}
+    | {"PoolClosed", "QueryTimeout", "DataError", "ConfigError"}
+)
+
+
+def names_of(package: str) -> list[str]:
+    names = getattr(importlib.import_module(package), "__all__", None)
+    assert names is not None, f"{package} has no __all__"
+    return list(names)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_is_exact(package: str) -> None:
+    module = importlib.import_module(package)
+    names = names_of(package)
+    assert names, f"{package}.__all__ is empty"
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(module, name)] == []
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType) and name != "annotations"
+    }
+    assert public - set(names) == set(), f"public in {package}, but not in its __all__"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_everything_public_is_documented(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__doc__, package
+    constants = documented_constants()
+    missing: list[str] = []
+    for name in names_of(package):
+        value = getattr(module, name)
+        if inspect.isclass(value):
+            missing += undocumented_members(name, value)
+        elif isinstance(value, types.ModuleType) or callable(value):
+            if not inspect.getdoc(value):
+                missing.append(name)
+        elif name not in constants and not name.startswith("__"):
+            missing.append(name)
+    assert missing == []
+
+
+def undocumented_members(name: str, cls: type) -> list[str]:
+    """The class itself and its public methods and properties that have no docstring."""
+    missing = [] if "__doc__" in vars(cls) and cls.__doc__ else [name]
+    for attribute, member in vars(cls).items():
+        is_code = isinstance(member, types.FunctionType | property | classmethod | staticmethod)
+        if is_code and not attribute.startswith("_") and not is_documented(cls, attribute):
+            missing.append(f"{name}.{attribute}")
+    return missing
+
+
+def is_documented(cls: type, attribute: str) -> bool:
+    """True if the class, or one that it inherits the attribute from, documents it."""
+    return any(getattr(vars(base).get(attribute), "__doc__", None) for base in cls.__mro__)
+
+
+def documented_constants() -> set[str]:
+    """The documented names of all files of the packages."""
+    roots = (ROOT / "pgproto", ROOT / "transports")
+    return {name for root in roots for path in root.rglob("*.py") for name in constants_in(path.read_text())}
+
+
+def constants_in(text: str) -> set[str]:
+    """The names assigned at the top of a file with a string below, or a comment beside or above.
+
+    Assignments on consecutive lines share what stands above the first and below the last of them.
+    """
+    lines = text.splitlines()
+    found: set[str] = set()
+    group: set[str] = set()
+    documented = False
+    end = 0
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            if node.lineno != end + 1:
+                found |= group if documented else set()
+                group = set()
+                documented = node.lineno > 1 and lines[node.lineno - 2].lstrip().startswith("#")
+            end = node.end_lineno or node.lineno
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            group |= names
+            if "  # " in " ".join(lines[node.lineno - 1 : end]):
+                found |= names
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.lineno == end + 1:
+            documented = documented or isinstance(node.value.value, str)
+            end = node.end_lineno or node.lineno
+    return found | (group if documented else set())
+
+
+def test_the_names_of_the_design_are_exported() -> None:
+    assert NAMES_OF_THE_DESIGN - set(names_of("pgproto")) == set()
+
+
+def test_the_adapters_have_the_same_names() -> None:
+    first, *others = (sorted(names_of(adapter)) for adapter in ADAPTERS)
+    assert {"Connection", "Pool", "connect"} <= set(first)
+    for names in others:
+        assert names == first
+
+
+@pytest.mark.parametrize("package", ["pgproto", *ADAPTERS])
+def test_the_package_says_that_it_is_typed(package: str) -> None:
+    file = importlib.import_module(package).__file__
+    assert file is not None
+    assert (Path(file).parent / "py.typed").exists()
+
+
+def test_the_check_finds_what_it_is_for() -> None:
+    class Documented:
+        """Has a docstring."""
+
+        def bare(self) -> None: ...
+
+        @property
+        def also_bare(self) -> int:
+            return 1
+
+        def fine(self) -> None:
+            """Does nothing."""
+
+    class Bare(Documented):
+        def fine(self) -> None: ...
+
+    assert undocumented_members("D", Documented) == ["D.bare", "D.also_bare"]
+    assert undocumented_members("B", Bare) == ["B"]
+
+
+def test_how_constants_are_documented() -> None:
+    source = """
+# Above.
+A = 1
+B: int = 2
+
+C = 3
+D = 4
+'''Below.'''
+E = 5
+'''Below.'''
+
+F = 6
+G = 7  # beside
+"""
+    assert constants_in(source) == set("ABCDEG")

@@ -1,0 +1,219 @@
+"""Imports point downwards only, and the core imports nothing that does I/O, tells the time or rolls dice.
+
+The rules are the tables below; every `import` of every file is held against them, wherever in the file
+it stands and whether it is there for type checkers only.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Each layer may import those below it.  `config` stands beside them: a value that knows the errors and
+# nothing else, known to everything that connects and to nothing that only encodes.
+LAYERS = ["errors", "wire", "protocol", "types", "session", "pool", ""]
+MAY_IMPORT = {layer: set(LAYERS[: index + 1]) for index, layer in enumerate(LAYERS)}
+MAY_IMPORT["config"] = {"config", "errors"}
+for above in ("protocol", "session", "pool", ""):
+    MAY_IMPORT[above].add("config")
+LAYER_OF = {"errors": "errors", "sqlstates": "errors", "__init__": ""}
+
+# Time, randomness, bytes and file contents are arguments.
+FORBIDDEN = frozenset(
+    {"_socket", "_ssl", "asyncio", "concurrent", "fcntl", "http", "io", "logging", "multiprocessing"}
+    | {"os", "pathlib", "queue", "random", "sched", "secrets", "select", "selectors", "shutil", "signal"}
+    | {"socket", "socketserver", "subprocess", "tempfile", "threading", "time", "trio"}
+)
+# ssl imports socket, so only this module may import it, and this module is imported where it is needed.
+TLS = "pgproto.protocol.tls"
+# Names that exist for type checkers only, from a package that isn't there at run time.
+TYPE_CHECKING_ONLY = frozenset({"mypy_extensions"})
+
+ADAPTERS = {
+    "pgproto_asyncio": frozenset({"pgproto"}),
+    "pgproto_blocking": frozenset({"pgproto"}),
+    "pgproto_trio": frozenset({"pgproto", "trio"}),
+}
+NOT_IN_ADAPTER = {
+    "pgproto_asyncio": frozenset({"trio"}),
+    "pgproto_blocking": frozenset({"asyncio", "trio"}),
+    "pgproto_trio": frozenset({"asyncio"}),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: where, which, and under what condition."""
+
+    file: Path
+    line: int
+    module: str
+    type_checking: bool
+    lazy: bool
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def module_name(file: Path, root: Path) -> str:
+    parts = list(file.relative_to(root).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(file: Path, root: Path) -> Iterator[Import]:
+    """Every module that a file imports; `from package import module` counts as the module."""
+    package = module_name(file, root).split(".")
+    if file.name != "__init__.py":
+        package.pop()
+
+    def walk(node: ast.AST, type_checking: bool, lazy: bool) -> Iterator[Import]:
+        where = (file.relative_to(root), getattr(node, "lineno", 0))
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(*where, alias.name, type_checking, lazy)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = root.joinpath(*source.split("."), alias.name)
+                is_module = inner.with_suffix(".py").exists() or (inner / "__init__.py").exists()
+                yield Import(*where, f"{source}.{alias.name}" if is_module else source, type_checking, lazy)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for statement in node.body:
+                yield from walk(statement, True, lazy)
+            for statement in node.orelse:
+                yield from walk(statement, type_checking, lazy)
+        else:
+            inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            for child in ast.iter_child_nodes(node):
+                yield from walk(child, type_checking, inside)
+
+    yield from walk(ast.parse(file.read_text(), str(file)), False, False)
+
+
+def layer(module: str) -> str:
+    """The layer of a module of pgproto: the name of its sub-package, or what LAYER_OF says."""
+    parts = module.split(".")
+    if len(parts) == 1:
+        return ""
+    name = LAYER_OF.get(parts[1], parts[1])
+    assert name in MAY_IMPORT, f"{module} has no layer: give it one in LAYER_OF, or move it"
+    return name
+
+
+def problem(found: Import, root: Path) -> str | None:
+    """What is wrong with an import in pgproto/; None if nothing is."""
+    importer = module_name(root / found.file, root)
+    if found.top == "pgproto":
+        mine, theirs = layer(importer), layer(found.module)
+        if theirs not in MAY_IMPORT[mine]:
+            return f"{found}: {mine or 'pgproto'} is not above {theirs or 'pgproto'}"
+        if found.module == TLS and not (found.lazy or found.type_checking):
+            return f"{found}: the TLS module is imported where it is used, inside of a function"
+    elif found.top == "ssl":
+        if importer != TLS and not found.type_checking:
+            return f"{found}: only {TLS} does"
+    elif found.top in TYPE_CHECKING_ONLY:
+        if not found.type_checking:
+            return f"{found} at run time"
+    elif found.top in FORBIDDEN:
+        return f"{found}: the core does no I/O and asks for nothing"
+    elif found.top not in sys.stdlib_module_names:
+        return f"{found}: pgproto has no dependencies"
+    return None
+
+
+def core_files() -> list[Path]:
+    return sorted((ROOT / "pgproto").rglob("*.py"))
+
+
+def test_the_core_is_there() -> None:
+    packages = {path.parent.name for path in (ROOT / "pgproto").glob("*/__init__.py")}
+    assert packages >= {"wire", "protocol", "types", "session", "pool", "config"}
+    assert all(layer(f"pgproto.{package}") for package in packages)
+
+
+def test_imports_of_the_core_point_downwards() -> None:
+    problems = [problem(found, ROOT) for file in core_files() for found in imports_of(file, ROOT)]
+    assert [text for text in problems if text] == []
+
+
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+def test_adapters_import_the_core_and_their_runtime_only(adapter: str) -> None:
+    root = ROOT / "transports"
+    wrong = [
+        str(found)
+        for file in sorted((root / adapter).rglob("*.py"))
+        for found in imports_of(file, root)
+        if found.top not in ADAPTERS[adapter] | {adapter}
+        and (found.top in NOT_IN_ADAPTER[adapter] or found.top not in sys.stdlib_module_names)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "expected"),
+    [
+        ("pgproto/wire/a.py", "from pgproto.protocol import x", "wire is not above protocol"),
+        ("pgproto/wire/a.py", "from ..session.engine import Engine", "wire is not above session"),
+        ("pgproto/wire/a.py", "from .. import Batch", "wire is not above pgproto"),
+        ("pgproto/types/a.py", "def f():\n    from pgproto.pool import x", "types is not above pool"),
+        ("pgproto/config/a.py", "from pgproto.wire import x", "config is not above wire"),
+        ("pgproto/wire/a.py", "import pgproto.config", "wire is not above config"),
+        (
+            "pgproto/types/a.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pgproto.session import x",
+            "types is not above session",
+        ),
+        ("pgproto/pool/a.py", "import asyncio.events", "does no I/O"),
+        ("pgproto/pool/a.py", "def f():\n    import random", "does no I/O"),
+        ("pgproto/pool/a.py", "import attrs", "no dependencies"),
+        ("pgproto/pool/a.py", "import mypy_extensions", "at run time"),
+        ("pgproto/session/a.py", "import ssl", "only pgproto.protocol.tls"),
+        ("pgproto/session/a.py", "from pgproto.protocol import tls", "inside of a function"),
+        ("pgproto/session/a.py", "from ..protocol.tls import TLS", "inside of a function"),
+        ("pgproto/session/a.py", "def f():\n    from pgproto.protocol.tls import TLS", None),
+        ("pgproto/protocol/tls.py", "import ssl", None),
+        ("pgproto/pool/a.py", "from pgproto.config import Config\nimport struct, decimal", None),
+        ("pgproto/wire/a.py", "from . import tags\nfrom ..errors import Error", None),
+        ("pgproto/__init__.py", "from .pool import x\nfrom pgproto.wire import y", None),
+        (
+            "pgproto/wire/a.py",
+            "import typing\nif typing.TYPE_CHECKING:\n    from mypy_extensions import i64",
+            None,
+        ),
+    ],
+)
+def test_the_rules_find_what_they_are_for(
+    tmp_path: Path, file: str, source: str, expected: str | None
+) -> None:
+    """The test above can fail: each rule is broken once, in a tree made for it."""
+    for package in ("wire", "protocol", "types", "session", "pool", "config"):
+        (tmp_path / "pgproto" / package).mkdir(parents=True)
+        (tmp_path / "pgproto" / package / "__init__.py").touch()
+    for name in ("__init__.py", "errors.py", "protocol/tls.py", "wire/tags.py"):
+        (tmp_path / "pgproto" / name).touch()
+    path = tmp_path / file
+    path.write_text(source)
+    problems = [text for found in imports_of(path, tmp_path) if (text := problem(found, tmp_path))]
+    if expected is None:
+        assert problems == []
+    else:
+        assert len(problems) == 1
+        assert expected in problems[0]
+
+
+def test_a_module_without_a_layer_is_reported() -> None:
+    with pytest.raises(AssertionError, match="has no layer"):
+        layer("pgproto.helpers")

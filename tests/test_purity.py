@@ -1,0 +1,95 @@
+"""Importing pgproto loads no I/O, no clock-driven machinery, no randomness and nobody else's package.
+
+What the interpreter itself loads at its start differs between versions and installations, so each check
+runs in a fresh, isolated interpreter without `site`, and compares what was there before with after.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "_asyncio",
+    "_random",
+    "_socket",
+    "_ssl",
+    "asyncio",
+    "concurrent",
+    "logging",
+    "queue",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "trio",
+}
+PROGRAM = """
+import sys
+sys.path[:0] = {paths!r}
+before = set(sys.modules)
+import {module}
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def loaded_by(module: str, *paths: Path) -> set[str]:
+    """The modules that `import module` adds to a fresh interpreter."""
+    program = PROGRAM.format(paths=[str(path) for path in paths], module=module)
+    command = [sys.executable, "-I", "-S", "-B", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def core_modules() -> list[str]:
+    names = ["pgproto"]
+    for path in sorted((ROOT / "pgproto").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[-1] != "__init__":
+            names.append(".".join(parts))
+    return names
+
+
+def test_import_pgproto_is_pure() -> None:
+    modules = loaded_by("pgproto", ROOT)
+    assert "pgproto" in modules
+    assert tops(modules) & FORBIDDEN == set()
+    assert {top for top in tops(modules) if top not in sys.stdlib_module_names} == {"pgproto"}
+    assert "pgproto.protocol.tls" not in modules
+
+
+def test_every_module_of_the_core_is_pure() -> None:
+    """All of them at once, but the TLS module, which is imported only when TLS is asked for."""
+    modules = loaded_by(", ".join(name for name in core_modules() if name != "pgproto.protocol.tls"), ROOT)
+    assert tops(modules) & FORBIDDEN == set()
+    assert {top for top in tops(modules) if top not in sys.stdlib_module_names} == {"pgproto"}
+
+
+def test_the_blocking_adapter_needs_no_event_loop() -> None:
+    modules = loaded_by("pgproto_blocking", ROOT, ROOT / "transports")
+    assert tops(modules) & {"asyncio", "trio"} == set()
+
+
+def test_the_asyncio_adapter_needs_no_third_party() -> None:
+    modules = loaded_by("pgproto_asyncio", ROOT, ROOT / "transports")
+    foreign = {top for top in tops(modules) if top not in sys.stdlib_module_names}
+    assert foreign <= {"pgproto", "pgproto_asyncio"}
+
+
+@pytest.mark.parametrize("module", ["asyncio", "ssl", "logging", "secrets"])
+def test_the_check_finds_what_it_is_for(module: str) -> None:
+    assert tops(loaded_by(module)) & FORBIDDEN

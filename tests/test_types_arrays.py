@@ -1,0 +1,212 @@
+"""The codec of arrays: shapes, NULLs, ragged input, malformed bytes."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgproto.errors import DataError
+from pgproto.types import Codec, codec_for
+from pgproto.types.arrays import ArrayCodec
+
+FIXED = settings(deadline=None, derandomize=True)
+
+INT4S, TEXTS, JSONS, FLOATS, BOOLS, STAMPS = 1007, 1009, 3807, 1022, 1000, 1185
+
+
+def codec(oid: int) -> Codec:
+    found = codec_for(oid)
+    assert found is not None
+    return found
+
+
+def decode(oid: int, binary: bytes) -> Any:
+    return codec(oid).decode(b"\x33" + binary + b"\x44", 1, 1 + len(binary))
+
+
+VECTORS: list[tuple[int, list[Any], str]] = [
+    (INT4S, [], "00000000 00000000 00000017"),
+    (INT4S, [1, 2], "00000001 00000000 00000017 00000002 00000001 00000004 00000001 00000004 00000002"),
+    (INT4S, [None], "00000001 00000001 00000017 00000001 00000001 ffffffff"),
+    (
+        INT4S,
+        [[1], [None]],
+        "00000002 00000001 00000017 00000002 00000001 00000001 00000001 00000004 00000001 ffffffff",
+    ),
+    (TEXTS, ["", "é"], "00000001 00000000 00000019 00000002 00000001 00000000 00000002 c3a9"),
+    (JSONS, [[1], None], "00000001 00000001 00000eda 00000002 00000001 00000004 01 5b315d ffffffff"),
+]
+
+
+@pytest.mark.parametrize(("oid", "value", "data"), VECTORS)
+def test_vector(oid: int, value: list[Any], data: str) -> None:
+    binary = bytes.fromhex(data)
+    assert codec(oid).encode(value) == binary
+    assert decode(oid, binary) == value
+
+
+def test_empty_lists_of_any_shape_are_the_empty_array() -> None:
+    shapes: list[Any] = [[], (), [[]], [[], []], [[[]]]]
+    for value in shapes:
+        assert decode(INT4S, codec(INT4S).encode(value)) == []
+
+
+def test_lower_bounds_are_not_kept() -> None:
+    binary = struct.pack(">iiIiiiiii", 1, 0, 23, 2, -5, 4, 7, 4, 8)
+    assert decode(INT4S, binary) == [7, 8]
+
+
+def test_six_dimensions_and_no_more() -> None:
+    value: Any = [1, None, 3]
+    for _ in range(5):
+        value = [value, value]
+    assert decode(INT4S, codec(INT4S).encode(value)) == value
+    with pytest.raises(ValueError, match="nested more than 6 deep"):
+        codec(INT4S).encode([value])
+
+
+def test_a_list_that_contains_itself_ends() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(ValueError, match="nested more than 6 deep"):
+        codec(INT4S).encode(value)
+    wide: list[Any] = []
+    wide.extend([wide] * 1000)
+    with pytest.raises(ValueError, match="more than 134217727 elements"):
+        codec(INT4S).encode(wide)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested more than 6 deep"):
+        codec(INT4S).encode(deep)
+    while deep:
+        deep = deep[0]
+
+
+@pytest.mark.parametrize(
+    ("oid", "value", "error", "text"),
+    [
+        (INT4S, "{1,2}", TypeError, "expected list, got str"),
+        (INT4S, {1, 2}, TypeError, "expected list, got set"),
+        (INT4S, [1, "2"], TypeError, r"element \[1\]: expected int, got str"),
+        (INT4S, [True, False], TypeError, r"element \[0\]: expected int, got bool"),
+        (INT4S, [1, 2**31], ValueError, r"element \[1\]: int out of range: int4"),
+        (INT4S, [[1, 2], [3]], ValueError, "ragged"),
+        (INT4S, [[1, 2], 3], ValueError, "ragged"),
+        (INT4S, [[1], None], ValueError, "ragged"),
+        (INT4S, [1, [2]], TypeError, r"element \[1\]: expected int, got list"),
+        (INT4S, [[[1], [2]], [[3], ["x"]]], TypeError, r"element \[1\]\[1\]\[0\]: expected int, got str"),
+        (TEXTS, ["a", "b\0"], ValueError, r"element \[1\]: str with a NUL"),
+        (1021, [1.0, 1e300], ValueError, r"element \[1\]: float out of range of float4"),
+    ],
+)
+def test_refused(oid: int, value: object, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        codec(oid).encode(value)
+
+
+def test_json_lists_are_values_and_not_dimensions() -> None:
+    value: list[Any] = [[1, [2]], {"a": []}, "x", None]
+    assert decode(JSONS, codec(JSONS).encode(value)) == value
+    # Two dimensions can arrive all the same.
+    binary = struct.pack(">iiIiiii", 2, 0, 3802, 1, 1, 1, 1) + b"\0\0\0\x02\x017"
+    assert decode(JSONS, binary) == [[7]]
+
+
+def test_long_arrays_are_read_and_written_in_chunks() -> None:
+    for count in (255, 256, 257, 1000):
+        numbers = list(range(count))
+        binary = codec(INT4S).encode(numbers)
+        assert binary == codec(INT4S).encode([*numbers])
+        assert decode(INT4S, binary) == numbers
+        floats = [number / 3 for number in numbers]
+        assert decode(FLOATS, codec(FLOATS).encode(floats)) == floats
+        mixed: list[Any] = [*numbers, None]
+        assert decode(INT4S, codec(INT4S).encode(mixed)) == mixed
+
+
+def test_ints_among_floats_take_the_other_way() -> None:
+    assert codec(FLOATS).encode([1, 2.0]) == codec(FLOATS).encode([1.0, 2.0])
+
+
+def test_element_lengths_that_only_add_up_are_refused() -> None:
+    # 3 + 5 bytes are as many as 4 + 4, but neither is an int4.
+    binary = struct.pack(">iiIii", 1, 0, 23, 2, 1) + b"\0\0\0\x03abc" + b"\0\0\0\x05abcde"
+    with pytest.raises(DataError, match="3 bytes instead of 4"):
+        decode(INT4S, binary)
+
+
+_HEAD = struct.pack(">iiIii", 1, 0, 23, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("binary", "text"),
+    [
+        (b"", "0 bytes, which is too short"),
+        (b"\0" * 11, "11 bytes, which is too short"),
+        (struct.pack(">iiI", 7, 0, 23), "7 dimensions"),
+        (struct.pack(">iiI", -1, 0, 23), "-1 dimensions"),
+        (struct.pack(">iiI", 0, 2, 23), "flags 2"),
+        (struct.pack(">iiI", 0, 0, 25), "elements of type 25 instead of 23"),
+        (struct.pack(">iiI", 1, 0, 23) + b"\0" * 7, "inside of its dimensions"),
+        (struct.pack(">iiIii", 1, 0, 23, 0, 1), "a dimension of length 0"),
+        (struct.pack(">iiIii", 1, 0, 23, -1, 1), "a dimension of length -1"),
+        (struct.pack(">iiIii", 1, 0, 23, 2**31 - 1, 1), "2147483647 elements announced in 0 bytes"),
+        (
+            struct.pack(">iiI", 6, 0, 23) + struct.pack(">ii", 2**31 - 1, 1) * 6,
+            "elements announced in 0 bytes",
+        ),
+        (_HEAD, "1 elements announced in 0 bytes"),
+        (_HEAD + b"\0\0\0\x04", "an element of 4 bytes with 0 left"),
+        (_HEAD + b"\xff\xff\xff\xfe", "an element of -2 bytes"),
+        (_HEAD + b"\0\0\0\x04abcd!", "1 bytes behind the last element"),
+        (_HEAD + b"\0\0\0\x02abcd", "2 bytes instead of 4"),
+        (struct.pack(">iiIii", 1, 0, 23, 2, 1) + b"\0\0\0\x04abcd", "inside of an element's length"),
+        (struct.pack(">iiI", 0, 0, 23) + b"x", "1 bytes behind the last element"),
+    ],
+)
+def test_malformed(binary: bytes, text: str) -> None:
+    with pytest.raises(DataError, match=f"type int4\\[\\]: .*{text}|{text}"):
+        decode(INT4S, binary)
+
+
+def test_every_scalar_has_its_array() -> None:
+    samples: dict[int, Any] = {
+        1000: True, 1001: b"x", 1002: "c", 1003: "n", 1016: 1, 1005: 1, 1009: "t", 1028: 1, 199: {"a": 1},
+        1021: 1.5, 1022: 1.5, 1014: "b", 1015: "v", STAMPS: datetime(2024, 1, 1, tzinfo=UTC),
+        1231: Decimal("1.50"), 2951: None, 271: 5,
+    }  # fmt: skip
+    for oid, sample in samples.items():
+        array = codec(oid)
+        assert isinstance(array, ArrayCodec)
+        assert array.oid == oid
+        assert array.name.endswith("[]")
+        for value in ([sample], [sample, None, sample], [sample] * 3):
+            assert decode(oid, array.encode(value)) == value
+
+
+@st.composite
+def shaped(draw: st.DrawFn) -> Any:
+    """A nested list of one shape."""
+    lengths = draw(st.lists(st.integers(1, 3), min_size=1, max_size=6))
+    count = 1
+    for length in lengths:
+        count *= length
+    items: list[Any] = draw(
+        st.lists(st.none() | st.integers(-(2**31), 2**31 - 1), min_size=count, max_size=count)
+    )
+    for length in reversed(lengths[1:]):
+        items = [items[index : index + length] for index in range(0, len(items), length)]
+    return items
+
+
+@FIXED
+@given(shaped())
+def test_round_trip(value: Any) -> None:
+    assert decode(INT4S, codec(INT4S).encode(value)) == value

@@ -1,0 +1,134 @@
+"""Parameters of Bind and rows of COPY: what is sent, and what a refusal says."""
+
+from __future__ import annotations
+
+import struct
+from collections import UserString
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pgproto.errors import DataError
+from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder
+
+SECRET = "hunter2-correct-horse"
+
+
+def test_formats_and_values() -> None:
+    encoder = ParameterEncoder([23, 25, 869, 99999, 1007])
+    assert encoder.formats == (1, 1, 0, 0, 1)
+    assert encoder.encode([1, "x", "10.0.0.1", "happy", None]) == [
+        b"\0\0\0\x01",
+        b"x",
+        b"10.0.0.1",
+        b"happy",
+        None,
+    ]
+    assert encoder.encode((None,) * 5) == [None] * 5
+    assert ParameterEncoder([]).formats == ()
+    assert ParameterEncoder([]).encode(()) == []
+
+
+@pytest.mark.parametrize(
+    ("oids", "values", "text"),
+    [
+        ([], [1], "the statement takes no parameters, but 1 were given"),
+        ([23], [], "the statement takes 1 parameter ($1), but 0 were given"),
+        ([23, 23], [1, 2, 3], "the statement takes 2 parameters ($1 to $2), but 3 were given"),
+        (
+            [23, 25],
+            [1, 2],
+            "parameter $2 of type text: expected str, got int; if the query should take "
+            "it as int8, write $2::int8",
+        ),
+        (
+            [23],
+            [Decimal(1)],
+            "parameter $1 of type int4: expected int, got Decimal; if the query "
+            "should take it as numeric, write $1::numeric",
+        ),
+        (
+            [21],
+            [40000],
+            "parameter $1 of type int2: int out of range: int2 goes from -32768 to 32767",
+        ),
+        (
+            [1184],
+            [datetime(2000, 1, 1)],
+            "parameter $1 of type timestamptz: datetime without time zone; pass one with tzinfo, such as "
+            "timezone.utc",
+        ),
+        (
+            [23],
+            [object()],
+            "parameter $1 of type int4: expected int, got object",
+        ),
+        (
+            [869],
+            [5],
+            "parameter $1 of type inet: expected str, got int; values of this type are "
+            "sent as text, so pass the text form",
+        ),
+        (
+            [4711],
+            [b"x"],
+            "parameter $1 of type (OID 4711): expected str, got bytes; values of this "
+            "type are sent as text, so pass the text form",
+        ),
+        (
+            [1007],
+            [[1, "x"]],
+            "parameter $1 of type int4[]: element [1]: expected int, got str (value of type list)",
+        ),
+        ([25], [UserString("x")], "parameter $1 of type text: expected str, got UserString"),
+    ],
+)
+def test_refusals(oids: list[int], values: list[Any], text: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ParameterEncoder(oids).encode(values)
+    assert str(caught.value).startswith(text)
+    assert caught.value.__cause__ is None
+
+
+def test_refusals_never_show_the_value() -> None:
+    for oid in (16, 17, 18, 20, 23, 701, 1082, 1114, 1186, 1700, 2950, 1007, 2278):
+        for value in (SECRET, [SECRET], SECRET + "\0", {SECRET: SECRET}):
+            if oid == 2950 and not isinstance(value, str):
+                continue
+            with pytest.raises(DataError) as caught:
+                ParameterEncoder([oid]).encode([value])
+            assert SECRET not in str(caught.value)
+    for oid in (25, 114, 869):
+        with pytest.raises(DataError) as caught:
+            ParameterEncoder([oid]).encode([SECRET + "\ud800"])
+        assert SECRET not in str(caught.value)
+
+
+def test_copy_framing() -> None:
+    assert bytes.fromhex("5047434f50590aff0d0a00 00000000 00000000") == COPY_HEADER
+    assert COPY_TRAILER == b"\xff\xff"
+    encoder = CopyRowEncoder(["a", "b"], [23, 25])
+    assert encoder.encode((1, "xy")) == struct.pack(">hiii2s", 2, 4, 1, 2, b"xy")
+    assert encoder.encode([None, ""]) == struct.pack(">hii", 2, -1, 0)
+    assert encoder.encode(value for value in (7, None)) == struct.pack(">hiii", 2, 4, 7, -1)
+    assert CopyRowEncoder([], []).encode(()) == b"\0\0"
+
+
+def test_copy_refusals() -> None:
+    with pytest.raises(DataError, match="column 'ip' of type inet cannot be copied in binary"):
+        CopyRowEncoder(["id", "ip"], [23, 869])
+    with pytest.raises(DataError, match="column 'mood' of type \\(OID 16400\\) cannot be copied"):
+        CopyRowEncoder(["mood"], [16400])
+    with pytest.raises(DataError, match="2 columns with 1 types"):
+        CopyRowEncoder(["a", "b"], [23])
+    encoder = CopyRowEncoder(["a", "b"], [23, 25])
+    encoder.encode((1, "x"))
+    with pytest.raises(DataError, match="record 2 has 1 values for 2 columns"):
+        encoder.encode((1,))
+    with pytest.raises(DataError) as caught:
+        encoder.encode((1, 2))
+    assert str(caught.value) == ("record 3, column 'b' of type text: expected str, got int")
+    with pytest.raises(DataError, match="record 4, column 'a' of type int4: int out of range"):
+        encoder.encode((2**40, "x"))

@@ -1,0 +1,122 @@
+"""What a connection hands out: prepared statements, notifications, transaction blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pgproto import Error, Row
+from pgproto.session import Listener, Notification, Statement, Transaction
+
+from .queries import DEFAULT
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
+
+
+class PreparedStatement:
+    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods."""
+
+    def __init__(self, connection: Connection, statement: Statement) -> None:
+        self._connection = connection
+        self.statement = statement
+
+    async def fetch(self, *args: object, timeout: float | None = DEFAULT) -> list[Row]:
+        """Run it and return its rows."""
+        return await self._connection.fetch(self.statement, *args, timeout=timeout)
+
+    async def fetchrow(self, *args: object, timeout: float | None = DEFAULT) -> Row | None:
+        """Run it and return its first row, or None."""
+        return await self._connection.fetchrow(self.statement, *args, timeout=timeout)
+
+    async def fetchval(self, *args: object, timeout: float | None = DEFAULT) -> Any:
+        """Run it and return the first column of its first row, or None."""
+        return await self._connection.fetchval(self.statement, *args, timeout=timeout)
+
+    async def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
+        """Run it and return its command tag."""
+        return await self._connection.execute(self.statement, *args, timeout=timeout)
+
+    async def close(self) -> None:
+        """Have the server forget it; that goes out with the next query."""
+        self._connection.engine.channel.statements.close(self.statement)
+
+
+class Notifications:
+    """An async iterator over notifications; a context manager that listens while it is open.
+
+    It ends with ConnectionClosed when the session does: what was missed then, nobody knows.
+    """
+
+    def __init__(self, connection: Connection, listener: Listener) -> None:
+        self._connection = connection
+        self._listener = listener
+
+    @property
+    def dropped(self) -> int:
+        """How many notifications were dropped because nobody took them."""
+        return self._listener.dropped
+
+    async def __aenter__(self) -> Notifications:
+        sql = self._connection.listeners.add(self._listener)
+        try:
+            if sql:
+                await self._connection.script(sql)
+        except BaseException:
+            self._connection.listeners.remove(self._listener)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sql = self._connection.listeners.remove(self._listener)
+        if sql and not self._connection.closed:
+            await self._connection.script(sql)
+
+    def __aiter__(self) -> Notifications:
+        return self
+
+    async def __anext__(self) -> Notification:
+        while True:
+            notification = self._listener.take()
+            if notification is not None:
+                return notification
+            self._connection.engine.check_open()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._listener.waiter = waiter
+            try:
+                await waiter
+            finally:
+                self._listener.waiter = None
+
+
+class TransactionContext:
+    """`async with conn.transaction()`."""
+
+    def __init__(self, connection: Connection, block: Transaction) -> None:
+        self._connection = connection
+        self._block = block
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._block.committing
+
+    async def __aenter__(self) -> Connection:
+        self._block.enter()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self._connection.run_flow(self._block.commit())
+        else:
+            # An error of the clean-up must not hide the one that made it necessary.
+            with contextlib.suppress(Error):
+                await self._connection.run_flow(self._block.rollback())

@@ -1,0 +1,458 @@
+"""The pool for asyncio: does what `pgproto.pool.PoolMachine` decides.
+
+Every event goes to the machine by one call without an await, and ends in `_act`, which carries out what
+the machine answers: waking a caller, or a task that opens, checks, resets or closes.  The tasks belong to
+the pool, so that a caller who is cancelled cancels nothing but its own waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import Any, TypeVar, Unpack
+
+from pgproto import Batch, Error, QueuedQuery
+from pgproto.pool import (
+    FAILED,
+    LOST,
+    WAITING,
+    Check,
+    Close,
+    Fail,
+    Grant,
+    Open,
+    PoolMachine,
+    PoolStats,
+    Reset,
+    Retry,
+    Slot,
+    Ticket,
+    is_permanent,
+    transaction_outcome,
+)
+from pgproto.pool.options import PoolOptions, split_options
+from pgproto.session import Statement
+from pgproto_blocking import system
+
+from .connection import Connection
+from .copying import Records, Source
+from .queries import DEFAULT, Queries
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+Hook = Callable[[Connection], Awaitable[bool | None] | bool | None]
+
+
+class Pool(Queries):
+    """A pool of connections: `async with Pool(dsn, max_size=10) as pool: await pool.fetch(...)`.
+
+    Args:
+        dsn: a connection string; see `connect`.
+        on_connect: called with every new connection before it is lent for the first time.
+        on_acquire: called before a connection is lent; False closes it, and another one is tried.
+        on_release: called when one comes back; False closes it.
+        on_close: called before one is closed.
+        reset: the script that brings a returned session back to its initial state.  It is skipped where
+            nothing that was run can have left a trace.  "" for none.
+        server_settings: run-time parameters of every session.
+        options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
+
+    Hooks may be plain functions or return something to await.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        on_connect: Hook | None = None,
+        on_acquire: Hook | None = None,
+        on_release: Hook | None = None,
+        on_close: Hook | None = None,
+        reset: str = "DISCARD ALL",
+        server_settings: Mapping[str, str] | None = None,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        settings, connection_options = split_options(options)
+        self._connector = system.connector(dsn, connection_options, server_settings)
+        self._machine: PoolMachine = PoolMachine(settings, random.random, _is_alive)
+        self._on_connect = on_connect
+        self._on_acquire = on_acquire
+        self._on_release = on_release
+        self._on_close = on_close
+        self._reset_script = reset
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed: asyncio.Event | None = None
+
+    # ---- Life
+
+    async def open(self) -> Pool:
+        """Begin to open `min_size` connections.  Idempotent; `async with` does it."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._closed = asyncio.Event()
+            self._machine.start(self._now())
+            self._act()
+        return self
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
+
+        Args:
+            timeout: seconds after which borrowed connections are taken away; `close_timeout` by default.
+        """
+        if self._loop is None or self._closed is None:
+            self._machine.close(0.0, 0.0)
+            return
+        self._machine.close(self._now(), timeout)
+        self._act()
+        await self._closed.wait()
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    async def __aenter__(self) -> Pool:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(timeout=None if error is None else 0.0)
+
+    def expire(self) -> None:
+        """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        self._machine.expire(self._now())
+        self._act()
+
+    def stats(self) -> PoolStats:
+        """What the pool has and has done."""
+        return self._machine.stats()
+
+    # ---- Borrowing
+
+    def acquire(self, *, timeout: float | None = None) -> Lease:
+        """Borrow a connection: `async with pool.acquire() as conn`.
+
+        Args:
+            timeout: seconds to wait for one; `acquire_timeout` by default.
+
+        Raises:
+            PoolTimeout: none became free in time.
+            PoolClosed: the pool is closed.
+            TooManyWaiting: `max_waiting` callers wait already.
+        """
+        return Lease(self, timeout)
+
+    def transaction(
+        self,
+        *,
+        timeout: float | None = None,
+        isolation: str = "",
+        readonly: bool | None = None,
+        deferrable: bool = False,
+    ) -> PoolTransaction:
+        """Borrow a connection and open a transaction: `async with pool.transaction() as conn`."""
+        return PoolTransaction(Lease(self, timeout), isolation, readonly, deferrable)
+
+    async def _execute(
+        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
+    ) -> QueuedQuery:
+        async with self.acquire() as conn:
+            return await conn._execute(query, args, timeout)
+
+    async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+        """`Connection.send_batch` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.send_batch(batch, timeout=timeout)
+
+    async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+        """`Connection.copy_in` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.copy_in(sql, source, timeout=timeout)
+
+    async def copy_records(
+        self,
+        table: str,
+        records: Records,
+        *,
+        columns: list[str] | tuple[str, ...],
+        schema: str = "",
+        timeout: float | None = DEFAULT,
+    ) -> int:
+        """`Connection.copy_records` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
+
+    async def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> AsyncIterator[bytes]:
+        """`Connection.copy_out` on a borrowed connection."""
+        async with self.acquire() as conn:
+            async for chunk in conn.copy_out(sql, timeout=timeout):
+                yield chunk
+
+    async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
+        """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.
+
+        It is repeated only if the transaction certainly was not committed, and the error is one that
+        another attempt can avoid: see `Retry`.  What `fn` does besides the database is repeated too.
+
+        Args:
+            fn: the work; called with a connection inside of a new transaction each time.
+            retry: how often and when; `Retry()` by default.
+        """
+        policy = Retry() if retry is None else retry
+        attempt = 0
+        while True:
+            attempt += 1
+            block = self.transaction()
+            try:
+                async with block as conn:
+                    return await fn(conn)
+            except Exception as error:
+                outcome = transaction_outcome(error, commit_sent=block.committing)
+                if not policy.should_retry(error, attempt, outcome):
+                    raise
+            await asyncio.sleep(policy.delay_before(attempt, random.random))
+
+    # ---- The driver
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _acquire(self, timeout: float | None) -> tuple[Ticket, Connection]:
+        await self.open()
+        ticket = self._machine.acquire(self._now(), timeout)
+        self._act()
+        try:
+            while True:
+                while ticket.state == WAITING:
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    ticket.waiter = waiter
+                    await waiter
+                if ticket.state == FAILED and ticket.error is not None:
+                    raise ticket.error
+                conn = ticket.connection
+                if await _call(self._on_acquire, conn) is not False:
+                    return ticket, conn.lend()
+                self._machine.refused(ticket, self._now())
+                self._act()
+        except BaseException:
+            self._machine.cancel(ticket, self._now())
+            self._act()
+            raise
+
+    def _release(self, ticket: Ticket, conn: Connection) -> None:
+        """Take a connection back.  Never waits: what has to be waited for is a task of the pool's."""
+        if conn.draining or self._on_release is not None:
+            self._spawn(self._release_later(ticket, conn))
+        else:
+            self._give_back(ticket, conn, wanted=True)
+
+    async def _release_later(self, ticket: Ticket, conn: Connection) -> None:
+        wanted = False
+        try:
+            await conn.settled()
+            wanted = await _call(self._on_release, conn) is not False
+        finally:
+            self._give_back(ticket, conn, wanted=wanted)
+
+    def _give_back(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
+        usable = wanted and conn.reusable
+        clean = not conn.dirty or not self._reset_script
+        if conn.closed:
+            self._machine.release(ticket, self._now(), usable=False, reason=LOST)
+        else:
+            self._machine.release(ticket, self._now(), usable=usable, clean=clean)
+        self._act()
+
+    def _act(self) -> None:
+        """Carry out what the machine has decided, then keep its deadline."""
+        machine = self._machine
+        while actions := machine.take_actions():
+            for action in actions:
+                if isinstance(action, Grant | Fail):
+                    waiter = action.ticket.waiter
+                    if isinstance(waiter, asyncio.Future) and not waiter.done():
+                        waiter.set_result(None)
+                elif isinstance(action, Open):
+                    task = self._spawn(self._open_slot(action.slot, action.generation))
+                    self._opening[action.slot.number] = task
+                elif isinstance(action, Check):
+                    self._spawn(self._check(action.slot, action.generation))
+                elif isinstance(action, Reset):
+                    self._spawn(self._reset(action.slot, action.generation))
+                elif isinstance(action, Close):
+                    self._close_slot(action)
+        if machine.done and self._closed is not None:
+            self._closed.set()
+        self._keep_time()
+
+    def _keep_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._machine.next_deadline()
+        if deadline is not None and self._loop is not None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._machine.tick(self._now())
+        self._act()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _open_slot(self, slot: Slot, generation: int) -> None:
+        machine = self._machine
+        conn = Connection(self._connector)
+        try:
+            await conn.open()
+            await _call(self._on_connect, conn)
+        except BaseException as error:
+            conn.abort()
+            self._opening.pop(slot.number, None)
+            if isinstance(error, Exception):
+                machine.open_failed(slot, generation, error, is_permanent(error), self._now())
+            else:
+                machine.closed(slot, generation, self._now())
+            self._act()
+            if not isinstance(error, Exception | asyncio.CancelledError):
+                raise
+            return
+        self._opening.pop(slot.number, None)
+        conn.forget_traces()
+        if machine.opened(slot, generation, conn, self._now()):
+            conn.on_lost = lambda: self._lost(slot)
+        else:
+            await conn.close()
+        self._act()
+
+    def _lost(self, slot: Slot) -> None:
+        self._machine.lost(slot, self._now())
+        self._act()
+
+    async def _check(self, slot: Slot, generation: int) -> None:
+        usable = False
+        conn = slot.connection
+        try:
+            if conn is not None:
+                await conn.script("", timeout=self._machine.settings.check_timeout)
+                usable = conn.reusable
+        except Error:
+            pass
+        finally:
+            self._machine.check_done(slot, generation, usable, self._now())
+            self._act()
+
+    async def _reset(self, slot: Slot, generation: int) -> None:
+        usable = False
+        conn = slot.connection
+        try:
+            if conn is not None:
+                await conn.reset(self._reset_script, timeout=self._machine.settings.reset_timeout)
+                usable = conn.reusable
+        except Error:
+            pass
+        finally:
+            self._machine.reset_done(slot, generation, usable, self._now())
+            self._act()
+
+    def _close_slot(self, action: Close) -> None:
+        slot = action.slot
+        conn = slot.connection
+        if conn is None:
+            task = self._opening.get(slot.number)
+            if task is not None:
+                task.cancel()
+        elif action.force:
+            conn.abort()
+            self._spawn(self._close(slot, action.generation, conn))
+        else:
+            self._spawn(self._close(slot, action.generation, conn))
+
+    async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
+        try:
+            await _call(self._on_close, conn)
+        except Exception as error:  # noqa: BLE001 - a hook must not keep a connection open
+            context = {"message": "on_close raised", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+        finally:
+            await conn.close()
+            self._machine.closed(slot, generation, self._now())
+            self._act()
+
+
+class Lease:
+    """`async with pool.acquire() as conn`."""
+
+    def __init__(self, pool: Pool, timeout: float | None) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._held: tuple[Ticket, Connection] | None = None
+
+    async def __aenter__(self) -> Connection:
+        self._held = await self._pool._acquire(self._timeout)
+        return self._held[1]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            (ticket, lent), self._held = self._held, None
+            self._pool._release(ticket, lent.take_back())
+
+
+class PoolTransaction:
+    """`async with pool.transaction() as conn`."""
+
+    def __init__(self, lease: Lease, isolation: str, readonly: bool | None, deferrable: bool) -> None:
+        self._lease = lease
+        self._options = (isolation, readonly, deferrable)
+        self._context: Any = None
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._context is not None and bool(self._context.committing)
+
+    async def __aenter__(self) -> Connection:
+        self._context = None
+        conn = await self._lease.__aenter__()
+        isolation, readonly, deferrable = self._options
+        try:
+            self._context = conn.transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)
+            await self._context.__aenter__()
+        except BaseException:
+            await self._lease.__aexit__(None, None, None)
+            raise
+        return conn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._context.__aexit__(kind, error, trace)
+        finally:
+            await self._lease.__aexit__(kind, error, trace)
+
+
+async def _call(hook: Hook | None, conn: Connection) -> bool | None:
+    """Call a hook, and wait for it if it is asynchronous."""
+    if hook is None:
+        return None
+    answer = hook(conn)
+    if inspect.isawaitable(answer):
+        return await answer
+    return answer
+
+
+def _is_alive(conn: Connection) -> bool:
+    return not conn.closed and conn.quiet

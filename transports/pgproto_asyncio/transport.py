@@ -1,0 +1,237 @@
+"""The asyncio end of an engine: a BufferedProtocol that moves bytes, wakes waiters and keeps the time.
+
+It knows no PostgreSQL.  Every event of the loop ends in `pump`, which looks at all that the engine has to
+say: operations to wake, bytes to write, a deadline to keep, a cancel request to send.  One Future and one
+write per query, no task and no stream; works on every loop, uvloop and Proactor included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from pgproto.session import Engine, Operation
+from pgproto_blocking.system import read_rest
+
+__all__ = ["Transport"]
+
+_BUFFER_SIZE = 65536
+
+
+class Transport(asyncio.BufferedProtocol):
+    """One connected transport and the engine behind it.
+
+    Args:
+        engine: the session.
+        on_change: called after every event, to take notices, notifications and cancel requests.
+    """
+
+    def __init__(self, engine: Engine, on_change: Callable[[], None] | None = None) -> None:
+        self.engine = engine
+        self.on_change = on_change
+        self.loop = asyncio.get_running_loop()
+        self.closed = self.loop.create_future()
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._transport: asyncio.Transport | None = None
+        self._write_paused = False
+        self._read_paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._quiet: asyncio.Future[None] | None = None
+
+    # ---- Called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is open."""
+        if not isinstance(transport, asyncio.Transport):  # pragma: no cover - a loop's own subclass
+            raise TypeError("a stream transport is needed")
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop shall put what it reads."""
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The loop has read some bytes."""
+        self.engine.receive_data(bytes(self._view[:nbytes]))
+        self.pump()
+
+    def eof_received(self) -> bool:
+        """The peer has closed its side."""
+        self.engine.receive_eof()
+        self.pump()
+        return False
+
+    def pause_writing(self) -> None:
+        """The transport holds enough unsent bytes."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport wants more bytes."""
+        self._write_paused = False
+        self.pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone.  What the server said before a write failed is read out first."""
+        engine = self.engine
+        if not engine.finished:
+            if exc is not None:
+                descriptor = self._descriptor()
+                rest = read_rest(descriptor) if descriptor >= 0 else b""
+                if rest:
+                    engine.receive_data(rest)
+                engine.transport_failed(exc)
+            else:
+                engine.receive_eof()
+        self._closing = True
+        self.pump()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    # ---- Called by the adapter
+
+    async def run(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation (the first one starts the session) and wait for its end.
+
+        Args:
+            operation: what to do.
+            timeout: in seconds; None for no limit.
+
+        Raises:
+            Error: the operation's error.
+        """
+        engine = self.engine
+        if timeout is not None:
+            operation.deadline = engine.clock() + timeout
+        if engine.connection.transaction_status:
+            engine.submit(operation)
+        else:
+            engine.start(operation)
+        self.pump()
+        while not operation.finished:
+            await self.wait(operation)
+        if operation.error is not None:
+            raise operation.error
+
+    async def wait(self, operation: Operation) -> None:
+        """Wait until the operation has ended or made progress; abandon it if the waiting is cancelled."""
+        if operation.finished:
+            return
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        operation.waiter = waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self.engine.abandon(operation)
+            self.pump()
+            raise
+        finally:
+            operation.waiter = None
+
+    def pump(self) -> None:
+        """Do what the engine has to say; every event ends here."""
+        engine = self.engine
+        transport = self._transport
+        if transport is not None and not self._closing:
+            while not self._write_paused:
+                data = engine.data_to_send()
+                if not data:
+                    break
+                transport.write(data)
+                engine.data_sent(len(data))
+            if engine.wants_read == self._read_paused:
+                self._toggle_reading(transport)
+        for operation in engine.take_ready():
+            waiter = operation.waiter
+            if isinstance(waiter, asyncio.Future) and not waiter.done():
+                waiter.set_result(None)
+        if self.on_change is not None:
+            self.on_change()
+        quiet = self._quiet
+        if quiet is not None and (engine.idle or engine.finished) and not quiet.done():
+            quiet.set_result(None)
+        if engine.finished:
+            self._close_transport()
+        else:
+            self._keep_time()
+
+    async def settled(self) -> None:
+        """Wait until nothing is in flight: what was abandoned is drained, or the session is over."""
+        self._quiet = self.loop.create_future()
+        self.pump()
+        await self._quiet
+
+    def resume(self) -> None:
+        """An operation has more to write, or room for more to read."""
+        self.engine.resume()
+        self.pump()
+
+    async def close(self, timeout: float) -> None:
+        """End the session and wait for the transport to be closed, `timeout` seconds at the most."""
+        self.engine.close()
+        self.pump()
+        if not self.closed.done():
+            _, pending = await asyncio.wait([self.closed], timeout=timeout)
+            if pending:
+                self.abort()
+
+    def abort(self) -> None:
+        """Close the transport at once, unsent bytes and all."""
+        self.engine.close()
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+        self.pump()
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 if there is none (any more)."""
+        return self._descriptor()
+
+    # ---- The inside
+
+    def _descriptor(self) -> int:
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        try:
+            return int(sock.fileno()) if sock is not None else -1
+        except (OSError, ValueError):
+            return -1
+
+    def _toggle_reading(self, transport: asyncio.Transport) -> None:
+        if transport.is_closing():
+            return
+        if self._read_paused:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+        self._read_paused = not self._read_paused
+
+    def _close_transport(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._closing and self._transport is not None:
+            self._closing = True
+            self._transport.close()
+
+    def _keep_time(self) -> None:
+        """One timer, armed for the earliest deadline; a deadline that went away costs one idle tick."""
+        deadline = self.engine.next_deadline()
+        if deadline is None:
+            return
+        delay = max(0.0, deadline - self.engine.clock())
+        timer = self._timer
+        if timer is not None:
+            if timer.when() <= self.loop.time() + delay:
+                return
+            timer.cancel()
+        self._timer = self.loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.engine.tick()
+        self.pump()

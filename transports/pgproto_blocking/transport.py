@@ -1,0 +1,373 @@
+"""The blocking end of an engine: a non-blocking socket, and waits until it is ready.
+
+It knows no PostgreSQL.  One thread at a time is inside of a call; the others queue up for the lock.  A
+call writes what the engine has to say, waits until the socket is ready or a deadline passes, reads, and
+does so until its operation has ended.  It always reads while it writes, and no wait is without a deadline
+that the engine has.
+
+An interrupt (KeyboardInterrupt, or whatever a signal handler raises) can strike between any two
+instructions.  While the thread waits, nothing is half done: the operation is abandoned, its answer is read
+and dropped within GRACE.  At any other moment the engine may have been torn in the middle of a step, or
+bytes may be lost between the socket and the engine: then the connection is closed.  So whatever happens
+to a call, its connection is in step or it is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Final
+
+from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout
+from pgproto.session import GRACE, Engine, Operation
+
+from . import system
+from .system import READABLE, WRITABLE
+
+__all__ = ["Address", "Transport"]
+
+Address = tuple[socket.AddressFamily, str | tuple[str | int, ...]]
+"""What a socket was connected to: its family and the system's form of the address."""
+
+_READ_SIZE: Final = 65536
+
+
+class Transport:
+    """One connected socket and the engine behind it.
+
+    Args:
+        engine: the session.
+        sock: the socket, connected and non-blocking.
+        address: where it is connected to.
+
+    Attributes:
+        on_change: called, with the lock held, after everything that arrives: to take notices.
+        on_cancel: called, with the lock held, when the engine wants a cancel request to be sent.
+    """
+
+    def __init__(self, engine: Engine, sock: socket.socket, address: Address) -> None:
+        self.engine = engine
+        self.sock: socket.socket | None = sock
+        self.address = address
+        self.on_change: Callable[[], None] | None = None
+        self.on_cancel: Callable[[], None] | None = None
+        self._lock = threading.RLock()
+        self._owner = 0  # the thread that is inside of a call
+        self._waiting = False  # it waits, so that nothing is half done
+        self._aborted = False
+        self._stray: list[Operation] = []
+        system.forget_in_child(self)
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be submitted any more."""
+        return self.sock is None or self._aborted or self.engine.closed
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 if there is none any more."""
+        sock = self.sock
+        return -1 if sock is None else sock.fileno()
+
+    # ---- Calls
+
+    def run(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation (the first one starts the session) and wait for its end.
+
+        Args:
+            operation: what to do.
+            timeout: in seconds, the wait for other threads' calls included; None for no limit.
+
+        Raises:
+            Error: the operation's error.
+        """
+        if timeout is not None:
+            operation.deadline = self.engine.clock() + timeout
+
+        def work() -> None:
+            self._submit(operation)
+            while not operation.finished:
+                self._step()
+
+        self.alone(work, operation)
+        if operation.error is not None:
+            raise operation.error
+
+    def submit(self, operation: Operation) -> None:
+        """Submit an operation that is driven piece by piece, by `progress`."""
+        self.alone(lambda: self._submit(operation), operation)
+
+    def progress(self, operation: Operation, timeout: float | None, *, wait: bool = True) -> None:
+        """Go on with an operation until it has ended or there is something new for its caller.
+
+        Args:
+            operation: which.
+            timeout: seconds without progress after which it is cancelled; None for no limit.
+            wait: False to do only what can be done at once.
+        """
+        engine = self.engine
+
+        def work() -> None:
+            engine.resume()
+            self._write()
+            self._look()
+            if not wait or operation.finished or operation.take_progress():
+                return
+            if timeout is not None and not operation.timed_out:
+                engine.set_deadline(operation, engine.clock() + timeout)
+            while not operation.finished and not operation.take_progress():
+                self._step()
+            if not operation.timed_out:
+                # The time that the caller takes for its own part does not count.
+                engine.set_deadline(operation, None)
+
+        self.alone(work, operation)
+
+    def abandon(self, operation: Operation) -> None:
+        """Nobody wants the rest of the operation: bring it to its end, within GRACE, or close."""
+        if operation.finished:
+            return
+        if self._owner == threading.get_ident():
+            # A generator that the garbage collector ends in the middle of a call of this thread.
+            self._stray.append(operation)
+            return
+        self.alone(lambda: self._drain(operation), operation)
+
+    def look(self) -> None:
+        """Take in what has arrived without being asked for: notifications, notices, the end."""
+        self.alone(self._look, None)
+
+    def alone(self, work: Callable[[], None], operation: Operation | None = None) -> None:
+        """Do some work inside of the lock, on behalf of an operation, and see to interrupts.
+
+        Raises:
+            QueryTimeout: the operation's deadline passed before the lock was free.
+            LocalProtocolError: this thread is inside of a call already (a callback, a signal handler).
+        """
+        me = threading.get_ident()
+        if self._owner == me:
+            error: Error = LocalProtocolError("the connection is in the middle of a call by this very thread")
+            error.outcome = Outcome.NOT_SENT
+            raise error
+        try:
+            self._enter(operation)
+            self._owner = me
+            for stray in self._stray:
+                self._drain(stray)
+            work()
+        except Error:
+            raise  # refused: nothing was begun
+        except BaseException:
+            if self._owner == me:
+                self._interrupted(operation)
+            raise
+        finally:
+            # Nothing in front of the release can be interrupted.  Releasing what was not acquired fails.
+            if self._owner == me:
+                self._owner = 0
+            try:
+                self._lock.release()
+            except RuntimeError:
+                pass
+
+    def close(self, timeout: float) -> None:
+        """End the session; a call of another thread gets `timeout` seconds to end before it is cut off."""
+        if self.sock is None:
+            return
+        me = threading.get_ident()
+        if self._owner != me:
+            try:
+                if self._lock.acquire(timeout=max(0.0, timeout)):
+                    self._owner = me
+                    self._end()
+                    return
+            finally:
+                if self._owner == me:
+                    self._owner = 0
+                try:
+                    self._lock.release()
+                except RuntimeError:
+                    pass
+        self.abort()
+
+    def abort(self) -> None:
+        """End the session at once.  A call that another thread is inside of ends with ConnectionLost."""
+        self._aborted = True
+        sock = self.sock
+        if sock is None:
+            return
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        if self._owner == 0 and self._lock.acquire(blocking=False):
+            try:
+                self._kill("the connection was aborted")
+            finally:
+                self._lock.release()
+
+    def forget(self) -> None:
+        """In a forked child: the session is the parent's."""
+        self._lock = threading.RLock()  # whoever held it does not exist here
+        self._owner = 0
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+        with contextlib.suppress(Exception):
+            self.engine.transport_failed(OSError("the session belongs to the parent process"))
+
+    def __del__(self) -> None:
+        sock: socket.socket | None = getattr(self, "sock", None)
+        if sock is not None:
+            self.sock = None
+            warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=2, source=self)
+            sock.close()
+
+    # ---- The inside: with the lock held
+
+    def _enter(self, operation: Operation | None) -> None:
+        deadline = operation.deadline if operation is not None else None
+        if deadline is None:
+            self._lock.acquire()
+            return
+        patience = max(0.0, deadline - self.engine.clock())
+        if not self._lock.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
+            error = QueryTimeout("the deadline passed while another thread was using the connection")
+            error.outcome = Outcome.NOT_SENT
+            raise error
+
+    def _submit(self, operation: Operation) -> None:
+        engine = self.engine
+        if engine.connection.transaction_status:
+            # An idle session that has something to read has ended, most likely; then nothing is sent.
+            if engine.idle:
+                self._look()
+            if self.sock is None or self._aborted:
+                error = ConnectionClosed("the connection is closed")
+                error.__cause__ = engine.cause
+                raise error
+            engine.submit(operation)
+        else:
+            engine.start(operation)
+        self._write()
+
+    def _step(self, limit: float | None = None) -> None:
+        """Wait for the socket or for a deadline, then read, write, and keep the time."""
+        engine = self.engine
+        sock = self.sock
+        if sock is None:
+            return
+        interest = READABLE if engine.wants_read else 0
+        if engine.data_to_send():
+            interest |= WRITABLE
+        deadline = engine.next_deadline()
+        if deadline is None or (limit is not None and limit < deadline):
+            deadline = limit
+        seconds = None if deadline is None else max(0.0, deadline - engine.clock())
+        self._waiting = True
+        ready = system.wait(sock.fileno(), interest, seconds)
+        self._waiting = False
+        if ready & READABLE:
+            self._read(sock)
+        if deadline is not None and engine.clock() >= deadline:
+            engine.tick()
+        self._write()
+
+    def _look(self) -> None:
+        """Read what is there to be read, without waiting."""
+        sock = self.sock
+        if sock is not None and self.engine.wants_read and not system.is_quiet(sock.fileno()):
+            self._read(sock)
+            self._write()
+
+    def _read(self, sock: socket.socket) -> None:
+        engine = self.engine
+        try:
+            data = sock.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            engine.transport_failed(error)
+        else:
+            if data:
+                engine.receive_data(data)
+            else:
+                engine.receive_eof()
+
+    def _write(self) -> None:
+        """Do what the engine has to say; every step ends here."""
+        engine = self.engine
+        sock = self.sock
+        if engine.wants_cancel and self.on_cancel is not None:
+            self.on_cancel()
+        while sock is not None and (data := engine.data_to_send()):
+            try:
+                count = sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                # What the server said before is in the receive queue still, or on its way.
+                engine.write_failed(error)
+                break
+            engine.data_sent(count)
+        engine.take_ready()  # whoever waits for them is this very thread
+        if self.on_change is not None:
+            self.on_change()
+        if engine.finished and sock is not None:
+            self.sock = None
+            sock.close()
+
+    def _drain(self, operation: Operation) -> None:
+        """Abandon an operation and read its answer to the end, within GRACE; else end the session."""
+        engine = self.engine
+        if operation in self._stray:
+            self._stray.remove(operation)
+        limit = engine.clock() + GRACE
+        engine.abandon(operation)
+        self._write()
+        while not engine.idle and not engine.finished:
+            if engine.clock() >= limit:
+                self._kill("the query could not be cancelled in time")
+                return
+            self._step(limit)
+
+    def _interrupted(self, operation: Operation | None) -> None:
+        """An exception left a call in the middle: bring the session in step again, or close it."""
+        waiting, self._waiting = self._waiting, False
+        try:
+            if waiting and operation is not None:
+                self._drain(operation)
+            elif not waiting:
+                self._kill("the call was interrupted")
+        except BaseException:
+            self._kill("the call was interrupted")
+            raise
+
+    def _end(self) -> None:
+        """Say good-bye as far as the socket takes it at once, and close."""
+        try:
+            self.engine.close()
+            self._write()
+        except Exception:  # noqa: BLE001 - close never raises
+            pass
+        finally:
+            self._kill("the connection was closed")
+
+    def _kill(self, reason: str) -> None:
+        """Close, whatever state the engine is in."""
+        sock, self.sock = self.sock, None
+        if sock is None:
+            return
+        sock.close()
+        engine = self.engine
+        with contextlib.suppress(Exception):
+            # What was just being handed over may have gone out: no outcome may promise that it has not.
+            engine.data_sent(len(engine.data_to_send()))
+        with contextlib.suppress(Exception):
+            engine.transport_failed(ConnectionLost(reason))
+        with contextlib.suppress(Exception):
+            engine.take_ready()
+            if self.on_change is not None:
+                self.on_change()
