@@ -53,29 +53,7 @@ from pgproto.pool.slots import (
     USED,
     SlotAction,
 )
-
-SLOT_MOVES = {
-    OPENING: {IDLE, CLOSING, CLOSED},
-    CHECKING: {IDLE, CLOSING},
-    IDLE: {USED, CHECKING, CLOSING},
-    USED: {IDLE, RESETTING, CLOSING},
-    RESETTING: {IDLE, CLOSING},
-    CLOSING: {CLOSED},
-    CLOSED: set[int](),
-}
-SLOT_PATHS = {
-    state: {state} for state in SLOT_MOVES
-}  # what one event may make of a state: any chain of moves
-for _ in SLOT_MOVES:
-    for reached in SLOT_PATHS.values():
-        reached |= {after for before in tuple(reached) for after in SLOT_MOVES[before]}
-TICKET_PATHS = {
-    WAITING: {WAITING, GRANTED, FAILED, CANCELLED},
-    GRANTED: {GRANTED, RELEASED, CANCELLED, WAITING, FAILED},
-    FAILED: {FAILED},
-    CANCELLED: {CANCELLED},
-    RELEASED: {RELEASED},
-}
+from tests.support.pool_script import SLOT_PATHS, TICKET_PATHS
 
 
 class Connection:
@@ -84,11 +62,8 @@ class Connection:
     def __init__(self) -> None:
         self.alive = True  # what a look at the socket shows
         self.spoiled = False  # must never be lent again
+        self.dirty = False  # must be reset first
         self.borrower: Ticket | None = None
-
-
-class Broken(Exception):
-    """Why connecting fails."""
 
 
 class Pool(RuleBasedStateMachine):
@@ -98,7 +73,9 @@ class Pool(RuleBasedStateMachine):
         min_size=st.integers(0, 3),
         extra=st.integers(0, 3),
         max_waiting=st.sampled_from([None, 0, 2]),
-        times=st.tuples(*[st.sampled_from([None, 3.0, 20.0])] * 3),
+        max_lifetime=st.sampled_from([None, None, 6.0, 20.0]),
+        max_idle=st.sampled_from([None, None, 5.0, 20.0]),
+        check_after=st.sampled_from([0.0, 0.5, 3.0, None]),
         draw=st.sampled_from([0.0, 0.5, 0.99]),
     )
     def begin(
@@ -106,7 +83,9 @@ class Pool(RuleBasedStateMachine):
         min_size: int,
         extra: int,
         max_waiting: int | None,
-        times: tuple[float | None, float | None, float | None],
+        max_lifetime: float | None,
+        max_idle: float | None,
+        check_after: float | None,
         draw: float,
     ) -> None:
         self.settings = PoolSettings(
@@ -114,9 +93,9 @@ class Pool(RuleBasedStateMachine):
             max_size=max(1, min_size + extra),
             acquire_timeout=10.0,
             max_waiting=max_waiting,
-            max_lifetime=times[0],
-            max_idle=times[1],
-            check_after=times[2],
+            max_lifetime=max_lifetime,
+            max_idle=max_idle,
+            check_after=check_after,
         )
         self.pool: PoolMachine = PoolMachine(self.settings, lambda: draw, self.is_alive)
         self.now = 1000.0
@@ -128,6 +107,9 @@ class Pool(RuleBasedStateMachine):
         self.slot_states: dict[int, int] = {}
         self.ticket_states: dict[int, int] = {}
         self.closed = False
+        self.deadline = 0.0  # of close()
+        self.paused = False  # after a permanent failure
+        self.idle_retired = 0
         self.condemned: set[int] = set()  # slots that expire() was meant for
         self.pool.start(self.now)
         self.drain()
@@ -172,6 +154,7 @@ class Pool(RuleBasedStateMachine):
     def lent(self, ticket: Ticket) -> None:
         connection = ticket.connection
         assert not connection.spoiled, "lent a connection that must not be used"
+        assert not connection.dirty, "lent a connection that was not reset"
         assert connection.borrower is None, "lent twice"
         assert connection.alive
         assert ticket.slot is not None
@@ -194,10 +177,12 @@ class Pool(RuleBasedStateMachine):
             if good:
                 connection = Connection()
                 fresh = slot.state == OPENING and slot.generation == generation
+                self.paused = self.paused and not fresh
                 assert pool.opened(slot, generation, connection, now) is fresh
                 self.old.append(("opened", lambda: pool.opened(slot, generation, Connection(), self.now)))
             else:
-                error = Broken("no")
+                error = ConnectionRefusedError()
+                self.paused = self.paused or (permanent and slot.state == OPENING)
                 pool.open_failed(slot, generation, error, permanent, now)
                 self.old.append(
                     ("open_failed", lambda: pool.open_failed(slot, generation, error, permanent, self.now))
@@ -206,20 +191,19 @@ class Pool(RuleBasedStateMachine):
             pool.check_done(slot, generation, good, now)
             self.old.append(("check", lambda: pool.check_done(slot, generation, not good, self.now)))
         elif isinstance(action, Reset):
+            if good and slot.generation == generation and slot.connection is not None:
+                slot.connection.dirty = False
             pool.reset_done(slot, generation, good, now)
             self.old.append(("reset", lambda: pool.reset_done(slot, generation, not good, self.now)))
         else:
-            # Both Close actions of one slot are answered by the first answer.
             pool.closed(slot, generation, now)
             self.old.append(("closed", lambda: pool.closed(slot, generation, self.now)))
         self.drain()
 
     @precondition(lambda self: self.todo)
-    @rule(data=st.data(), good=st.sampled_from([True, True, False]), permanent=st.booleans())
+    @rule(data=st.data(), good=st.booleans(), permanent=st.sampled_from([False, False, False, True]))
     def answer_any(self, data: st.DataObject, good: bool, permanent: bool) -> None:
-        self.answer(
-            data.draw(st.sampled_from(self.todo)), good, permanent and not self.todo[0].generation % 2
-        )
+        self.answer(data.draw(st.sampled_from(self.todo)), good, permanent)
 
     @precondition(lambda self: self.todo)
     @rule()
@@ -233,7 +217,6 @@ class Pool(RuleBasedStateMachine):
     @rule(timeout=st.sampled_from([None, None, 0.0, 1.0, 40.0]))
     def acquire(self, timeout: float | None) -> None:
         ticket = self.pool.acquire(self.now, timeout)
-        assert [older for older in self.tickets if older.number >= ticket.number] == []
         self.tickets.append(ticket)
         if ticket.state == FAILED:
             assert isinstance(ticket.error, (PoolClosed if self.closed else (PoolTimeout, TooManyWaiting)))
@@ -241,6 +224,21 @@ class Pool(RuleBasedStateMachine):
         else:
             self.queue.append(ticket)
         self.drain()
+
+    @precondition(lambda self: not self.closed)
+    @rule(count=st.integers(1, 4), seconds=st.sampled_from([0.0, 0.0, 0.5, 4.0]), answered=st.booleans())
+    def come_in_numbers(self, count: int, seconds: float, answered: bool) -> None:
+        self.now += seconds
+        for _ in range(count):
+            self.acquire(None)
+        if answered:
+            self.answer_all_well()
+
+    @precondition(lambda self: self.held())
+    @rule(dirty=st.booleans())
+    def leave_together(self, dirty: bool) -> None:
+        for ticket in self.held():
+            self.give_back(ticket, "dirty" if dirty else "clean")
 
     @precondition(lambda self: self.queue)
     @rule(data=st.data())
@@ -255,7 +253,9 @@ class Pool(RuleBasedStateMachine):
         data=st.data(), how=st.sampled_from(["clean", "clean", "dirty", "broken", "lost", "refuse", "cancel"])
     )
     def end_lease(self, data: st.DataObject, how: str) -> None:
-        ticket = data.draw(st.sampled_from(self.held()))
+        self.give_back(data.draw(st.sampled_from(self.held())), how)
+
+    def give_back(self, ticket: Ticket, how: str) -> None:
         pool, connection = self.pool, ticket.connection
         self.returned(ticket)
         if how == "refuse":
@@ -272,6 +272,7 @@ class Pool(RuleBasedStateMachine):
             usable = how in ("clean", "dirty")
             if not usable:
                 connection.spoiled = True
+            connection.dirty = how == "dirty"
             reason = LOST if how == "lost" else "broken"
             pool.release(ticket, self.now, usable=usable, clean=how == "clean", reason=reason)
             assert ticket.state == RELEASED
@@ -314,6 +315,8 @@ class Pool(RuleBasedStateMachine):
                 assert slot.expires_at > self.now
             if slot.state in (CHECKING, RESETTING):
                 assert slot.deadline > self.now
+            if self.closed and self.deadline <= self.now:
+                assert slot.state == CLOSED or slot.forced
         self.drain()
 
     def living(self) -> list[Slot]:
@@ -340,9 +343,11 @@ class Pool(RuleBasedStateMachine):
         self.pool.expire(self.now)
         self.drain()
 
-    @precondition(lambda self: len(self.tickets) > 8)
+    @precondition(lambda self: len(self.tickets) > 12)
     @rule(timeout=st.sampled_from([0.0, 1.0, 5.0]))
     def close(self, timeout: float) -> None:
+        deadline = self.now + timeout
+        self.deadline = min(self.deadline, deadline) if self.closed else deadline
         self.closed = True
         self.pool.close(self.now, timeout)
         assert not any(ticket.state == WAITING for ticket in self.tickets)
@@ -410,7 +415,6 @@ class Pool(RuleBasedStateMachine):
             assert due is not None
             for slot in self.slots.values():
                 if slot.state == IDLE:
-                    # Only one that has to be pinged first may lie idle, and only while enough are pinged.
                     assert slot.verified_at + self.settings.check_after <= self.now
                     assert stats.checking >= stats.waiting
         uncovered = stats.waiting - stats.opening - stats.checking
@@ -419,16 +423,18 @@ class Pool(RuleBasedStateMachine):
             assert due <= self.now + 0.6, "nobody is on his way to those who wait"
         limit = self.settings.max_waiting
         if limit is not None and not any(ticket.attempts for ticket in self.tickets):
-            # What was on its way to a caller may have failed since, so the queue can outgrow the limit,
-            # but not what could ever have been on its way.
             assert stats.waiting <= limit + self.settings.max_size
 
     @invariant()
     def min_size_is_kept_up(self) -> None:
-        stats = self.pool.stats()
-        if not self.closed and stats.size < min(self.settings.min_size, self.settings.max_size):
-            # Held back by the back-off, or by a permanent failure until somebody asks.
-            assert stats.open_failures or stats.lost
+        stats, due = self.pool.stats(), self.pool.next_deadline()
+        too_few = stats.size - stats.closing < self.settings.min_size
+        if too_few and stats.size < self.settings.max_size and not self.closed and not self.paused:
+            assert due is not None
+            assert due <= self.now + 0.6, "held back by more than the back-off"
+        if stats.retired["idle"] > self.idle_retired:
+            self.idle_retired = stats.retired["idle"]
+            assert stats.size - stats.closing >= self.settings.min_size
 
     @invariant()
     def closed_pools_only_shrink(self) -> None:
@@ -485,7 +491,7 @@ class Pool(RuleBasedStateMachine):
 
 TestPool = Pool.TestCase
 TestPool.settings = settings(
-    max_examples=150,
+    max_examples=200,
     stateful_step_count=50,
     deadline=None,
     derandomize=True,

@@ -87,7 +87,7 @@ def test_the_blocking_adapter_needs_no_event_loop() -> None:
 def test_the_asyncio_adapter_needs_no_third_party() -> None:
     modules = loaded_by("pgproto_asyncio", ROOT, ROOT / "transports")
     foreign = {top for top in tops(modules) if top not in sys.stdlib_module_names}
-    assert foreign <= {"pgproto", "pgproto_asyncio"}
+    assert foreign <= {"pgproto", "pgproto_asyncio", "pgproto_blocking"}
 
 
 @pytest.mark.parametrize("module", ["asyncio", "ssl", "logging", "secrets"])

@@ -139,14 +139,14 @@ class Connection(Lifecycle):
             return
         tag = message.tag
         flight = self._in_flight
-        if flight.state in states.COPY_IN_STATES or tag in states.COPY_TAGS:
+        if isinstance(message, Terminate):
+            self._end(None)
+        elif flight.state in states.COPY_IN_STATES or tag in states.COPY_TAGS:
             if not flight.copy_message(tag):
                 raise self._not_now(message)
         elif tag in states.FIRST_STATE:
             if not flight.add(message):
                 self._skip(message, None)
-        elif tag == tags.TERMINATE and isinstance(message, Terminate):
-            self._end(None)
         elif tag != tags.FLUSH:
             raise self._not_now(message)
 
@@ -154,7 +154,7 @@ class Connection(Lifecycle):
         """Make a phase's transition for a message that this side sends."""
         after = table.get(self._phase, {}).get(type(message), -1)
         if after < 0:
-            if isinstance(message, Terminate) and self._phase > states.ENCRYPTION:
+            if isinstance(message, Terminate) and self.role == CLIENT and self._phase in states.MAY_TERMINATE:
                 self._end(None)
                 return
             raise self._not_now(message)
@@ -196,6 +196,8 @@ class Connection(Lifecycle):
         if self._phase != states.ENCRYPTION:
             raise self._not_now(message)
         refused = message.code == b"N"
+        if not refused and message.code != self._requested[-1:]:
+            raise LocalProtocolError(f"the client did not ask for encryption of kind {message.code!r}")
         if not refused and self._reader.pending:
             # CVE-2021-23214: these bytes would pass for ones that came through TLS.
             raise LocalProtocolError("the client sent bytes behind its request for encryption")

@@ -25,6 +25,7 @@ class NeedData(Message):
 
 
 NEED_DATA: Final = NeedData()
+"""The one instance of NeedData: compare with `is`."""
 
 
 class DataRows(Message):

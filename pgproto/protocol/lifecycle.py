@@ -22,7 +22,9 @@ from .inflight import InFlight
 __all__ = ["CLIENT", "SERVER", "Lifecycle"]
 
 CLIENT: Final = 0
+"""The role that sends requests."""
 SERVER: Final = 1
+"""The role that answers them."""
 
 # How many errors behind the first cause are kept, and how many bytes are searched for them.
 _MAX_ALSO: Final = 8
@@ -109,13 +111,15 @@ class Lifecycle:
         self._phase = states.CLOSED
         self._closed = Closed(error, also, self._in_flight.settle())
         rest = self._reader.take_rest()
-        if isinstance(error, PostgresError) and rest:
+        if rest:
             self._diagnose(rest)
 
     def _diagnose(self, data: bytes) -> None:
         """Look for further ErrorResponses behind the end, and for nothing else."""
         closed = self._closed
-        if closed is None or self.role != CLIENT or self._also_bytes > _MAX_DIAGNOSTIC_BYTES:
+        if closed is None or not isinstance(closed.error, PostgresError):
+            return  # where the stream was left in the middle of a message, nothing in it can be trusted
+        if self.role != CLIENT or self._also_bytes > _MAX_DIAGNOSTIC_BYTES:
             return
         self._also_bytes += len(data)
         reader = self._reader

@@ -144,7 +144,9 @@ QUERY_COPY_BOTH_CLIENT_DONE: Final = 22  # the client has sent CopyDone, the ser
 QUERY_COPY_BOTH_SERVER_DONE: Final = 23  # the server has sent CopyDone, the client may still send
 FUNCTION_CALL: Final = 24
 END_OF_QUERY: Final = 25  # nothing but ReadyForQuery is left of a Query, FunctionCall or failed Sync
-DONE: Final = 26
+QUERY_NEXT: Final = 26  # a statement of the Query has completed: another one may follow, or the end
+QUERY_COPY_BOTH_FAILED: Final = 27  # the client has sent CopyFail, the server's data is still under way
+DONE: Final = 28
 
 HEAD_NAMES: Final[tuple[str, ...]] = (
     "IDLE",
@@ -173,6 +175,8 @@ HEAD_NAMES: Final[tuple[str, ...]] = (
     "QUERY_COPY_BOTH_SERVER_DONE",
     "FUNCTION_CALL",
     "END_OF_QUERY",
+    "QUERY_NEXT",
+    "QUERY_COPY_BOTH_FAILED",
     "DONE",
 )
 
@@ -188,14 +192,13 @@ FIRST_STATE: Final[dict[int, int]] = {
     tags.FUNCTION_CALL: FUNCTION_CALL,
 }
 
-_QUERY_NEXT: Final[dict[int, int]] = {
+_STATEMENT: Final[dict[int, int]] = {
     tags.ROW_DESCRIPTION: QUERY_ROWS,
-    tags.COMMAND_COMPLETE: QUERY,
-    tags.EMPTY_QUERY_RESPONSE: QUERY,
+    tags.COMMAND_COMPLETE: QUERY_NEXT,
+    tags.EMPTY_QUERY_RESPONSE: QUERY_NEXT,
     tags.COPY_IN_RESPONSE: QUERY_COPY_IN,
     tags.COPY_OUT_RESPONSE: QUERY_COPY_OUT,
     tags.COPY_BOTH_RESPONSE: QUERY_COPY_BOTH,
-    tags.READY_FOR_QUERY: DONE,
 }
 
 ANSWERS: Final[dict[int, dict[int, int]]] = {
@@ -224,19 +227,24 @@ ANSWERS: Final[dict[int, dict[int, int]]] = {
     EXECUTE_COPY_OUT_DONE: {tags.COMMAND_COMPLETE: DONE},
     CLOSE: {tags.CLOSE_COMPLETE: DONE},
     SYNC: {tags.READY_FOR_QUERY: DONE},
-    QUERY: _QUERY_NEXT,
-    QUERY_ROWS: {tags.DATA_ROW: QUERY_ROWS, tags.COMMAND_COMPLETE: QUERY},
+    QUERY: _STATEMENT,
+    QUERY_NEXT: {**_STATEMENT, tags.READY_FOR_QUERY: DONE},
+    QUERY_ROWS: {tags.DATA_ROW: QUERY_ROWS, tags.COMMAND_COMPLETE: QUERY_NEXT},
     QUERY_COPY_IN: {},
-    QUERY_COPY_IN_DONE: {tags.COMMAND_COMPLETE: QUERY},
+    QUERY_COPY_IN_DONE: {tags.COMMAND_COMPLETE: QUERY_NEXT},
     QUERY_COPY_IN_FAILED: {},
     QUERY_COPY_OUT: {tags.COPY_DATA: QUERY_COPY_OUT, tags.COPY_DONE: QUERY_COPY_OUT_DONE},
-    QUERY_COPY_OUT_DONE: {tags.COMMAND_COMPLETE: QUERY},
+    QUERY_COPY_OUT_DONE: {tags.COMMAND_COMPLETE: QUERY_NEXT},
     QUERY_COPY_BOTH: {tags.COPY_DATA: QUERY_COPY_BOTH, tags.COPY_DONE: QUERY_COPY_BOTH_SERVER_DONE},
     QUERY_COPY_BOTH_CLIENT_DONE: {
         tags.COPY_DATA: QUERY_COPY_BOTH_CLIENT_DONE,
         tags.COPY_DONE: QUERY,
     },
     QUERY_COPY_BOTH_SERVER_DONE: {},
+    QUERY_COPY_BOTH_FAILED: {
+        tags.COPY_DATA: QUERY_COPY_BOTH_FAILED,
+        tags.COPY_DONE: QUERY_COPY_IN_FAILED,
+    },
     FUNCTION_CALL: {tags.FUNCTION_CALL_RESPONSE: END_OF_QUERY},
     END_OF_QUERY: {tags.READY_FOR_QUERY: DONE},
 }
@@ -256,7 +264,7 @@ COPY_SENDS: Final[dict[int, dict[int, int]]] = {
     QUERY_COPY_BOTH: {
         tags.COPY_DATA: QUERY_COPY_BOTH,
         tags.COPY_DONE: QUERY_COPY_BOTH_CLIENT_DONE,
-        tags.COPY_FAIL: QUERY_COPY_IN_FAILED,
+        tags.COPY_FAIL: QUERY_COPY_BOTH_FAILED,
     },
     QUERY_COPY_BOTH_SERVER_DONE: {
         tags.COPY_DATA: QUERY_COPY_BOTH_SERVER_DONE,
@@ -264,6 +272,9 @@ COPY_SENDS: Final[dict[int, dict[int, int]]] = {
         tags.COPY_FAIL: QUERY_COPY_IN_FAILED,
     },
 }
+
+# Phases in which a client may say good-bye; before them the server would take it for a start-up packet.
+MAY_TERMINATE: Final = frozenset(range(STARTUP, READY + 1))
 
 # States in which the server reads only COPY messages: a further request must wait.
 COPY_IN_STATES: Final = frozenset(COPY_SENDS)

@@ -16,7 +16,14 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 from ..config import Config, Host
-from ..errors import ConfigError, ConnectError, Error, PostgresError
+from ..errors import (
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    Error,
+    PostgresError,
+    RemoteProtocolError,
+)
 from ..protocol import Authenticator
 from ..wire import PROTOCOL_3_0, BackendKeyData
 from .engine import Engine
@@ -71,6 +78,7 @@ class HangUp:
 
 
 Step = Dial | HangUp | Operation
+"""What a flow asks its driver to do."""
 
 
 def _ends_search(error: Exception) -> bool:
@@ -156,6 +164,8 @@ class Connector:
                 fresh = False
                 yield startup
                 engine.encryption = ENCRYPT_NEVER if engine.channel.tls is None else max(way, ENCRYPT_REQUIRE)
+                if engine.connection.protocol < self.config.min_protocol_version:
+                    raise ConnectError("the server does not support min_protocol_version")
                 yield from self._check_target(engine, target)
             except (Error, OSError) as error:
                 yield HangUp(engine)
@@ -163,8 +173,9 @@ class Connector:
                 errors.append(error)
                 if isinstance(error, ConfigError) or not startup.begun:
                     return None  # the transport did not open: no other way leads there
-                encryption_matters = _about_encryption(error, engine)
-                if not startup.answered and protocol > PROTOCOL_3_0 and not encryption_matters:
+                encryption_matters = not startup.opened or _about_encryption(error, engine)
+                older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol and not startup.answered
+                if older and not encryption_matters and _about_protocol(error):
                     # Old poolers hang up on a minor version that they do not know.
                     protocol = PROTOCOL_3_0
                     continue
@@ -258,7 +269,10 @@ class Connector:
 def _ask(engine: Engine, sql: str) -> Generator[Step, None, str]:
     script = Script(sql)
     yield script
-    return str(script.results[0].rows[0][0])
+    for result in script.results:
+        for row in result.rows:
+            return str(row[0])
+    raise RemoteProtocolError("the server answered a question about itself without a row")
 
 
 def _about_encryption(error: Exception, engine: Engine) -> bool:
@@ -267,6 +281,13 @@ def _about_encryption(error: Exception, engine: Engine) -> bool:
         return error.sqlstate.startswith("28")
     tls = engine.channel.tls
     return tls is not None and not tls.handshake_complete
+
+
+def _about_protocol(error: Exception) -> bool:
+    """True if an older protocol version could help: the peer hung up, or found the StartupMessage odd."""
+    if isinstance(error, PostgresError):
+        return error.sqlstate in ("08P01", "0A000")
+    return isinstance(error, ConnectionLost)
 
 
 def _failure(errors: list[Exception]) -> Exception:

@@ -9,6 +9,7 @@ committed.  Where the caller stops in the middle, CopyFail undoes it.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final
 
@@ -25,6 +26,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Loss, Operation, Segment
+from .sql import check_sql, is_plain
 
 __all__ = ["CopyIn", "CopyOut"]
 
@@ -33,6 +35,8 @@ _CHUNK: Final = 65536
 
 # COPY OUT stops reading above this many bytes that the consumer has not taken.
 _OUT_LIMIT: Final = 4 * HIGH_WATER
+
+_FROM_STDIN: Final = re.compile(r"^\s*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
 
 _NOT_BEGUN: Final = 0
 _ASKED: Final = 1
@@ -47,6 +51,7 @@ class _Copy(Operation):
 
     def __init__(self, sql: str) -> None:
         super().__init__()
+        check_sql(sql)
         self.exclusive = True
         self.sql = sql
         self.tag = ""
@@ -76,6 +81,7 @@ class _Copy(Operation):
         self._stage = _ASKED
         self.begun = True
         segment = channel.open(self)
+        segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
         channel.simple_query(segment, self.sql)
         return segment
 
@@ -159,7 +165,8 @@ class CopyIn(_Copy):
         """Write the Query, then data as it comes, then CopyDone."""
         if self._stage == _NOT_BEGUN:
             self._segment = self._begin(channel)
-            self._segment.sync = NOT_YET
+            if _FROM_STDIN.search(self.sql):
+                self._segment.sync = NOT_YET  # nothing is stored before CopyDone
             return WAITING
         if self.over:
             return SENT
@@ -187,6 +194,7 @@ class CopyIn(_Copy):
         """CopyInResponse opens the flow."""
         if isinstance(event, CopyInResponse) and self._stage == _ASKED:
             self._stage = _COPYING
+            segment.sync = NOT_YET
             self.progress(channel)
         elif isinstance(event, CopyOutResponse):
             self._stage = _OVER

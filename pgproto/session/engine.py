@@ -16,12 +16,14 @@ How a session ends is in `lifeline`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..config import Host
 from ..errors import (
     ConnectionLost,
+    Error,
     LocalProtocolError,
+    Outcome,
     QueryTimeout,
     RemoteProtocolError,
 )
@@ -39,9 +41,12 @@ from ..wire import (
 )
 from .inbox import Inbox
 from .lifeline import GRACE, Lifeline
-from .operation import HIGH_WATER, INSIDE, SENT, WAITING, Channel, Loss, Operation
+from .operation import HIGH_WATER, SENT, WAITING, Channel, Loss, Operation
 from .startup import ENCRYPT_NEVER
 from .statements import StatementCache
+
+if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
+    from ..protocol.tls import TLS
 
 __all__ = ["GRACE", "Engine"]
 
@@ -62,7 +67,6 @@ class Engine(Lifeline):
     """
 
     __slots__ = (
-        "_busy",
         "_earliest",
         "_notices",
         "_notifications",
@@ -87,11 +91,10 @@ class Engine(Lifeline):
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
         self.retiring = False
-        self._busy: Operation | None = None
         self._tls_output = b""
         self._earliest: float | None = None
-        self._notices: Inbox[NoticeResponse] = Inbox()
-        self._notifications: Inbox[NotificationResponse] = Inbox()
+        self._notices = Inbox()
+        self._notifications = Inbox()
 
     # ---- What is known
 
@@ -142,20 +145,22 @@ class Engine(Lifeline):
             LocalProtocolError: a COPY or a stream is in progress, behind which nothing can be queued, or
                 the session is inside of somebody else's transaction.
         """
-        self.check_open()
-        busy = self._busy
-        if busy is not None and not busy.finished:
-            raise LocalProtocolError("the connection is busy with a COPY or a stream")
+        try:
+            self._check_turn()
+        except LocalProtocolError as error:
+            operation.turned_away(error)
+            raise
         transaction = self.channel.transaction
-        if transaction is not None and transaction not in INSIDE.get():
-            raise LocalProtocolError("the connection is inside of another task's transaction")
         if operation.exclusive:
             self._busy = operation
         operation.transaction = transaction
         self._note_deadline(operation)
         self._queue.append(operation)
         if len(self._queue) > 1 or self.channel.segments:
-            operation.prepare(self.channel)
+            try:
+                operation.prepare(self.channel)
+            except LocalProtocolError as error:
+                self._refused(operation, error)
         self._produce()
 
     def resume(self) -> None:
@@ -216,8 +221,7 @@ class Engine(Lifeline):
             return self.channel.output()
         plain = self.channel.output()
         if plain and len(self._tls_output) < HIGH_WATER:
-            tls.send(plain)
-            self.channel.taken(len(plain))
+            self._encrypt(tls, plain)
         self._tls_output += tls.data_to_send()
         return self._tls_output
 
@@ -270,6 +274,8 @@ class Engine(Lifeline):
         if operation.finished or operation.abandoned:
             return
         operation.abandoned = True
+        if operation.timed_out:
+            return  # it is being stopped already
         if operation is self._starting:
             self.connection.close(ConnectionLost("the connection attempt was abandoned"))
             self._process()
@@ -283,8 +289,13 @@ class Engine(Lifeline):
             return
         clean = not self.channel.pending and self.connection.phase == states.READY
         self.channel.discard()
+        tls = self.channel.tls
         if clean:
             self.channel.write(Terminate())
+            if tls is not None:
+                self._encrypt(tls, self.channel.output())
+        if tls is not None:
+            tls.close()  # leaves its close_notify behind what was sent
         self.connection.close()
         self._process()
         self._settle()
@@ -305,11 +316,12 @@ class Engine(Lifeline):
 
     def take_notices(self) -> list[NoticeResponse]:
         """The server's notices since the last call."""
-        return self._notices.take()
+        return [notice for notice in self._notices.take() if isinstance(notice, NoticeResponse)]
 
     def take_notifications(self) -> list[NotificationResponse]:
         """The notifications (LISTEN) since the last call."""
-        return self._notifications.take()
+        taken = self._notifications.take()
+        return [each for each in taken if isinstance(each, NotificationResponse)]
 
     def take_cancel(self) -> BackendKeyData | None:
         """The key for a cancel request that shall be sent now over a connection of its own, or None.
@@ -342,8 +354,8 @@ class Engine(Lifeline):
             self._earliest = deadline
 
     def _overdue(self, operation: Operation, now: float) -> None:
-        if operation.abandoned or operation.timed_out:
-            self._out_of_grace(operation)
+        if operation.unwanted or operation.finished:
+            self._out_of_grace(operation, now)
             return
         operation.timed_out = True
         if operation is self._starting:
@@ -357,27 +369,30 @@ class Engine(Lifeline):
         if not operation.begun:
             self._queue.remove(operation)
             operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
-            self._produce()
-            return
-        if operation.half_written():
+        elif operation.half_written():
             self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
             self._process()
             return
-        operation.skip_rest(self.channel)
+        else:
+            operation.skip_rest(self.channel)
         operation.deadline = self.clock() + GRACE
         self._note_deadline(operation)
-        if all(segment.operation.unwanted for segment in self.channel.segments):
-            self._wants_cancel = not self._cancelling and bool(self.channel.segments)
+        segments = self.channel.segments
+        if segments and all(segment.operation.unwanted for segment in segments):
+            self._wants_cancel = not self._cancelling and self.connection.backend_key is not None
         self._produce()
 
-    def _out_of_grace(self, operation: Operation) -> None:
-        """A stopped operation did not end in time."""
-        if all(other.unwanted for other in self._operations()):
+    def _out_of_grace(self, operation: Operation, now: float) -> None:
+        """A stopped operation, or what is left of it on the wire, did not end in time."""
+        if all(other.unwanted or other.finished for other in self._operations()):
             self.connection.close(QueryTimeout("the deadline passed, and the query could not be cancelled"))
             self._process()
-        elif not operation.abandoned:
-            # Others wait behind it, so the session goes on; this caller does not wait for the answers.
+            return
+        # Others wait behind it, so the session goes on; this caller does not wait for the answers.
+        if not operation.finished:
             operation.give_up(self.channel)
+        operation.deadline = now + GRACE
+        self._note_deadline(operation)
 
     def _process(self) -> None:
         """Turn received bytes into progress."""
@@ -398,6 +413,8 @@ class Engine(Lifeline):
                     self._handle_start(event)
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
+                    if segment.prologue and self.transaction_status == "I":
+                        self._begin_failed(segment.operation)
                     segment.operation.segment_done(self.channel, segment)
                     segments.popleft()
                 elif segments:
@@ -405,9 +422,17 @@ class Engine(Lifeline):
                     if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):
                         self.retiring = True
                     segment.operation.handle(self.channel, segment, event)
-            except RemoteProtocolError as error:
+            except (RemoteProtocolError, LocalProtocolError) as error:
                 connection.close(error)
         self._produce()
+
+    def _encrypt(self, tls: TLS, plain: bytes) -> None:
+        try:
+            tls.send(plain)
+            self.channel.taken(len(plain))
+        except Error as error:
+            self.connection.close(error)
+            self._process()
 
     def _handle_start(self, event: Message) -> None:
         operation = self._starting
@@ -434,9 +459,13 @@ class Engine(Lifeline):
             return
         if self._starting is not None:
             self._starting.produce(channel)
+            if channel.connection.closed is not None:
+                self._process()
             return
         queue = self._queue
         while queue and channel.pending < HIGH_WATER and not self._cancelling and not self._wants_cancel:
+            if channel.opening:
+                break
             operation = queue[0]
             try:
                 status = operation.produce(channel)
@@ -454,7 +483,8 @@ class Engine(Lifeline):
             self.connection.close(error)
             self._process()
         else:
-            self._queue.popleft()
+            self._queue.remove(operation)
+            error.outcome = Outcome.NOT_SENT
             operation.fail(self.channel, error)
             self._produce()
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
+from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, QueryTimeout
 from ..protocol import DataRows, Skipped
 from ..wire import (
     Bind,
@@ -31,18 +31,17 @@ from ..wire import (
     Parse,
     PortalSuspended,
     RowDescription,
-    Sync,
 )
 from . import statements as st
 from .batch import QueuedQuery
-from .operation import HIGH_WATER, MORE, SENT, WAITING, Channel, Loss, Segment
+from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Loss, Segment
 from .preparing import Preparing
 from .statements import Statement
 
 __all__ = ["Execution"]
 
-_COMMIT_TAGS: Final = ("COMMIT", "PREPARE TRANSACTION")
-_OPAQUE_TAGS: Final = ("CALL", "DO", "VACUUM")
+# Tags of statements that are not plain, but leave everything in front of them as it is.
+_KEEPING_TAGS: Final = ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE")
 # PostgreSQL's MaxAllocSize: a longer message is refused by the server.
 _MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
 _FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
@@ -70,14 +69,23 @@ class Execution(Preparing):
         self._settled = 0  # items before this one have their outcome
         self._segment: Segment | None = None  # the one being written
 
+    def turned_away(self, error: LocalProtocolError) -> None:
+        """Label the items of what was never queued."""
+        super().turned_away(error)
+        for item in self.items:
+            item.outcome = Outcome.NOT_SENT
+            item.error = error
+
     # ---- Writing
 
     def prepare(self, channel: Channel) -> None:
         """Prepare what is not prepared yet, ahead of turn.
 
-        Not inside of a transaction block: there a failing Parse would hit whoever is in front.
+        Not where a transaction block may be open: there a failing Parse would hit whoever is in front.
         """
-        if channel.statements.named and not channel.in_transaction(self):
+        if not channel.statements.named or self.transaction is not None:
+            return
+        if channel.connection.transaction_status == "I" and all(each.plain for each in channel.segments):
             self._ahead = True
             self._acquire(channel)
 
@@ -95,6 +103,8 @@ class Execution(Preparing):
         while self._next < len(items):
             if channel.pending >= HIGH_WATER:
                 return MORE
+            if channel.opening:
+                return WAITING
             self._write_item(channel, items[self._next])
         if self._segment is not None:
             channel.sync(self._segment)
@@ -107,8 +117,12 @@ class Execution(Preparing):
 
     def skip_rest(self, channel: Channel) -> None:
         """Nobody waits any more: write no further item."""
+        loss = Loss(QueryTimeout("the query's deadline passed"), [])
         for item in self.items[self._next :]:
-            item.outcome = item.outcome or Outcome.NOT_SENT
+            if item.outcome is None:
+                item.outcome = Outcome.NOT_SENT
+                item.error = loss.error(Outcome.NOT_SENT)
+                self.error = self.error or item.error
         self._next = len(self.items)
         if not any(segment.operation is self for segment in channel.segments):
             self._settled = self._next
@@ -117,10 +131,10 @@ class Execution(Preparing):
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
             return False
-        if self._ahead and self.refused:
+        if self._ahead and self.rejected:
             # What was refused ahead of turn may depend on what has run since: ask again.
             self._ahead = False
-            self.refused.clear()
+            self.rejected.clear()
         self._acquire(channel)
         return all(statement.state != st.PREPARING for statement in self._users)
 
@@ -135,9 +149,13 @@ class Execution(Preparing):
             statement = item.statement
             if statement is not None and (statement.kept or statement.state != st.DROPPED):
                 continue
-            if item.sql in self.refused:
+            if item.sql in self.rejected:
                 continue
-            statement = cache.get(item.sql)
+            try:
+                statement = cache.get(item.sql)
+            except LocalProtocolError as error:
+                self.rejected[item.sql] = error
+                continue
             item.statement = statement
             if statement is not previous:
                 statement.users += 1
@@ -151,12 +169,12 @@ class Execution(Preparing):
 
     def _refuse(self) -> None:
         """End the items whose statements could not be prepared, and with one of them an atomic batch."""
-        if not self.refused and self.blocked is None:
+        if not self.rejected and self.blocked is None:
             return
         for item in self.items:
-            item.error = self.blocked or self.refused.get(item.sql)
+            item.error = self.blocked or self.rejected.get(item.sql)
             if item.error is not None:
-                item.outcome = Outcome.SKIPPED if self.blocked is not None else Outcome.FAILED
+                item.outcome = Outcome.SKIPPED if self.blocked is not None else item.error.outcome
                 self._stop_atomic(item.error)
                 if self.atomic:
                     return
@@ -246,7 +264,8 @@ class Execution(Preparing):
             # Somebody ran COPY FROM STDIN as a query.  There is no data: say so.  The server ignores the
             # Sync behind it, so it needs a new one.
             channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
-            channel.write(Sync())
+            if segment.sync != NOT_YET:
+                channel.sync(segment)
 
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows."""
@@ -341,12 +360,8 @@ class Execution(Preparing):
                 verdicts.append(Outcome.FAILED)
                 continue
             if not segment.plain:
-                # Transaction control: a COMMIT that completed has committed what is in front of it; of a
-                # procedure that completed, nobody can say what it has.
-                if item.tag in _COMMIT_TAGS:
-                    undone = Outcome.COMMITTED
-                elif undone is not Outcome.COMMITTED and item.tag in _OPAQUE_TAGS:
-                    undone = Outcome.UNKNOWN
+                # The nearest end of a transaction behind an item decides about it.
+                undone = _verdict_before(item, undone)
             verdicts.append(undone)
         verdicts.reverse()
         return verdicts
@@ -365,7 +380,7 @@ class Execution(Preparing):
         """Label every item that has no outcome yet."""
         for each in channel.segments:
             if each.operation is self and not each.preparing:
-                self._label(each, loss, each.lost(channel.handed_over))
+                self._label(each, loss, channel.fate(each))
         for item in self.items:
             if item.outcome is None:
                 item.outcome = Outcome.NOT_SENT
@@ -397,6 +412,19 @@ class Execution(Preparing):
                 item.error = error
             else:
                 item.error = loss.error(item.outcome, executed=item.executed)
+
+
+def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
+    """The verdict about a completed item and those before it, given the verdict about those behind it."""
+    tag = item.tag
+    if item.statement is None or item.statement.plain or tag in _KEEPING_TAGS:
+        return verdict
+    if tag in ("COMMIT", "PREPARE TRANSACTION"):
+        return Outcome.COMMITTED
+    if tag == "ROLLBACK":
+        return verdict if " to " in item.sql.lower() else Outcome.ROLLED_BACK
+    # VACUUM, CALL, CREATE DATABASE and their like commit when they see fit.
+    return Outcome.UNKNOWN
 
 
 def _fitting(parameters: list[bytes | None]) -> list[bytes | None]:

@@ -11,15 +11,24 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import ConnectionClosed, Error, PostgresError
+from ..errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    LocalProtocolError,
+    PostgresError,
+    QueryTimeout,
+    TransactionAborted,
+)
 from ..protocol import Closed, Connection
-from .operation import Channel, Loss, Operation, Segment
+from .operation import INSIDE, Channel, Loss, Operation, Segment
 
 __all__ = ["GRACE", "Lifeline"]
 
 # How long a session that is over, or a query that was cancelled, may take to say its last words, in
 # seconds.  Long enough for a round trip, short enough for no call to exceed its deadline by a second.
 GRACE: Final = 0.8
+
+_NOT_BEGUN: Final = "BEGIN failed: nothing of the transaction was run"
 
 
 class Lifeline:
@@ -33,6 +42,7 @@ class Lifeline:
     """
 
     __slots__ = (
+        "_busy",
         "_cancelling",
         "_closed_at",
         "_queue",
@@ -51,6 +61,7 @@ class Lifeline:
         self.connection: Connection = channel.connection
         self.finished = False
         self._queue: deque[Operation] = deque()
+        self._busy: Operation | None = None  # the last one that nothing could be queued behind
         self._starting: Operation | None = None
         self._closed_at: float | None = None
         self._write_failed: Exception | None = None
@@ -75,13 +86,37 @@ class Lifeline:
             error.__cause__ = self.cause
             raise error
 
+    def _check_turn(self) -> None:
+        """Raise if nothing can be queued now."""
+        self.check_open()
+        busy = self._busy
+        if busy is not None:
+            if not busy.finished or busy in self._operations():
+                raise LocalProtocolError("the connection is busy with a COPY or a stream")
+            self._busy = None
+        transaction = self.channel.transaction
+        if transaction is not None and transaction not in INSIDE.get():
+            raise LocalProtocolError("the connection is inside of another task's transaction")
+        if transaction is not None and self.channel.begin_failed:
+            raise LocalProtocolError(_NOT_BEGUN)
+
+    def _begin_failed(self, owner: Operation) -> None:
+        """The transaction has not begun, so what waits to be run in it must not be run."""
+        channel = self.channel
+        channel.begin_failed = channel.transaction is not None
+        loss = Loss(TransactionAborted(_NOT_BEGUN), [])
+        for operation in list(self._queue):
+            if operation is not owner and operation.transaction is not None:
+                self._queue.remove(operation)
+                operation.lost(channel, None, loss)
+
     def _operations(self) -> list[Operation]:
-        """Every operation that has not ended, once."""
+        """Every operation that is queued or has answers outstanding, once; some may have ended."""
         found = [] if self._starting is None else [self._starting]
         found += [segment.operation for segment in self.channel.segments]
         found += self._queue
         unique = {id(operation): operation for operation in found}
-        return [operation for operation in unique.values() if not operation.finished]
+        return list(unique.values())
 
     def _ended(self, closed: Closed) -> None:
         """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""
@@ -98,14 +133,24 @@ class Lifeline:
         if self.finished or closed is None:
             return
         self.finished = True
-        loss = Loss(closed.error, closed.also)
-        if self._write_failed is not None and not isinstance(closed.error, Error):
-            loss.also.append(self._write_failed)
+        cause = closed.error
+        failed = self._write_failed
+        if failed is not None and (cause is None or cause.__cause__ is not failed):
+            closed.also.append(failed)
+        loss = Loss(cause, closed.also)
+        others = loss
+        if isinstance(cause, QueryTimeout):
+            # One query ran out of time and took the session with it: to the others it was just lost.
+            lost = ConnectionLost(f"the connection was closed: {cause}")
+            lost.__cause__ = cause
+            others = Loss(lost, closed.also)
         oldest: dict[int, Segment] = {}
         for segment in self.channel.segments:
             oldest.setdefault(id(segment.operation), segment)
         for operation in self._operations():
-            operation.lost(self.channel, oldest.get(id(operation)), loss)
+            if not operation.finished:
+                why = loss if operation.unwanted else others
+                operation.lost(self.channel, oldest.get(id(operation)), why)
         self.channel.segments.clear()
         self._queue.clear()
         self._starting = None

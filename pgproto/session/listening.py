@@ -54,7 +54,7 @@ class Listener:
     def __init__(self, channels: tuple[str, ...]) -> None:
         self.channels = channels
         self.waiter: object = None
-        self.inbox: Inbox[Notification] = Inbox()
+        self.inbox = Inbox()
 
     @property
     def dropped(self) -> int:
@@ -63,7 +63,8 @@ class Listener:
 
     def take(self) -> Notification | None:
         """The oldest that has arrived; None if there is none."""
-        return self.inbox.next()
+        oldest = self.inbox.next()
+        return oldest if isinstance(oldest, Notification) else None
 
 
 class Listeners:

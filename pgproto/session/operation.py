@@ -17,17 +17,20 @@ never will.  The operation calls `finish` when it has ended, exactly once.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from ..errors import (
     ConnectionLost,
     Error,
+    LocalProtocolError,
     Outcome,
     PostgresError,
     QueryTimeout,
     RemoteProtocolError,
     ServerCrash,
+    TransactionAborted,
 )
 from ..protocol import Connection
 from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
@@ -91,6 +94,8 @@ class Loss:
             error = QueryTimeout(str(cause))
         elif isinstance(cause, RemoteProtocolError):
             error = RemoteProtocolError(str(cause))
+        elif isinstance(cause, TransactionAborted):
+            error = TransactionAborted(str(cause))
         elif isinstance(cause, PostgresError):
             crash = cause.sqlstate == "57P02"
             error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
@@ -121,6 +126,8 @@ class Operation:
         deadline: when it times out, in seconds of the engine's clock; None for never.
         begun: something of it was written that the server executes; it cannot be taken back.
         timed_out: its deadline has passed; it is being cancelled.
+        work: a computation that takes long enough to be run outside of an event loop, in a thread; after
+            it the adapter calls `Engine.resume`.
         progressed: there is something new for the waiter to look at.
         transaction: the transaction block that it was submitted in, as `Channel.transaction` named it.
         waiter: what the adapter keeps with it, to wake whoever waits.
@@ -137,6 +144,7 @@ class Operation:
         "timed_out",
         "transaction",
         "waiter",
+        "work",
     )
 
     def __init__(self) -> None:
@@ -150,6 +158,11 @@ class Operation:
         self.deadline: float | None = None
         self.transaction: object = None
         self.waiter: object = None
+        self.work: Callable[[], None] | None = None
+
+    def turned_away(self, error: LocalProtocolError) -> None:
+        """It was not queued: the connection is closed, or somebody else's."""
+        error.outcome = Outcome.NOT_SENT
 
     def prepare(self, channel: Channel) -> None:
         """Called once when the operation is queued behind others: write what may go ahead of its turn."""
@@ -170,7 +183,7 @@ class Operation:
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """The connection is over.  `segment` is the operation's oldest unanswered one, if there is one."""
-        self.fail(channel, loss.error(segment.lost(channel.handed_over) if segment else Outcome.NOT_SENT))
+        self.fail(channel, loss.error(channel.fate(segment)))
 
     def half_written(self) -> bool:
         """True while it can neither go on nor stop without closing the connection."""
@@ -200,11 +213,18 @@ class Operation:
         self.progressed = False
         return progressed
 
+    def take_work(self) -> Callable[[], None] | None:
+        """The computation to run now, if there is one."""
+        work = self.work
+        self.work = None
+        return work
+
     def give_up(self, channel: Channel) -> None:
         """Its time is over, and the session goes on for others: end now, drop the answers."""
+        own = [segment for segment in channel.segments if segment.operation is self]
         self.abandoned = True
         self.error = None
-        self.lost(channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
+        self.lost(channel, own[0] if own else None, Loss(QueryTimeout("the query's deadline passed"), []))
 
     def fail(self, channel: Channel, error: Exception) -> None:
         """End with an error, unless an earlier one is there already."""
@@ -273,12 +293,13 @@ class Segment:
         self.failed_at = NOT_FAILED
 
     def fail(self, error: PostgresError) -> None:
-        """The server reported an error at the current position."""
-        self.error = error
-        self.failed_at = self.first - 1 if self.prologue else self.position
+        """The server reported an error at the current position.  The first one counts."""
+        if self.error is None:
+            self.error = error
+            self.failed_at = self.first - 1 if self.prologue else self.position
 
     def lost(self, handed_over: int) -> Outcome:
-        """What became of a query of this segment whose answer will never come."""
+        """What became of a query of this segment whose answer will never come, seen by itself."""
         if self.start >= handed_over:
             return Outcome.NOT_SENT
         if self.plain:
@@ -299,6 +320,7 @@ class Channel:
         segments: the segments in flight, oldest first.
         transaction: the transaction block that is open, or None; nobody else's operation runs inside.
         prologue: statements that go in front of the transaction's next segment (BEGIN, SAVEPOINT).
+        begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
         dirty: a statement may have left a trace in the session since the last reset.
         tls: the encryption of the byte stream, once it was agreed upon.
@@ -309,6 +331,7 @@ class Channel:
         "_output",
         "_piece",
         "_savepoints",
+        "begin_failed",
         "connection",
         "dirty",
         "handed_over",
@@ -328,6 +351,7 @@ class Channel:
         self.prologue: list[str] = []
         self.ready: list[Operation] = []
         self.dirty = False
+        self.begin_failed = False
         self.transaction: object = None
         self.tls: TLS | None = None
         self.produced = 0
@@ -422,6 +446,25 @@ class Channel:
         """End the segment."""
         segment.sync = self.produced
         self.write(Sync())
+
+    @property
+    def opening(self) -> bool:
+        """True while a BEGIN is unanswered: what is sent behind it would run without it if it failed."""
+        segments = self.segments
+        return bool(segments) and segments[-1].prologue > 0 and segments[-1].sync != NOT_YET
+
+    def fate(self, segment: Segment | None) -> Outcome:
+        """What became of a query of this segment (None: it has none) if no answer comes any more."""
+        if segment is None:
+            return Outcome.NOT_SENT
+        outcome = segment.lost(self.handed_over)
+        if outcome is Outcome.ROLLED_BACK:
+            for later in reversed(self.segments):
+                if later is segment:
+                    break
+                if not later.plain and later.start < self.handed_over:
+                    return Outcome.UNKNOWN  # it may be the COMMIT
+        return outcome
 
     def next_savepoint(self) -> int:
         """A number that no other savepoint of this session has."""

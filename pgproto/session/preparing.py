@@ -7,7 +7,7 @@ The ones behind it were skipped, and are not to blame.
 
 from __future__ import annotations
 
-from ..errors import Outcome, PostgresError
+from ..errors import Error, Outcome, PostgresError
 from ..wire import (
     CommandComplete,
     Describe,
@@ -29,15 +29,15 @@ class Preparing(Operation):
     """An operation that prepares statements.
 
     Attributes:
-        refused: the server's error for each SQL text that it refused.
+        rejected: the error for each SQL text that the server refused, or that cannot be sent.
         blocked: the error that kept all of them from being tried (BEGIN failed).
     """
 
-    __slots__ = ("_described", "_to_prepare", "blocked", "isolate", "refused")
+    __slots__ = ("_described", "_to_prepare", "blocked", "isolate", "rejected")
 
     def __init__(self) -> None:
         super().__init__()
-        self.refused: dict[str, PostgresError] = {}
+        self.rejected: dict[str, Error] = {}
         self.blocked: PostgresError | None = None
         self.isolate = False
         self._to_prepare: list[Statement] = []
@@ -88,7 +88,7 @@ class Preparing(Operation):
         if segment.failed_at < segment.first:
             self.blocked = error
         elif segment.failed_at < segment.last:
-            self.refused[self._to_prepare[segment.failed_at].sql] = error
+            self.rejected[self._to_prepare[segment.failed_at].sql] = error
         for statement in self._to_prepare[self._described : segment.last]:
             # Its name may exist on the server (Parse went well, Describe did not): it gets closed.
             channel.statements.drop(statement)
@@ -106,6 +106,7 @@ class Prepare(Preparing):
 
     def produce(self, channel: Channel) -> int:
         """Write Parse, Describe and Sync."""
+        self.begun = True
         self.send_prepare(channel, [self.statement])
         return SENT
 

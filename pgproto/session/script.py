@@ -6,7 +6,7 @@ control, and sends every value as text: so rows of a script are strings.
 
 from __future__ import annotations
 
-from ..errors import LocalProtocolError, Outcome, PostgresError
+from ..errors import DataError, LocalProtocolError, Outcome, PostgresError
 from ..protocol import DataRows
 from ..types import Row, RowDecoder
 from ..wire import (
@@ -20,7 +20,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .operation import SENT, Channel, Loss, Operation, Segment
-from .sql import is_plain, leaves_no_trace
+from .sql import check_sql, is_plain, leaves_no_trace
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -61,6 +61,7 @@ class Script(Operation):
 
     def __init__(self, sql: str) -> None:
         super().__init__()
+        check_sql(sql)
         self.sql = sql
         self.results: list[ScriptResult] = []
         self._decoder: RowDecoder | None = None
@@ -82,7 +83,10 @@ class Script(Operation):
             self._decoder = RowDecoder(event.fields, [field.format for field in event.fields])
         elif isinstance(event, DataRows):
             if self._decoder is not None and not self.abandoned:
-                self._rows += self._decoder.decode(event.buffer, event.offsets, event.end)
+                try:
+                    self._rows += self._decoder.decode(event.buffer, event.offsets, event.end)
+                except DataError as error:
+                    self.error = self.error or error
         elif isinstance(event, CommandComplete):
             self._result(channel, segment, event.command_tag)
         elif isinstance(event, EmptyQueryResponse):
@@ -108,19 +112,25 @@ class Script(Operation):
         error = segment.error
         if error is not None:
             error.outcome = Outcome.FAILED
-            self.fail(channel, error)
+            self.error = error
+        elif isinstance(self.error, DataError):
+            idle = channel.connection.transaction_status == "I"
+            self.error.outcome = Outcome.COMMITTED if idle else Outcome.OK_IN_TX
         self.finish(channel)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No answer: the server's own error decides, if it named one before it went."""
-        outcome = segment.lost(channel.handed_over) if segment is not None else Outcome.NOT_SENT
+        outcome = channel.fate(segment)
         error = segment.error if segment is not None else None
-        if error is not None and segment is not None and segment.plain and "V" in error.fields:
+        # A simple Query commits before it says CommandComplete: behind that, an error decides nothing.
+        decided = segment is not None and segment.plain and not self.results
+        if error is not None and decided and "V" in error.fields:
             outcome = Outcome.FAILED
             if not error.fatal:
                 error.outcome = outcome
                 self.fail(channel, error)
                 return
+        self.error = None
         self.fail(channel, loss.error(outcome, executed=bool(self.results)))
 
 

@@ -6,24 +6,20 @@ Manual: "COPY", Binary Format.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 
-__all__ = ["Readable", "RecordBuffer", "chunks", "record_chunks"]
+__all__ = ["RecordBuffer", "chunks", "record_chunks"]
 
 _CHUNK: Final = 65536
 
 
-class Readable(Protocol):
-    """A file that is open for reading bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Read up to `size` bytes; b"" at the end."""
-
-
-def chunks(source: bytes | Readable | Iterable[bytes]) -> Iterator[bytes]:
+def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
     """The source's data, piece by piece.
+
+    Args:
+        source: bytes, a file open for reading bytes, or an iterable of bytes.
 
     Raises:
         TypeError: it is none of these, or gives something else than bytes.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["describes_late", "first_words", "is_plain", "leaves_no_trace", "quote_identifier"]
+from ..errors import LocalProtocolError, Outcome
+
+__all__ = ["check_sql", "describes_late", "first_words", "is_plain", "leaves_no_trace", "quote_identifier"]
 
 # White space and comments in front of the first word.  Nested block comments are not told apart: what is
 # left then starts with no known word, which is the careful answer.
@@ -61,6 +63,30 @@ _HARMLESS_CALLS: Final = _set(
     within xmlagg"""
 )
 _STATEFUL_WORDS: Final = re.compile(r"\b(?:temp|temporary|set_config|advisory)\b|;", re.IGNORECASE)
+
+
+# PostgreSQL's MaxAllocSize, less what goes with the text in its message: a longer message ends the session.
+_MAX_SQL: Final = 0x3FFFFFFE - 65536
+
+
+def check_sql(sql: str) -> None:
+    """Refuse a text that no message can carry, before anything of its operation is sent.
+
+    Raises:
+        LocalProtocolError: it has a NUL or a lone surrogate in it, or is longer than 1 GiB.
+    """
+    problem = "it contains a NUL character" if "\0" in sql else ""
+    try:
+        size = len(sql) if sql.isascii() else len(sql.encode())
+    except UnicodeEncodeError:
+        size = 0
+        problem = "it contains a lone surrogate"
+    if size > _MAX_SQL:
+        problem = f"it has {size} bytes"
+    if problem:
+        error = LocalProtocolError(f"the SQL text cannot be sent: {problem}")
+        error.outcome = Outcome.NOT_SENT
+        raise error
 
 
 def first_words(sql: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from typing import Final
 
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
-from .sql import describes_late, is_plain, leaves_no_trace
+from .sql import check_sql, describes_late, is_plain, leaves_no_trace
 
 __all__ = ["Statement", "StatementCache"]
 
@@ -37,6 +37,9 @@ class Statement:
         parameter_types: the OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
+
+    Raises:
+        LocalProtocolError: no message can carry the text.
     """
 
     __slots__ = (
@@ -56,6 +59,7 @@ class Statement:
     )
 
     def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
+        check_sql(sql)
         self.sql = sql
         self.name = name
         self.kept = kept
@@ -179,10 +183,6 @@ class StatementCache:
         if statement.name and statement.state != NEW:
             self._to_close.append(statement.name)
         statement.state = DROPPED
-
-    def close_again(self, name: str) -> None:
-        """The Close of this name was skipped or its session segment failed: send it again."""
-        self._to_close.append(name)
 
     def take_closes(self) -> list[str]:
         """The names to close now."""

@@ -43,7 +43,7 @@ class Transaction:
         LocalProtocolError: an unknown isolation level, or options for a savepoint, which has none.
     """
 
-    __slots__ = ("_begin", "_engine", "_open", "_outer", "_savepoint", "committing")
+    __slots__ = ("_begin", "_begin_failed", "_engine", "_open", "_outer", "_savepoint", "committing")
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class Transaction:
         self._savepoint = ""
         self._outer: object = None
         self._open = False
+        self._begin_failed = False
         self.committing = False
         """True once COMMIT was submitted: from then on its own outcome is the transaction's."""
 
@@ -109,6 +110,8 @@ class Transaction:
             Error: the commit failed; its `outcome` says what is known.
         """
         if not self._leave():
+            if self._begin_failed:
+                raise TransactionAborted("BEGIN failed: nothing of the transaction was run")
             return
         script = Script(f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else "COMMIT")
         self.committing = True
@@ -144,9 +147,14 @@ class Transaction:
             del prologue[prologue.index(self._begin) :]
             self._release()
             return False
+        if self._engine.channel.begin_failed:
+            self._begin_failed = True
+            self._release()
+            return False
         return True
 
     def _release(self) -> None:
         if self._outer is None:
             self._engine.channel.transaction = None
+            self._engine.channel.begin_failed = False
             INSIDE.set(tuple(each for each in INSIDE.get() if each is not self))

@@ -1,263 +1,321 @@
-"""One test for three adapters: every adapter with the face that asyncio's has.
+"""One face for the three adapters, so that a test is written once and runs on all of them.
 
-A test is written once, as coroutine functions against the API of `pgproto_asyncio`.  `Driver.run` runs them:
-on asyncio, on trio, or, with the blocking adapter, as coroutines that never suspend: there each awaitable
-does its work, blocking, when it is awaited, and `gather` uses a thread for each function.
+A *scenario* is an `async def scenario(pg: Driver)` that uses `pg.connect`, `pg.Pool` and what they return
+as the asyncio adapter has it.  asyncio and trio run it as it is.  The blocking adapter gets wrappers whose
+awaitables never suspend, so that one `send(None)` runs the whole scenario: what is called is the blocking
+API itself, on one thread, without any event loop.
 
-So the tests are checked against asyncio's types, and what an adapter lacks shows up as a failure.
+Every run has a hard deadline, and fails if it leaves a task, a thread or an unhandled exception behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib
 import inspect
+import sys
 import threading
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from types import TracebackType
 from typing import Any, TypeVar
 
-from pgproto_asyncio import Connection, Pool
+import pgproto_asyncio
+import pgproto_blocking
+import pgproto_trio
+import trio
+
+__all__ = ["DRIVERS", "Driver", "Hang", "Scenario"]
 
 T = TypeVar("T")
-Work = Callable[[], Coroutine[Any, Any, T]]
+Connection = pgproto_asyncio.Connection
+Pool = pgproto_asyncio.Pool
 
-NAMES = ("asyncio", "trio", "blocking")
 
-# What is an ordinary method in all adapters, and not something to wait for.
-_PLAIN = frozenset({"stats", "expire", "abort", "forget_traces"})
+class Hang(AssertionError):
+    """The scenario did not end before its deadline."""
 
 
 class Driver:
-    """An adapter and what runs its code; this one is asyncio."""
+    """One adapter.
 
-    name = "asyncio"
+    Attributes:
+        name: "asyncio", "trio" or "blocking".
+        shares_connections: several tasks may use one connection at once.
+    """
 
-    def __init__(self) -> None:
-        self._package: Any = importlib.import_module(f"pgproto_{self.name}")
+    name = ""
+    shares_connections = True
 
-    def run(self, main: Work[T]) -> T:
-        """Run a coroutine function to its end."""
-        return asyncio.run(main())
+    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+        """The adapter's `connect`, to be entered with `async with`."""
+        raise NotImplementedError
 
-    async def gather(self, *functions: Work[T]) -> list[T]:
-        """Run functions at the same time; their results in order, or the first error."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(function()) for function in functions]
-        return [task.result() for task in tasks]
+    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
+        """The adapter's `Pool`, to be entered with `async with`."""
+        raise NotImplementedError
 
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        await asyncio.sleep(seconds)
+    async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """Run all at once; their results, or the exceptions that they raised."""
+        raise NotImplementedError
 
-    def pool(self, dsn: str, **options: Any) -> Pool:
-        """A pool, to be entered."""
-        pool: Pool = self._package.Pool(dsn, **options)
-        return pool
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Wait for something that blocks, while the adapter goes on."""
+        raise NotImplementedError
 
-    def connect(self, dsn: str, **options: Any) -> Any:
-        """A connection, to be entered."""
-        return self._package.connect(dsn, **options)
+    def run(self, scenario: Scenario, *, deadline: float = 10.0) -> None:
+        """Run a scenario to its end.
 
-    async def until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
-        """Return when `condition()` is true; fail after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s"
-            await self.sleep(0.005)
+        Raises:
+            Hang: it did not end in `deadline` seconds.
+        """
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return self.name
 
 
+Scenario = Callable[[Driver], Coroutine[Any, Any, None]]
+
+
+class AsyncioDriver(Driver):
+    """pgproto_asyncio, on the loop that asyncio.run makes."""
+
+    name = "asyncio"
+
+    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return pgproto_asyncio.connect(dsn, **options)
+
+    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return pgproto_asyncio.Pool(dsn, **options)
+
+    async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """See `Driver`."""
+        return await asyncio.gather(*[work() for work in works], return_exceptions=True)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """See `Driver`."""
+        return await asyncio.to_thread(work)
+
+    def run(self, scenario: Scenario, *, deadline: float = 10.0) -> None:
+        """See `Driver`."""
+        problems: list[str] = []
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: problems.append(str(context)))
+            try:
+                async with asyncio.timeout(deadline) as limit:
+                    await scenario(self)
+            except TimeoutError as error:
+                if limit.expired():
+                    raise Hang(f"not within {deadline} s") from error
+                raise
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"tasks left behind: {left}"
+
+        asyncio.run(main())
+        assert not problems, problems
+
+
 class TrioDriver(Driver):
-    """trio."""
+    """pgproto_trio."""
 
     name = "trio"
 
-    def run(self, main: Work[T]) -> T:
-        """Run a coroutine function to its end."""
-        import trio
+    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return pgproto_trio.connect(dsn, **options)
 
-        result: T = trio.run(main)
-        return result
+    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return pgproto_trio.Pool(dsn, **options)
 
-    async def gather(self, *functions: Work[T]) -> list[T]:
-        """Run functions at the same time."""
-        import trio
+    async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """See `Driver`."""
+        results: list[Any] = [None] * len(works)
 
-        results: dict[int, T] = {}
-
-        async def keep(index: int, function: Work[T]) -> None:
-            results[index] = await function()
+        async def one(index: int, work: Callable[[], Awaitable[Any]]) -> None:
+            try:
+                results[index] = await work()
+            except Exception as error:
+                results[index] = error
 
         async with trio.open_nursery() as nursery:
-            for index, function in enumerate(functions):
-                nursery.start_soon(keep, index, function)
-        return [results[index] for index in range(len(functions))]
+            for index, work in enumerate(works):
+                nursery.start_soon(one, index, work)
+        return results
 
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        import trio
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """See `Driver`."""
+        return await trio.to_thread.run_sync(work)
 
-        await trio.sleep(seconds)
+    def run(self, scenario: Scenario, *, deadline: float = 10.0) -> None:
+        """See `Driver`."""
+
+        async def main() -> None:
+            with trio.move_on_after(deadline) as scope:
+                await scenario(self)
+            if scope.cancelled_caught:
+                raise Hang(f"not within {deadline} s")
+
+        trio.run(main, strict_exception_groups=True)
 
 
 class BlockingDriver(Driver):
-    """Blocking sockets; every concurrent function has a thread of its own."""
+    """pgproto_blocking, called from a thread of its own, so that a hang can be seen from outside."""
 
     name = "blocking"
+    shares_connections = False
 
-    def run(self, main: Work[T]) -> T:
-        """Run a coroutine function to its end."""
-        return _run_now(main())
+    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return _Context(lambda: pgproto_blocking.connect(dsn, **options))
 
-    async def gather(self, *functions: Work[T]) -> list[T]:
-        """Run functions at the same time."""
-        results: dict[int, T] = {}
-        errors: list[BaseException] = []
+    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return _Context(lambda: pgproto_blocking.Pool(dsn, **_synchronous(options)))
 
-        def keep(index: int, function: Work[T]) -> None:
+    async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """See `Driver`."""
+        results: list[Any] = [None] * len(works)
+
+        def one(index: int, work: Callable[[], Awaitable[Any]]) -> None:
             try:
-                results[index] = _run_now(function())
-            except BaseException as error:
-                errors.append(error)
+                results[index] = _drive(work())
+            except Exception as error:
+                results[index] = error
 
-        threads = [
-            threading.Thread(target=keep, args=(index, function), daemon=True)
-            for index, function in enumerate(functions)
-        ]
+        threads = [threading.Thread(target=one, args=pair, daemon=True) for pair in enumerate(works)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        return results
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """See `Driver`."""
+        return work()
+
+    def run(self, scenario: Scenario, *, deadline: float = 10.0) -> None:
+        """See `Driver`."""
+        before = set(threading.enumerate())
+        errors: list[BaseException] = []
+
+        def main() -> None:
+            try:
+                _drive(scenario(self))
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=main, daemon=True, name="scenario")
+        thread.start()
+        thread.join(deadline)
+        if thread.is_alive():
+            frame = sys._current_frames().get(thread.ident or 0)
+            raise Hang(f"not within {deadline} s:\n{''.join(traceback.format_stack(frame))}")
         if errors:
             raise errors[0]
-        return [results[index] for index in range(len(functions))]
-
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        time.sleep(seconds)  # noqa: ASYNC251 - it is a thread's own
-
-    def pool(self, dsn: str, **options: Any) -> Pool:
-        """A pool, to be entered."""
-        face: Any = _Face(self._package.Pool(dsn, **{name: _plain(each) for name, each in options.items()}))
-        pool: Pool = face
-        return pool
-
-    def connect(self, dsn: str, **options: Any) -> Any:
-        """A connection, to be entered."""
-        return _Answer(functools.partial(self._package.connect, dsn, **options))
+        left = [each for each in threading.enumerate() if each not in before and "pgproto" in each.name]
+        assert not left, f"threads left behind: {left}"
 
 
-def driver(name: str) -> Driver:
-    """The driver of that name."""
-    kinds: dict[str, type[Driver]] = {"asyncio": Driver, "trio": TrioDriver, "blocking": BlockingDriver}
-    return kinds[name]()
+DRIVERS: tuple[Driver, ...] = (AsyncioDriver(), TrioDriver(), BlockingDriver())
 
 
-def _run_now(work: Awaitable[T]) -> T:
-    """Run what never suspends."""
-    steps = work.__await__()
+# ---- The blocking API as one that can be awaited
+
+_AWAITED = frozenset(
+    """fetch fetchrow fetchval execute script send_batch prepare copy_in copy_records reset close retry
+    open""".split()
+)
+_CONTEXTS = frozenset({"transaction", "listen", "acquire"})
+_ITERATORS = frozenset({"stream", "copy_out"})
+
+
+def _drive(work: Awaitable[T]) -> T:
+    """Run an awaitable that never suspends."""
+    iterator = work.__await__()
     try:
-        next(steps)
+        next(iterator)
     except StopIteration as stop:
         result: T = stop.value
         return result
-    raise AssertionError("blocking code has to wait for nothing")
+    raise AssertionError("a scenario awaited something that the blocking adapter does not have")
 
 
-def _plain(value: Any) -> Any:
-    """An argument for the blocking adapter: hooks may be coroutine functions, and get faces."""
-    if isinstance(value, _Face):
-        return object.__getattribute__(value, "_object")
-    if not inspect.isroutine(value):
-        return value
+def _synchronous(options: dict[str, Any]) -> dict[str, Any]:
+    """Hooks that may be `async def`, as plain functions."""
+    return {name: _plain(value) if callable(value) else value for name, value in options.items()}
 
-    def call(*args: Any) -> Any:
-        answer = value(*(_faced(each) for each in args))
-        return _run_now(answer) if inspect.isawaitable(answer) else answer
+
+def _plain(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def call(connection: Any) -> Any:
+        answer = hook(_wrap(connection))
+        return _drive(answer) if inspect.isawaitable(answer) else answer
 
     return call
 
 
-def _faced(value: Any) -> Any:
-    """A result of the blocking adapter, with a face if it is an object of its own."""
-    return _Face(value) if type(value).__module__.startswith("pgproto_blocking") else value
+def _wrap(value: Any) -> Any:
+    return _Wrapped(value) if type(value).__module__.startswith("pgproto_blocking") else value
 
 
-class _Face:
-    """An object of the blocking adapter whose methods have to be awaited."""
+class _Wrapped:
+    """A connection, pool, prepared statement or iterator of the blocking adapter."""
 
-    def __init__(self, thing: Any) -> None:
-        object.__setattr__(self, "_object", thing)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(object.__getattribute__(self, "_object"), name)
-        if not inspect.isroutine(value):
-            return _faced(value)
-        if name in _PLAIN:
-            return value
-
-        def call(*args: Any, **options: Any) -> _Answer:
-            plain = [_plain(each) for each in args]
-            return _Answer(
-                functools.partial(value, *plain, **{key: _plain(each) for key, each in options.items()})
-            )
-
-        return call
+    def __init__(self, target: Any) -> None:
+        object.__setattr__(self, "target", target)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(object.__getattribute__(self, "_object"), name, _plain(value))
+        setattr(self.target, name, value)
+
+    def __repr__(self) -> str:
+        return repr(self.target)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.target, name)
+        if name in _AWAITED:
+
+            async def call(*args: Any, **options: Any) -> Any:
+                if name == "retry":
+                    args = (_plain(args[0]), *args[1:])
+                return _wrap(value(*args, **options))
+
+            return call
+        if name in _CONTEXTS:
+            return lambda *args, **options: _Context(lambda: value(*args, **options))
+        if name in _ITERATORS:
+            return lambda *args, **options: _iterate(value(*args, **options))
+        return value
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return _iterate(iter(self.target))
+
+
+class _Context:
+    """A context manager of the blocking adapter."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._manager: Any = None
 
     async def __aenter__(self) -> Any:
-        return _faced(object.__getattribute__(self, "_object").__enter__())
+        self._manager = self._make()
+        return _wrap(self._manager.__enter__())
 
-    async def __aexit__(self, *exc: Any) -> Any:
-        return object.__getattribute__(self, "_object").__exit__(*exc)
-
-    def __aiter__(self) -> AsyncGenerator[Any, None]:
-        return _iterate(iter(object.__getattribute__(self, "_object")))
-
-
-class _Answer:
-    """What a method of a face returns: to await, to enter, or to iterate over."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-        self._entered: Any = None
-        self._steps: AsyncGenerator[Any, None] | None = None
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return _faced(self._call())
-        yield  # what makes it a generator
-
-    async def __aenter__(self) -> Any:
-        self._entered = self._call()
-        return _faced(self._entered.__enter__())
-
-    async def __aexit__(self, *exc: Any) -> Any:
-        return self._entered.__exit__(*exc)
-
-    def __aiter__(self) -> AsyncGenerator[Any, None]:
-        self._steps = _iterate(iter(self._call()))
-        return self._steps
-
-    async def aclose(self) -> None:
-        """End an iteration before its end."""
-        if self._steps is not None:
-            await self._steps.aclose()
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return self._manager.__exit__(kind, error, trace)
 
 
-async def _iterate(iterator: Any) -> AsyncGenerator[Any, None]:
+async def _iterate(iterator: Iterator[Any]) -> AsyncIterator[Any]:
     try:
-        for each in iterator:
-            yield _faced(each)
+        for item in iterator:
+            yield item
     finally:
         close = getattr(iterator, "close", None)
-        if close is not None:
+        if close is not None and inspect.isgenerator(iterator):
             close()
-
-
-__all__ = ["NAMES", "Connection", "Driver", "Pool", "driver"]

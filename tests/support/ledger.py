@@ -7,11 +7,13 @@ again the table is asked: `check` compares.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from pgproto import (
     Batch,
@@ -25,7 +27,7 @@ from pgproto import (
     QueryTimeout,
     QueuedQuery,
 )
-from tests.support.drivers import Driver, Pool
+from tests.support.drivers import Driver
 from tests.support.process import wait_until
 
 ABSENT = frozenset(
@@ -62,14 +64,14 @@ class Ledger:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
-    async def work(self, pool: Pool, atomic: bool) -> None:
+    async def work(self, pool: Any, atomic: bool) -> None:
         """Send one batch after the other until told to stop."""
         rounds = 0
         while not self.stop.is_set():
             rounds += 1
             await self._send(pool, atomic, bad=rounds % 10 == 0)
 
-    async def _send(self, pool: Pool, atomic: bool, bad: bool) -> None:
+    async def _send(self, pool: Any, atomic: bool, bad: bool) -> None:
         batch = Batch(atomic=atomic)
         with self._lock:
             ids = [next(self._numbers) for _ in range(BATCH)]
@@ -93,7 +95,8 @@ class Ledger:
             self.longest = max(self.longest, ended - started)
         self._note(ids, items, error, sent=batch.sent)
         if all(item.outcome is Outcome.COMMITTED for item in items):
-            self.successes.append(ended)
+            with self._lock:
+                self.successes.append(time.monotonic())
 
     def _note(
         self, ids: list[int], items: list[QueuedQuery], error: BaseException | None, *, sent: bool
@@ -102,8 +105,10 @@ class Ledger:
             outcome = item.outcome
             if not sent and isinstance(error, Error):
                 outcome = error.outcome  # no connection could be had
-            if outcome is None or isinstance(item.error, Error) and item.error.outcome is not outcome:
-                self.surprises.append(AssertionError(f"{item} ended with {outcome}, {item.error!r}, {error!r}"))
+            if outcome is None or (isinstance(item.error, Error) and item.error.outcome is not outcome):
+                self.surprises.append(
+                    AssertionError(f"{item} ended with {outcome}, {item.error!r}, {error!r}")
+                )
             else:
                 self.outcomes[number] = outcome
             if isinstance(item.error, Error) and item.error is not error:
@@ -113,14 +118,14 @@ class Ledger:
 
     def first_success_after(self, moment: float, timeout: float) -> float:
         """When the first batch was committed after a moment; waits for it."""
-        found: list[float] = []
+        start = bisect.bisect_right(self.successes, moment)
+        wait_until(lambda: len(self.successes) > start, timeout, "a committed batch")
+        return self.successes[start]
 
-        def look() -> bool:
-            found[:] = [each for each in self.successes[-200:] if each > moment]
-            return bool(found)
-
-        wait_until(look, timeout, "a committed batch")
-        return found[0]
+    def wait_for_load(self, timeout: float) -> None:
+        """Wait until a few more batches were committed."""
+        wanted = len(self.successes) + 16
+        wait_until(lambda: len(self.successes) >= wanted, timeout, "load")
 
     def check(self, stored: Iterable[int]) -> None:
         """Compare with the ids in the table."""
@@ -178,30 +183,22 @@ class Workload:
 
     def _run(self) -> None:
         try:
-            self._driver.run(self._main)
+            self._driver.run(self._main, deadline=100)
         except BaseException as error:
             self._failures.append(error)
 
-    async def _main(self) -> None:
-        pool = self._driver.pool(
-            self._dsn,
-            min_size=1,
-            max_size=self._workers,
-            acquire_timeout=self._ledger.deadline,
-            connect_timeout=5,
-            **self._options,
-        )
+    async def _main(self, pg: Driver) -> None:
+        def worker(number: int) -> Callable[[], Awaitable[None]]:
+            return lambda: self._ledger.work(pool, atomic=number % 2 == 0)
 
-        async def worker(number: int) -> None:
-            await self._ledger.work(pool, atomic=number % 2 == 0)
-
-        async with pool:
-            functions = [lambda number=number: worker(number) for number in range(self._workers)]
-            await self._driver.gather(*functions)
+        size = self._workers
+        patience = self._ledger.deadline
+        async with pg.Pool(self._dsn, max_size=size, acquire_timeout=patience, **self._options) as pool:
+            ends = await pg.together(*[worker(number) for number in range(size)])
             stats = pool.stats()
-            assert stats.used == 0, stats
-            assert stats.waiting == 0, stats
-            assert stats.size <= self._workers, stats
+        assert ends == [None] * size
+        assert stats.used == stats.waiting == 0, stats
+        assert stats.size <= size, stats
 
     def __enter__(self) -> Workload:
         self._thread.start()

@@ -122,8 +122,9 @@ class Connection(Queries):
             Error: an atomic batch failed (the items say which one, and what became of the others), or the
                 connection was lost.  With `atomic=False` an item's own error is only in the item.
         """
+        transport = self._open_transport()
         operation = Execution(batch.take(), atomic=batch.atomic)
-        await self._run(operation, timeout)
+        await transport.run(operation, self._seconds(timeout))
         return operation.items
 
     async def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> AsyncIterator[Row]:
@@ -373,7 +374,7 @@ class Connection(Queries):
         transport = self._open_transport()
         engine = transport.engine
         woken = self.listeners.dispatch(engine.take_notifications())
-        if engine.closed:
+        if engine.finished:  # not before: the server's last words are still being read
             woken = self.listeners.everyone()
             if self.on_lost is not None:
                 on_lost, self.on_lost = self.on_lost, None

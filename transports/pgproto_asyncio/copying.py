@@ -8,13 +8,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from pgproto.session import CopyIn, Operation
-from pgproto.session.sources import Readable, RecordBuffer, as_bytes, chunks
+from pgproto.session.sources import RecordBuffer, as_bytes, chunks
 
 from .transport import Transport
 
 __all__ = ["Records", "Source", "encoded", "feed", "progress"]
 
-Source = bytes | Readable | Iterable[bytes] | AsyncIterable[bytes]
+Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
 
 

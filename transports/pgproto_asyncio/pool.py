@@ -236,7 +236,8 @@ class Pool(Queries):
                 if ticket.state == FAILED and ticket.error is not None:
                     raise ticket.error
                 conn = ticket.connection
-                if await _call(self._on_acquire, conn) is not False:
+                # It may have died since it was granted.
+                if not conn.closed and await _call(self._on_acquire, conn) is not False and not conn.closed:
                     return ticket, conn.lend()
                 self._machine.refused(ticket, self._now())
                 self._act()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from pgproto.session import Engine, Operation
 from pgproto_blocking.system import read_rest
@@ -42,10 +43,8 @@ class Transport(asyncio.BufferedProtocol):
 
     # ---- Called by the loop
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The transport is open."""
-        if not isinstance(transport, asyncio.Transport):  # pragma: no cover - a loop's own subclass
-            raise TypeError("a stream transport is needed")
+    def connection_made(self, transport: Any) -> None:
+        """The transport is open.  It behaves as an asyncio.Transport; uvloop's does not derive from it."""
         self._transport = transport
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -114,8 +113,21 @@ class Transport(asyncio.BufferedProtocol):
         self.pump()
         while not operation.finished:
             await self.wait(operation)
+            work = operation.take_work()
+            if work is not None:
+                await self._compute(operation, work)
         if operation.error is not None:
             raise operation.error
+
+    async def _compute(self, operation: Operation, work: Callable[[], None]) -> None:
+        """Run a long computation of an operation in a thread, then let it go on."""
+        try:
+            await self.loop.run_in_executor(None, work)
+        except asyncio.CancelledError:
+            self.engine.abandon(operation)
+            self.pump()
+            raise
+        self.resume()
 
     async def wait(self, operation: Operation) -> None:
         """Wait until the operation has ended or made progress; abandon it if the waiting is cancelled."""
@@ -137,7 +149,8 @@ class Transport(asyncio.BufferedProtocol):
         engine = self.engine
         transport = self._transport
         if transport is not None and not self._closing:
-            while not self._write_paused:
+            # A transport that has failed, but has not said so yet, drops what it is given.
+            while not self._write_paused and not transport.is_closing():
                 data = engine.data_to_send()
                 if not data:
                     break

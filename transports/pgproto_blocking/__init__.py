@@ -1,0 +1,14 @@
+"""pgproto for blocking code: `connect` and `Pool`.
+
+import pgproto_blocking as pg
+
+with pg.connect("postgresql://app@db/app") as conn:
+    rows = conn.fetch("select * from t where id = $1", 7)
+"""
+
+from __future__ import annotations
+
+from .connection import Connection, Notifications, PreparedStatement, connect
+from .pool import Pool
+
+__all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]

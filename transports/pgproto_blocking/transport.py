@@ -29,7 +29,7 @@ from .system import READABLE, WRITABLE
 
 __all__ = ["Address", "Transport"]
 
-Address = tuple[socket.AddressFamily, str | tuple[str | int, ...]]
+Address = tuple[socket.AddressFamily, str | tuple[object, ...]]
 """What a socket was connected to: its family and the system's form of the address."""
 
 _READ_SIZE: Final = 65536
@@ -91,6 +91,11 @@ class Transport:
             self._submit(operation)
             while not operation.finished:
                 self._step()
+                compute = operation.take_work()
+                if compute is not None:
+                    compute()
+                    self.engine.resume()
+                    self._write()
 
         self.alone(work, operation)
         if operation.error is not None:
@@ -113,7 +118,7 @@ class Transport:
         def work() -> None:
             engine.resume()
             self._write()
-            self._look()
+            self.look()
             if not wait or operation.finished or operation.take_progress():
                 return
             if timeout is not None and not operation.timed_out:
@@ -136,10 +141,6 @@ class Transport:
             return
         self.alone(lambda: self._drain(operation), operation)
 
-    def look(self) -> None:
-        """Take in what has arrived without being asked for: notifications, notices, the end."""
-        self.alone(self._look, None)
-
     def alone(self, work: Callable[[], None], operation: Operation | None = None) -> None:
         """Do some work inside of the lock, on behalf of an operation, and see to interrupts.
 
@@ -147,65 +148,42 @@ class Transport:
             QueryTimeout: the operation's deadline passed before the lock was free.
             LocalProtocolError: this thread is inside of a call already (a callback, a signal handler).
         """
-        me = threading.get_ident()
-        if self._owner == me:
+
+        def guarded() -> None:
+            try:
+                for stray in list(self._stray):
+                    self._drain(stray)
+                work()
+            except Error:
+                raise  # refused: nothing was begun
+            except BaseException:
+                self._interrupted(operation)
+                raise
+
+        if self._owner == threading.get_ident():
             error: Error = LocalProtocolError("the connection is in the middle of a call by this very thread")
             error.outcome = Outcome.NOT_SENT
             raise error
-        try:
-            self._enter(operation)
-            self._owner = me
-            for stray in self._stray:
-                self._drain(stray)
-            work()
-        except Error:
-            raise  # refused: nothing was begun
-        except BaseException:
-            if self._owner == me:
-                self._interrupted(operation)
-            raise
-        finally:
-            # Nothing in front of the release can be interrupted.  Releasing what was not acquired fails.
-            if self._owner == me:
-                self._owner = 0
-            try:
-                self._lock.release()
-            except RuntimeError:
-                pass
+        deadline = operation.deadline if operation is not None else None
+        patience = -1.0 if deadline is None else max(0.0, deadline - self.engine.clock())
+        if not self._locked(guarded, patience):
+            error = QueryTimeout("the deadline passed while another thread was using the connection")
+            error.outcome = Outcome.NOT_SENT
+            raise error
 
     def close(self, timeout: float) -> None:
         """End the session; a call of another thread gets `timeout` seconds to end before it is cut off."""
-        if self.sock is None:
-            return
-        me = threading.get_ident()
-        if self._owner != me:
-            try:
-                if self._lock.acquire(timeout=max(0.0, timeout)):
-                    self._owner = me
-                    self._end()
-                    return
-            finally:
-                if self._owner == me:
-                    self._owner = 0
-                try:
-                    self._lock.release()
-                except RuntimeError:
-                    pass
-        self.abort()
+        if self.sock is not None and not self._locked(self._end, max(0.0, timeout)):
+            self.abort()
 
     def abort(self) -> None:
-        """End the session at once.  A call that another thread is inside of ends with ConnectionLost."""
+        """End the session at once.  A call that is under way ends with ConnectionLost."""
         self._aborted = True
         sock = self.sock
-        if sock is None:
-            return
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-        if self._owner == 0 and self._lock.acquire(blocking=False):
-            try:
-                self._kill("the connection was aborted")
-            finally:
-                self._lock.release()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
+            self._locked(lambda: self._kill("the connection was aborted"), 0.0)
 
     def forget(self) -> None:
         """In a forked child: the session is the parent's."""
@@ -222,32 +200,43 @@ class Transport:
         sock: socket.socket | None = getattr(self, "sock", None)
         if sock is not None:
             self.sock = None
-            warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=2, source=self)
+            warnings.warn(
+                f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=2, source=self
+            )
             sock.close()
 
-    # ---- The inside: with the lock held
+    # ---- The inside: with the lock held (but for `_locked`, which takes it)
 
-    def _enter(self, operation: Operation | None) -> None:
-        deadline = operation.deadline if operation is not None else None
-        if deadline is None:
-            self._lock.acquire()
-            return
-        patience = max(0.0, deadline - self.engine.clock())
-        if not self._lock.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
-            error = QueryTimeout("the deadline passed while another thread was using the connection")
-            error.outcome = Outcome.NOT_SENT
-            raise error
+    def _locked(self, work: Callable[[], None], patience: float) -> bool:
+        """Do some work inside of the lock; False if it was not free in time (-1: wait for ever)."""
+        me = threading.get_ident()
+        if self._owner == me:
+            return False
+        done = False
+        try:
+            if self._lock.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
+                self._owner = me
+                work()
+                done = True
+        finally:
+            # An interrupt may have come before it was known whether the lock was acquired: releasing it
+            # without owning it fails, and does no harm.  Nothing in front of that can be interrupted.
+            if self._owner == me:
+                self._owner = 0
+            try:
+                self._lock.release()
+            except RuntimeError:
+                pass
+        return done
 
     def _submit(self, operation: Operation) -> None:
         engine = self.engine
         if engine.connection.transaction_status:
             # An idle session that has something to read has ended, most likely; then nothing is sent.
             if engine.idle:
-                self._look()
+                self.look()
             if self.sock is None or self._aborted:
-                error = ConnectionClosed("the connection is closed")
-                error.__cause__ = engine.cause
-                raise error
+                raise _closed(engine)
             engine.submit(operation)
         else:
             engine.start(operation)
@@ -258,7 +247,7 @@ class Transport:
         engine = self.engine
         sock = self.sock
         if sock is None:
-            return
+            raise _closed(engine)
         interest = READABLE if engine.wants_read else 0
         if engine.data_to_send():
             interest |= WRITABLE
@@ -275,8 +264,8 @@ class Transport:
             engine.tick()
         self._write()
 
-    def _look(self) -> None:
-        """Read what is there to be read, without waiting."""
+    def look(self) -> None:
+        """Read what is there to be read, without waiting; called inside of `alone`."""
         sock = self.sock
         if sock is not None and self.engine.wants_read and not system.is_quiet(sock.fileno()):
             self._read(sock)
@@ -371,3 +360,9 @@ class Transport:
             engine.take_ready()
             if self.on_change is not None:
                 self.on_change()
+
+
+def _closed(engine: Engine) -> ConnectionClosed:
+    error = ConnectionClosed("the connection is closed")
+    error.__cause__ = engine.cause
+    return error

@@ -1,0 +1,17 @@
+"""pgproto for trio: `connect` and `Pool`.
+
+    import pgproto_trio as pg
+
+    async with pg.Pool("postgresql://app@db/app") as pool:
+        rows = await pool.fetch("select * from t where id = $1", 7)
+
+The names and their meaning are those of `pgproto_asyncio`.  Every call is a checkpoint.
+"""
+
+from __future__ import annotations
+
+from .connection import Connection, connect
+from .handles import Notifications, PreparedStatement
+from .pool import Pool
+
+__all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]

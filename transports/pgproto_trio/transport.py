@@ -78,7 +78,8 @@ class Transport:
         self._sock: socket.socket | None = sock
         self._token = trio.lowlevel.current_trio_token()
         self._waiters: list[Waiter] = []
-        self._pumping = False
+        self._pump: Waiter | None = None  # the one whose task is the pump
+        self._drainer: Waiter | None = None  # the one that stays for what was abandoned
         self._scope: trio.CancelScope | None = None  # around the pump's sleep
         self._sleeping_for = (False, False)  # what it sleeps for: to read, to write
         self._blocked = False  # the kernel takes no more
@@ -105,6 +106,10 @@ class Transport:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             while not operation.finished:
                 await self.wait(operation)
+                work = operation.take_work()
+                if work is not None:
+                    await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+                    self.resume()
         except BaseException:
             await self.leave(operation)
             raise
@@ -116,7 +121,7 @@ class Transport:
         """Submit an operation.  If this raises, nothing of it was submitted."""
         await trio.lowlevel.checkpoint_if_cancelled()
         engine = self.engine
-        if not self._pumping:
+        if self._pump is None:
             # Nobody has been listening: see what has come, before anything is sent into a dead session.
             self.turn()
         await self._rest()
@@ -139,18 +144,19 @@ class Transport:
 
     async def wait_until_woken(self, waiter: Waiter) -> None:
         """Wait until somebody wakes the waiter, or the session is over; pump if nobody else does."""
-        if len(self._waiters) == 1:
-            self._waiters[0].rouse()  # it may have stayed because it was alone
         self._waiters.append(waiter)
+        if self._drainer is not None and self._drainer is not waiter:
+            self._drainer.wake()  # its work is done by others from now on
+            self._nudge()
         try:
             while not waiter.ready and not self.engine.finished:
-                if self._pumping:
-                    await waiter.park()
+                if self._pump is None:
+                    await self._do_pump(waiter)
                 else:
-                    await self._pump(waiter)
+                    await waiter.park()
         finally:
             self._waiters.remove(waiter)
-            if self._waiters and not self._pumping:
+            if self._waiters and self._pump is None:
                 self._waiters[0].rouse()
 
     async def leave(self, operation: Operation) -> None:
@@ -159,13 +165,25 @@ class Transport:
         self.turn()
         await self._rest()
 
-    def orphan(self, operation: Operation) -> None:
-        """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread."""
+    def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
+        """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.
+
+        Args:
+            operation: what nobody will ask for any more.
+            then: called afterwards in trio's thread, if trio still runs.
+        """
         self._orphans.append(operation)
         try:
             self._token.run_sync_soon(self.turn)
+            if then is not None:
+                self._token.run_sync_soon(then)
         except trio.RunFinishedError:
             pass
+
+    def resume(self) -> None:
+        """An operation has more to write, or room for more to read."""
+        self.engine.resume()
+        self.turn()
 
     async def close(self) -> None:
         """End the session.  Idempotent, never raises, and waits for nobody."""
@@ -182,17 +200,225 @@ class Transport:
             self.turn(reading=False)
 
     async def settled(self) -> None:
-        """Wait until nothing is in flight any more, or the session is over."""
-        engine = self.engine
-        while not engine.idle and not engine.finished:
-            await self._rest()
-            if not engine.idle and not engine.finished:
-                # What is in flight is no leftover: somebody else's, who is waiting.
-                waiter = Waiter()
-                self._on_rest.append(waiter)
-                await self.wait_until_woken(waiter)
+        """See to it that nothing abandoned is in flight any more, or the session is over."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.turn()
+        await self._rest()
 
     @property
     def descriptor(self) -> int:
         """The socket's file descriptor; -1 if it is closed."""
         return -1 if self._sock is None else self._sock.fileno()
+
+    def __del__(self) -> None:
+        sock = getattr(self, "_sock", None)
+        if sock is not None:
+            sock.close()
+            warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=1)
+
+    # ---- Doing
+
+    @trio.lowlevel.enable_ki_protection
+    def turn(self, *, reading: bool = True) -> None:
+        """Do all that can be done without waiting: read, keep the time, write, tell."""
+        engine = self.engine
+        while self._orphans:
+            self._abandon(self._orphans.pop())
+        if reading and engine.wants_read:
+            self._read()
+        deadline = engine.next_deadline()
+        if deadline is not None and deadline <= engine.clock():
+            engine.tick()
+        self._write()
+        for operation in engine.take_ready():
+            waiter = operation.waiter
+            if isinstance(waiter, Waiter):
+                waiter.wake()
+        if self.on_change is not None:
+            self.on_change()
+        if engine.finished:
+            self._close_socket()
+        self._nudge()
+
+    def _read(self) -> None:
+        if self._sock is None:
+            return
+        try:
+            data = self._sock.recv(_BUFFER_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.engine.transport_failed(error)
+            return
+        if data:
+            self.engine.receive_data(data)
+        else:
+            self.engine.receive_eof()
+
+    def _write(self) -> None:
+        engine = self.engine
+        self._blocked = False
+        for _ in range(_WRITES):
+            data = engine.data_to_send() if self._sock is not None else b""
+            self._hurried = bool(data)
+            if self._sock is None or not data:
+                return
+            try:
+                count = self._sock.send(data)
+            except BlockingIOError:
+                self._blocked, self._hurried = True, False
+                return
+            except OSError as error:
+                # The server's last words may be under way: go on reading.
+                engine.write_failed(error)
+                return
+            engine.data_sent(count)
+
+    def _abandon(self, operation: Operation) -> None:
+        self.engine.abandon(operation)
+        if not operation.finished:
+            self._left.append(operation)
+
+    def _close_socket(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        if self._scope is not None:
+            trio.lowlevel.notify_closing(sock)
+        sock.close()
+        for waiter in self._waiters:
+            waiter.rouse()
+
+    def _nudge(self) -> None:
+        """Something has changed: wake the pump if that concerns it."""
+        scope = self._scope
+        engine = self.engine
+        if scope is None:
+            return
+        if (
+            engine.finished
+            or (engine.wants_cancel and self.send_cancel is not None and not self._cancelling)
+            or (self._pump is not None and self._pump.ready)
+            or self._hurried
+            or self._sleeping_for != (engine.wants_read, self._blocked)
+        ):
+            scope.cancel()
+        else:
+            scope.deadline = self._deadline()
+
+    # ---- Pumping
+
+    async def _do_pump(self, waiter: Waiter) -> None:
+        """Move bytes until the waiter is woken, for everybody who waits."""
+        engine = self.engine
+        self._pump = waiter
+        try:
+            while not waiter.ready and not engine.finished:
+                if engine.wants_cancel and self.send_cancel is not None:
+                    await self._pump_and_cancel(self.send_cancel)
+                else:
+                    await self._sleep()
+                    self.turn()
+        finally:
+            self._pump = None
+
+    async def _pump_and_cancel(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Send a cancel request, and go on reading meanwhile.
+
+        Shielded: whoever is cancelled now would have to have it sent anyway.
+        """
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                self._cancelling = True
+                nursery.start_soon(self._cancel, send)
+                while self._cancelling and not self.engine.finished:
+                    await self._sleep()
+                    self.turn()
+                nursery.cancel_scope.cancel()
+
+    async def _cancel(self, send: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await send()
+        finally:
+            self._cancelling = False
+            self.turn(reading=False)
+            if self._scope is not None:
+                self._scope.cancel()
+
+    async def _sleep(self) -> None:
+        """Wait until something can be read or written, the next deadline, or a nudge."""
+        sock = self._sock
+        if self._hurried:
+            await trio.lowlevel.checkpoint()
+            return
+        reading, writing = self._sleeping_for = (self.engine.wants_read, self._blocked)
+        with trio.CancelScope(deadline=self._deadline()) as scope:
+            self._scope = scope
+            try:
+                if sock is None:
+                    await trio.lowlevel.checkpoint()
+                elif reading and writing:
+                    await _readable_or_writable(sock)
+                elif reading:
+                    await trio.lowlevel.wait_readable(sock)
+                elif writing:
+                    await trio.lowlevel.wait_writable(sock)
+                else:
+                    await trio.sleep_forever()
+            except trio.ClosedResourceError:
+                pass  # somebody has closed the session
+            finally:
+                self._scope = None
+
+    def _deadline(self) -> float:
+        deadline = self.engine.next_deadline()
+        return math.inf if deadline is None else deadline
+
+    async def _rest(self) -> None:
+        """If nobody else waits, stay until what was abandoned has ended.  Shielded; GRACE bounds it."""
+        engine = self.engine
+        self._left = [operation for operation in self._left if not operation.finished]
+        if not self._left or self._waiters or engine.finished:
+            return
+        # The core ends it within GRACE, or within two where the server says a last word.
+        with trio.CancelScope(shield=True, deadline=engine.clock() + 3 * GRACE) as scope:
+            while self._left and not self._waiters and not engine.finished:
+                waiter = self._drainer = Waiter()
+                self._left[0].waiter = waiter
+                try:
+                    await self.wait_until_woken(waiter)
+                finally:
+                    self._drainer = None
+                self._left = [operation for operation in self._left if not operation.finished]
+        if scope.cancelled_caught:
+            self.abort()
+
+
+async def _readable_or_writable(sock: socket.socket) -> None:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_writable, sock, nursery.cancel_scope)
+            await trio.lowlevel.wait_readable(sock)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise unwrap(group) from None
+
+
+async def _writable(sock: socket.socket, scope: trio.CancelScope) -> None:
+    await trio.lowlevel.wait_writable(sock)
+    scope.cancel()
+
+
+def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception that matters in a group that a nursery of ours made: callers never see groups."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        members: tuple[BaseException, ...] = found.exceptions
+        found = next((each for each in members if not _is_cancelled(each)), members[0])
+    return found
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_cancelled(each) for each in error.exceptions)
+    return isinstance(error, trio.Cancelled)

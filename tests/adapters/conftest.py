@@ -1,0 +1,14 @@
+"""The adapters, one after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.drivers import DRIVERS, Driver
+
+
+@pytest.fixture(params=DRIVERS, ids=repr)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each of the three adapters in turn."""
+    chosen: Driver = request.param
+    return chosen

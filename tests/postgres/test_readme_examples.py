@@ -1,0 +1,217 @@
+"""Every example of the README runs, on a real server; what its tables say of types and round trips is so."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+import pgproto
+import pgproto_asyncio
+import pgproto_blocking
+from tests.support.postgres import PASSWORD, PostgresServer
+from tests.support.proxy import Proxy
+from tests.support.readme import Block, blocks, table
+
+DATABASE = "readme"
+DSN = '"postgresql://app@db/app"'
+LOGIN = 'Client(("db", 5432), user="app", password="secret", database="app")'
+
+LITERALS = {
+    "bool": "true",
+    "int2": "1",
+    "int4": "1",
+    "int8": "1",
+    "oid": "1",
+    "float4": "1.5",
+    "float8": "1.5",
+    "numeric": "1.5",
+    "text": "x",
+    "varchar": "x",
+    "bpchar": "x",
+    "name": "x",
+    '"char"': "x",
+    "bytea": r"\x01",
+    "uuid": "00000000-0000-0000-0000-000000000001",
+    "json": '{"a": 1}',
+    "jsonb": '{"a": 1}',
+    "date": "2026-01-02",
+    "time": "01:02:03",
+    "timetz": "01:02:03+00",
+    "timestamp": "2026-01-02 03:04:05",
+    "timestamptz": "2026-01-02 03:04:05+00",
+    "interval": "1 month",
+}
+
+
+@pytest.fixture
+def dsn(pg18: PostgresServer) -> Iterator[str]:
+    """A database of its own, so that the examples can use the names that they use."""
+    pg18.query(f"create database {DATABASE}")
+    yield pg18.dsn(dbname=DATABASE)
+    pg18.query(f"drop database {DATABASE} with (force)")
+
+
+def prepared(block: Block, dsn: str) -> Any:
+    """The block's code, with the server of the test in it; errors name the README's line."""
+    source = "\n" * (block.line - 1) + block.source.replace(DSN, repr(dsn))
+    return compile(source, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+
+@pytest.mark.parametrize("block", blocks("program"), ids=str)
+def test_programs(block: Block, dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert DSN in block.source
+    exec(prepared(block, dsn), {"__name__": "__main__"})
+    assert capsys.readouterr().out
+
+
+def test_what_is_awaited(dsn: str) -> None:
+    found = blocks("await")
+    assert len(found) > 5
+
+    async def main() -> None:
+        async with (
+            pgproto_asyncio.Pool(dsn, max_size=3) as pool,
+            pgproto_asyncio.connect(dsn) as conn,
+        ):
+            await conn.script(
+                "create table jobs (id int4 primary key, name text); insert into jobs values (1)"
+            )
+            names: dict[str, Any] = {"asyncio": asyncio, "pgproto": pgproto, "pg": pgproto_asyncio}
+            names |= {"pool": pool, "conn": conn}
+            for block in found:
+                done = eval(prepared(block, dsn), names)
+                if inspect.isawaitable(done):
+                    await done
+                assert conn.transaction_status == "I", block
+            assert pool.stats().used == 0
+
+    asyncio.run(main())
+
+
+def test_the_client_logs_in_with_scram_and_gets_rows(
+    pg18: PostgresServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = blocks("client")
+    assert LOGIN in block.source
+    login = (
+        f'Client(({pg18.host!r}, {pg18.port}), user="scram_user", password={PASSWORD!r}, database="postgres")'
+    )
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(block.source.replace(LOGIN, login), names)
+    client = names["client"]
+    try:
+        assert capsys.readouterr().out.splitlines() == [f"Row(n={n}, square={n * n})" for n in (1, 2, 3)]
+        with pytest.raises(pgproto.PostgresError, match="division by zero"):
+            client.query("select 1 / $1::int4", 0)
+        assert [tuple(row) for row in client.query("select $1::text, null", "x")] == [("x", None)]
+        assert client.query("select pg_terminate_backend(0) where false") == []
+        with pytest.raises(pgproto.PostgresError) as caught:
+            client.query("select pg_terminate_backend(pg_backend_pid())")
+        assert caught.value.sqlstate == "57P01"
+    finally:
+        client.sock.close()
+
+
+def test_the_client_fits_in_about_thirty_lines() -> None:
+    (block,) = blocks("client")
+    lines = [line for line in block.source.splitlines() if line.strip() and '"""' not in line]
+    assert len(lines) < 55
+
+
+def test_the_server_answers(pg18: PostgresServer) -> None:
+    (block,) = blocks("server")
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(block.source, names)
+    failures: list[BaseException] = []
+
+    def run(listener: socket.socket) -> None:
+        for _ in range(2):
+            sock, _address = listener.accept()
+            with sock:
+                try:
+                    names["serve"](sock)
+                except BaseException as error:
+                    failures.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=run, args=(listener,), daemon=True)
+        thread.start()
+        with pgproto_blocking.connect(f"postgresql://app@127.0.0.1:{port}/app") as conn:
+            (result,) = conn.script("what is the answer?")
+            assert [tuple(row) for row in result.rows] == [("42",)]
+        assert pg18.psql("select 1", host="127.0.0.1", port=port, dbname="app") == [["42"]]
+        thread.join(10)
+        assert not thread.is_alive()
+    assert failures == []
+
+
+def test_the_table_of_types_is_right(pg18: PostgresServer) -> None:
+    rows = {sql: row[1] for row in table("SQL") for sql in row[0].split(", ")}
+    assert rows.keys() == LITERALS.keys()
+    with pgproto_blocking.connect(pg18.dsn()) as conn:
+        for sql, python in rows.items():
+            text = LITERALS[sql]
+            value = conn.fetchval(f"select '{text}'::{sql}")
+            wanted = "dict" if python.startswith("what json.loads gives") else python.split()[0]
+            assert type(value).__name__ == wanted.removeprefix("pgproto."), sql
+            assert conn.fetchval(f"select $1::{sql}", value) == value, sql
+            assert conn.fetchval(f"select array['{text}'::{sql}, null]") == [value, None], sql
+
+
+def test_types_that_are_not_in_the_table_are_text(pg18: PostgresServer) -> None:
+    with pgproto_blocking.connect(pg18.dsn()) as conn:
+        assert conn.fetchval("select $1::inet", "10.0.0.1") == "10.0.0.1"
+        assert conn.fetchval("select $1::int4range", "[1,3)") == "[1,3)"
+        assert conn.fetchval("select row(1, 'x')") == "(1,x)"
+        with pytest.raises(pgproto.DataError):
+            conn.fetchval("select 'infinity'::date")
+        assert conn.fetchval("select 'infinity'::date::text") == "infinity"
+
+
+def test_the_column_of_round_trips_is_right(pg18: PostgresServer) -> None:
+    rows = {row[0]: row[1] for row in table("round trips")}
+    query = "select $1::int4 + 1"
+    found: dict[str, int] = {}
+
+    async def main(proxy: Proxy) -> None:
+        async def count(name: str, work: Callable[[], Awaitable[object]]) -> None:
+            proxy.reset_counters()
+            await work()
+            found[name] = proxy.round_trips
+
+        async def transaction() -> None:
+            async with conn.transaction():
+                await conn.fetch(query, 1)
+
+        async def batch() -> None:
+            batch = pgproto.Batch()
+            for number in range(100):
+                batch.queue(query, number)
+            await conn.send_batch(batch)
+
+        dsn = pg18.dsn(host=proxy.host, port=proxy.port)
+        async with pgproto_asyncio.connect(dsn) as conn:
+            await count("query with parameters, first time", lambda: conn.fetch(query, 1))
+            await count("the same again", lambda: conn.fetch(query, 1))
+            await count("transaction of one known statement", transaction)
+            await count("100 known statements as a batch", batch)
+            await count(
+                "100 concurrent calls on one connection",
+                lambda: asyncio.gather(*[conn.fetch(query, number) for number in range(100)]),
+            )
+        async with pgproto_asyncio.Pool(dsn, max_size=1) as pool:
+            await pool.fetch(query, 1)
+            await count("pool: borrow, one known query, give back", lambda: pool.fetch(query, 1))
+
+    # With some latency, so that a hundred calls are under way before the first answer is there.
+    with Proxy((pg18.host, pg18.port), latency=0.02) as proxy:
+        asyncio.run(main(proxy))
+    assert {name: str(number) for name, number in found.items()} == rows

@@ -1,0 +1,378 @@
+"""A small PostgreSQL in memory, on `Connection(SERVER)`: it answers from a script (SQL text -> Answer).
+
+It keeps transactions the way a server does.  So it knows the truth, `committed`, which outcomes are checked
+against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pgproto import SERVER, Connection
+from pgproto.protocol import NEED_DATA, Closed
+from pgproto.protocol.server_authentication import ServerAuthenticator
+from pgproto.wire import (
+    AuthenticationOk,
+    BackendKeyData,
+    Bind,
+    BindComplete,
+    CancelRequest,
+    Close,
+    CloseComplete,
+    CommandComplete,
+    CopyData,
+    CopyDone,
+    CopyFail,
+    CopyInResponse,
+    CopyOutResponse,
+    DataRow,
+    Describe,
+    EmptyQueryResponse,
+    ErrorResponse,
+    Execute,
+    FieldDescription,
+    Message,
+    NoData,
+    NoticeResponse,
+    ParameterDescription,
+    ParameterStatus,
+    Parse,
+    ParseComplete,
+    PasswordMessage,
+    Query,
+    ReadyForQuery,
+    RowDescription,
+    SASLInitialResponse,
+    SASLResponse,
+    StartupMessage,
+    Sync,
+)
+
+INT4: Final = 23
+TEXT: Final = 25
+KEY: Final = BackendKeyData(4711, b"0123")
+
+
+def error_fields(code: str, message: str = "", severity: str = "ERROR") -> dict[str, str]:
+    """Fields as PostgreSQL sends them."""
+    return {"S": severity, "V": severity, "C": code, "M": message or f"error {code}"}
+
+
+FATAL: Final = ErrorResponse(error_fields("57P01", "terminating connection", "FATAL")).encode()
+POOLER_FATAL: Final = ErrorResponse({"S": "FATAL", "C": "08P01", "M": "server conn crashed?"}).encode()
+POOLER_ERROR: Final = ErrorResponse({"S": "ERROR", "C": "08P01", "M": "server conn crashed?"}).encode()
+CRASH: Final = NoticeResponse(error_fields("57P02", "crash of another server process", "WARNING")).encode()
+
+
+def int4(value: int) -> bytes:
+    """A value of a binary int4 column."""
+    return value.to_bytes(4, "big", signed=True)
+
+
+class Answer:
+    """What the server does with one SQL text.
+
+    Args:
+        tag: the command tag; "" for an empty query.
+        types: the OIDs of its parameters.
+        columns: its columns as (name, OID).
+        rows: its rows, encoded.
+        error: fails with these fields: at Execute, or where `fails` says.
+        fails: "execute", "parse", "describe", "bind" or "sync" (a deferred constraint).
+        late: Describe of the statement answers NoData, although there are columns.
+        copy: "in" or "out".
+    """
+
+    def __init__(
+        self,
+        tag: str = "SELECT 1",
+        *,
+        types: Sequence[int] = (),
+        columns: Sequence[tuple[str, int]] = (),
+        rows: Iterable[Sequence[bytes | None]] = (),
+        error: dict[str, str] | None = None,
+        fails: str = "execute",
+        late: bool = False,
+        copy: str = "",
+    ) -> None:
+        self.tag = tag
+        self.types = types
+        self.columns = columns
+        self.rows = list(rows)
+        self.error = error
+        self.fails = fails if error is not None else ""
+        self.late = late
+        self.copy = copy
+
+    def description(self, format: int) -> Message:
+        """RowDescription or NoData."""
+        if not self.columns:
+            return NoData()
+        return RowDescription(
+            [FieldDescription(name, 0, 0, oid, -1, -1, format) for name, oid in self.columns]
+        )
+
+
+def ok(tag: str = "INSERT 0 1", types: Sequence[int] = ()) -> Answer:
+    """A statement without rows."""
+    return Answer(tag, types=types)
+
+
+def rows_of(*values: int) -> Answer:
+    """A statement with one int4 column `n`."""
+    return Answer(f"SELECT {len(values)}", columns=[("n", INT4)], rows=[[int4(value)] for value in values])
+
+
+def fails(code: str, where: str = "execute") -> Answer:
+    """A statement that fails."""
+    return Answer(error=error_fields(code), fails=where)
+
+
+CONTROL: Final = {
+    word: ok(word)
+    for word in ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DISCARD ALL", "DEALLOCATE ALL")
+}
+
+
+class _Dead(Exception):
+    """The backend has said its last words."""
+
+
+class Backend:
+    """A server's end of one session.
+
+    Attributes:
+        committed: the statements whose effects are permanent, in order.
+        heard: every message that the client has sent.
+        last_words: when `messages_left` are sent, this is said instead of the next, and the backend dies.
+    """
+
+    def __init__(self, script: Mapping[str, Answer]) -> None:
+        self.script = dict(script)
+        self.connection = Connection(SERVER)
+        self.out = bytearray()
+        self.committed: list[str] = []
+        self.heard: list[Message] = []
+        self.copied: list[bytes] = []
+        self.status = "I"
+        self.messages_left = -1
+        self.last_words = b""
+        self.dead = False
+        self.silent = False
+        self.authenticator: ServerAuthenticator | None = None
+        self.parameters = {"server_version": "18.6", "client_encoding": "UTF8"}
+        self.cancelled: list[CancelRequest] = []
+        self._pending: list[str] = []
+        self._statements: dict[str, str] = {}
+        self._portal = ""
+        self._deferred: dict[str, str] | None = None
+        self._skipping = False
+        self._copying = ""
+
+    def receive(self, data: bytes) -> None:
+        """Take the client's bytes and answer them."""
+        self.connection.receive_data(data)
+        self.work()
+
+    def work(self) -> None:
+        """Answer what has been received."""
+        while not self.dead and not self.silent:
+            event = self.connection.next_event()
+            if event is NEED_DATA or isinstance(event, Closed):
+                return
+            self.heard.append(event)
+            try:
+                self._handle(event)
+            except _Dead:
+                self.dead = True
+
+    def go_on(self) -> None:
+        """Speak again after `silent`."""
+        self.silent = False
+        self.work()
+
+    def _alive(self) -> None:
+        if self.messages_left == 0:
+            self.out += self.last_words
+            raise _Dead
+        self.messages_left -= 1
+
+    def say(self, message: Message) -> None:
+        """Send a message."""
+        self._alive()
+        self.out += self.connection.send(message)
+
+    def _handle(self, event: Message) -> None:
+        if isinstance(event, StartupMessage):
+            self.say(self.authenticator.start() if self.authenticator else AuthenticationOk())
+            if self.authenticator is None:
+                self._welcome()
+        elif isinstance(event, CancelRequest):
+            self.cancelled.append(event)
+        elif isinstance(event, PasswordMessage | SASLInitialResponse | SASLResponse):
+            assert self.authenticator is not None
+            for message in self.authenticator.receive(event):
+                self.say(message)
+            if self.authenticator.authenticated:
+                self._welcome()
+        elif isinstance(event, Sync):
+            self._sync()
+        elif isinstance(event, Query):
+            self._query(event.query)
+        elif isinstance(event, CopyData | CopyDone | CopyFail):
+            self._copy(event)
+        elif not self._skipping:
+            self._extended(event)
+
+    def _welcome(self) -> None:
+        for name, value in self.parameters.items():
+            self.say(ParameterStatus(name, value))
+        self.say(KEY)
+        self.say(ReadyForQuery("I"))
+
+    # ---- Extended queries
+
+    def _extended(self, event: Message) -> None:
+        if isinstance(event, Parse):
+            if self._refused(self._answer(event.query), "parse"):
+                return
+            if event.name and event.name in self._statements:
+                self._fail(error_fields("42P05"))
+                return
+            self._statements[event.name] = event.query
+            self.say(ParseComplete())
+        elif isinstance(event, Describe):
+            answer = self._answer(
+                self._statements.get(event.name, "?") if event.kind == "S" else self._portal
+            )
+            if self._refused(answer, "describe"):
+                return
+            if event.kind == "S":
+                self.say(ParameterDescription(answer.types))
+                self.say(NoData() if answer.late else answer.description(0))
+            else:
+                self.say(answer.description(1))
+        elif isinstance(event, Bind):
+            if event.statement not in self._statements:
+                self._fail(error_fields("26000"))
+                return
+            self._portal = self._statements[event.statement]
+            if not self._refused(self._answer(self._portal), "bind"):
+                self.say(BindComplete())
+        elif isinstance(event, Close):
+            self._statements.pop(event.name, None)
+            self.say(CloseComplete())
+        elif isinstance(event, Execute):
+            self._execute(self._portal, simple=False)
+
+    def _sync(self) -> None:
+        self._skipping = False
+        if self.status == "I":
+            if self._deferred is not None:
+                error, self._deferred = self._deferred, None
+                self._pending.clear()
+                self.say(ErrorResponse(error))
+                self._skipping = False
+            self._commit()
+        self.say(ReadyForQuery(self.status))
+
+    def _query(self, text: str) -> None:
+        for sql in text.split("; "):
+            self._execute(sql, simple=True)
+            if self._skipping or self._copying:
+                break
+        if not self._copying:
+            self._sync()
+
+    def _execute(self, sql: str, *, simple: bool) -> None:
+        answer = self._answer(sql)
+        word = answer.tag.partition(" ")[0]
+        if self.status == "E" and word not in ("ROLLBACK", "COMMIT"):
+            self._fail(error_fields("25P02"))
+            return
+        if self._refused(answer, answer.fails if simple and answer.fails != "sync" else "execute"):
+            return
+        if answer.copy:
+            self._copying = sql
+            self.say(CopyInResponse(0, ()) if answer.copy == "in" else CopyOutResponse(0, ()))
+            if answer.copy == "out":
+                for row in answer.rows:
+                    self.say(CopyData(row[0] or b""))
+                self.say(CopyDone())
+                self._complete(sql, answer)
+            return
+        if simple and answer.columns:
+            self.say(answer.description(0))
+        for row in answer.rows:
+            self.say(DataRow(row))
+        self._complete(sql, answer)
+
+    def _complete(self, sql: str, answer: Answer) -> None:
+        self._copying = ""
+        if not answer.tag:
+            self.say(EmptyQueryResponse())
+            return
+        self._alive()
+        tag = answer.tag
+        word = tag.partition(" ")[0]
+        if word in ("COMMIT", "ROLLBACK") and not (word == "ROLLBACK" and " TO " in sql):
+            if self.status == "E":
+                tag = "ROLLBACK"
+            if tag == "COMMIT":
+                self._commit()
+            self._pending.clear()
+            self.status = "I"
+        elif word in ("BEGIN", "ROLLBACK"):
+            self.status = "T"
+        elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
+            self._statements.clear()
+        else:
+            self._pending.append(sql)
+        if answer.fails == "sync":
+            self._deferred = answer.error
+        self.out += self.connection.send(CommandComplete(tag))
+
+    def _copy(self, event: Message) -> None:
+        sql = self._copying
+        if isinstance(event, CopyData):
+            self.copied.append(event.data)
+            return
+        if isinstance(event, CopyDone):
+            self._complete(sql, self._answer(sql))
+        elif isinstance(event, CopyFail):
+            self._copying = ""
+            self._fail(error_fields("57014", f"COPY from stdin failed: {event.message}"))
+        if isinstance(self.connection.head, Query):
+            self._sync()
+
+    # ---- Transactions
+
+    def _answer(self, sql: str) -> Answer:
+        known = self.script.get(sql)
+        if known is None:
+            for word, answer in CONTROL.items():
+                if sql.upper().startswith(word):
+                    return answer
+            return fails("42601", "parse")
+        return known
+
+    def _commit(self) -> None:
+        self.committed += self._pending
+        self._pending.clear()
+
+    def _refused(self, answer: Answer, where: str) -> bool:
+        if answer.error is None or answer.fails != where:
+            return False
+        self._fail(answer.error)
+        return True
+
+    def _fail(self, fields: dict[str, str]) -> None:
+        self._skipping = True
+        self._copying = ""
+        if self.status == "I":
+            self._pending.clear()
+        else:
+            self.status = "E"
+            self._pending.clear()
+        self.say(ErrorResponse(fields))

@@ -1,0 +1,54 @@
+"""The README's Python blocks, for the tests that run them.
+
+In front of every Python block stands a comment that says how it is run:
+
+    <!-- example: program -->   as a program of its own
+    <!-- example: await -->     inside of a coroutine, with `conn`, `pool`, `pg`, `pgproto` and `asyncio`
+    <!-- example: client -->    as a program, against a server with a password
+    <!-- example: server -->    its `serve(sock)` is given connections
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+KINDS = {"program", "await", "client", "server"}
+
+_FENCE = re.compile(r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```\n", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One Python block: how it is run ("" if nobody said so), its text, and the line that it starts at."""
+
+    kind: str
+    source: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"README.md:{self.line}"
+
+
+def blocks(*kinds: str) -> list[Block]:
+    """The blocks of these kinds; all of them if none is given."""
+    found = [
+        Block(match[1] or "", match[2], README.count("\n", 0, match.start(2)) + 1)
+        for match in _FENCE.finditer(README)
+    ]
+    return [block for block in found if not kinds or block.kind in kinds]
+
+
+def table(first_column: str) -> list[list[str]]:
+    """The rows of the table whose head starts with a word, without the head; backquotes are removed."""
+    lines = README.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().replace("`", "") for cell in line.strip("|").split("|")])
+    return rows

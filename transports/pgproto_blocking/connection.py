@@ -1,0 +1,457 @@
+"""One session for blocking code: the calls, each an operation of the core or a flow of them.
+
+Several threads may use a connection: their calls queue up, each runs to its end.  A transaction belongs to
+the thread that opened it, a stream or COPY to whoever iterates: meanwhile the others get an error, at once.
+An interrupt (KeyboardInterrupt) never leaves the connection in doubt: the query is cancelled and its answer
+read to the end and dropped, or the connection is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import weakref
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar, Unpack
+
+from pgproto import Batch, ConnectionClosed, Error, Outcome, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto.config import Config, ConnectOptions
+from pgproto.session import (
+    Connector,
+    CopyIn,
+    CopyOut,
+    Engine,
+    Execution,
+    Listener,
+    Listeners,
+    Operation,
+    Prepare,
+    Reset,
+    Script,
+    Statement,
+    Stream,
+    Transaction,
+    quote_identifier,
+)
+from pgproto.session.sources import record_chunks
+from pgproto.types import CopyRowEncoder
+
+from . import system
+from .connecting import Opening, cancel
+from .copying import Records, Source, copy_in
+from .handles import Notifications, PreparedStatement, TransactionContext
+from .queries import DEFAULT, Queries
+from .transport import Transport
+
+__all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("pgproto")
+
+
+class Connection(Queries):
+    """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._transport: Transport | None = None
+        self._opening: Opening | None = None
+        self._lender: Connection | None = None
+        self._borrower: Connection | None = None
+        self._given_up = False
+        self.listeners = Listeners()
+        """Who waits for notifications."""
+        self.on_notice: Callable[[PostgresError], None] | None = None
+        """Called with every notice of the server, as an object with an error's fields, while a call runs."""
+
+    # ---- What is known
+
+    @property
+    def engine(self) -> Engine:
+        """The core's side of the session."""
+        return self._open_transport().engine
+
+    @property
+    def config(self) -> Config:
+        """How it was connected."""
+        return self._connector.config
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be asked any more."""
+        return self._transport is None or self._transport.closed
+
+    @property
+    def transaction_status(self) -> str:
+        """The server's last word: "I" idle, "T" in a transaction block, "E" in a failed one."""
+        return self.engine.transaction_status
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The server's parameters as reported (`server_version`, `TimeZone`, ...)."""
+        return self.engine.connection.parameters
+
+    @property
+    def pid(self) -> int:
+        """The process ID of the server's end of the session; 0 if it was not told."""
+        key = self.engine.connection.backend_key
+        return key.process_id if key is not None else 0
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Connection closed>"
+        return f"<Connection to {self.engine.host}, pid {self.pid}, {self.transaction_status}>"
+
+    # ---- Queries
+
+    def script(self, sql: str, *, timeout: float | None = DEFAULT) -> list[ScriptResult]:
+        """Run several statements in one simple query; their rows come as text."""
+        operation = Script(sql)
+        self._run(operation, timeout)
+        return operation.results
+
+    def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+        """Send a batch in one round trip.
+
+        Returns:
+            The batch's items; each knows its rows, tag, error and outcome.
+
+        Raises:
+            Error: an atomic batch failed (the items say which one, and what became of the others), or the
+                connection was lost.  With `atomic=False` an item's own error is only in the item.
+        """
+        operation = Execution(batch.take(), atomic=batch.atomic)
+        try:
+            self._run(operation, timeout)
+        except Error:
+            for item in operation.items:  # refused as a whole: the core never saw it
+                item.outcome = item.outcome or Outcome.NOT_SENT
+            raise
+        return operation.items
+
+    def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> Iterator[Row]:
+        """Run a statement and iterate over its rows as they come, in bounded memory.
+
+        The connection can do nothing else until the iteration has ended.  `timeout` is the longest wait
+        for the next rows.
+        """
+        operation = Stream(QueuedQuery(query, args))
+        return self._iterate(operation, operation.take, timeout)
+
+    def prepare(self, query: str, *, timeout: float | None = DEFAULT) -> PreparedStatement:
+        """Prepare a statement to be run many times."""
+        engine = self.engine
+        operation = Prepare(Statement(query, engine.channel.statements.new_name(), kept=True))
+        self._run(operation, timeout)
+        return PreparedStatement(self, operation.statement)
+
+    def transaction(
+        self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
+    ) -> TransactionContext:
+        """A transaction block: `with conn.transaction(): ...`; inside of another, a savepoint.
+
+        Args:
+            isolation: "read committed", "repeatable read" or "serializable"; "" for the default.
+            readonly: True or False to say so.
+            deferrable: wait for a safe snapshot (serializable and read-only).
+        """
+        block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
+        return TransactionContext(self, block)
+
+    # ---- COPY
+
+    def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+        """Run COPY ... FROM STDIN with data from a source; the number of rows.
+
+        Args:
+            sql: the COPY statement.
+            source: bytes, a file open for reading bytes, or an iterable of bytes.
+            timeout: the longest time without progress, in seconds.
+
+        Raises:
+            PostgresError: the server refused it; no row was stored.
+            Exception: whatever the source raises; no row was stored.
+        """
+        return copy_in(self._open_transport(), CopyIn(sql), source, self._seconds(timeout))
+
+    def copy_records(
+        self,
+        table: str,
+        records: Records,
+        *,
+        columns: Sequence[str],
+        schema: str = "",
+        timeout: float | None = DEFAULT,
+    ) -> int:
+        """Store records in a table by binary COPY; the number of rows.
+
+        Args:
+            table: the table's name (quoted as it is).
+            records: an iterable of records, each with a value per column.
+            columns: the columns' names.
+            schema: the table's schema; "" to search for it.
+            timeout: the longest time without progress, in seconds.
+
+        Raises:
+            DataError: a value does not fit its column; no row was stored.
+        """
+        target = quote_identifier(table)
+        if schema:
+            target = f"{quote_identifier(schema)}.{target}"
+        names = ", ".join(quote_identifier(name) for name in columns)
+        prepared = self.prepare(f"SELECT {names} FROM {target}", timeout=timeout)  # noqa: S608
+        prepared.close()
+        encoder = CopyRowEncoder(tuple(columns), prepared.statement.result_types)
+        sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
+        return self.copy_in(sql, record_chunks(encoder, records), timeout=timeout)
+
+    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Iterator[bytes]:
+        """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
+
+        The connection can do nothing else until the iteration has ended.
+        """
+        operation = CopyOut(sql)
+        return self._iterate(operation, operation.take, timeout)
+
+    # ---- LISTEN
+
+    def listen(self, *channels: str) -> Notifications:
+        """Listen to channels: `with conn.listen("jobs") as notifications: for n in notifications: ...`."""
+        return Notifications(self, Listener(channels))
+
+    # ---- The session itself
+
+    def reset(self, script: str = "DISCARD ALL", *, timeout: float | None = DEFAULT) -> None:
+        """Bring the session back to where it was after connecting."""
+        self._run(Reset(script), timeout)
+
+    def close(self, *, timeout: float = 1.0) -> None:
+        """End the session.  Idempotent, never raises.
+
+        Args:
+            timeout: seconds that a call of another thread gets to end, before it is cut off.
+        """
+        if self._transport is not None:
+            self._transport.close(timeout)
+
+    def abort(self) -> None:
+        """End the session at once, from any thread; a call that is under way gets ConnectionLost."""
+        self._given_up = True
+        opening = self._opening
+        if opening is not None:
+            opening.abort()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- For the pool and the handles
+
+    def open(self, timeout: float | None = None) -> None:
+        """Connect (`connect` and the pool do it)."""
+        config = self.config
+        opening = Opening(self._connector, config.connect_timeout if timeout is None else timeout)
+        self._opening = opening
+        if self._given_up:
+            opening.abort()
+        try:
+            transport = self._transport = opening.session()
+        finally:
+            self._opening = None
+        transport.on_change = _weakly(self, Connection._on_change)
+        transport.on_cancel = _weakly(self, Connection._on_cancel)
+
+    @property
+    def reusable(self) -> bool:
+        """True if it may be lent to somebody else: nothing is in flight, unread or open."""
+        return not self.closed and self.engine.reusable
+
+    @property
+    def dirty(self) -> bool:
+        """True if something that was run may have left a trace in the session."""
+        return not self.closed and self.engine.channel.dirty
+
+    def is_alive(self) -> bool:
+        """True if a look at an idle session shows that it can be used.  Costs no round trip.
+
+        What can be read from it is its end, most likely; it may be a notice, which is taken in.
+        """
+        transport = self._transport
+        if transport is not None and not transport.closed and not system.is_quiet(transport.descriptor):
+            transport.alone(transport.look)
+        return self.reusable
+
+    @property
+    def is_lent(self) -> bool:
+        """True while a borrower has a handle of it."""
+        return self._borrower is not None
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 if there is none."""
+        return self._transport.descriptor if self._transport is not None else -1
+
+    def forget_traces(self) -> None:
+        """The session as it is now is the one to come back to."""
+        self.engine.channel.dirty = False
+
+    def lend(self) -> Connection:
+        """A handle for one borrower; it stops working with `take_back`."""
+        lent = Connection(self._connector)
+        lent._transport = self._transport
+        lent.listeners = self.listeners
+        lent._lender = self
+        self._borrower = lent
+        return lent
+
+    def take_back(self) -> Connection:
+        """The lease of this handle is over: the connection behind it."""
+        lender = self._lender
+        if lender is None:
+            return self
+        self._transport = lender._borrower = None
+        return lender
+
+    def alone(self, work: Callable[[], None]) -> None:
+        """Do some work on the engine while no other thread does."""
+        self._open_transport().alone(work)
+
+    def look(self) -> None:
+        """Take in what has arrived, without waiting; called inside of `alone`."""
+        self._open_transport().look()
+
+    def check_open(self) -> None:
+        """Raise ConnectionClosed if the session is over."""
+        self.engine.check_open()
+        if self.closed:
+            raise ConnectionClosed("the connection is closed")
+
+    def run_flow(self, flow: Generator[Operation, None, None]) -> None:
+        """Run a flow whose steps are operations of this session."""
+        try:
+            operation = next(flow)
+            while True:
+                try:
+                    self._run(operation, DEFAULT)
+                except BaseException as error:  # noqa: BLE001 - the flow decides
+                    operation = flow.throw(error)
+                else:
+                    operation = flow.send(None)
+        except StopIteration:
+            return
+
+    # ---- The inside
+
+    def _open_transport(self) -> Transport:
+        if self._transport is None:
+            raise ConnectionClosed("the connection is not open")
+        return self._transport
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self.config.command_timeout if timeout is not None and timeout < 0 else timeout
+
+    def _execute(
+        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
+    ) -> QueuedQuery:
+        if isinstance(query, Statement):
+            item = QueuedQuery(query.sql, args, query)
+        else:
+            item = QueuedQuery(query, args)
+        self._run(Execution([item]), timeout)
+        return item
+
+    def _run(self, operation: Operation, timeout: float | None) -> None:
+        self._open_transport().run(operation, self._seconds(timeout))
+
+    def _iterate(
+        self, operation: Operation, take: Callable[[], list[T]], timeout: float | None
+    ) -> Iterator[T]:
+        transport = self._open_transport()
+        seconds = self._seconds(timeout)
+        transport.submit(operation)
+        try:
+            while True:
+                taken = take()
+                yield from taken
+                if operation.finished and not taken:
+                    break
+                transport.progress(operation, seconds)
+        finally:
+            transport.abandon(operation)
+        _raise(operation)
+
+    def _on_change(self) -> None:
+        """Take what the engine has besides answers: notifications and notices."""
+        transport = self._transport
+        if transport is None:
+            return
+        engine = transport.engine
+        woken = self.listeners.dispatch(engine.take_notifications())
+        if transport.closed:
+            woken = self.listeners.everyone()
+        for listener in woken:
+            if isinstance(listener.waiter, socket.socket):
+                try:
+                    listener.waiter.send(b"\0")
+                except OSError:  # it has been woken often enough, or has gone away
+                    pass
+        on_notice = (self._borrower or self).on_notice
+        for notice in engine.take_notices():
+            if on_notice is not None:
+                try:
+                    on_notice(PostgresError.of(notice.fields))
+                except Exception:  # noqa: BLE001 - a caller's callback must not end the session
+                    _log.exception("on_notice raised")
+
+    def _on_cancel(self) -> None:
+        transport = self._open_transport()
+        cancel(self._connector, transport.engine, transport.address)
+
+
+def connect(
+    dsn: str | None = None,
+    *,
+    timeout: float | None = None,
+    server_settings: Mapping[str, str] | None = None,
+    **options: Unpack[ConnectOptions],
+) -> Connection:
+    """Open a session with a server; as a context manager it is closed at the end.
+
+    Args:
+        dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
+        timeout: in seconds for each host; the `connect_timeout` option by default.
+        server_settings: run-time parameters for the session.
+        options: libpq's options by name, and pgproto's own.
+
+    Raises:
+        ConfigError: the options cannot be used.
+        ConnectError: no server would do.
+    """
+    connection = Connection(system.connector(dsn, options, server_settings))
+    connection.open(timeout)
+    return connection
+
+
+def _weakly(connection: Connection, method: Callable[[Connection], None]) -> Callable[[], None]:
+    """The bound method, without keeping alive whom it is bound to: no cycle, so that __del__ comes soon."""
+    reference = weakref.ref(connection)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            method(alive)
+
+    return call
+
+
+def _raise(operation: Operation) -> None:
+    if operation.error is not None:
+        raise operation.error

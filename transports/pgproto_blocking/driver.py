@@ -1,0 +1,466 @@
+"""The pool's driver: does what `pgproto.pool.PoolMachine` decides, with threads.
+
+Every event goes to the machine through `tell`: inside of one lock, which is never held while anything is
+waited for.  What the machine answers is done outside of it: a waiting caller is woken, or a short-lived
+thread opens, checks, resets or closes a connection.  One more thread keeps the machine's deadlines.
+
+All waiting is for plain locks, which an interrupt cannot break.  An interrupt that strikes inside of
+`tell` may have torn the machine, or lost an answer of it: then the pool starts over with a new machine, its
+idle connections are closed, and those that are lent are closed as they come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+from pgproto import ConnectError, Error, LocalProtocolError
+from pgproto.pool import (
+    FAILED,
+    LOST,
+    WAITING,
+    Action,
+    Check,
+    Close,
+    Fail,
+    Grant,
+    Open,
+    PoolMachine,
+    PoolSettings,
+    PoolStats,
+    Reset,
+    Slot,
+    Ticket,
+    is_permanent,
+)
+from pgproto.session import GRACE, Connector
+
+from . import system
+from .connection import Connection
+
+__all__ = ["Driver", "Held", "Hook", "Hooks"]
+
+T = TypeVar("T")
+Hook = Callable[[Connection], bool | None]
+
+_FOREVER: Final = float("inf")
+_log = logging.getLogger("pgproto")
+
+
+class Hooks(NamedTuple):
+    """What the pool's owner wants to be asked; see `Pool`."""
+
+    connect: Hook | None
+    acquire: Hook | None
+    release: Hook | None
+    close: Hook | None
+
+
+class Held(NamedTuple):
+    """A lease: the machine that gave it, its ticket, and the handle that the borrower has."""
+
+    machine: PoolMachine
+    ticket: Ticket
+    lent: Connection
+
+
+class Driver:
+    """Runs a pool's machine.
+
+    Args:
+        connector: makes the connections.
+        settings: the pool's limits and times.
+        hooks: what to ask the owner.
+        reset: the script that makes a returned session as new; "" for none.
+    """
+
+    def __init__(self, connector: Connector, settings: PoolSettings, hooks: Hooks, reset: str) -> None:
+        self._connector = connector
+        self._settings = settings
+        self._hooks = hooks
+        self._reset_script = reset
+        self._closed = False
+        self._begin()
+        system.forget_in_child(self)
+
+    def _begin(self) -> None:
+        """What there is when nothing has happened yet."""
+        self._lock = threading.Lock()
+        self._alarm = _locked()
+        self._keeper: threading.Thread | None = None
+        self._wakes_at = _FOREVER  # when the keeper will look at the machine next
+        self._workers: set[threading.Thread] = set()
+        self._closers: list[threading.Lock] = []
+        self._dropped: deque[Held] = deque()
+        self._found()
+
+    def _found(self) -> None:
+        """What there is when a new machine takes over."""
+        self._machine = PoolMachine(self._settings, random.random, _is_alive)
+        self._connections: set[Connection] = set()
+        self._opening: dict[int, Connection] = {}
+        self._waiting: set[threading.Lock] = set()
+
+    # ---- Called by the pool
+
+    def start(self) -> None:
+        """Begin to open `min_size` connections; idempotent."""
+        if self._keeper is not None or self._closed:
+            return
+        with self._lock:
+            # It does not keep the pool alive: a pool that nobody refers to ends, and with it the thread.
+            arguments = (weakref.ref(self), self._alarm)
+            keeper = threading.Thread(target=_keep, args=arguments, name="pgproto pool keeper", daemon=True)
+            if self._keeper is None:
+                keeper.start()
+                self._keeper = keeper
+        machine = self._machine
+        self._tell(machine, machine.start)
+
+    def acquire(self, timeout: float | None, keep: Callable[[Held], None]) -> Connection:
+        """Borrow a connection.
+
+        Args:
+            timeout: seconds to wait; None for the pool's `acquire_timeout`.
+            keep: gets the lease as soon as it exists.
+        """
+        self.start()
+        patience = self._settings.acquire_timeout if timeout is None else timeout
+        deadline = time.monotonic() + patience
+        while True:
+            conn = self._try_acquire(self._machine, max(0.0, deadline - time.monotonic()), keep)
+            if conn is not None:
+                return conn
+
+    def give_back(self, held: Held, done: Callable[[], None]) -> None:
+        """The lease ends; `done` is called in the moment in which it has."""
+        conn = held.lent.take_back()
+        wanted = True
+        if self._hooks.release is not None and not conn.closed:
+            try:
+                wanted = self._hooks.release(conn) is not False
+            except Exception:  # noqa: BLE001 - the connection comes back all the same
+                _log.exception("on_release raised")
+                wanted = False
+        machine, ticket = held.machine, held.ticket
+
+        def event(now: float) -> bool:
+            done()
+            if conn.closed:
+                machine.release(ticket, now, usable=False, reason=LOST)
+            else:
+                clean = not self._reset_script or not conn.dirty
+                machine.release(ticket, now, usable=wanted and conn.reusable, clean=clean)
+            return True
+
+        if self._tell(machine, event) is None:
+            conn.abort()  # the machine that lent it is not in charge any more
+            done()
+
+    def drop(self, held: Held) -> None:
+        """A lease was lost without being ended.  Called by the garbage collector, at any moment."""
+        self._dropped.append(held)
+        _unlock(self._alarm)
+
+    def expire(self) -> None:
+        """Replace every connection at its next idle moment."""
+        machine = self._machine
+        self._tell(machine, machine.expire)
+
+    def stats(self) -> PoolStats:
+        """A snapshot."""
+        with self._lock:
+            return self._machine.stats()
+
+    def close(self, timeout: float | None) -> None:
+        """End the pool and wait until nothing of it is left: connections, threads."""
+        self._closed = True
+        machine = self._machine
+        closer = _locked()
+
+        def event(now: float) -> None:
+            self._closers.append(closer)
+            machine.close(now, timeout)
+
+        self._tell(machine, event)
+        patience = self._settings.close_timeout if timeout is None else timeout
+        # Behind the deadline everything is cut off; the rest is the end of the threads that do it.
+        limit = time.monotonic() + patience + 2 * GRACE
+        if not machine.done:
+            closer.acquire(timeout=min(limit - time.monotonic(), threading.TIMEOUT_MAX))
+        for thread in [*self._workers, self._keeper]:
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(min(max(0.0, limit - time.monotonic()), threading.TIMEOUT_MAX))
+
+    def forget(self) -> None:
+        """In a forked child: the connections are the parent's, and its threads are not here.  Begin anew."""
+        self._begin()
+
+    def __del__(self) -> None:
+        alarm: threading.Lock | None = getattr(self, "_alarm", None)
+        if alarm is not None:
+            _unlock(alarm)
+
+    # ---- Borrowing
+
+    def _try_acquire(
+        self, machine: PoolMachine, patience: float, keep: Callable[[Held], None]
+    ) -> Connection | None:
+        """Borrow from this machine; None if another one is in charge by now."""
+        waiter = _locked()
+        tickets: list[Ticket] = []
+
+        def ask(now: float) -> None:
+            ticket = machine.acquire(now, patience)
+            tickets.append(ticket)
+            if ticket.state == WAITING:
+                ticket.waiter = waiter
+                self._waiting.add(waiter)
+
+        try:
+            self._tell(machine, ask)
+            while machine is self._machine:
+                ticket = tickets[0]
+                self._wait(machine, ticket, waiter)
+                if ticket.state == FAILED and ticket.error is not None:
+                    raise ticket.error
+                if ticket.state == WAITING:
+                    break
+                conn: Connection = ticket.connection
+                if self._hooks.acquire is None or self._hooks.acquire(conn) is not False:
+                    lent = conn.lend()
+                    keep(Held(machine, ticket, lent))
+                    return lent
+
+                def refuse(now: float, ticket: Ticket = ticket) -> None:
+                    machine.refused(ticket, now)
+                    if ticket.state == WAITING:
+                        ticket.waiter = waiter
+
+                self._tell(machine, refuse)
+        except BaseException:
+            if tickets:
+                self._tell(machine, lambda now: machine.cancel(tickets[0], now))
+            raise
+        finally:
+            self._waiting.discard(waiter)
+        return None
+
+    def _wait(self, machine: PoolMachine, ticket: Ticket, waiter: threading.Lock) -> None:
+        while ticket.state == WAITING and machine is self._machine:
+            left = ticket.deadline - time.monotonic()
+            if left > 0:
+                waiter.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+            else:
+                self._tell(machine, machine.tick)
+
+    # ---- The machine
+
+    def _tell(self, machine: PoolMachine, event: Callable[[float], T]) -> T | None:
+        """Let something happen to the machine, then do what it decides.  None if it is not in charge."""
+        try:
+            with self._lock:
+                if machine is not self._machine:
+                    return None
+                result = event(time.monotonic())
+                actions = machine.take_actions()
+                done = machine.done
+                due = machine.next_deadline()
+                early = due is not None and due < self._wakes_at
+                if early and due is not None:
+                    self._wakes_at = due
+            for action in actions:
+                self._act(machine, action)
+            if done:
+                for closer in self._closers:
+                    _unlock(closer)
+        except BaseException:
+            self._start_over(machine)
+            raise
+        if early or done:
+            _unlock(self._alarm)
+        return result
+
+    def _act(self, machine: PoolMachine, action: Action) -> None:
+        if isinstance(action, Grant | Fail):
+            waiter = action.ticket.waiter
+            if waiter is not None:
+                _unlock(waiter)
+        elif isinstance(action, Open):
+            self._spawn(self._open, machine, action.slot, action.generation)
+        elif isinstance(action, Check):
+            self._spawn(self._check, machine, action.slot, action.generation)
+        elif isinstance(action, Reset):
+            self._spawn(self._reset, machine, action.slot, action.generation)
+        elif isinstance(action, Close):
+            conn: Connection | None = action.slot.connection
+            if conn is None:
+                opening = self._opening.get(action.slot.number)
+                if opening is not None:
+                    opening.abort()  # its thread tells the machine when it has ended
+            else:
+                if action.force:
+                    conn.abort()
+                self._spawn(self._close, machine, action.slot, action.generation)
+
+    def _start_over(self, machine: PoolMachine) -> None:
+        """The machine may be torn: let a new one take over."""
+        with self._lock:
+            if machine is not self._machine:
+                return
+            connections, waiting, opening = self._connections, self._waiting, self._opening
+            self._found()
+            if self._closed:
+                self._machine.close(time.monotonic(), 0.0)
+        for conn in connections:
+            if not conn.is_lent:
+                conn.abort()
+        for attempt in opening.values():
+            attempt.abort()
+        for waiter in [*waiting, *(self._closers if self._closed else ()), self._alarm]:
+            _unlock(waiter)
+
+    def nap(self) -> float | None:
+        """For the keeper: do what is due; seconds until there is more to do, None if never."""
+        while self._dropped:
+            held = self._dropped.popleft()
+            self.give_back(held, lambda: None)
+        machine = self._machine
+        due = machine.next_deadline()
+        if due is not None and due <= time.monotonic():
+            self._tell(machine, machine.tick)
+        with self._lock:
+            if self._machine.done:
+                return None
+            due = self._machine.next_deadline()
+            self._wakes_at = _FOREVER if due is None else due
+            return self._wakes_at - time.monotonic()
+
+    # ---- What is done by threads
+
+    def _spawn(
+        self,
+        work: Callable[[PoolMachine, Slot, int], None],
+        machine: PoolMachine,
+        slot: Slot,
+        generation: int,
+    ) -> None:
+        def run() -> None:
+            try:
+                work(machine, slot, generation)
+            finally:
+                self._workers.discard(thread)
+
+        thread = threading.Thread(target=run, name=f"pgproto pool{work.__name__}", daemon=True)
+        self._workers.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            run()
+
+    def _open(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
+        conn = Connection(self._connector)
+        self._opening[slot.number] = conn
+        failure: Exception | None = None
+        try:
+            if slot.generation != generation:
+                raise ConnectError("the connection is not wanted any more")
+            conn.open()
+            if self._hooks.connect is not None:
+                self._hooks.connect(conn)
+            conn.forget_traces()
+            if not conn.reusable:
+                raise LocalProtocolError("on_connect left the connection busy, or inside of a transaction")
+        except Exception as error:  # noqa: BLE001 - the machine decides
+            failure = error
+        except BaseException as error:  # noqa: BLE001 - SystemExit of a hook ends nothing but the attempt
+            failure = ConnectError(f"on_connect raised {error!r}")
+
+        def event(now: float) -> bool:
+            self._opening.pop(slot.number, None)
+            if failure is None:
+                self._connections.add(conn)
+                return machine.opened(slot, generation, conn, now)
+            machine.open_failed(slot, generation, failure, is_permanent(failure), now)
+            return False
+
+        if not self._tell(machine, event):
+            conn.close()
+            self._gone(machine, slot, conn)
+
+    def _check(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
+        conn: Connection = slot.connection
+        usable = False
+        with contextlib.suppress(Error):
+            conn.script("", timeout=self._settings.check_timeout)
+            usable = conn.reusable
+        self._tell(machine, lambda now: machine.check_done(slot, generation, usable, now))
+
+    def _reset(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
+        conn: Connection = slot.connection
+        usable = False
+        with contextlib.suppress(Error):
+            conn.reset(self._reset_script, timeout=self._settings.reset_timeout)
+            usable = conn.reusable
+        self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
+
+    def _close(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
+        conn: Connection = slot.connection
+        try:
+            if self._hooks.close is not None:
+                self._hooks.close(conn)
+        except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
+            _log.exception("on_close raised")
+        finally:
+            conn.close()
+            self._gone(machine, slot, conn)
+
+    def _gone(self, machine: PoolMachine, slot: Slot, conn: Connection) -> None:
+        def event(now: float) -> None:
+            self._connections.discard(conn)
+            machine.closed(slot, slot.generation, now)
+
+        self._tell(machine, event)
+
+
+def _keep(driver: weakref.ref[Driver], alarm: threading.Lock) -> None:
+    """The keeper's life."""
+    while True:
+        alive = driver()
+        if alive is None:
+            return
+        try:
+            seconds = alive.nap()
+        except Exception:  # noqa: BLE001 - it goes on as long as the pool lives
+            _log.exception("the pool's keeper failed")
+            seconds = 1.0
+        del alive
+        if seconds is None:
+            return
+        if seconds > 0:
+            alarm.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+
+
+def _is_alive(conn: Connection) -> bool:
+    return conn.is_alive()
+
+
+def _locked() -> threading.Lock:
+    """A lock to wait for, until somebody unlocks it."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def _unlock(lock: threading.Lock) -> None:
+    try:
+        lock.release()
+    except RuntimeError:  # it was unlocked before, and nobody has noticed yet
+        pass

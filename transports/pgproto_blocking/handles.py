@@ -1,0 +1,173 @@
+"""What a connection hands out: prepared statements, notifications, transaction blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pgproto import Error, Row
+from pgproto.session import Listener, Notification, Statement, Transaction
+
+from . import system
+from .queries import DEFAULT
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
+
+
+class PreparedStatement:
+    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods."""
+
+    def __init__(self, connection: Connection, statement: Statement) -> None:
+        self._connection = connection
+        self.statement = statement
+
+    def fetch(self, *args: object, timeout: float | None = DEFAULT) -> list[Row]:
+        """Run it and return its rows."""
+        return self._connection.fetch(self.statement, *args, timeout=timeout)
+
+    def fetchrow(self, *args: object, timeout: float | None = DEFAULT) -> Row | None:
+        """Run it and return its first row, or None."""
+        return self._connection.fetchrow(self.statement, *args, timeout=timeout)
+
+    def fetchval(self, *args: object, timeout: float | None = DEFAULT) -> Any:
+        """Run it and return the first column of its first row, or None."""
+        return self._connection.fetchval(self.statement, *args, timeout=timeout)
+
+    def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
+        """Run it and return its command tag."""
+        return self._connection.execute(self.statement, *args, timeout=timeout)
+
+    def close(self) -> None:
+        """Have the server forget it; that goes out with the next query."""
+        connection = self._connection
+        if not connection.closed:
+            connection.alone(lambda: connection.engine.channel.statements.close(self.statement))
+
+
+class Notifications:
+    """An iterator over notifications; a context manager that listens while it is open.
+
+    Waiting for a notification does not keep other threads from using the connection.  The iteration ends
+    with ConnectionClosed when the session does: what was missed then, nobody knows.
+    """
+
+    def __init__(self, connection: Connection, listener: Listener) -> None:
+        self._connection = connection
+        self._listener = listener
+        self._wakee: socket.socket | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many notifications were dropped because nobody took them."""
+        return self._listener.dropped
+
+    def get(self, timeout: float | None = None) -> Notification | None:
+        """The next notification; None if there is none in time.
+
+        Args:
+            timeout: in seconds; 0 for what has arrived already, None to wait for ever.
+
+        Raises:
+            ConnectionClosed: the session has ended.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        connection = self._connection
+        while True:
+            notification = self._listener.take()
+            if notification is not None:
+                return notification
+            connection.alone(self._look)
+            notification = self._listener.take()
+            if notification is not None:
+                return notification
+            connection.check_open()
+            left = None if deadline is None else deadline - time.monotonic()
+            wakee = self._wakee
+            if wakee is None or (left is not None and left <= 0):
+                return None
+            system.wait(connection.descriptor, system.READABLE, left, wakee.fileno())
+
+    def _look(self) -> None:
+        """Read what has arrived.  From here on, other threads' calls wake us if they read something."""
+        wakee = self._wakee
+        if wakee is not None:
+            with contextlib.suppress(BlockingIOError):
+                wakee.recv(4096)
+        self._connection.look()
+
+    def __enter__(self) -> Notifications:
+        connection = self._connection
+        waker, self._wakee = socket.socketpair()
+        waker.setblocking(False)
+        self._wakee.setblocking(False)
+        self._listener.waiter = waker
+        try:
+            sql = connection.listeners.add(self._listener)
+            if sql:
+                connection.script(sql)
+        except BaseException:
+            connection.listeners.remove(self._listener)
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        try:
+            sql = connection.listeners.remove(self._listener)
+            if sql and not connection.closed:
+                connection.script(sql)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        waker, wakee = self._listener.waiter, self._wakee
+        self._listener.waiter = self._wakee = None
+        if isinstance(waker, socket.socket):
+            waker.close()
+        if wakee is not None:
+            wakee.close()
+
+    def __iter__(self) -> Notifications:
+        return self
+
+    def __next__(self) -> Notification:
+        notification = self.get()
+        if notification is None:
+            raise StopIteration
+        return notification
+
+
+class TransactionContext:
+    """`with conn.transaction()`."""
+
+    def __init__(self, connection: Connection, block: Transaction) -> None:
+        self._connection = connection
+        self._block = block
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._block.committing
+
+    def __enter__(self) -> Connection:
+        self._connection.alone(self._block.enter)
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._connection.run_flow(self._block.commit())
+        else:
+            # An error of the clean-up must not hide the one that made it necessary.
+            with contextlib.suppress(Error):
+                self._connection.run_flow(self._block.rollback())

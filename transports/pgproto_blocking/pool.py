@@ -1,0 +1,241 @@
+"""The pool for blocking code, safe to share between threads: the borrowing.  `Driver` does the rest."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import TypeVar, Unpack
+
+from pgproto import Batch, QueuedQuery
+from pgproto.pool import PoolStats, Retry, transaction_outcome
+from pgproto.pool.options import PoolOptions, split_options
+from pgproto.session import Statement
+
+from . import system
+from .connection import Connection
+from .copying import Records, Source
+from .driver import Driver, Held, Hook, Hooks
+from .handles import TransactionContext
+from .queries import DEFAULT, Queries
+
+__all__ = ["Lease", "Pool", "PoolTransaction"]
+
+T = TypeVar("T")
+
+
+class Pool(Queries):
+    """A pool of connections: `with Pool(dsn, max_size=10) as pool: pool.fetch(...)`.
+
+    Args:
+        dsn: a connection string; see `connect`.
+        on_connect: called with every new connection before it is lent for the first time.
+        on_acquire: called before a connection is lent; False closes it, and another one is tried.
+        on_release: called when one comes back; False closes it.
+        on_close: called before one is closed.
+        reset: the script that brings a returned session back to its initial state.  It is skipped where
+            nothing that was run can have left a trace.  "" for none.
+        server_settings: run-time parameters of every session.
+        options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
+
+    `on_acquire` and `on_release` are called by the thread that borrows, the others by threads of the pool.
+    A process that is forked begins with an empty pool; the connections stay the parent's.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        on_connect: Hook | None = None,
+        on_acquire: Hook | None = None,
+        on_release: Hook | None = None,
+        on_close: Hook | None = None,
+        reset: str = "DISCARD ALL",
+        server_settings: Mapping[str, str] | None = None,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        settings, connection_options = split_options(options)
+        connector = system.connector(dsn, connection_options, server_settings)
+        hooks = Hooks(on_connect, on_acquire, on_release, on_close)
+        self._driver = Driver(connector, settings, hooks, reset)
+
+    # ---- Life
+
+    def open(self) -> Pool:
+        """Begin to open `min_size` connections.  Idempotent; `with` and the first `acquire` do it."""
+        self._driver.start()
+        return self
+
+    def close(self, *, timeout: float | None = None) -> None:
+        """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
+
+        Args:
+            timeout: seconds after which borrowed connections are taken away; `close_timeout` by default.
+        """
+        self._driver.close(timeout)
+
+    def __enter__(self) -> Pool:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(timeout=None if error is None else 0.0)
+
+    def expire(self) -> None:
+        """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        self._driver.expire()
+
+    def stats(self) -> PoolStats:
+        """What the pool has and has done."""
+        return self._driver.stats()
+
+    # ---- Borrowing
+
+    def acquire(self, *, timeout: float | None = None) -> Lease:
+        """Borrow a connection: `with pool.acquire() as conn`.
+
+        Args:
+            timeout: seconds to wait for one; `acquire_timeout` by default.
+
+        Raises:
+            PoolTimeout: none became free in time.
+            PoolClosed: the pool is closed.
+            TooManyWaiting: `max_waiting` callers wait already.
+        """
+        return Lease(self._driver, timeout)
+
+    def transaction(
+        self,
+        *,
+        timeout: float | None = None,
+        isolation: str = "",
+        readonly: bool | None = None,
+        deferrable: bool = False,
+    ) -> PoolTransaction:
+        """Borrow a connection and open a transaction: `with pool.transaction() as conn`."""
+        return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
+
+    def _execute(
+        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
+    ) -> QueuedQuery:
+        with self.acquire() as conn:
+            return conn._execute(query, args, timeout)
+
+    def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+        """`Connection.send_batch` on a borrowed connection."""
+        with self.acquire() as conn:
+            return conn.send_batch(batch, timeout=timeout)
+
+    def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+        """`Connection.copy_in` on a borrowed connection."""
+        with self.acquire() as conn:
+            return conn.copy_in(sql, source, timeout=timeout)
+
+    def copy_records(
+        self,
+        table: str,
+        records: Records,
+        *,
+        columns: list[str] | tuple[str, ...],
+        schema: str = "",
+        timeout: float | None = DEFAULT,
+    ) -> int:
+        """`Connection.copy_records` on a borrowed connection."""
+        with self.acquire() as conn:
+            return conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
+
+    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Iterator[bytes]:
+        """`Connection.copy_out` on a borrowed connection."""
+        with self.acquire() as conn:
+            yield from conn.copy_out(sql, timeout=timeout)
+
+    def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
+        """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.
+
+        It is repeated only if the transaction certainly was not committed, and the error is one that
+        another attempt can avoid: see `Retry`.  What `fn` does besides the database is repeated too.
+
+        Args:
+            fn: the work; called with a connection inside of a new transaction each time.
+            retry: how often and when; `Retry()` by default.
+        """
+        policy = Retry() if retry is None else retry
+        attempt = 0
+        while True:
+            attempt += 1
+            block = self.transaction()
+            try:
+                with block as conn:
+                    return fn(conn)
+            except Exception as error:
+                outcome = transaction_outcome(error, commit_sent=block.committing)
+                if not policy.should_retry(error, attempt, outcome):
+                    raise
+            time.sleep(policy.delay_before(attempt, random.random))
+
+
+class Lease:
+    """`with pool.acquire() as conn`."""
+
+    def __init__(self, driver: Driver, timeout: float | None) -> None:
+        self._driver = driver
+        self._timeout = timeout
+        self._held: Held | None = None
+
+    def __enter__(self) -> Connection:
+        return self._driver.acquire(self._timeout, self._keep)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            self._driver.give_back(self._held, self._let_go)
+
+    def __del__(self) -> None:
+        held: Held | None = getattr(self, "_held", None)
+        if held is not None:  # an interrupt came between the moment it was lent and the `with` block
+            self._driver.drop(held)
+
+    def _keep(self, held: Held) -> None:
+        self._held = held
+
+    def _let_go(self) -> None:
+        self._held = None
+
+
+class PoolTransaction:
+    """`with pool.transaction() as conn`."""
+
+    def __init__(self, lease: Lease, isolation: str, readonly: bool | None, deferrable: bool) -> None:
+        self._lease = lease
+        self._options = (isolation, readonly, deferrable)
+        self._context: TransactionContext | None = None
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._context is not None and self._context.committing
+
+    def __enter__(self) -> Connection:
+        self._context = None
+        conn = self._lease.__enter__()
+        isolation, readonly, deferrable = self._options
+        try:
+            context = conn.transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)
+            self._context = context
+            context.__enter__()
+        except BaseException:
+            self._lease.__exit__(None, None, None)
+            raise
+        return conn
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._context is not None:
+                self._context.__exit__(kind, error, trace)
+        finally:
+            self._lease.__exit__(kind, error, trace)

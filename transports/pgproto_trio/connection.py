@@ -1,0 +1,426 @@
+"""One session for trio code: the calls, each an operation of the core or a flow of them.
+
+Several tasks may call at once: their queries are pipelined, in order, each with an end of its own.
+Cancelling a call never leaves the connection in doubt: before Cancelled leaves the call, the query was
+cancelled and its answers were read to their end, or the connection is closed.  That takes GRACE at the most.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import (
+    AsyncIterable,
+    Callable,
+    Generator,
+    Mapping,
+    Sequence,
+)
+from types import TracebackType
+from typing import Any, Unpack
+
+import trio
+
+from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto.config import Config, ConnectOptions
+from pgproto.session import (
+    Connector,
+    CopyIn,
+    CopyOut,
+    Engine,
+    Execution,
+    Listener,
+    Listeners,
+    Operation,
+    Prepare,
+    Reset,
+    Script,
+    Statement,
+    Stream,
+    Transaction,
+    quote_identifier,
+)
+from pgproto.session.sources import RecordBuffer, record_chunks
+from pgproto.types import CopyRowEncoder
+from pgproto_blocking import system
+
+from .connecting import cancel, open_session
+from .copying import Pieces, Records, Source, encoded, feed
+from .handles import Notifications, PreparedStatement, TransactionContext
+from .queries import DEFAULT, Queries
+from .transport import Transport, Waiter
+
+__all__ = ["Connection", "connect"]
+
+_log = logging.getLogger("pgproto_trio")
+
+
+class Connection(Queries):
+    """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._transport: Transport | None = None
+        self.listeners = Listeners()
+        """Who waits for notifications."""
+        self._lender: Connection | None = None
+        self._borrower: Connection | None = None
+        self.on_notice: Callable[[PostgresError], None] | None = None
+        """Called with every notice of the server, as an object with an error's fields."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called once when the session has ended, whoever ended it."""
+
+    # ---- What is known
+
+    @property
+    def engine(self) -> Engine:
+        """The core's side of the session."""
+        return self.open_transport().engine
+
+    @property
+    def config(self) -> Config:
+        """How it was connected."""
+        return self._connector.config
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be asked any more."""
+        return self._transport is None or self._transport.engine.closed
+
+    @property
+    def transaction_status(self) -> str:
+        """What the server said last: "I" idle, "T" in a transaction block, "E" in a failed one."""
+        return self.engine.transaction_status
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The server's parameters as reported (`server_version`, `TimeZone`, ...)."""
+        return self.engine.connection.parameters
+
+    @property
+    def pid(self) -> int:
+        """The process ID of the server's end of the session; 0 if it was not told."""
+        key = self.engine.connection.backend_key
+        return key.process_id if key is not None else 0
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Connection closed>"
+        return f"<Connection to {self.engine.host}, pid {self.pid}, {self.transaction_status}>"
+
+    # ---- Queries
+
+    async def script(self, sql: str, *, timeout: float | None = DEFAULT) -> list[ScriptResult]:
+        """Run several statements in one simple query; their rows come as text."""
+        operation = Script(sql)
+        await self._run(operation, timeout)
+        return operation.results
+
+    async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+        """Send a batch in one round trip.
+
+        Returns:
+            The batch's items; each knows its rows, tag, error and outcome.
+
+        Raises:
+            Error: an atomic batch failed (the items say which one, and what became of the others), or the
+                connection was lost.  With `atomic=False` an item's own error is only in the item.
+        """
+        operation = Execution(batch.take(), atomic=batch.atomic)
+        await self._run(operation, timeout)
+        return operation.items
+
+    def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> Pieces[Row]:
+        """Run a statement and iterate over its rows as they come, in bounded memory.
+
+        `async with conn.stream(...) as rows: async for row in rows: ...`.  The connection can do nothing else
+        until the iteration has ended.  `timeout` is the longest wait for the next rows.
+        """
+        operation = Stream(QueuedQuery(query, args))
+        return Pieces(self._started, operation, operation.take, self._seconds(timeout))
+
+    async def prepare(self, query: str, *, timeout: float | None = DEFAULT) -> PreparedStatement:
+        """Prepare a statement to be run many times."""
+        engine = self.engine
+        operation = Prepare(Statement(query, engine.channel.statements.new_name(), kept=True))
+        await self._run(operation, timeout)
+        return PreparedStatement(self, operation.statement)
+
+    def transaction(
+        self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
+    ) -> TransactionContext:
+        """A transaction block: `async with conn.transaction(): ...`; inside of another, a savepoint.
+
+        Args:
+            isolation: "read committed", "repeatable read" or "serializable"; "" for the default.
+            readonly: True or False to say so.
+            deferrable: wait for a safe snapshot (serializable and read-only).
+        """
+        block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
+        return TransactionContext(self, block)
+
+    # ---- COPY
+
+    async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+        """Run COPY ... FROM STDIN with data from a source; the number of rows.
+
+        Args:
+            sql: the COPY statement.
+            source: bytes, a file open for reading bytes, or an iterable or async iterable of bytes.
+            timeout: the longest time without progress, in seconds.
+
+        Raises:
+            PostgresError: the server refused it; no row was stored.
+            Exception: whatever the source raises; no row was stored.
+        """
+        operation = CopyIn(sql)
+        transport = self.open_transport()
+        await transport.begin(operation, None)
+        try:
+            await feed(transport, operation, source, self._seconds(timeout))
+        finally:
+            await transport.leave(operation)
+        if operation.error is not None:
+            raise operation.error
+        return operation.rowcount
+
+    async def copy_records(
+        self,
+        table: str,
+        records: Records,
+        *,
+        columns: Sequence[str],
+        schema: str = "",
+        timeout: float | None = DEFAULT,
+    ) -> int:
+        """Store records in a table by binary COPY; the number of rows.
+
+        Args:
+            table: the table's name (quoted as it is).
+            records: an iterable or async iterable of records, each with a value per column.
+            columns: the columns' names.
+            schema: the table's schema; "" to search for it.
+            timeout: the longest time without progress, in seconds.
+
+        Raises:
+            DataError: a value does not fit its column; no row was stored.
+        """
+        target = quote_identifier(table)
+        if schema:
+            target = f"{quote_identifier(schema)}.{target}"
+        names = ", ".join(quote_identifier(name) for name in columns)
+        statement = (await self.prepare(f"SELECT {names} FROM {target}", timeout=timeout)).statement  # noqa: S608
+        self.engine.channel.statements.close(statement)
+        encoder = CopyRowEncoder(tuple(columns), statement.result_types)
+        sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
+        if isinstance(records, AsyncIterable):
+            return await self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
+        return await self.copy_in(sql, record_chunks(encoder, records), timeout=timeout)
+
+    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Pieces[bytes]:
+        """Run COPY ... TO STDOUT and iterate over its data, in bounded memory; otherwise as `stream`."""
+        operation = CopyOut(sql)
+        return Pieces(self._started, operation, operation.take, self._seconds(timeout))
+
+    # ---- LISTEN
+
+    def listen(self, *channels: str) -> Notifications:
+        """Listen to channels: `async with conn.listen("jobs") as notifications: async for n in ...`."""
+        return Notifications(self, Listener(channels))
+
+    # ---- The session itself
+
+    async def reset(self, script: str = "DISCARD ALL", *, timeout: float | None = DEFAULT) -> None:
+        """Bring the session back to where it was after connecting."""
+        await self._run(Reset(script), timeout)
+
+    async def close(self) -> None:
+        """End the session.  Idempotent, never raises, and waits for nobody."""
+        transport = self._transport
+        if transport is not None:
+            await transport.close()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def abort(self) -> None:
+        """End the session at once, without waiting."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ---- For the pool
+
+    @property
+    def reusable(self) -> bool:
+        """True if it may be lent to somebody else: nothing is in flight, unread or open."""
+        return not self.closed and self.engine.reusable
+
+    @property
+    def draining(self) -> bool:
+        """True while the answers of an abandoned call are still being read."""
+        return not self.closed and not self.engine.idle
+
+    @property
+    def dirty(self) -> bool:
+        """True if something that was run may have left a trace in the session."""
+        return not self.closed and self.engine.channel.dirty
+
+    @property
+    def quiet(self) -> bool:
+        """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
+        return system.is_quiet(self.open_transport().descriptor)
+
+    def forget_traces(self) -> None:
+        """The session as it is now is the one to come back to."""
+        self.engine.channel.dirty = False
+
+    async def settled(self) -> None:
+        """See to it that nothing abandoned is in flight any more, or the session is over."""
+        if self._transport is not None and not self.closed:
+            await self._transport.settled()
+
+    def lend(self) -> Connection:
+        """A handle for one borrower; it stops working with `take_back`."""
+        lent = self._borrower = Connection(self._connector)
+        lent._transport = self._transport
+        lent.listeners = self.listeners
+        lent._lender = self
+        return lent
+
+    def take_back(self) -> Connection:
+        """The lease of this handle is over: the connection behind it."""
+        self._transport = None
+        lender = self._lender or self
+        lender._borrower = None
+        return lender
+
+    # ---- The inside
+
+    def open_transport(self) -> Transport:
+        """The transport, if there is one still.
+
+        Raises:
+            ConnectionClosed: there is none: it was never opened, or it was lent and is returned.
+        """
+        if self._transport is None:
+            raise ConnectionClosed("the connection is not open")
+        return self._transport
+
+    async def _started(self) -> Transport:
+        return self.open_transport()
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self.config.command_timeout if timeout is not None and timeout < 0 else timeout
+
+    async def _execute(
+        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
+    ) -> QueuedQuery:
+        if isinstance(query, Statement):
+            item = QueuedQuery(query.sql, args, query)
+        else:
+            item = QueuedQuery(query, args)
+        await self._run(Execution([item]), timeout)
+        return item
+
+    async def _run(self, operation: Operation, timeout: float | None) -> None:
+        await self.open_transport().run(operation, self._seconds(timeout))
+
+    async def run_flow(self, flow: Generator[Operation, None, None], timeout: float | None) -> None:
+        """Run a flow whose steps are operations of this session."""
+        try:
+            operation = next(flow)
+            while True:
+                try:
+                    await self._run(operation, timeout)
+                except BaseException as error:  # noqa: BLE001 - the flow decides
+                    operation = flow.throw(error)
+                else:
+                    operation = flow.send(None)
+        except StopIteration:
+            return
+
+    async def open(self, timeout: float | None = None) -> None:
+        """Connect (`connect` and the pool do it)."""
+        transport = await open_session(self._connector, timeout)
+        transport.on_change = self._on_change
+        transport.send_cancel = self._send_cancel
+        self._transport = transport
+
+    async def _send_cancel(self) -> None:
+        await cancel(self._connector, self.engine)
+
+    def _on_change(self) -> None:
+        """Take what the engine has besides answers: notifications and notices; tell of its end."""
+        engine = self.engine
+        woken = self.listeners.dispatch(engine.take_notifications())
+        if engine.closed:
+            woken = self.listeners.everyone()
+            if self.on_lost is not None:
+                on_lost, self.on_lost = self.on_lost, None
+                on_lost()
+        for listener in woken:
+            if isinstance(listener.waiter, Waiter):
+                listener.waiter.wake()
+        for notice in engine.take_notices():
+            borrower = self._borrower
+            callback = (borrower.on_notice if borrower is not None else None) or self.on_notice
+            if callback is not None:
+                try:
+                    callback(PostgresError.of(notice.fields))
+                except Exception:  # noqa: BLE001 - a caller's callback must not end the session
+                    _log.exception("on_notice raised")
+
+
+class _Connecting:
+    """What `connect` returns: to await, or to enter."""
+
+    def __init__(self, connector: Connector, timeout: float | None) -> None:
+        self._connector = connector
+        self._timeout = timeout
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[Any, Any, Connection]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._connect()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connect(self) -> Connection:
+        connection = Connection(self._connector)
+        await connection.open(self._timeout)
+        return connection
+
+
+def connect(
+    dsn: str | None = None,
+    *,
+    timeout: float | None = None,
+    server_settings: Mapping[str, str] | None = None,
+    **options: Unpack[ConnectOptions],
+) -> _Connecting:
+    """Open a connection: await the result, or enter it with `async with`.
+
+    Args:
+        dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
+        timeout: in seconds for each host; the `connect_timeout` option by default.
+        server_settings: run-time parameters for the session.
+        options: libpq's options by name, and pgproto's own.
+
+    Raises:
+        ConfigError: the options cannot be used.
+        ConnectError: no server would do.
+    """
+    return _Connecting(system.connector(dsn, options, server_settings, clock=trio.current_time), timeout)

@@ -1,0 +1,259 @@
+"""Feeding and draining the operations that move data piece by piece: COPY and streams."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
+
+import trio
+
+from pgproto.session import CopyIn, Operation
+from pgproto.session.sources import RecordBuffer, as_bytes, chunks
+
+from .transport import Transport, unwrap
+
+__all__ = ["Pieces", "Records", "Source", "encoded", "feed"]
+
+T = TypeVar("T")
+
+
+Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
+Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
+
+_END: Final = object()
+
+
+class Pieces(Generic[T]):
+    """What arrives piece by piece: an async iterator, best used as `async with ... as pieces` too.
+
+    The statement runs when the first piece is asked for.  Whoever stops in the middle should call `aclose`
+    (leaving `async with` does); one that is simply dropped is cancelled with the connection's next call.
+    There is a checkpoint whenever something has to be fetched, not for each piece.
+
+    Args:
+        start: gives the transport, where the operation is to be submitted.
+        operation: what to run.
+        take: takes what has arrived.
+        seconds: how long the next piece may take; None for no limit.
+        release: called once when the transport is not needed any more.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[Transport]],
+        operation: Operation,
+        take: Callable[[], list[T]],
+        seconds: float | None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self._start = start
+        self._operation = operation
+        self._take = take
+        self._seconds = seconds
+        self._release = release
+        self._pieces: deque[T] = deque()
+        self._transport: Transport | None = None
+        self._ended = False
+
+    def __aiter__(self) -> Pieces[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if not self._pieces:
+            await self._fetch()
+        return self._pieces.popleft()
+
+    async def aclose(self) -> None:
+        """Stop: what is still to come is cancelled and dropped.  Idempotent, takes GRACE at the most."""
+        self._ended = True
+        self._pieces.clear()
+        if self._transport is not None:
+            await self._leave(self._transport)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def __aenter__(self) -> Pieces[T]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        transport = getattr(self, "_transport", None)
+        if transport is not None:
+            transport.orphan(self._operation, self._release)
+
+    async def _fetch(self) -> None:
+        """Wait for more pieces.
+
+        Raises:
+            StopAsyncIteration: there are none.
+            Error: the operation's error.
+        """
+        operation = self._operation
+        await trio.lowlevel.checkpoint()
+        if self._ended:
+            raise StopAsyncIteration
+        transport = self._transport
+        if transport is None:
+            transport = await self._start()
+            try:
+                await transport.begin(operation, None)
+            except BaseException:
+                self._let_go()
+                raise
+            self._transport = transport
+        try:
+            while True:
+                self._pieces.extend(self._take())
+                if self._pieces:
+                    return
+                if operation.finished:
+                    break
+                await progress(transport, operation, self._seconds)
+        except BaseException:
+            await self._leave(transport)
+            raise
+        await self._leave(transport)
+        if operation.error is not None:
+            raise operation.error
+        raise StopAsyncIteration
+
+    async def _leave(self, transport: Transport) -> None:
+        try:
+            await transport.leave(self._operation)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._ended = True
+        self._transport = None
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+async def progress(transport: Transport, operation: Operation, seconds: float | None) -> None:
+    """Let the engine go on, and wait until the operation has made progress or has ended.
+
+    Args:
+        transport: whose operation it is.
+        operation: submitted before.
+        seconds: how long that may take; None for no limit.
+    """
+    engine = transport.engine
+    if seconds is not None and not operation.timed_out:
+        engine.set_deadline(operation, engine.clock() + seconds)
+    transport.resume()
+    if operation.finished or operation.take_progress():
+        await trio.lowlevel.checkpoint()
+        return
+    await transport.wait(operation)
+    operation.take_progress()
+
+
+async def feed(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> None:
+    """Hand a source's data to a COPY, until it ends or the server wants no more.
+
+    A source that raises undoes the COPY; its error is raised when the server has said so.
+    """
+    while operation.starting:
+        await progress(transport, operation, seconds)
+    try:
+        if isinstance(source, AsyncIterable):
+            await _feed_async(transport, operation, source, seconds)
+        else:
+            for chunk in chunks(source):
+                if not await _feed_chunk(transport, operation, chunk, seconds):
+                    break
+    except Exception as error:
+        operation.stop(f"{type(error).__name__}: {error}")
+        await _finished(transport, operation, seconds)
+        raise
+    operation.end()
+    await _finished(transport, operation, seconds)
+
+
+async def _finished(transport: Transport, operation: Operation, seconds: float | None) -> None:
+    while not operation.finished:
+        await progress(transport, operation, seconds)
+
+
+async def _feed_chunk(transport: Transport, operation: CopyIn, chunk: bytes, seconds: float | None) -> bool:
+    """Hand over a chunk; False once the server wants no more.  Small ones are collected."""
+    operation.feed(chunk)
+    while operation.full:
+        await progress(transport, operation, seconds)
+    return not operation.over
+
+
+async def _feed_async(
+    transport: Transport, operation: CopyIn, source: AsyncIterable[bytes], seconds: float | None
+) -> None:
+    """The same for a source that has to be waited for: an error of the server interrupts it."""
+    async with _closing(source) as iterator:
+        wanted = not operation.over
+        while wanted:
+            chunk = await _next_unless_over(transport, operation, iterator)
+            if chunk is None:
+                return
+            wanted = await _feed_chunk(transport, operation, as_bytes(chunk), seconds)
+
+
+async def _next_unless_over(
+    transport: Transport, operation: CopyIn, iterator: AsyncIterator[bytes]
+) -> object:
+    """The source's next chunk; None at its end, or once the server wants no more."""
+    chunk: object = None
+    transport.engine.set_deadline(operation, None)  # it is the source that takes its time
+    transport.resume()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, transport, operation, nursery.cancel_scope)
+            found = await anext(iterator, _END)
+            chunk = None if found is _END else found
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise unwrap(group) from None
+    return chunk
+
+
+async def _watch(transport: Transport, operation: CopyIn, scope: trio.CancelScope) -> None:
+    """Keep the session going while its source is being waited for."""
+    while not operation.over:
+        await transport.wait(operation)
+        operation.take_progress()
+    scope.cancel()
+
+
+async def encoded(buffer: RecordBuffer, records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[bytes]:
+    """Records as chunks of the binary format."""
+    async with _closing(records) as iterator:
+        async for record in iterator:
+            chunk = buffer.add(record)
+            if chunk:
+                yield chunk
+        yield buffer.end()
+
+
+@contextlib.asynccontextmanager
+async def _closing(source: AsyncIterable[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Iterate over a source; if it is a generator that is not wanted to its end, it is closed."""
+    iterator = aiter(source)
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()

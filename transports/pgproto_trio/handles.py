@@ -1,0 +1,158 @@
+"""What a connection hands out: prepared statements, notifications, transaction blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from pgproto import Error, LocalProtocolError, Row
+from pgproto.session import GRACE, Listener, Notification, Statement, Transaction
+
+from .queries import DEFAULT
+from .transport import Waiter
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
+
+
+class PreparedStatement:
+    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods."""
+
+    def __init__(self, connection: Connection, statement: Statement) -> None:
+        self._connection = connection
+        self.statement = statement
+
+    async def fetch(self, *args: object, timeout: float | None = DEFAULT) -> list[Row]:
+        """Run it and return its rows."""
+        return await self._connection.fetch(self.statement, *args, timeout=timeout)
+
+    async def fetchrow(self, *args: object, timeout: float | None = DEFAULT) -> Row | None:
+        """Run it and return its first row, or None."""
+        return await self._connection.fetchrow(self.statement, *args, timeout=timeout)
+
+    async def fetchval(self, *args: object, timeout: float | None = DEFAULT) -> Any:
+        """Run it and return the first column of its first row, or None."""
+        return await self._connection.fetchval(self.statement, *args, timeout=timeout)
+
+    async def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
+        """Run it and return its command tag."""
+        return await self._connection.execute(self.statement, *args, timeout=timeout)
+
+    async def close(self) -> None:
+        """Have the server forget it; that goes out with the next query."""
+        self._connection.engine.channel.statements.close(self.statement)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+class Notifications:
+    """An async iterator over notifications; a context manager that listens while it is open.
+
+    It ends with ConnectionClosed when the session does: what was missed then, nobody knows.
+    """
+
+    def __init__(self, connection: Connection, listener: Listener) -> None:
+        self._connection = connection
+        self._listener = listener
+
+    @property
+    def dropped(self) -> int:
+        """How many notifications were dropped because nobody took them."""
+        return self._listener.dropped
+
+    async def __aenter__(self) -> Notifications:
+        sql = self._connection.listeners.add(self._listener)
+        try:
+            if sql:
+                await self._connection.script(sql)
+            else:
+                await trio.lowlevel.checkpoint()
+        except BaseException:
+            self._connection.listeners.remove(self._listener)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sql = self._connection.listeners.remove(self._listener)
+        if not sql or self._connection.closed:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        elif isinstance(error, Exception) or error is None:
+            await self._connection.script(sql)
+        else:
+            with trio.CancelScope(shield=True), contextlib.suppress(Error):
+                await self._connection.script(sql, timeout=GRACE)
+
+    def __aiter__(self) -> Notifications:
+        return self
+
+    async def __anext__(self) -> Notification:
+        listener = self._listener
+        await trio.lowlevel.checkpoint()
+        if listener.waiter is not None:
+            raise LocalProtocolError("another task waits for these notifications already")
+        transport = self._connection.open_transport()
+        transport.turn()
+        while True:
+            notification = listener.take()
+            if notification is not None:
+                return notification
+            transport.engine.check_open()
+            waiter = Waiter()
+            listener.waiter = waiter
+            try:
+                await transport.wait_until_woken(waiter)
+            except BaseException:
+                await transport.settled()
+                raise
+            finally:
+                listener.waiter = None
+
+
+class TransactionContext:
+    """`async with conn.transaction()`."""
+
+    def __init__(self, connection: Connection, block: Transaction) -> None:
+        self._connection = connection
+        self._block = block
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._block.committing
+
+    async def __aenter__(self) -> Connection:
+        await trio.lowlevel.checkpoint()
+        self._block.enter()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failed = error is not None and not isinstance(error, Exception)
+        try:
+            if not failed:
+                # From here to the submission of COMMIT or ROLLBACK there is no further checkpoint.
+                await trio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            await self._undo()
+            raise
+        if failed:
+            await self._undo()
+        elif error is None:
+            await self._connection.run_flow(self._block.commit(), DEFAULT)
+        else:
+            # An error of the clean-up must not hide the one that made it necessary.
+            with contextlib.suppress(Error):
+                await self._connection.run_flow(self._block.rollback(), DEFAULT)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _undo(self) -> None:
+        """Cancelled: ROLLBACK is still sent, and has GRACE."""
+        with trio.CancelScope(shield=True), contextlib.suppress(Error):
+            await self._connection.run_flow(self._block.rollback(), GRACE)

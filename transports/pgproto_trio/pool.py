@@ -1,0 +1,462 @@
+"""The pool for trio: does what `pgproto.pool.PoolMachine` decides.
+
+Every event goes to the machine by one call without an await, and ends in `_act`, which carries out what
+the machine answers: waking a caller, or a task that opens, checks, resets or closes.  These tasks live in
+the pool's own nursery, which `async with` opens and closes.  They are shielded from a cancellation of the
+block, because bringing connections to rest is what has to be done then; the machine's deadlines bound them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar, Unpack
+
+import trio
+
+from pgproto import Batch, Error, LocalProtocolError, PoolClosed, QueuedQuery
+from pgproto.pool import (
+    FAILED,
+    GRANTED,
+    LOST,
+    WAITING,
+    Check,
+    Close,
+    Fail,
+    Grant,
+    Open,
+    PoolMachine,
+    PoolStats,
+    Reset,
+    Retry,
+    Slot,
+    Ticket,
+    is_permanent,
+    transaction_outcome,
+)
+from pgproto.pool.options import PoolOptions, split_options
+from pgproto.session import CopyOut, Statement
+from pgproto_blocking import system
+
+from .connection import Connection
+from .copying import Pieces, Records, Source
+from .leases import Lease, PoolTransaction
+from .queries import DEFAULT, Queries
+
+if TYPE_CHECKING:
+    from .transport import Transport
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+Hook = Callable[[Connection], Awaitable[bool | None] | bool | None]
+
+_log = logging.getLogger("pgproto_trio")
+
+
+class _Opening:
+    """An attempt to connect, which can be called off."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+
+class Pool(Queries):
+    """A pool of connections: `async with Pool(dsn, max_size=10) as pool: await pool.fetch(...)`.
+
+    Args:
+        dsn: a connection string; see `connect`.
+        on_connect: called with every new connection before it is lent for the first time.
+        on_acquire: called before a connection is lent; False closes it, and another one is tried.
+        on_release: called when one comes back; False closes it.
+        on_close: called before one is closed.
+        reset: the script that brings a returned session back to its initial state.  It is skipped where
+            nothing that was run can have left a trace.  "" for none.
+        server_settings: run-time parameters of every session.
+        options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
+
+    Hooks may be plain functions or return something to await.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        on_connect: Hook | None = None,
+        on_acquire: Hook | None = None,
+        on_release: Hook | None = None,
+        on_close: Hook | None = None,
+        reset: str = "DISCARD ALL",
+        server_settings: Mapping[str, str] | None = None,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        settings, connection_options = split_options(options)
+        self._connector = system.connector(dsn, connection_options, server_settings, clock=trio.current_time)
+        self._machine: PoolMachine = PoolMachine(settings, random.random, _is_alive)
+        self._on_connect = on_connect
+        self._on_acquire = on_acquire
+        self._on_release = on_release
+        self._on_close = on_close
+        self._reset_script = reset
+        self._opening: dict[int, _Opening] = {}
+        self._manager = trio.open_nursery()
+        self._nursery: trio.Nursery | None = None
+        self._opened = False
+        self._closed = trio.Event()
+        self._timer = trio.CancelScope()
+
+    # ---- Life
+
+    async def __aenter__(self) -> Pool:
+        if self._opened:
+            raise LocalProtocolError("a pool can be entered only once")
+        self._opened = True
+        self._nursery = await self._manager.__aenter__()
+        self._machine.start(trio.current_time())
+        self._spawn(self._keep_time)
+        self._act()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        nursery = self._nursery
+        crashed = nursery is not None and nursery.cancel_scope.cancel_called
+        try:
+            await self.close(timeout=None if error is None else 0.0)
+        finally:
+            self._nursery = None
+            # An error of the block is not the nursery's, so that it leaves as it is, in no group.
+            if crashed:
+                answer = await self._manager.__aexit__(kind, error, trace)
+            else:
+                answer = await self._manager.__aexit__(None, None, None)
+        return answer
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
+
+        Args:
+            timeout: seconds after which borrowed connections are taken away; `close_timeout` by default.
+                If the waiting is cancelled, they are taken away at once.
+        """
+        now = trio.current_time() if self._opened else 0.0
+        self._machine.close(now, timeout)
+        self._act()
+        try:
+            await trio.lowlevel.checkpoint()
+            if self._nursery is not None:
+                await self._closed.wait()
+        except BaseException:
+            self._machine.close(trio.current_time(), 0.0)
+            self._act()
+            with trio.CancelScope(shield=True):
+                await self._closed.wait()
+            raise
+
+    def expire(self) -> None:
+        """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        self._machine.expire(trio.current_time())
+        self._act()
+
+    def stats(self) -> PoolStats:
+        """What the pool has and has done."""
+        return self._machine.stats()
+
+    # ---- Borrowing
+
+    def acquire(self, *, timeout: float | None = None) -> Lease:
+        """Borrow a connection: `async with pool.acquire() as conn`.
+
+        Args:
+            timeout: seconds to wait for one; `acquire_timeout` by default.
+
+        Raises:
+            PoolTimeout: none became free in time.
+            PoolClosed: the pool is closed.
+            TooManyWaiting: `max_waiting` callers wait already.
+        """
+        return Lease(self, timeout)
+
+    def transaction(
+        self,
+        *,
+        timeout: float | None = None,
+        isolation: str = "",
+        readonly: bool | None = None,
+        deferrable: bool = False,
+    ) -> PoolTransaction:
+        """Borrow a connection and open a transaction: `async with pool.transaction() as conn`."""
+        return PoolTransaction(Lease(self, timeout), isolation, readonly, deferrable)
+
+    async def _execute(
+        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
+    ) -> QueuedQuery:
+        async with self.acquire() as conn:
+            return await conn._execute(query, args, timeout)
+
+    async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+        """`Connection.send_batch` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.send_batch(batch, timeout=timeout)
+
+    async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+        """`Connection.copy_in` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.copy_in(sql, source, timeout=timeout)
+
+    async def copy_records(
+        self,
+        table: str,
+        records: Records,
+        *,
+        columns: list[str] | tuple[str, ...],
+        schema: str = "",
+        timeout: float | None = DEFAULT,
+    ) -> int:
+        """`Connection.copy_records` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
+
+    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Pieces[bytes]:
+        """`Connection.copy_out` on a connection that is borrowed until the iteration has ended."""
+        operation = CopyOut(sql)
+        lease = self.acquire()
+
+        async def start() -> Transport:
+            return (await lease.__aenter__()).open_transport()
+
+        config = self._connector.config
+        seconds = config.command_timeout if timeout is not None and timeout < 0 else timeout
+        return Pieces(start, operation, operation.take, seconds, lease.release)
+
+    async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
+        """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.
+
+        It is repeated only if the transaction certainly was not committed, and the error is one that
+        another attempt can avoid: see `Retry`.  What `fn` does besides the database is repeated too.
+
+        Args:
+            fn: the work; called with a connection inside of a new transaction each time.
+            retry: how often and when; `Retry()` by default.
+        """
+        policy = Retry() if retry is None else retry
+        attempt = 0
+        while True:
+            attempt += 1
+            block = self.transaction()
+            try:
+                async with block as conn:
+                    return await fn(conn)
+            except Exception as error:
+                outcome = transaction_outcome(error, commit_sent=block.committing)
+                if not policy.should_retry(error, attempt, outcome):
+                    raise
+            await trio.sleep(policy.delay_before(attempt, random.random))
+
+    async def borrow(self, timeout: float | None) -> tuple[Ticket, Connection]:
+        """What a Lease does at first.  A caller that is cancelled has borrowed nothing."""
+        await trio.lowlevel.checkpoint()
+        if not self._opened:
+            raise PoolClosed("the pool is not open: use `async with`")
+        ticket = self._machine.acquire(trio.current_time(), timeout)
+        self._act()
+        asked: Connection | None = None  # whom the hook is asked about
+        try:
+            while True:
+                while ticket.state == WAITING:
+                    waiter = trio.Event()
+                    ticket.waiter = waiter
+                    await waiter.wait()
+                if ticket.state == FAILED and ticket.error is not None:
+                    raise ticket.error
+                conn: Connection = ticket.connection
+                if not conn.closed:  # it may have died since it was granted
+                    asked = conn
+                    if await _call(self._on_acquire, conn) is not False and not conn.closed:
+                        return ticket, conn.lend()
+                asked = None
+                self._machine.refused(ticket, trio.current_time())
+                self._act()
+        except BaseException:
+            if asked is not None and ticket.state == GRANTED:
+                self.give_back(ticket, asked)  # the hook may have used it
+            else:
+                self._machine.cancel(ticket, trio.current_time())
+                self._act()
+            raise
+
+    def give_back(self, ticket: Ticket, conn: Connection) -> None:
+        """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""
+        if (conn.draining or self._on_release is not None) and self._nursery is not None:
+            self._spawn(self._give_back_later, ticket, conn)
+        else:
+            self._take(ticket, conn, wanted=True)
+
+    # ---- The driver
+
+    async def _give_back_later(self, ticket: Ticket, conn: Connection) -> None:
+        wanted = False
+        try:
+            await conn.settled()
+            with trio.move_on_after(self._machine.settings.reset_timeout):
+                wanted = await _call(self._on_release, conn) is not False
+        finally:
+            self._take(ticket, conn, wanted=wanted)
+
+    def _take(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
+        usable = wanted and conn.reusable
+        clean = not conn.dirty or not self._reset_script
+        now = trio.current_time()
+        if conn.closed:
+            self._machine.release(ticket, now, usable=False, reason=LOST)
+        else:
+            self._machine.release(ticket, now, usable=usable, clean=clean)
+        self._act()
+
+    def _act(self) -> None:
+        """Carry out what the machine has decided, then keep its deadline."""
+        machine = self._machine
+        while actions := machine.take_actions():
+            for action in actions:
+                if isinstance(action, Grant | Fail):
+                    waiter = action.ticket.waiter
+                    if isinstance(waiter, trio.Event):
+                        waiter.set()
+                elif isinstance(action, Open):
+                    opening = self._opening[action.slot.number] = _Opening()
+                    self._spawn(self._open, action.slot, action.generation, opening)
+                elif isinstance(action, Check):
+                    self._spawn(self._check, action.slot, action.generation)
+                elif isinstance(action, Reset):
+                    self._spawn(self._reset, action.slot, action.generation)
+                elif isinstance(action, Close):
+                    self._close_slot(action)
+        if machine.done:
+            self._closed.set()
+            self._timer.cancel()
+        deadline = machine.next_deadline()
+        self._timer.deadline = math.inf if deadline is None else deadline
+
+    def _spawn(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(_shielded, work, args)
+
+    async def _keep_time(self) -> None:
+        while not self._machine.done:
+            deadline = self._machine.next_deadline()
+            with trio.CancelScope(deadline=math.inf if deadline is None else deadline) as self._timer:
+                await trio.sleep_forever()
+            self._machine.tick(trio.current_time())
+            self._act()
+
+    async def _open(self, slot: Slot, generation: int, opening: _Opening) -> None:
+        machine = self._machine
+        conn = Connection(self._connector)
+        failure: Exception | None = None
+        finished = False
+        try:
+            with opening.scope:
+                try:
+                    await conn.open()
+                    await _call(self._on_connect, conn)
+                    finished = True
+                except Exception as error:  # noqa: BLE001 - the machine decides who gets it
+                    failure = error
+        finally:
+            del self._opening[slot.number]
+            now = trio.current_time()
+            if finished:
+                conn.forget_traces()
+                conn.on_lost = lambda: self._lost(slot)
+                finished = machine.opened(slot, generation, conn, now)
+            elif failure is not None:
+                machine.open_failed(slot, generation, failure, is_permanent(failure), now)
+            if not finished:
+                conn.abort()
+            opening.ended.set()
+            self._act()
+
+    def _lost(self, slot: Slot) -> None:
+        self._machine.lost(slot, trio.current_time())
+        self._act()
+
+    async def _check(self, slot: Slot, generation: int) -> None:
+        usable = False
+        conn: Connection | None = slot.connection
+        try:
+            if conn is not None:
+                await conn.script("", timeout=self._machine.settings.check_timeout)
+                usable = conn.reusable
+        except Error:
+            pass
+        finally:
+            self._machine.check_done(slot, generation, usable, trio.current_time())
+            self._act()
+
+    async def _reset(self, slot: Slot, generation: int) -> None:
+        usable = False
+        conn: Connection | None = slot.connection
+        try:
+            if conn is not None:
+                await conn.reset(self._reset_script, timeout=self._machine.settings.reset_timeout)
+                usable = conn.reusable
+        except Error:
+            pass
+        finally:
+            self._machine.reset_done(slot, generation, usable, trio.current_time())
+            self._act()
+
+    def _close_slot(self, action: Close) -> None:
+        conn: Connection | None = action.slot.connection
+        if conn is None:
+            self._spawn(self._call_off, action.slot, action.generation)
+            return
+        if action.force:
+            conn.abort()
+        self._spawn(self._close, action.slot, action.generation, conn)
+
+    async def _call_off(self, slot: Slot, generation: int) -> None:
+        opening = self._opening.get(slot.number)
+        if opening is not None:
+            opening.scope.cancel()
+            await opening.ended.wait()
+        self._machine.closed(slot, generation, trio.current_time())
+        self._act()
+
+    async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
+        try:
+            with trio.move_on_after(self._machine.settings.reset_timeout):
+                await _call(self._on_close, conn)
+        finally:
+            await conn.close()
+            self._machine.closed(slot, generation, trio.current_time())
+            self._act()
+
+
+async def _shielded(work: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+    """A task of the pool.  An error in it (a hook's) is logged: nobody else is there to tell."""
+    try:
+        with trio.CancelScope(shield=True):
+            await work(*args)
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("an error in a task of the pool")
+
+
+async def _call(hook: Hook | None, conn: Connection) -> bool | None:
+    """Call a hook, and wait for it if it is asynchronous."""
+    if hook is None:
+        return None
+    answer = hook(conn)
+    if inspect.isawaitable(answer):
+        return await answer
+    return answer
+
+
+def _is_alive(conn: Connection) -> bool:
+    return not conn.closed and conn.quiet
