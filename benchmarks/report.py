@@ -78,8 +78,12 @@ def _ratios(series: Sequence[Series]) -> tuple[tuple[str, ...], list[tuple[str, 
     """How many times as long as each of pgproto's ways each peer takes."""
     ours = [one for one in series if one.driver.ours]
     peers = [one for one in series if not one.driver.ours and one.driver.name != FLOOR]
-    head = ("", *(one.driver.name.removeprefix("pgproto ") for one in ours))
-    return head, [(peer.driver.name, *(f"{peer.ratio_to(one):.1f}" for one in ours)) for peer in peers]
+    head = ("one run of pgproto is 1.0", *(one.driver.name.removeprefix("pgproto ") for one in ours))
+    return head, [(peer.driver.name, *(_ratio(peer.ratio_to(one)) for one in ours)) for peer in peers]
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def _aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
@@ -102,7 +106,6 @@ def as_text(results: dict[str, list[Series]], facts: Facts) -> str:
         parts.append("\n".join(_aligned(HEAD, _figures(series))))
         head, lines = _ratios(series)
         if lines and len(head) > 1:
-            parts.append("How many times as long as pgproto (median of the rounds' ratios)")
             parts.append("\n".join(_aligned(head, lines)))
     return "\n\n".join(parts)
 
@@ -124,12 +127,11 @@ def as_markdown(results: dict[str, list[Series]], facts: Facts) -> str:
     for name, series in results.items():
         parts.append(
             f"**{WORKLOADS[name].title}**, milliseconds. CPU is the client's."
-            " The last column is the ratio to the raw socket within the same round."
+            " Ratios are made within a round, of its medians; the last column is that to the raw socket."
         )
         parts.append(_markdown_table(HEAD, _figures(series)))
         head, lines = _ratios(series)
         if lines and len(head) > 1:
-            parts.append("How many times as long as pgproto each peer takes (median of the rounds' ratios):")
             parts.append(_markdown_table(head, lines))
     return "\n\n".join(parts)
 

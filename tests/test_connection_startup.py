@@ -26,8 +26,8 @@ from pgproto.wire import (
     StartupMessage,
     tags,
 )
+from tests.support.backend import FATAL, POOLER_FATAL, error_fields
 from tests.support.drive import drain, ready, receive
-from tests.support.pair import FATAL, POOLER_FATAL, error_fields
 
 ERROR = ErrorResponse(error_fields("22012"))
 

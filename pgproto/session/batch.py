@@ -13,12 +13,16 @@ statement of the same batch creates; send the DDL first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from ..errors import LocalProtocolError, Outcome
 from ..types import Row
 from .statements import Statement
 
 __all__ = ["Batch", "QueuedQuery"]
+
+# Manual: "Message Formats", Bind: the number of parameters is an Int16.
+_MAX_PARAMETERS: Final = 65535
 
 
 class QueuedQuery:
@@ -49,6 +53,10 @@ class QueuedQuery:
     )
 
     def __init__(self, sql: str, args: Sequence[object], statement: Statement | None = None) -> None:
+        if len(args) > _MAX_PARAMETERS:
+            # Sent, it would be worse than refused: the server counts them modulo 65536.
+            text = f"a statement is limited to {_MAX_PARAMETERS} parameters, not {len(args)}"
+            raise LocalProtocolError(text)
         self.sql = sql
         self.args: Sequence[object] = args
         self.rows: list[Row] = []
@@ -91,6 +99,9 @@ class Batch:
         Args:
             query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
             args: the values of the parameters.
+
+        Raises:
+            LocalProtocolError: there are more parameters than a message can carry.
 
         Returns:
             The item, which has `rows`, `tag`, `error` and `outcome` once the batch was sent.

@@ -278,7 +278,7 @@ def _ask(engine: Engine, sql: str) -> Generator[Step, None, str]:
 def _about_encryption(error: Exception, engine: Engine) -> bool:
     """True if another way of encryption could help: the handshake failed, or pg_hba.conf wants another."""
     if isinstance(error, PostgresError):
-        return error.sqlstate.startswith("28")
+        return error.sqlstate == "28000"  # no line of pg_hba.conf fits; a wrong password stays wrong
     tls = engine.channel.tls
     return tls is not None and not tls.handshake_complete
 

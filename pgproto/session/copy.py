@@ -157,6 +157,10 @@ class CopyIn(_Copy):
         self._ended = True
         self._reason = reason.replace("\0", "")[:1000]
 
+    def needs_cancel(self) -> bool:
+        """Not while data may flow: CopyFail ends it."""
+        return self._stage != _COPYING
+
     def skip_rest(self, channel: Channel) -> None:
         """The caller is gone: CopyFail."""
         self.stop("the caller has gone away")
@@ -169,7 +173,9 @@ class CopyIn(_Copy):
                 self._segment.sync = NOT_YET  # nothing is stored before CopyDone
             return WAITING
         if self.over:
-            return SENT
+            # Given up before the server has answered: CopyInResponse may still come, and nothing may be
+            # queued behind it on the wire.
+            return WAITING if self._segment in channel.segments else SENT
         if self._stage != _COPYING:
             return WAITING
         was_full = self.full

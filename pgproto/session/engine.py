@@ -366,6 +366,7 @@ class Engine(Lifeline):
 
     def _stop(self, operation: Operation) -> None:
         """Bring an operation to its end that its caller does not want any more."""
+        needs_cancel = operation.needs_cancel()
         if not operation.begun:
             self._queue.remove(operation)
             operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
@@ -378,7 +379,7 @@ class Engine(Lifeline):
         operation.deadline = self.clock() + GRACE
         self._note_deadline(operation)
         segments = self.channel.segments
-        if segments and all(segment.operation.unwanted for segment in segments):
+        if needs_cancel and segments and all(segment.operation.unwanted for segment in segments):
             self._wants_cancel = not self._cancelling and self.connection.backend_key is not None
         self._produce()
 
@@ -413,10 +414,10 @@ class Engine(Lifeline):
                     self._handle_start(event)
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
-                    if segment.prologue and self.transaction_status == "I":
-                        self._begin_failed(segment.operation)
                     segment.operation.segment_done(self.channel, segment)
                     segments.popleft()
+                    if segment.prologue and self.transaction_status == "I":
+                        self._begin_failed(segment)
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):

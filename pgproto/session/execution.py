@@ -85,9 +85,13 @@ class Execution(Preparing):
         """
         if not channel.statements.named or self.transaction is not None:
             return
-        if channel.connection.transaction_status == "I" and all(each.plain for each in channel.segments):
-            self._ahead = True
-            self._acquire(channel)
+        if channel.connection.transaction_status != "I":
+            return
+        for segment in channel.segments:
+            if not segment.plain or segment.operation.exclusive:
+                return  # it may open a transaction, or be a COPY, behind which nothing may lie
+        self._ahead = True
+        self._acquire(channel)
 
     def produce(self, channel: Channel) -> int:
         """Prepare, encode, and write items up to the high-water mark."""
@@ -135,6 +139,8 @@ class Execution(Preparing):
             # What was refused ahead of turn may depend on what has run since: ask again.
             self._ahead = False
             self.rejected.clear()
+        if self.atomic and self.rejected:
+            return True
         self._acquire(channel)
         return all(statement.state != st.PREPARING for statement in self._users)
 
@@ -164,7 +170,10 @@ class Execution(Preparing):
             if statement.state == st.NEW:
                 statement.state = st.PREPARING
                 new.append(statement)
-        if new:
+        if self.atomic and self.rejected:
+            for statement in new:
+                statement.state = st.NEW  # one text is bad, so none is needed now
+        elif new:
             self.send_prepare(channel, new)
 
     def _refuse(self) -> None:
@@ -288,7 +297,8 @@ class Execution(Preparing):
 
     def _advance(self, segment: Segment) -> None:
         if segment.prologue:
-            segment.prologue -= 1
+            if segment.error is None:  # a BEGIN that failed stays unanswered
+                segment.prologue -= 1
             return
         segment.position += 1
         while segment.position < segment.last and self.items[segment.position].outcome is not None:
@@ -307,7 +317,7 @@ class Execution(Preparing):
     def _described_late(self, item: QueuedQuery, event: RowDescription) -> None:
         statement = item.statement
         if statement is not None:
-            statement.rows_described(tuple(event.fields))
+            statement.portal_described(tuple(event.fields))
             item.columns = statement.columns
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
@@ -410,7 +420,7 @@ class Execution(Preparing):
             if error is not None and not error.fatal and decided and index == segment.failed_at:
                 error.outcome = item.outcome
                 item.error = error
-            else:
+            elif item.outcome is not Outcome.COMMITTED:  # by a COMMIT of its own segment
                 item.error = loss.error(item.outcome, executed=item.executed)
 
 

@@ -1,6 +1,7 @@
 """Messages that come unasked (notices, notifications), until somebody takes them.
 
-Not generic: mypyc 2.4's native generic classes crash in garbage collection.  Bounded: a server that floods its client costs a fixed amount of memory.  The oldest are dropped, and counted.
+Bounded: a server that floods its client costs a fixed amount of memory.  The oldest are dropped, and
+counted.  Not generic: native generic classes of mypyc 2.4 crash in garbage collection.
 """
 
 from __future__ import annotations

@@ -84,6 +84,8 @@ class Lifeline:
         if self.closed or self.finished:
             error = ConnectionClosed("the connection is closed")
             error.__cause__ = self.cause
+            if self.connection.closed is not None:
+                error.also = self.connection.closed.also
             raise error
 
     def _check_turn(self) -> None:
@@ -91,7 +93,7 @@ class Lifeline:
         self.check_open()
         busy = self._busy
         if busy is not None:
-            if not busy.finished or busy in self._operations():
+            if not busy.abandoned and (not busy.finished or busy in self._operations()):
                 raise LocalProtocolError("the connection is busy with a COPY or a stream")
             self._busy = None
         transaction = self.channel.transaction
@@ -100,13 +102,15 @@ class Lifeline:
         if transaction is not None and self.channel.begin_failed:
             raise LocalProtocolError(_NOT_BEGUN)
 
-    def _begin_failed(self, owner: Operation) -> None:
+    def _begin_failed(self, segment: Segment) -> None:
         """The transaction has not begun, so what waits to be run in it must not be run."""
         channel = self.channel
         channel.begin_failed = channel.transaction is not None
         loss = Loss(TransactionAborted(_NOT_BEGUN), [])
         for operation in list(self._queue):
-            if operation is not owner and operation.transaction is not None:
+            # Who was preparing has been told by its own segment.
+            told = segment.preparing and operation is segment.operation
+            if operation.transaction is not None and not told:
                 self._queue.remove(operation)
                 operation.lost(channel, None, loss)
 

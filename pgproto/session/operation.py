@@ -189,6 +189,10 @@ class Operation:
         """True while it can neither go on nor stop without closing the connection."""
         return False
 
+    def needs_cancel(self) -> bool:
+        """False where it can be brought to an end without a cancel request."""
+        return True
+
     def skip_rest(self, channel: Channel) -> None:
         """Nobody wants the rest: write no more than what brings it to an end."""
 
@@ -331,9 +335,9 @@ class Channel:
         "_output",
         "_piece",
         "_savepoints",
+        "_traces",
         "begin_failed",
         "connection",
-        "dirty",
         "handed_over",
         "produced",
         "prologue",
@@ -350,7 +354,7 @@ class Channel:
         self.segments: deque[Segment] = deque()
         self.prologue: list[str] = []
         self.ready: list[Operation] = []
-        self.dirty = False
+        self._traces = False
         self.begin_failed = False
         self.transaction: object = None
         self.tls: TLS | None = None
@@ -359,6 +363,17 @@ class Channel:
         self._output: list[bytes] = []
         self._piece = b""  # what the transport is being offered; `_output` comes behind it
         self._savepoints = 0
+
+    @property
+    def dirty(self) -> bool:
+        """True if a statement may have left a trace in the session, or one that was prepared is kept."""
+        return self._traces or bool(self.statements.kept)
+
+    @dirty.setter
+    def dirty(self, dirty: bool) -> None:
+        self._traces = dirty
+        if not dirty:
+            self.statements.kept.clear()
 
     def write(self, message: Message) -> None:
         """Send one message."""

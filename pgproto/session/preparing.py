@@ -59,6 +59,8 @@ class Preparing(Operation):
             segment.last = len(self._to_prepare)
             for statement in group:
                 statement.state = st.PREPARING
+                if statement.kept and statement.name:
+                    channel.statements.kept[statement.name] = statement
                 channel.write(Parse(statement.name, statement.sql))
                 channel.write(Describe("S", statement.name))
             channel.sync(segment)

@@ -46,7 +46,8 @@ _TRACELESS: Final = _set(
 )
 # ... as long as they call nothing but these.  Any other function could set a parameter or take a lock.
 # (Words that stand in front of a parenthesis without being functions are in the list too.)
-_CALL: Final = re.compile(r'([A-Za-z_"][\w$".]*)\s*\(')
+# The look-behind keeps it linear: without it every letter of a long word is tried as the first one.
+_CALL: Final = re.compile(r'(?<![\w$".])([\w$".]+)\s*\(')
 _HARMLESS_CALLS: Final = _set(
     """abs all and any array array_agg array_append array_length array_remove array_to_string as avg between
     bit bool_and bool_or by cardinality case cast ceil ceiling char char_length character coalesce concat
@@ -62,7 +63,9 @@ _HARMLESS_CALLS: Final = _set(
     to_timestamp trim trunc union unique unnest upper using values varchar varying version when where with
     within xmlagg"""
 )
-_STATEFUL_WORDS: Final = re.compile(r"\b(?:temp|temporary|set_config|advisory)\b|;", re.IGNORECASE)
+_STATEFUL_WORDS: Final = re.compile(
+    r"\b(?:temp|temporary|set_config|pg_settings|advisory)\b|;", re.IGNORECASE
+)
 
 
 # PostgreSQL's MaxAllocSize, less what goes with the text in its message: a longer message ends the session.

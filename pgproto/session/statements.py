@@ -103,11 +103,15 @@ class Statement:
         """RowDescription arrived (or NoData: no fields)."""
         self._decoder = RowDecoder(fields)
         self._result_types = tuple(field.type_oid for field in fields)
-        self.result_formats = self._decoder.result_formats
-        # Columns that only Execute will tell are asked for in binary, all of them.
-        self.late = self.late and not fields
-        if self.late:
-            self.result_formats = (1,)
+        # Columns that only the portal will tell are asked for in binary, all of them.
+        self.result_formats = (1,) if self.late and not fields else self._decoder.result_formats
+
+    def portal_described(self, fields: tuple[FieldDescription, ...]) -> None:
+        """RowDescription of a portal arrived: what it says holds for this one execution.
+
+        The next FETCH can be of another cursor with the same name.
+        """
+        self._decoder = RowDecoder(fields, [field.format for field in fields])
 
     def __repr__(self) -> str:
         return f"<Statement {self.name!r} {self.sql!r}>"
@@ -127,13 +131,14 @@ class StatementCache:
             transactions; then an entry saves the Describe, and each use sends its Parse again.
     """
 
-    __slots__ = ("_counter", "_entries", "_to_close", "named", "prefix", "size")
+    __slots__ = ("_counter", "_entries", "_to_close", "kept", "named", "prefix", "size")
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
         self.prefix = prefix
         self.named = named
         self._entries: OrderedDict[str, Statement] = OrderedDict()
+        self.kept: dict[str, Statement] = {}  # those that callers keep, by name
         self._to_close: list[str] = []
         self._counter = 0
 
@@ -182,6 +187,7 @@ class StatementCache:
             return
         if statement.name and statement.state != NEW:
             self._to_close.append(statement.name)
+        self.kept.pop(statement.name, None)
         statement.state = DROPPED
 
     def take_closes(self) -> list[str]:
@@ -193,7 +199,8 @@ class StatementCache:
 
     def clear(self) -> None:
         """The server has forgotten every statement (DISCARD ALL, DEALLOCATE ALL)."""
-        for statement in self._entries.values():
+        for statement in (*self._entries.values(), *self.kept.values()):
             statement.state = DROPPED
+        self.kept.clear()
         self._entries.clear()
         self._to_close.clear()

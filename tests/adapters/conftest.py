@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.drivers import DRIVERS, Driver
 
+pytest.register_assert_rewrite("tests.adapters.behaviours", "tests.adapters.scripts")
+
 
 @pytest.fixture(params=DRIVERS, ids=repr)
 def driver(request: pytest.FixtureRequest) -> Driver:

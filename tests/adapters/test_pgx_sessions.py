@@ -1,4 +1,4 @@
-"""The scripts M3, M4, M6 and M8 to M12 of pgx's history, on all adapters: what a session survives, and what not.
+"""The scripts M3, M4, M6 and M8 to M12 of pgx's history, on all adapters: what a session survives.
 
 The promise is the same as in `test_pgx_scripts`; here the server goes away while the session is idle, answers
 while nobody reads, interrupts itself with notices, or says what no server may say.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pgproto
 import pytest
+
+import pgproto
 from pgproto import Batch, ConnectionLost, Outcome, PostgresError
 from pgproto.wire import (
     AuthenticationOk,
@@ -43,7 +44,7 @@ from pgproto.wire import (
     RowDescription,
     Sync,
 )
-from tests.adapters.test_pgx_scripts import BOTH, DESCRIBED, OLD_POOLER, ONE, ONE_SLOT, prepared
+from tests.adapters.scripts import BOTH, DESCRIBED, OLD_POOLER, ONE, ONE_SLOT, prepared
 from tests.support.drivers import Driver
 from tests.support.healthy import Health
 from tests.support.scripted import Peer, ScriptedServer, column, encoded, error, fatal
@@ -52,14 +53,12 @@ NOT_COMMITTED, UNKNOWN = Outcome.NOT_COMMITTED, Outcome.UNKNOWN
 
 
 def chain(problem: BaseException | None) -> list[str]:
-    """The SQLSTATEs of the server's errors that an error leads to, by cause and `.also`."""
-    found: list[str] = []
-    while problem is not None:
-        for each in (problem, *getattr(problem, "also", ())):
-            if isinstance(each, PostgresError):
-                found.append(each.sqlstate)
-        problem = problem.__cause__
-    return found
+    """The SQLSTATEs of the server's errors that an error leads to: by cause first, then `.also`."""
+    if problem is None:
+        return []
+    own = [problem.sqlstate] if isinstance(problem, PostgresError) else []
+    behind = [each.sqlstate for each in getattr(problem, "also", ()) if isinstance(each, PostgresError)]
+    return own + chain(problem.__cause__) + behind
 
 
 def one_answered(peer: Peer) -> None:
@@ -176,7 +175,9 @@ def test_m8_both_write_before_either_reads(driver: Driver) -> None:
     def script(peer: Peer) -> None:
         peer.start()
         peer.expect(Parse, Describe, Sync)
-        peer.send(ParseComplete(), ParameterDescription([17]), RowDescription([column(oid=17)]), ReadyForQuery("I"))
+        peer.send(
+            ParseComplete(), ParameterDescription([17]), RowDescription([column(oid=17)]), ReadyForQuery("I")
+        )
         peer.expect(Bind, Execute)
         peer.send(BindComplete(), *[DataRow([bytes(size)])] * count, CommandComplete(f"SELECT {count}"))
         for _ in range(count - 1):
@@ -300,7 +301,11 @@ def test_m10_interruptions_between_every_pair(driver: Driver) -> None:
                         await conn.fetch("select 1")
                     assert await conn.fetchval("select 5") == 5
                     async for notification in notifications:
-                        assert (notification.channel, notification.payload, notification.pid) == ("jobs", "go", 7)
+                        assert (notification.channel, notification.payload, notification.pid) == (
+                            "jobs",
+                            "go",
+                            7,
+                        )
                         break
                     assert conn.parameters["application_name"] == "noise"
                 assert len(notices) >= said - 4  # those of the start-up came before the callback
@@ -372,7 +377,6 @@ WRONG: dict[str, tuple[tuple[Message | bytes, ...], ...]] = {
         for wrong in (*NEVER, *ONE, CommandComplete("SELECT 1"), CloseComplete(), RowDescription([column()]))
     ),
 }  # fmt: skip
-CASES = [(state, wrong) for state, answers in WRONG.items() for wrong in answers]
 
 
 @pytest.mark.parametrize("state", WRONG)
@@ -407,7 +411,8 @@ def test_m12_unexpected_messages(driver: Driver, state: str) -> None:
 
 IDLE: dict[str, Any] = {
     "ready": ReadyForQuery("I"), "row": DataRow([b"1"]), "complete": CommandComplete("SELECT 1"),
-    "parse": ParseComplete(), "copy": CopyInResponse(0, [0]), "unknown": b"x\0\0\0\4", "auth": AuthenticationOk(),
+    "parse": ParseComplete(), "copy": CopyInResponse(0, [0]), "unknown": b"x\0\0\0\4",
+    "auth": AuthenticationOk(),
 }  # fmt: skip
 
 
@@ -458,7 +463,7 @@ def test_m3_error_and_eof_in_copy_out(driver: Driver) -> None:
                 async with pool.acquire() as conn:
                     with pytest.raises(pgproto.Error) as caught:
                         async for chunk in conn.copy_out("copy t to stdout"):
-                            taken.append(chunk)
+                            taken.append(chunk)  # noqa: PERF401 - what came before the error counts
                 assert "08P01" in chain(caught.value)
                 assert taken in ([], [b"1\n"])
                 assert await pool.fetchval("select 1") == 1

@@ -327,7 +327,7 @@ class Backend:
             self.status = "T"
         elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
             self._statements.clear()
-        else:
+        elif word not in ("SAVEPOINT", "RELEASE"):
             self._pending.append(sql)
         if answer.fails == "sync":
             self._deferred = answer.error

@@ -19,10 +19,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from types import TracebackType
 from typing import Any, TypeVar
 
+import trio
+
 import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
-import trio
 
 __all__ = ["DRIVERS", "Driver", "Hang", "Scenario"]
 
@@ -84,11 +85,11 @@ class AsyncioDriver(Driver):
 
     def connect(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        return pgproto_asyncio.connect(dsn, **options)
+        return _Guard(pgproto_asyncio.connect(dsn, **options))
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        return pgproto_asyncio.Pool(dsn, **options)
+        return _Guard(pgproto_asyncio.Pool(dsn, **options))
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -126,11 +127,11 @@ class TrioDriver(Driver):
 
     def connect(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        return pgproto_trio.connect(dsn, **options)
+        return _Guard(pgproto_trio.connect(dsn, **options))
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        return pgproto_trio.Pool(dsn, **options)
+        return _Guard(pgproto_trio.Pool(dsn, **options))
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -175,7 +176,7 @@ class BlockingDriver(Driver):
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        return _Context(lambda: pgproto_blocking.Pool(dsn, **_synchronous(options)))
+        return _Context(_made(pgproto_blocking.Pool(dsn, **_synchronous(options))))
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -221,14 +222,43 @@ class BlockingDriver(Driver):
         assert not left, f"threads left behind: {left}"
 
 
+class _Guard:
+    """A context manager that may not swallow what its body raises: a scenario would end without a word."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> Any:
+        return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if await self._manager.__aexit__(kind, error, trace) and error is not None:
+            raise AssertionError(f"{self._manager} swallowed {error!r}") from error
+
+
 DRIVERS: tuple[Driver, ...] = (AsyncioDriver(), TrioDriver(), BlockingDriver())
 
 
 # ---- The blocking API as one that can be awaited
 
 _AWAITED = frozenset(
-    """fetch fetchrow fetchval execute script send_batch prepare copy_in copy_records reset close retry
-    open""".split()
+    [
+        "fetch",
+        "fetchrow",
+        "fetchval",
+        "execute",
+        "script",
+        "send_batch",
+        "prepare",
+        "copy_in",
+        "copy_records",
+        "reset",
+        "close",
+        "retry",
+        "open",
+    ]
 )
 _CONTEXTS = frozenset({"transaction", "listen", "acquire"})
 _ITERATORS = frozenset({"stream", "copy_out"})
@@ -285,13 +315,17 @@ class _Wrapped:
 
             return call
         if name in _CONTEXTS:
-            return lambda *args, **options: _Context(lambda: value(*args, **options))
+            return lambda *args, **options: _Context(_made(value(*args, **options)))
         if name in _ITERATORS:
             return lambda *args, **options: _iterate(value(*args, **options))
         return value
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return _iterate(iter(self.target))
+
+
+def _made(manager: Any) -> Callable[[], Any]:
+    return lambda: manager
 
 
 class _Context:
@@ -308,7 +342,8 @@ class _Context:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Any:
-        return self._manager.__exit__(kind, error, trace)
+        if self._manager.__exit__(kind, error, trace) and error is not None:
+            raise AssertionError(f"{self._manager} swallowed {error!r}") from error
 
 
 async def _iterate(iterator: Iterator[Any]) -> AsyncIterator[Any]:

@@ -105,7 +105,9 @@ class Health:
             self.peer.send(EmptyQueryResponse())
             return
         if _returns_row(sql):
-            number = struct.unpack(">i", parameters[0])[0] if parameters and parameters[0] else _first_number(sql)
+            number = (
+                struct.unpack(">i", parameters[0])[0] if parameters and parameters[0] else _first_number(sql)
+            )
             value = struct.pack(">i", number) if binary else str(number).encode()
             self.peer.send(DataRow([value]), CommandComplete("SELECT 1"))
             return

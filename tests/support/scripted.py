@@ -45,7 +45,17 @@ from pgproto.wire import (
 )
 from tests.support.process import listening_socket
 
-__all__ = ["Gone", "Peer", "Script", "ScriptError", "ScriptedServer", "column", "error", "fatal", "pooler_fatal"]
+__all__ = [
+    "Gone",
+    "Peer",
+    "Script",
+    "ScriptError",
+    "ScriptedServer",
+    "column",
+    "error",
+    "fatal",
+    "pooler_fatal",
+]
 
 DEADLINE = 20.0
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -353,7 +363,7 @@ class ScriptedServer:
         try:
             if self._is_cancel(sock):
                 peer = Peer(self, sock, -1)
-                script: Script = Peer.start
+                script: Script = _cancelled
             else:
                 with self._lock:
                     peer = Peer(self, sock, len(self.peers))
@@ -374,6 +384,11 @@ class ScriptedServer:
         with contextlib.suppress(OSError):
             head = sock.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL)
         return head[4:] == CancelRequest(0, b"1234").encode()[4:8]
+
+
+def _cancelled(peer: Peer) -> None:
+    """The script of a cancel request: it is noted, and closed."""
+    peer.receive_startup()
 
 
 def encoded(parts: Sequence[Message | bytes]) -> bytes:

@@ -19,9 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pgproto_blocking.system as system
 from pgproto import Batch, Outcome
-from pgproto.config import Config
 from tests.support.drivers import DRIVERS, Driver
 
 MB = 1 << 20
@@ -125,22 +123,23 @@ JOBS: dict[str, Callable[[Any, Scales], Awaitable[int]]] = {
 }
 
 
-def shrink_buffers() -> None:
-    """Have every socket of the adapters get the smallest buffers."""
-    configure = system.configure_socket
+class SmallSocket(socket.socket):
+    """A socket whose buffers are as small as can be.
 
-    def small(sock: socket.socket, config: Config) -> None:
-        configure(sock, config)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * BUFFER
+    They have to be so before it connects: if a window shrinks later, the kernel waits for room that never
+    comes, and goes on only now and then.
+    """
 
-    system.configure_socket = small
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.family == socket.AF_INET:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
 def main(name: str, job: str, dsn: str) -> None:
     """Do one job and print what it took."""
-    shrink_buffers()
+    setattr(socket, "socket", SmallSocket)  # noqa: B010 - before anything connects
     results: list[dict[str, float]] = []
 
     async def scenario(pg: Driver) -> None:

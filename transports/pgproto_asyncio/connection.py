@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncIterable,
-    AsyncIterator,
     Callable,
     Generator,
     Mapping,
@@ -43,7 +42,7 @@ from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
 from .connecting import cancel, open_session
-from .copying import Records, Source, encoded, feed, progress
+from .copying import Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries
 from .transport import Transport
@@ -127,25 +126,14 @@ class Connection(Queries):
         await transport.run(operation, self._seconds(timeout))
         return operation.items
 
-    async def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> AsyncIterator[Row]:
+    def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> Pieces[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
-        The connection can do nothing else until the iteration has ended.  `timeout` is the longest wait
-        for the next rows.
+        `async for row in conn.stream(...)`; the connection can do nothing else until the iteration has ended.
+        `timeout` is the longest wait for the next rows.
         """
         operation = Stream(QueuedQuery(query, args))
-        transport = self._submit(operation)
-        try:
-            while True:
-                rows = operation.take()
-                for row in rows:
-                    yield row
-                if operation.finished and not rows:
-                    break
-                await progress(transport, operation, self._seconds(timeout))
-        finally:
-            self._abandon(transport, operation)
-        _raise(operation)
+        return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
 
     async def prepare(self, query: str, *, timeout: float | None = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
@@ -223,24 +211,13 @@ class Connection(Queries):
             return await self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
         return await self.copy_in(sql, record_chunks(encoder, records), timeout=timeout)
 
-    async def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> AsyncIterator[bytes]:
+    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.
         """
         operation = CopyOut(sql)
-        transport = self._submit(operation)
-        try:
-            while True:
-                taken = operation.take()
-                for chunk in taken:
-                    yield chunk
-                if operation.finished and not taken:
-                    break
-                await progress(transport, operation, self._seconds(timeout))
-        finally:
-            self._abandon(transport, operation)
-        _raise(operation)
+        return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
 
     # ---- LISTEN
 

@@ -4,18 +4,121 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 from pgproto.session import CopyIn, Operation
+from pgproto.session.operation import HIGH_WATER
 from pgproto.session.sources import RecordBuffer, as_bytes, chunks
 
 from .transport import Transport
 
-__all__ = ["Records", "Source", "encoded", "feed", "progress"]
+__all__ = ["Pieces", "Records", "Source", "encoded", "feed", "progress"]
+
+T = TypeVar("T")
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
+
+
+class Pieces(Generic[T]):
+    """What arrives piece by piece: an async iterator, which can be entered with `async with` too.
+
+    The statement runs when the first piece is asked for.  Whoever stops in the middle (`aclose`, leaving
+    `async with`, or just dropping the iterator) abandons it: the rest is cancelled, read and dropped, and the
+    connection's next call is served behind it.
+
+    Args:
+        start: submits the operation; the transport that it runs on.
+        operation: what to run.
+        take: takes what has arrived.
+        seconds: how long the next piece may take; None for no limit.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Operation], Transport],
+        operation: Operation,
+        take: Callable[[], list[T]],
+        seconds: float | None,
+    ) -> None:
+        self._start = start
+        self._operation = operation
+        self._take = take
+        self._seconds = seconds
+        self._pieces: deque[T] = deque()
+        self._transport: Transport | None = None
+        self._ended = False
+
+    def __aiter__(self) -> Pieces[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if not self._pieces:
+            await self._fetch()
+        return self._pieces.popleft()
+
+    async def __aenter__(self) -> Pieces[T]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
+        transport = self._transport
+        self._stop()
+        if transport is not None and not self._operation.finished:
+            await transport.settled()
+
+    def __del__(self) -> None:
+        transport = getattr(self, "_transport", None)
+        if transport is None or transport.loop.is_closed():
+            return
+        if transport.in_loop():
+            self._stop()
+        else:  # the garbage collector runs in whatever thread it likes
+            transport.loop.call_soon_threadsafe(_abandon, transport, self._operation)
+
+    async def _fetch(self) -> None:
+        """Wait for more pieces; StopAsyncIteration if there are none."""
+        operation = self._operation
+        if self._ended:
+            raise StopAsyncIteration
+        if self._transport is None:
+            self._transport = self._start(operation)
+        transport = self._transport
+        try:
+            while True:
+                self._pieces.extend(self._take())
+                if self._pieces:
+                    return
+                if operation.finished:
+                    break
+                await progress(transport, operation, self._seconds)
+        except BaseException:
+            self._stop()
+            raise
+        self._stop()
+        if operation.error is not None:
+            raise operation.error
+        raise StopAsyncIteration
+
+    def _stop(self) -> None:
+        self._ended = True
+        self._pieces.clear()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            _abandon(transport, self._operation)
+
+
+def _abandon(transport: Transport, operation: Operation) -> None:
+    transport.engine.abandon(operation)
+    transport.pump()
 
 
 async def progress(transport: Transport, operation: Operation, seconds: float | None) -> None:
@@ -48,9 +151,15 @@ async def feed(transport: Transport, operation: CopyIn, source: Source, seconds:
         if isinstance(source, AsyncIterable):
             await _feed_async(transport, operation, source, seconds)
         else:
+            size = 0
             for chunk in chunks(source):
                 if not await _feed_chunk(transport, operation, chunk, seconds):
                     break
+                size += len(chunk)
+                if size >= HIGH_WATER:
+                    # A server that takes everything at once must not keep us from reading its error.
+                    size = 0
+                    await asyncio.sleep(0)
     except Exception as error:
         operation.stop(f"{type(error).__name__}: {error}")
         await _finished(transport, operation, seconds)

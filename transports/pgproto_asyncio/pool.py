@@ -319,18 +319,15 @@ class Pool(Queries):
             await _call(self._on_connect, conn)
         except BaseException as error:
             conn.abort()
-            self._opening.pop(slot.number, None)
-            if isinstance(error, Exception):
-                machine.open_failed(slot, generation, error, is_permanent(error), self._now())
-            else:
-                machine.closed(slot, generation, self._now())
-            self._act()
-            if not isinstance(error, Exception | asyncio.CancelledError):
+            if not isinstance(error, Exception):
                 raise
+            self._opening.pop(slot.number, None)
+            machine.open_failed(slot, generation, error, is_permanent(error), self._now())
+            self._act()
             return
-        self._opening.pop(slot.number, None)
         conn.forget_traces()
         if machine.opened(slot, generation, conn, self._now()):
+            self._opening.pop(slot.number, None)
             conn.on_lost = lambda: self._lost(slot)
         else:
             await conn.close()
@@ -370,14 +367,22 @@ class Pool(Queries):
         slot = action.slot
         conn = slot.connection
         if conn is None:
-            task = self._opening.get(slot.number)
-            if task is not None:
-                task.cancel()
+            self._spawn(self._stop_opening(action))
         elif action.force:
             conn.abort()
             self._spawn(self._close(slot, action.generation, conn))
         else:
             self._spawn(self._close(slot, action.generation, conn))
+
+    async def _stop_opening(self, action: Close) -> None:
+        """Cancel the task that opens a connection; it may not have begun, or be at its end already."""
+        task = self._opening.get(action.slot.number)
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        self._opening.pop(action.slot.number, None)
+        self._machine.closed(action.slot, action.generation, self._now())
+        self._act()
 
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:

@@ -174,9 +174,15 @@ class Transport(asyncio.BufferedProtocol):
 
     async def settled(self) -> None:
         """Wait until nothing is in flight: what was abandoned is drained, or the session is over."""
-        self._quiet = self.loop.create_future()
+        quiet = self._quiet
+        if quiet is None or quiet.done():
+            quiet = self._quiet = self.loop.create_future()
         self.pump()
-        await self._quiet
+        await asyncio.wait([quiet])  # others may wait for it too: cancelling this must not cancel it
+
+    def in_loop(self) -> bool:
+        """True if the caller runs in this transport's event loop."""
+        return asyncio._get_running_loop() is self.loop
 
     def resume(self) -> None:
         """An operation has more to write, or room for more to read."""

@@ -144,7 +144,7 @@ class Opening:
                 if self._aborted or (left is not None and left <= 0):
                     raise ConnectError(f"no answer from {host} in time")
                 if code == errno.EAGAIN and host.is_unix:
-                    time.sleep(_RETRY_DELAY if left is None else min(_RETRY_DELAY, left))
+                    system.pause(_RETRY_DELAY if left is None else min(_RETRY_DELAY, left))
                     code = sock.connect_ex(target)
                 elif code not in _IN_PROGRESS:
                     raise OSError(code, os.strerror(code))

@@ -13,7 +13,7 @@ import socket
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import Final, TypeVar, Unpack
 
 from pgproto import Batch, ConnectionClosed, Error, Outcome, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
@@ -47,6 +47,8 @@ from .transport import Transport
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
 
 T = TypeVar("T")
+
+_MOMENT: Final = 0.01  # seconds
 
 _log = logging.getLogger("pgproto")
 
@@ -125,9 +127,10 @@ class Connection(Queries):
         operation = Execution(batch.take(), atomic=batch.atomic)
         try:
             self._run(operation, timeout)
-        except Error:
-            for item in operation.items:  # refused as a whole: the core never saw it
-                item.outcome = item.outcome or Outcome.NOT_SENT
+        except Error as error:
+            for item in operation.items:
+                if item.outcome is None:  # refused as a whole: the core never saw it
+                    item.outcome, item.error = Outcome.NOT_SENT, error
             raise
         return operation.items
 
@@ -282,11 +285,14 @@ class Connection(Queries):
     def is_alive(self) -> bool:
         """True if a look at an idle session shows that it can be used.  Costs no round trip.
 
-        What can be read from it is its end, most likely; it may be a notice, which is taken in.
+        What can be read from it is its end, most likely.  It may be a notice, which is taken in; but a
+        notice can announce the end, so the end gets a moment to follow.
         """
         transport = self._transport
         if transport is not None and not transport.closed and not system.is_quiet(transport.descriptor):
             transport.alone(transport.look)
+            if transport.closed or system.wait(transport.descriptor, system.READABLE, _MOMENT):
+                return False
         return self.reusable
 
     @property

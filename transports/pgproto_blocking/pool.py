@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeVar, Unpack
@@ -173,7 +172,7 @@ class Pool(Queries):
                 outcome = transaction_outcome(error, commit_sent=block.committing)
                 if not policy.should_retry(error, attempt, outcome):
                     raise
-            time.sleep(policy.delay_before(attempt, random.random))
+            system.pause(policy.delay_before(attempt, random.random))
 
 
 class Lease:

@@ -1,7 +1,7 @@
 """What every adapter asks of the operating system: environment, files, clock, sockets, forks.
 
 The core takes all of these as arguments.  The other two adapters import this module too; it holds no
-protocol, and nothing but `wait` waits.
+protocol, and nothing but `wait` and `pause` waits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import select
 import socket
 import stat
 import struct
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ __all__ = [
     "connector",
     "forget_in_child",
     "is_quiet",
+    "pause",
     "read_file",
     "read_rest",
     "wait",
@@ -198,6 +200,11 @@ def _select(descriptor: int, interest: int, seconds: float | None, waker: int) -
     readable, writable, broken = select.select(reading, writing, writing, seconds)
     ready = WRITABLE if writable else 0
     return ready | READABLE if broken or descriptor in readable else ready
+
+
+def pause(seconds: float) -> None:
+    """Let time pass; an interrupt ends it."""
+    threading.Event().wait(seconds)
 
 
 class Inheritable(Protocol):

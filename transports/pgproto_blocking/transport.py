@@ -33,6 +33,7 @@ Address = tuple[socket.AddressFamily, str | tuple[object, ...]]
 """What a socket was connected to: its family and the system's form of the address."""
 
 _READ_SIZE: Final = 65536
+_LOOKS: Final = 16  # reads without waiting, before it is somebody else's turn
 
 
 class Transport:
@@ -236,7 +237,9 @@ class Transport:
             if engine.idle:
                 self.look()
             if self.sock is None or self._aborted:
-                raise _closed(engine)
+                error = _closed(engine)
+                operation.turned_away(error)
+                raise error
             engine.submit(operation)
         else:
             engine.start(operation)
@@ -266,8 +269,10 @@ class Transport:
 
     def look(self) -> None:
         """Read what is there to be read, without waiting; called inside of `alone`."""
-        sock = self.sock
-        if sock is not None and self.engine.wants_read and not system.is_quiet(sock.fileno()):
+        for _ in range(_LOOKS):
+            sock = self.sock
+            if sock is None or not self.engine.wants_read or system.is_quiet(sock.fileno()):
+                return
             self._read(sock)
             self._write()
 
@@ -363,6 +368,8 @@ class Transport:
 
 
 def _closed(engine: Engine) -> ConnectionClosed:
-    error = ConnectionClosed("the connection is closed")
-    error.__cause__ = engine.cause
-    return error
+    try:
+        engine.check_open()
+    except ConnectionClosed as error:  # it says why
+        return error
+    return ConnectionClosed("the connection is closed")

@@ -233,8 +233,12 @@ class Connection(Queries):
         """Bring the session back to where it was after connecting."""
         await self._run(Reset(script), timeout)
 
-    async def close(self) -> None:
-        """End the session.  Idempotent, never raises, and waits for nobody."""
+    async def close(self, *, timeout: float = 1.0) -> None:
+        """End the session.  Idempotent, never raises.
+
+        Args:
+            timeout: how long that may take in the other adapters; this one has nothing to wait for.
+        """
         transport = self._transport
         if transport is not None:
             await transport.close()
@@ -359,7 +363,7 @@ class Connection(Queries):
         """Take what the engine has besides answers: notifications and notices; tell of its end."""
         engine = self.engine
         woken = self.listeners.dispatch(engine.take_notifications())
-        if engine.closed:
+        if engine.finished:  # not before: the server's last words are still being read
             woken = self.listeners.everyone()
             if self.on_lost is not None:
                 on_lost, self.on_lost = self.on_lost, None

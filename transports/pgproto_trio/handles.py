@@ -108,7 +108,7 @@ class Notifications:
             try:
                 await transport.wait_until_woken(waiter)
             except BaseException:
-                await transport.settled()
+                await transport.rest()
                 raise
             finally:
                 listener.waiter = None

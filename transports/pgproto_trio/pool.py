@@ -135,7 +135,8 @@ class Pool(Queries):
             if crashed:
                 answer = await self._manager.__aexit__(kind, error, trace)
             else:
-                answer = await self._manager.__aexit__(None, None, None)
+                await self._manager.__aexit__(None, None, None)
+                answer = None  # what the nursery says is about no error at all
         return answer
 
     async def close(self, *, timeout: float | None = None) -> None:

@@ -80,6 +80,7 @@ class Transport:
         self._waiters: list[Waiter] = []
         self._pump: Waiter | None = None  # the one whose task is the pump
         self._drainer: Waiter | None = None  # the one that stays for what was abandoned
+        self._quiet: Waiter | None = None  # the one that waits for nothing to be in flight
         self._scope: trio.CancelScope | None = None  # around the pump's sleep
         self._sleeping_for = (False, False)  # what it sleeps for: to read, to write
         self._blocked = False  # the kernel takes no more
@@ -113,7 +114,7 @@ class Transport:
         except BaseException:
             await self.leave(operation)
             raise
-        await self._rest()
+        await self.rest()
         if operation.error is not None:
             raise operation.error
 
@@ -124,14 +125,19 @@ class Transport:
         if self._pump is None:
             # Nobody has been listening: see what has come, before anything is sent into a dead session.
             self.turn()
-        await self._rest()
+        await self.rest()
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         if engine.connection.transaction_status:
             engine.submit(operation)
         else:
             engine.start(operation)
-        self.turn(reading=False)
+        if self._scope is None:
+            self.turn(reading=False)
+        else:
+            # The pump writes what several tasks submit at a time, in one piece.
+            self._hurried = True
+            self._nudge()
 
     async def wait(self, operation: Operation) -> None:
         """Wait until the operation has ended or made progress."""
@@ -163,7 +169,26 @@ class Transport:
         """Abandon an operation, and see to it that the session comes to rest.  Takes GRACE, never raises."""
         self._abandon(operation)
         self.turn()
-        await self._rest()
+        await self.rest()
+
+    async def rest(self) -> None:
+        """If nobody else waits, stay until what was abandoned has ended.  Shielded; GRACE bounds it."""
+        engine = self.engine
+        self._left = [operation for operation in self._left if not operation.finished]
+        if not self._left or self._waiters or engine.finished:
+            return
+        # The core ends it within GRACE, or within two where the server says a last word.
+        with trio.CancelScope(shield=True, deadline=engine.clock() + 3 * GRACE) as scope:
+            while self._left and not self._waiters and not engine.finished:
+                waiter = self._drainer = Waiter()
+                self._left[0].waiter = waiter
+                try:
+                    await self.wait_until_woken(waiter)
+                finally:
+                    self._drainer = None
+                self._left = [operation for operation in self._left if not operation.finished]
+        if scope.cancelled_caught:
+            self.abort()
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
         """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.
@@ -200,10 +225,15 @@ class Transport:
             self.turn(reading=False)
 
     async def settled(self) -> None:
-        """See to it that nothing abandoned is in flight any more, or the session is over."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Wait until nothing is in flight any more, the session is over, or GRACE has passed."""
+        engine = self.engine
         self.turn()
-        await self._rest()
+        await self.rest()
+        with trio.move_on_after(GRACE):
+            while not engine.idle and not engine.finished:
+                waiter = self._quiet = Waiter()
+                await self.wait_until_woken(waiter)
+        self._quiet = None
 
     @property
     def descriptor(self) -> int:
@@ -212,7 +242,7 @@ class Transport:
 
     def __del__(self) -> None:
         sock = getattr(self, "_sock", None)
-        if sock is not None:
+        if sock is not None and sock.fileno() >= 0:
             sock.close()
             warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=1)
 
@@ -234,6 +264,8 @@ class Transport:
             waiter = operation.waiter
             if isinstance(waiter, Waiter):
                 waiter.wake()
+        if self._quiet is not None and engine.idle:
+            self._quiet.wake()
         if self.on_change is not None:
             self.on_change()
         if engine.finished:
@@ -373,25 +405,6 @@ class Transport:
     def _deadline(self) -> float:
         deadline = self.engine.next_deadline()
         return math.inf if deadline is None else deadline
-
-    async def _rest(self) -> None:
-        """If nobody else waits, stay until what was abandoned has ended.  Shielded; GRACE bounds it."""
-        engine = self.engine
-        self._left = [operation for operation in self._left if not operation.finished]
-        if not self._left or self._waiters or engine.finished:
-            return
-        # The core ends it within GRACE, or within two where the server says a last word.
-        with trio.CancelScope(shield=True, deadline=engine.clock() + 3 * GRACE) as scope:
-            while self._left and not self._waiters and not engine.finished:
-                waiter = self._drainer = Waiter()
-                self._left[0].waiter = waiter
-                try:
-                    await self.wait_until_woken(waiter)
-                finally:
-                    self._drainer = None
-                self._left = [operation for operation in self._left if not operation.finished]
-        if scope.cancelled_caught:
-            self.abort()
 
 
 async def _readable_or_writable(sock: socket.socket) -> None:

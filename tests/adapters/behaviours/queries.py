@@ -1,0 +1,358 @@
+"""Connections, queries and rows, prepared statements."""
+
+from __future__ import annotations
+
+import pytest
+
+import pgproto
+from pgproto import Outcome, PostgresError
+from tests.adapters.behaviours import Database, behaviour
+from tests.support.drivers import Driver
+
+
+@behaviour
+async def c07_runtime_parameters(pg: Driver, db: Database) -> None:
+    settings = {"search_path": "pg_catalog", "work_mem": "5MB"}
+    async with pg.connect(db.dsn, application_name="mine", server_settings=settings) as conn:
+        assert await conn.fetchval("show application_name") == "mine"
+        assert await conn.fetchval("show search_path") == "pg_catalog"
+        assert await conn.fetchval("show work_mem") == "5MB"
+        assert conn.parameters["application_name"] == "mine"
+
+
+@behaviour
+async def c08_fallback_hosts(pg: Driver, db: Database) -> None:
+    port = db.server.port
+    async with pg.connect(db.dsn, host=["127.0.0.1", "127.0.0.1"], port=[1, port]) as conn:
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def c09_every_attempt_is_reported(pg: Driver, db: Database) -> None:
+    with pytest.raises(pgproto.ConnectError) as caught:
+        async with pg.connect(db.dsn, host=["127.0.0.1", "no-such-host.invalid"], port=[1, 2]):
+            raise AssertionError("connected")
+    text = str(caught.value)
+    assert "127.0.0.1:1" in text
+    assert "no-such-host.invalid:2" in text
+    assert len(caught.value.errors) == 2
+    assert caught.value.outcome is Outcome.NOT_SENT
+
+
+@behaviour
+async def c16_protocol_version(pg: Driver, db: Database) -> None:
+    new = db.server.version == "18"
+    async with pg.connect(db.dsn) as conn:
+        key = conn.engine.connection.backend_key
+        assert len(key.secret_key) == (32 if new else 4)
+    async with pg.connect(db.dsn, max_protocol_version="3.0") as conn:
+        assert len(conn.engine.connection.backend_key.secret_key) == 4
+        assert await conn.fetchval("select pg_backend_pid()") == conn.pid
+
+
+@behaviour
+async def c18_script(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        results = await conn.script(
+            "select 1 as a, null; create temp table t (a int); insert into t values (1), (2); "
+        )
+        assert [result.tag for result in results] == ["SELECT 1", "CREATE TABLE", "INSERT 0 2"]
+        assert [result.columns for result in results] == [("a", "?column?"), (), ()]
+        assert tuple(results[0].rows[0]) == ("1", None)
+        assert results[2].rowcount == 2
+
+
+@behaviour
+async def c21_script_error(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        with pytest.raises(PostgresError) as caught:
+            await conn.script("select 1; select 1/0; select 1")
+        assert caught.value.sqlstate == "22012"
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def c24_parameters(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        row = await conn.fetchrow("select $1::int4, $2::text, $3::bool, $4::bytea", 1, "x", None, b"\0")
+        assert tuple(row) == (1, "x", None, b"\0")
+
+
+@behaviour
+async def c28_too_many_parameters(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        most = ",".join(f"${number}" for number in range(1, 65536))
+        assert await conn.fetchval(f"select cardinality(array[{most}]::int[])", *range(65535)) == 65535
+        with pytest.raises(pgproto.LocalProtocolError, match="65535 parameters"):
+            await conn.fetchval(f"select cardinality(array[{most},$65536]::int[])", *range(65536))
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def c35_notices(pg: Driver, db: Database) -> None:
+    notices: list[PostgresError] = []
+    async with pg.connect(db.dsn) as conn:
+        conn.on_notice = notices.append
+        await conn.execute("do $$ begin raise notice 'hello %', 1; raise warning 'careful'; end $$")
+    assert [(notice.severity, notice.message) for notice in notices] == [
+        ("NOTICE", "hello 1"),
+        ("WARNING", "careful"),
+    ]
+
+
+@behaviour
+async def c39_closed_connection(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        await conn.close()
+        await conn.close()
+        with pytest.raises(pgproto.ConnectionClosed) as caught:
+            await conn.fetch("select 1")
+        assert caught.value.outcome is Outcome.NOT_SENT
+
+
+@behaviour
+async def c46_terminated_while_waiting(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn, pg.connect(db.dsn) as killer:
+
+        async def kill() -> None:
+            sql = "select count(*) from pg_stat_activity where pid = $1 and wait_event = 'PgSleep'"
+            while not await killer.fetchval(sql, conn_pid):
+                pass
+            await killer.fetchval("select pg_terminate_backend($1)", conn_pid)
+
+        conn_pid = conn.pid
+        lost, _ = await pg.together(lambda: conn.fetch("select pg_sleep(30)"), kill)
+        assert isinstance(lost, pgproto.ConnectionLost)
+        assert lost.sqlstate == "57P01"
+        assert lost.outcome is Outcome.FAILED
+        assert conn.closed
+
+
+@behaviour
+async def c50_command_tags(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        for sql, tag in (
+            ("create temp table t (a int)", "CREATE TABLE"),
+            ("insert into t select generate_series(1, 5)", "INSERT 0 5"),
+            ("update t set a = a + 1 where a > 3", "UPDATE 2"),
+            ("delete from t where a = 1", "DELETE 1"),
+            ("select * from t", "SELECT 4"),
+            ("-- nothing", ""),
+            ("drop table t", "DROP TABLE"),
+        ):
+            assert await conn.execute(sql) == tag
+        assert await conn.fetchval("select 1 -- " + "x" * 200_000) == 1
+
+
+@behaviour
+async def c51_syntax_error(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        with pytest.raises(PostgresError) as caught:
+            await conn.execute("selct")
+        error = caught.value
+        assert (error.sqlstate, error.severity, error.position) == ("42601", "ERROR", 1)
+        assert error.outcome is Outcome.FAILED
+        assert type(error) is pgproto.sqlstates.SQLSyntaxError
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def c_error_fields(pg: Driver, db: Database) -> None:
+    table = db.make_table("a int constraint positive check (a > 0)")
+    async with pg.connect(db.dsn) as conn:
+        with pytest.raises(PostgresError) as caught:
+            await conn.execute(f"insert into {table} values (-1)")
+        error = caught.value
+        assert (error.sqlstate, error.table_name, error.constraint_name) == ("23514", table, "positive")
+        assert error.detail is not None
+
+
+@behaviour
+async def q01_rows(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        rows = await conn.fetch("select n as id, 'v' || n as name from generate_series(1, 3) n")
+        assert [row["id"] for row in rows] == [1, 2, 3]
+        number, name = rows[0]
+        assert (number, name) == (1, "v1")
+        assert rows[1].as_dict() == {"id": 2, "name": "v2"}
+        wide = await conn.fetchrow("select " + ",".join(f"{n} as c{n}" for n in range(500)))
+        assert list(wide) == list(range(500))
+
+
+@behaviour
+async def q02_tag_without_rows(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        assert await conn.fetch("create temp table t (a int)") == []
+        assert await conn.fetchrow("insert into t values (1)") is None
+        assert await conn.fetchval("delete from t") is None
+
+
+@behaviour
+async def q03_stream_left_early(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        rows = conn.stream("select n, repeat('x', 100) from generate_series(1, 100000) n")
+        async for row in rows:
+            assert row[0] == 1
+            break
+        await rows.aclose()
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def q03_stream(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        total = 0
+        async for row in conn.stream("select n from generate_series(1, $1::int4) n", 20_000):
+            total += row[0]
+        assert total == 20_000 * 20_001 // 2
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def q06_error_while_streaming(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        rows = []
+        with pytest.raises(PostgresError) as caught:
+            async for row in conn.stream("select 100 / (10 - n) from generate_series(1, 100) n"):
+                rows.append(row[0])  # noqa: PERF401 - what came before the error counts
+        assert caught.value.sqlstate == "22012"
+        assert len(rows) == 9
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def q07_no_rows(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        assert await conn.fetchrow("select 1 where false") is None
+        assert await conn.fetchval("select 1 where false") is None
+        assert await conn.fetch("select 1 where false") == []
+        with pytest.raises(PostgresError):
+            await conn.fetchrow("select 1/0")
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def q08_empty_queries(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        for sql in ("", " ", "-- comment", "/* a /* nested */ comment */", ";"):
+            assert await conn.fetch(sql) == []
+            assert await conn.execute(sql) == ""
+            assert [result.tag for result in await conn.script(sql)] == [""]
+
+
+@behaviour
+async def q12_cursor_fetch(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn, conn.transaction():
+        await conn.execute("declare c cursor for select n from generate_series(1, 5) n")
+        assert [row[0] for row in await conn.fetch("fetch 2 from c")] == [1, 2]
+        assert [row[0] for row in await conn.fetch("fetch 2 from c")] == [3, 4]
+        await conn.execute("close c")
+        await conn.execute("declare c cursor for select 'x'::text as t, 1.5::float8 as f")
+        assert tuple(await conn.fetchrow("fetch 2 from c")) == ("x", 1.5)
+
+
+@behaviour
+async def q04_wrong_value_type(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        with pytest.raises(pgproto.DataError, match=r"\$2") as caught:
+            await conn.fetch("select $1::int4, $2::int4", 1, "two")
+        assert "str" in str(caught.value)
+        assert caught.value.outcome is Outcome.NOT_SENT
+        assert await conn.fetchval("select $1::int4", 3) == 3
+
+
+@behaviour
+async def q_concurrent_callers(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        works = [lambda number=number: conn.fetchval("select $1::int4", number) for number in range(50)]
+        assert await pg.together(*works) == list(range(50))
+
+
+@behaviour
+async def s02_prepare_twice(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        first, second = await conn.prepare("select 1"), await conn.prepare("select 1")
+        assert first.statement.name != second.statement.name
+        await first.close()
+        assert await second.fetchval() == 1
+
+
+@behaviour
+async def s04_prepare_bad_sql(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        with pytest.raises(PostgresError) as caught:
+            await conn.prepare("selct")
+        assert caught.value.sqlstate == "42601"
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def s06_closed_statement(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        statement = await conn.prepare("select 1")
+        assert await statement.fetchval() == 1
+        await statement.close()
+        await statement.close()
+        with pytest.raises(pgproto.LocalProtocolError, match="closed"):
+            await statement.fetchval()
+        assert (
+            await conn.fetchval("select count(*) from pg_prepared_statements where statement = 'select 1'")
+            == 0
+        )
+
+
+@behaviour
+async def s08_deallocate_behind_our_back(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        assert await conn.fetchval("select 5") == 5
+        await conn.execute("deallocate all")
+        assert await conn.fetchval("select 5") == 5
+        await conn.script("discard all")
+        assert await conn.fetchval("select 5") == 5
+        await conn.script("do $$ begin execute 'deallocate all'; end $$")
+        with pytest.raises(PostgresError) as caught:
+            await conn.fetchval("select 5")
+        assert caught.value.sqlstate == "26000"
+        assert await conn.fetchval("select 5") == 5
+
+
+@behaviour
+async def s09_schema_change(pg: Driver, db: Database) -> None:
+    table = db.make_table()
+    async with pg.connect(db.dsn) as conn:
+        assert await conn.fetch(f"select * from {table}") == []
+        await conn.execute(f"alter table {table} add b text")
+        with pytest.raises(PostgresError) as caught:
+            await conn.fetch(f"select * from {table}")
+        assert caught.value.sqlstate == "0A000"
+        assert await conn.fetch(f"select * from {table}") == []
+
+
+@behaviour
+async def s12_parameter_type_changes(pg: Driver, db: Database) -> None:
+    table = db.make_table()
+    async with pg.connect(db.dsn) as conn:
+        insert = f"insert into {table} values ($1)"
+        await conn.execute(insert, 1)
+        await conn.execute(f"alter table {table} alter a type text")
+        with pytest.raises(pgproto.Error):
+            await conn.execute(insert, "two")
+        await conn.execute(insert, "two")
+        assert await conn.fetchval(f"select count(*) from {table}") == 2
+
+
+@behaviour
+async def s13_cache_size(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn, statement_cache_size=5) as conn:
+        for number in range(30):
+            assert await conn.fetchval(f"select {number}") == number
+        assert await conn.fetchval("select count(*) from pg_prepared_statements") <= 7
+
+
+@behaviour
+async def s14_error_without_cache(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn, statement_cache_size=0) as conn:
+        for _ in range(3):
+            with pytest.raises(PostgresError):
+                await conn.fetch("select 1/0")
+            assert await conn.fetchval("select 1") == 1

@@ -1,0 +1,46 @@
+"""Closing a pool whose connections are still being opened: at every moment of it, `close` comes to an end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import pgproto
+import pgproto_asyncio
+from tests.support.postgres import PostgresServer
+from tests.support.process import listening_socket
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_close_ends_while_connections_are_being_opened(pg18: PostgresServer, steps: int) -> None:
+    async def main() -> None:
+        pool = pgproto_asyncio.Pool(pg18.dsn(), min_size=3)
+        await pool.open()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await pool.close()
+        stats = pool.stats()
+        assert (stats.size, stats.opening, stats.closing) == (0, 0, 0)
+        with pytest.raises(pgproto.PoolClosed):
+            await pool.fetchval("select 1")
+
+    asyncio.run(main())
+
+
+def test_close_ends_while_a_server_does_not_answer() -> None:
+    async def main(port: int) -> None:
+        pool = pgproto_asyncio.Pool(f"postgresql://app@127.0.0.1:{port}/app", min_size=2)
+        await pool.open()
+        waiting = asyncio.ensure_future(pool.fetchval("select 1"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (pool.stats().waiting, pool.stats().opening) == (1, 2)
+        async with asyncio.timeout(5):
+            await pool.close()
+        with pytest.raises(pgproto.PoolClosed):
+            await waiting
+
+    with listening_socket() as listener:
+        asyncio.run(main(listener.getsockname()[1]))

@@ -1,0 +1,206 @@
+"""Interrupts of the blocking adapter: Ctrl-C, or whatever a signal handler raises, at any moment.
+
+The promise: whatever was interrupted, a connection is in step or it is closed, and a pool goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from linecache import getline
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import pgproto_blocking as pg
+from pgproto import Batch
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy
+
+BOUND = 20.0
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises, as Ctrl-C raises KeyboardInterrupt."""
+
+
+@pytest.fixture
+def conn(pg18: PostgresServer) -> Iterator[pg.Connection]:
+    with pg.connect(pg18.dsn()) as connection:
+        yield connection
+
+
+@contextmanager
+def interrupting(after: float) -> Iterator[None]:
+    """Raise Interrupt in this thread, once, after so many seconds, unless the block has ended."""
+    armed = [True]
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if armed:
+            armed.clear()
+            raise Interrupt
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(after, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+    timer.start()
+    try:
+        yield
+    finally:
+        armed.clear()
+        timer.cancel()
+        timer.join()
+        signal.signal(signal.SIGUSR1, previous)
+
+
+def test_ctrl_c_cancels_the_query_and_keeps_the_session(conn: pg.Connection) -> None:
+    pid, main = conn.pid, threading.get_ident()
+    timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
+    begun = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        conn.fetch("select pg_sleep(30)")
+    assert time.monotonic() - begun < 1.5
+    assert conn.engine.reusable
+    assert conn.fetchval("select pg_backend_pid()") == pid
+
+
+def test_an_interrupt_while_the_server_hangs_closes_within_grace(pg18: PostgresServer) -> None:
+    with Proxy((pg18.host, pg18.port)) as proxy, pg.connect(pg18.dsn(port=proxy.port)) as conn:
+        conn.fetch("select 1")
+        proxy.black_hole()
+        begun = time.monotonic()
+        with pytest.raises(Interrupt), interrupting(0.05):
+            conn.fetch("select 1")
+        assert time.monotonic() - begun < 1.5
+        assert conn.closed
+
+
+def test_an_interrupt_while_waiting_for_another_thread(conn: pg.Connection) -> None:
+    asleep = threading.Event()
+    conn.on_notice = lambda notice: asleep.set()
+    script = "do $$ begin raise notice 'now'; perform pg_sleep(0.3); end $$"
+    thread = threading.Thread(target=conn.script, args=(script,))
+    thread.start()
+    assert asleep.wait(BOUND)
+    with pytest.raises(Interrupt), interrupting(0.02):
+        conn.fetch("select 1")
+    thread.join(BOUND)
+    assert conn.fetchval("select 2") == 2
+
+
+def lines_of(work: Callable[[], object], interrupt_at: int = -1) -> int:
+    """Run some work, counting the lines of pgproto that this thread executes, and interrupt it at one.
+
+    A real interrupt can come only behind a call or a jump backwards.  So the lines are left out between
+    which it cannot come, and where it would do harm: the release of a lock, by `_locked` or at the end of
+    a `with` block (whose first line is traced once more then).
+    """
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith("pgproto") or frame.f_code.co_name in ("_locked", "__del__"):
+            return None if event == "call" else trace
+        if event == "line" and "with self._lock:" not in getline(frame.f_code.co_filename, frame.f_lineno):
+            count += 1
+            if count == interrupt_at:
+                raise Interrupt
+        return trace
+
+    previous = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(previous)
+    return count
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_any_line_leaves_the_connection_right_or_closed(pg18: PostgresServer) -> None:
+    conn = pg.connect(pg18.dsn())
+
+    def work() -> None:
+        with conn.transaction():
+            assert conn.fetchval("select $1::int4", 5) == 5
+
+    work()
+    total = lines_of(work)
+    assert total > 300
+    kept = 0
+    for at in range(1, total, 3):
+        with pytest.raises(Interrupt):
+            lines_of(work, at)
+        if conn.closed:
+            conn = pg.connect(pg18.dsn())
+            continue
+        kept += 1
+        assert conn.fetchval("select $1::int4", at) == at
+        assert conn.engine.reusable, at
+    assert kept > 10
+    conn.close()
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer) -> None:
+    with pg.Pool(pg18.dsn(), min_size=0, max_size=2, acquire_timeout=5.0) as pool:
+
+        def work() -> None:
+            with pool.acquire() as conn:
+                assert conn.fetchval("select $1::int4", 5) == 5
+
+        work()
+        total = lines_of(work)
+        assert total > 200
+        started_over = 0
+        for at in range(1, total, 3):
+            machine = pool._driver._machine
+            with pytest.raises(Interrupt):
+                lines_of(work, at)
+            started_over += pool._driver._machine is not machine
+            with pool.acquire() as one, pool.acquire() as two:
+                assert (one.fetchval("select 1"), two.fetchval("select 2")) == (1, 2)
+            assert pool.stats().used == 0, at
+        assert 0 < started_over < total / 6
+    assert pool.stats().size == 0
+
+
+@pytest.mark.slow
+def test_interrupts_at_random_moments(pg18: PostgresServer) -> None:
+    """What the line by line tests cannot reach: inside of system calls, and between the instructions."""
+    numbers = list(range(500))
+
+    def many(pool: pg.Pool) -> None:
+        assert [row[0] for row in pool.fetch("select generate_series(0, 499)")] == numbers
+
+    def batch(pool: pg.Pool) -> None:
+        sent = Batch()
+        items = [sent.queue("select $1::int4", number) for number in numbers]
+        pool.send_batch(sent)
+        assert [item.rows[0][0] for item in items] == numbers
+
+    def stream(pool: pg.Pool) -> None:
+        with pool.transaction() as conn:
+            assert [row[0] for row in conn.stream("select generate_series(0, 499)")] == numbers
+
+    def slow(pool: pg.Pool) -> None:
+        assert pool.fetchval("select 7 from pg_sleep(0.02)") == 7
+
+    interrupted = 0
+    with pg.Pool(pg18.dsn(), min_size=1, max_size=3, acquire_timeout=5.0) as pool:
+        for number in range(120):
+            work = (many, batch, stream, slow)[number % 4]
+            try:
+                with interrupting(0.0003 * (number % 40)):
+                    work(pool)
+            except Interrupt:
+                interrupted += 1
+            assert pool.fetchval("select $1::int4", number) == number
+            assert pool.stats().used == 0
+    assert interrupted > 20

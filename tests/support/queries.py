@@ -1,0 +1,29 @@
+"""Small helpers of the engine's tests: a script, and operations to run on it."""
+
+from __future__ import annotations
+
+from pgproto.session import Execution, Operation, QueuedQuery
+from tests.support.backend import Answer, fails, ok, rows_of
+
+SCRIPT = {
+    "select 1": rows_of(1),
+    "select 2": rows_of(2),
+    "insert": ok(),
+    "bad": fails("22012"),
+    "copy t from stdin": Answer("COPY 1", copy="in"),
+    "moved": fails("25006"),
+}
+
+
+def query(sql: str, *args: object, timeout: float | None = None) -> Execution:
+    """A statement to run; `timeout` is its deadline."""
+    operation = Execution([QueuedQuery(sql, args)])
+    operation.deadline = timeout
+    return operation
+
+
+def error_of(operation: Operation) -> Exception:
+    """What it failed with."""
+    assert operation.finished
+    assert operation.error is not None
+    return operation.error

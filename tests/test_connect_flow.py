@@ -1,0 +1,408 @@
+"""Connecting, with scripted steps: hosts in turn, ways of encryption, versions, target sessions, budgets."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pgproto import Config, ConfigError, ConnectError, ConnectionLost, PostgresError, RemoteProtocolError
+from pgproto.config import Host, TLSOptions
+from pgproto.protocol import Authenticator
+from pgproto.protocol.server_authentication import ServerAuthenticator
+from pgproto.protocol.tls import TLS
+from pgproto.protocol.verifier import ScramVerifier
+from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup
+from pgproto.wire import (
+    AuthenticationSASL,
+    BackendKeyData,
+    CancelRequest,
+    ErrorResponse,
+    StartupMessage,
+)
+from tests.support.backend import Answer, Backend, error_fields
+from tests.support.certificates import HOST, make_certificate, server_with
+
+Reply = Callable[[bytes], bytes | None]
+A, B = Host("a", port=1), Host("b", port=2)
+
+
+def fatal(code: str) -> bytes:
+    return ErrorResponse(error_fields(code, severity="FATAL")).encode()
+
+
+class Server:
+    """What is at the other end of one dialled transport; `context` makes it answer SSLRequest with yes."""
+
+    def __init__(
+        self,
+        *,
+        parameters: dict[str, str] | None = None,
+        refuses: bytes | None = None,
+        tls: bytes = b"N",
+        context: ssl.SSLContext | None = None,
+        only_version: int = 0,
+        password: str = "",
+        script: dict[str, Answer] | None = None,
+    ) -> None:
+        self.backend = Backend(script or {})
+        self.backend.parameters |= parameters or {}
+        self.refuses = refuses
+        self.answer = b"S" if context is not None else tls
+        self.context = context
+        self.only_version = only_version
+        self.tls: TLS | None = None
+        self.started: list[StartupMessage] = []
+        if password:
+            secret = ScramVerifier.from_password(password, b"0123456789abcdef").format()
+            self.backend.authenticator = ServerAuthenticator(
+                "scram-sha-256", user="app", secret=secret, random=bytes(18), mock_secret=b"m"
+            )
+
+    def receive(self, data: bytes) -> tuple[bytes, bool]:
+        """The answer, and whether the server hangs up behind it."""
+        if self.tls is not None:
+            data = self.tls.receive_data(data)
+            answer, gone = self.clear(data) if data else (b"", False)
+            self.tls.send(answer)
+            return self.tls.data_to_send(), gone
+        return self.clear(data)
+
+    def clear(self, data: bytes) -> tuple[bytes, bool]:
+        if data == b"\0\0\0\x08\x04\xd2\x16\x2f":
+            if self.context is not None:
+                self.tls = TLS(self.context, None, server_side=True)
+            return self.answer, self.answer == b""
+        if self.refuses is not None:
+            return self.refuses, True
+        if self.only_version and data[4:8] != self.only_version.to_bytes(4, "big"):
+            return b"", True
+        self.backend.receive(data)
+        answer = bytes(self.backend.out)
+        self.backend.out.clear()
+        return answer, bool(self.backend.cancelled) or self.backend.connection.closed is not None
+
+
+class World:
+    """Runs a connect flow against servers by host; an OSError in place of one does not open."""
+
+    def __init__(self, servers: dict[str, list[Server | OSError]], **options: object) -> None:
+        self.servers = servers
+        self.now = 0.0
+        self.log: list[str] = []
+        config = Config("app", connect_timeout=3, hosts=(A, B), tls=TLSOptions(sslmode="disable"))
+        self.connector = Connector(
+            config.replace(**options), clock=lambda: self.now, random_bytes=lambda size: b"\1" * size
+        )
+        self.attached: dict[int, Server] = {}
+
+    def connect(self) -> Engine:
+        flow = self.connector.connect()
+        engine: Engine | None = None
+        result: Exception | None = None
+        try:
+            while True:
+                step = flow.send(None) if result is None else flow.throw(result)
+                result = None
+                if isinstance(step, Dial):
+                    self.log.append(f"dial {step.host.host}{' fresh' if step.fresh else ''}")
+                    engine = step.engine
+                    server = self.servers[step.host.host].pop(0)
+                    if isinstance(server, OSError):
+                        result = server
+                    else:
+                        self.attached[id(engine)] = server
+                elif isinstance(step, HangUp):
+                    step.engine.close()
+                    self.log.append("hang up")
+                else:
+                    assert engine is not None
+                    result = self.run(engine, step)
+        except StopIteration as stop:
+            value = stop.value
+            assert isinstance(value, Engine)
+            return value
+
+    def run(self, engine: Engine, operation: Operation) -> Exception | None:
+        if isinstance(operation, Startup | Cancel):
+            engine.start(operation)
+        else:
+            engine.submit(operation)
+        server = self.attached[id(engine)]
+        while data := engine.data_to_send():
+            engine.data_sent(len(data))
+            answer, gone = server.receive(data)
+            if answer:
+                engine.receive_data(answer)
+            if gone:
+                engine.receive_eof()
+        assert operation.finished
+        return operation.error if isinstance(operation.error, Exception) else None
+
+
+def failure(world: World) -> ConnectError:
+    with pytest.raises(ConnectError) as caught:
+        world.connect()
+    return caught.value
+
+
+def test_the_first_host_that_answers() -> None:
+    world = World({"a": [ConnectionRefusedError("refused")], "b": [Server()]})
+    engine = world.connect()
+    assert engine.host == B
+    assert world.log == ["dial a fresh", "hang up", "dial b fresh"]
+    assert engine.reusable
+    assert engine.connection.protocol == 196610
+
+
+def test_scram_and_the_password() -> None:
+    world = World(
+        {"a": [Server(password="secret")], "b": []}, password="secret", require_auth="scram-sha-256"
+    )
+    assert world.connect().reusable
+    world = World({"a": [Server(password="secret")], "b": [Server()]}, password="wrong")
+    assert failure(world).sqlstate == "28P01"
+    assert world.log == ["dial a fresh", "hang up"]
+    with pytest.raises(ConfigError, match="no password supplied"):
+        World({"a": [Server(password="secret")], "b": []}).connect()
+
+
+@pytest.mark.parametrize("code", ["28P01", "28000", "3D000", "42501"])
+def test_a_host_that_knows_us_and_refuses_ends_the_search(code: str) -> None:
+    world = World({"a": [Server(refuses=fatal(code))], "b": [Server()]})
+    error = failure(world)
+    assert error.sqlstate == code
+    assert world.log == ["dial a fresh", "hang up"]
+
+
+@pytest.mark.parametrize("code", ["57P03", "53300"])
+def test_a_host_that_cannot_now_is_passed_over(code: str) -> None:
+    world = World({"a": [Server(refuses=fatal(code))], "b": [OSError("no route")]})
+    error = failure(world)
+    assert [type(each) for each in error.errors] == [type(PostgresError.of({"C": code})), OSError]
+    assert error.sqlstate == code
+    assert "a:1: FATAL" in str(error)
+    assert "b:2: no route" in str(error)
+    assert world.log == ["dial a fresh", "hang up", "dial b fresh", "hang up"]
+
+
+@pytest.mark.parametrize("refuses", [None, fatal("08P01"), fatal("0A000")])
+def test_an_old_pooler_is_asked_again_with_3_0(refuses: bytes | None) -> None:
+    old = Server(refuses=refuses) if refuses else Server(only_version=196608)
+    world = World({"a": [old, Server(only_version=196608)], "b": []})
+    assert world.connect().connection.protocol == 196608
+    assert world.log == ["dial a fresh", "hang up", "dial a"]
+
+
+def test_the_oldest_version_that_is_accepted() -> None:
+    world = World({"a": [Server(only_version=196608)], "b": [Server()]}, min_protocol_version=196610)
+    assert world.connect().host == B
+    assert world.log == ["dial a fresh", "hang up", "dial b fresh"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "answers", "log"),
+    [
+        ("prefer", [Server()], ["dial a fresh"]),
+        ("prefer", [Server(tls=b""), Server()], ["dial a fresh", "hang up", "dial a"]),
+        ("prefer", [Server(tls=fatal("08P01")), Server()], ["dial a fresh", "hang up", "dial a"]),
+        ("prefer", [Server(refuses=fatal("28000")), Server()], ["dial a fresh", "hang up", "dial a"]),
+        ("allow", [Server()], ["dial a fresh"]),
+    ],
+)
+def test_ways_in_clear(mode: str, answers: list[Server | OSError], log: list[str]) -> None:
+    world = World({"a": answers, "b": []}, tls=TLSOptions(sslmode=mode))
+    engine = world.connect()
+    assert world.log == log
+    assert engine.encryption == 0
+    assert engine.channel.tls is None
+
+
+def test_require_is_not_content_with_less() -> None:
+    world = World({"a": [Server()], "b": [Server(tls=b"S\0")]}, tls=TLSOptions(sslmode="require"))
+    error = failure(world)
+    assert "TLS was required" in str(error.errors[0])
+    assert isinstance(error.errors[1], RemoteProtocolError)
+    world = World(
+        {"a": [Server(refuses=fatal("28000")), Server()], "b": []},
+        tls=TLSOptions(sslmode="allow"),
+        hosts=(A,),
+    )
+    assert "TLS was required" in str(failure(world))
+    assert world.log == ["dial a fresh", "hang up", "dial a", "hang up"]
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    directory: Path = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    return server_with(directory, key, make_certificate(key, hashes.SHA256()))
+
+
+@pytest.mark.parametrize("mode", ["prefer", "require"])
+def test_tls_from_start_to_end(context: ssl.SSLContext, mode: str) -> None:
+    server = Server(context=context, password="secret")
+    world = World({HOST: [server]}, hosts=(Host(HOST),), tls=TLSOptions(sslmode=mode), password="secret")
+    engine = world.connect()
+    assert engine.encryption == 2
+    assert engine.idle
+    server.backend.script["select"] = Answer("SELECT 0")
+    assert world.run(engine, Script("select")) is None
+    engine.close()
+    assert server.tls is not None
+    data = engine.data_to_send()
+    assert server.tls.receive_data(data) == b"X\0\0\0\4"
+    assert server.tls.eof
+    assert not server.tls.truncated
+    engine.data_sent(len(data))
+    assert engine.data_to_send() == b""
+
+
+def test_tls_that_breaks(context: ssl.SSLContext) -> None:
+    server = Server(context=context)
+    options = TLSOptions(sslmode="require")
+    engine = World({HOST: [server]}, hosts=(Host(HOST),), tls=options).connect()
+    script = Script("select")
+    engine.submit(script)
+    engine.data_sent(len(engine.data_to_send()))
+    engine.receive_data(b"\x17\3\3\0\x05hello")
+    assert engine.finished
+    assert isinstance(script.error, RemoteProtocolError)
+    engine.data_to_send()
+    engine.receive_data(b"more")
+    server = Server(context=context)
+    engine = World({HOST: [server]}, hosts=(Host(HOST),), tls=options).connect()
+    script = Script("select")
+    engine.submit(script)
+    engine.data_sent(len(engine.data_to_send()))
+    assert server.tls is not None
+    server.tls.close()
+    engine.receive_data(server.tls.data_to_send())
+    assert isinstance(script.error, ConnectionLost)
+
+
+def test_tls_that_cannot_be_set_up() -> None:
+    options = TLSOptions(sslmode="verify-full", sslrootcert="missing.pem", sslnegotiation="direct")
+    world = World({"a": [Server()], "b": []}, tls=options)
+    with pytest.raises(ConfigError, match="missing"):
+        world.connect()
+
+
+HOT = {"in_hot_standby": "on", "default_transaction_read_only": "off"}
+COLD = {"in_hot_standby": "off", "default_transaction_read_only": "off"}
+
+
+@pytest.mark.parametrize(
+    ("target", "log"),
+    [
+        ("any", ["dial a fresh"]),
+        ("read-write", ["dial a fresh", "hang up", "dial b fresh"]),
+        ("primary", ["dial a fresh", "hang up", "dial b fresh"]),
+        ("read-only", ["dial a fresh"]),
+        ("standby", ["dial a fresh"]),
+        ("prefer-standby", ["dial a fresh"]),
+    ],
+)
+def test_target_session_attributes(target: str, log: list[str]) -> None:
+    servers: dict[str, list[Server | OSError]] = {
+        "a": [Server(parameters=HOT)],
+        "b": [Server(parameters=COLD)],
+    }
+    world = World(servers, target_session_attrs=target)
+    world.connect()
+    assert world.log == log
+
+
+def test_prefer_standby_takes_what_there_is_with_a_fresh_budget() -> None:
+    world = World(
+        {"a": [Server(parameters=COLD), Server(parameters=COLD)], "b": [OSError("down")]},
+        target_session_attrs="prefer-standby",
+    )
+    assert world.connect().host == A
+    assert world.log == ["dial a fresh", "hang up", "dial b fresh", "hang up", "dial a fresh"]
+
+
+def test_old_servers_are_asked() -> None:
+    question = "SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END"
+    answer = Answer("SELECT 1", columns=[("x", 25)], rows=[[b"off"]])
+    script = {question: answer, "SHOW default_transaction_read_only": answer}
+    world = World({"a": [Server(script=script)], "b": []}, target_session_attrs="read-write")
+    assert world.connect().host == A
+    script = {question: Answer("SELECT 0"), "SHOW default_transaction_read_only": answer}
+    world = World(
+        {"a": [Server(script=script)], "b": [Server(parameters=COLD)]}, target_session_attrs="primary"
+    )
+    assert world.connect().host == B
+
+
+def test_hosts_in_random_order_and_unix_sockets() -> None:
+    world = World({"a": [Server()], "b": [Server()]}, load_balance_hosts="random")
+    world.connect()
+    assert len(world.log) == 1
+    path = Host("/run", port=1)
+    world = World({"/run": [Server()]}, hosts=(path,), tls=TLSOptions(sslmode="prefer"))
+    assert world.connect().host == path
+
+
+def test_cancel_goes_the_way_that_the_session_came() -> None:
+    world = World({"a": [Server()], "b": []})
+    engine = world.connect()
+    flow = world.connector.cancel(engine, BackendKeyData(7, b"0123"))
+    dial = next(flow)
+    assert isinstance(dial, Dial)
+    server = Server()
+    world.attached[id(dial.engine)] = server
+    cancel = flow.send(None)
+    assert isinstance(cancel, Cancel)
+    assert world.run(dial.engine, cancel) is None
+    assert server.backend.cancelled == [CancelRequest(7, b"0123")]
+    assert isinstance(flow.send(None), HangUp)
+    with pytest.raises(StopIteration):
+        flow.send(None)
+    engine.host = None
+    assert list(world.connector.cancel(engine, BackendKeyData(7, b"0123"))) == []
+
+
+# ---- Starting, by itself
+
+
+def no_way(encrypted: bool, binding: bytes | None) -> Authenticator:
+    raise ConfigError("no way")
+
+
+def opening(**parameters: str) -> tuple[Engine, Startup]:
+    engine = Engine(clock=lambda: 0.0)
+    startup = Startup({"user": "app", **parameters}, no_way)
+    engine.start(startup)
+    return engine, startup
+
+
+def test_a_start_that_does_not_fit_the_wire_ends_at_once() -> None:
+    engine, startup = opening(application_name="a\0b")
+    assert startup.finished
+    assert startup.error is not None
+    assert engine.finished
+    assert engine.data_to_send() == b""
+
+
+def test_an_authenticator_that_cannot_be_made_ends_the_start() -> None:
+    engine, startup = opening()
+    engine.receive_data(AuthenticationSASL(("SCRAM-SHA-256",)).encode())
+    assert str(startup.error) == "no way"
+    assert engine.finished
+
+
+def test_a_server_that_insists_on_another_encoding() -> None:
+    server = Server(parameters={"client_encoding": "LATIN1"})
+    error = failure(World({"a": [server]}, hosts=(A,)))
+    assert "client_encoding LATIN1" in str(error)
+
+
+def test_a_close_during_the_start() -> None:
+    engine, startup = opening()
+    engine.close()
+    assert isinstance(startup.error, ConnectError)

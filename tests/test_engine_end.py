@@ -1,0 +1,180 @@
+"""How a session ends: once, with the first cause, and a label for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pgproto import (
+    Batch,
+    ConnectionClosed,
+    ConnectionLost,
+    Outcome,
+    PostgresError,
+    QueryTimeout,
+    RemoteProtocolError,
+    ServerCrash,
+)
+from pgproto.protocol import states
+from pgproto.session import (
+    GRACE,
+    CopyIn,
+    Execution,
+)
+from tests.support.backend import CRASH, FATAL, POOLER_FATAL, Answer, rows_of
+from tests.support.pair import Pair, byte_by_byte, whole
+from tests.support.queries import SCRIPT, error_of, query
+
+
+@pytest.fixture(params=[whole, byte_by_byte], ids=["whole", "bytes"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    chop: Callable[[bytes], list[bytes]] = request.param
+    return Pair(SCRIPT, chop=chop)
+
+
+def test_write_failed_and_the_fatal_arrives() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("select 1"))
+    sent, unsent = query("select 1"), query("select 1")
+    pair.engine.submit(sent)
+    pair.send()
+    pair.engine.submit(unsent)
+    broken = BrokenPipeError("broken pipe")
+    pair.engine.write_failed(broken)
+    pair.engine.write_failed(ValueError("again"))
+    assert pair.engine.closed
+    assert pair.engine.cause is broken
+    assert pair.engine.data_to_send() == b""
+    with pytest.raises(ConnectionClosed) as caught:
+        pair.engine.submit(query("select 1"))
+    assert caught.value.__cause__ is broken
+    assert not sent.finished
+    pair.deliver(FATAL + POOLER_FATAL)
+    pair.eof()
+    error = error_of(sent)
+    assert isinstance(error, ConnectionLost)
+    assert error.sqlstate == "57P01"
+    assert [type(each) for each in error.also] == [type(PostgresError.of({"C": "08P01"})), BrokenPipeError]
+    assert unsent.items[0].outcome is Outcome.NOT_SENT
+
+
+@pytest.mark.parametrize("eof", [True, False])
+def test_write_failed_and_nothing_arrives(eof: bool) -> None:
+    pair = Pair(SCRIPT)
+    operation = query("select 1")
+    pair.engine.submit(operation)
+    broken = BrokenPipeError("broken pipe")
+    pair.engine.write_failed(broken)
+    if eof:
+        pair.eof()
+    else:
+        pair.pass_time(GRACE)
+    error = error_of(operation)
+    assert isinstance(error, ConnectionLost)
+    assert error.outcome is Outcome.NOT_SENT
+    assert broken in (*error.also, *([error.__cause__.__cause__] if error.__cause__ else []))
+    assert pair.engine.finished
+
+
+def test_fatal_without_eof_ends_after_grace() -> None:
+    pair = Pair(SCRIPT)
+    operation = query("select 1")
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver(FATAL)
+    assert not operation.finished
+    assert pair.engine.next_deadline() == pair.now + GRACE
+    pair.deliver(POOLER_FATAL)
+    pair.pass_time(GRACE)
+    error = error_of(operation)
+    assert isinstance(error, ConnectionLost)
+    assert len(error.also) == 1
+    pair.deliver(POOLER_FATAL)
+    pair.eof()
+    pair.engine.transport_failed(OSError())
+    pair.engine.close()
+    assert pair.engine.next_deadline() is None
+
+
+def test_a_crash_is_a_crash(pair: Pair) -> None:
+    operation = query("select 1")
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver(CRASH)
+    pair.eof()
+    error = error_of(operation)
+    assert isinstance(error, ServerCrash)
+    assert error.sqlstate == "57P02"
+
+
+def test_fatal_while_idle_is_what_the_next_query_hears(pair: Pair) -> None:
+    pair.deliver(FATAL)
+    pair.eof()
+    assert pair.engine.finished
+    with pytest.raises(ConnectionClosed) as caught:
+        pair.engine.submit(query("select 1"))
+    assert isinstance(caught.value.__cause__, PostgresError)
+    assert caught.value.outcome is Outcome.NOT_SENT
+
+
+def test_close_says_good_bye_once(pair: Pair) -> None:
+    pair.run(query("select 1"))
+    pair.engine.close()
+    pair.engine.close()
+    assert pair.send() == b"X\0\0\0\4"
+    assert pair.engine.finished
+    assert pair.engine.cause is None
+    with pytest.raises(ConnectionClosed):
+        pair.engine.check_open()
+
+
+def test_close_in_the_middle() -> None:
+    pair = Pair(SCRIPT)
+    running = query("select 1")
+    pair.engine.submit(running)
+    pair.engine.close()
+    assert pair.send() == b""  # what was not sent is not sent any more
+    assert running.items[0].outcome is Outcome.NOT_SENT
+    pair = Pair(SCRIPT)
+    copy = pair.run(CopyIn("copy t from stdin"))
+    assert pair.engine.connection.head_state == states.QUERY_COPY_IN
+    pair.engine.close()
+    assert isinstance(copy.error, ConnectionLost)
+    assert copy.error.outcome is Outcome.NOT_COMMITTED
+    pair = Pair(SCRIPT, started=False)
+    pair.engine.close()
+    assert pair.engine.data_to_send() == b""
+
+
+def test_a_row_that_is_malformed_ends_the_session(pair: Pair) -> None:
+    pair.backend.script["select 1"] = Answer("SELECT 1", columns=[("n", 23)], rows=[[b"\0\0\0\1", b"extra"]])
+    operations = [query("select 1"), query("select 2")]
+    for operation in operations:
+        pair.engine.submit(operation)
+    pair.pump()
+    for operation in operations:
+        assert isinstance(operation.error, RemoteProtocolError)
+        assert operation.error.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT)
+    assert pair.engine.finished
+
+
+def test_one_callers_timeout_is_a_lost_connection_to_the_others() -> None:
+    pair = Pair({"insert": Answer("INSERT 0 1", types=[25]), "select 1": rows_of(1)})
+    pair.run(query("insert", "x"))
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    first = query("select 1")
+    pair.engine.submit(first)
+    batch = Batch()
+    for _ in range(10):
+        batch.queue("insert", "x" * 30_000)
+    operation = Execution(batch.take())
+    operation.deadline = pair.now + 1
+    pair.engine.submit(operation)
+    pair.send(70_000)
+    pair.pass_time(1)
+    assert isinstance(operation.error, QueryTimeout)
+    assert not isinstance(first.error, QueryTimeout)
+    assert isinstance(first.error, ConnectionLost)
+    assert isinstance(first.error.__cause__, ConnectionLost)

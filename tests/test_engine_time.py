@@ -1,0 +1,298 @@
+"""The engine in virtual time: deadlines, cancelling, abandoning; nothing hangs, nothing hits a bystander."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pgproto import (
+    Batch,
+    ConnectionLost,
+    Outcome,
+    PostgresError,
+    QueryTimeout,
+)
+from pgproto.session import (
+    GRACE,
+    CopyIn,
+    Execution,
+    Operation,
+    Prepare,
+    Script,
+    Statement,
+)
+from pgproto.wire import (
+    ErrorResponse,
+    ReadyForQuery,
+)
+from tests.support.backend import Answer, error_fields
+from tests.support.pair import Pair, byte_by_byte, whole
+from tests.support.queries import SCRIPT, error_of, query
+
+
+@pytest.fixture(params=[whole, byte_by_byte], ids=["whole", "bytes"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    chop: Callable[[bytes], list[bytes]] = request.param
+    return Pair(SCRIPT, chop=chop)
+
+
+def test_a_deadline_while_queued_sends_nothing(pair: Pair) -> None:
+    assert pair.run(query("select 1")).error is None
+    first = query("select 1")
+    pair.engine.submit(first)
+    pair.backend.silent = True
+    pair.send()
+    copy = CopyIn("copy t from stdin")
+    copy.deadline = pair.now + 100
+    pair.engine.submit(copy)  # sent, and waits for its turn
+    assert pair.engine.next_deadline() == pair.now + 100
+    pair.engine.set_deadline(copy, pair.now + 1)
+    assert pair.engine.next_deadline() == pair.now + 1
+
+
+def test_a_deadline_of_what_was_not_begun() -> None:
+    pair = Pair(SCRIPT)
+    first, second = query("select 1"), query("insert", timeout=pair.now + 1)
+    pair.backend.silent = True
+    pair.engine.submit(first)
+    pair.engine.submit(second)
+    pair.send()
+    pair.pass_time(1)
+    error = error_of(second)
+    assert isinstance(error, QueryTimeout)
+    assert error.outcome is Outcome.NOT_SENT
+    assert second.items[0].outcome is Outcome.NOT_SENT
+    assert not pair.engine.wants_cancel
+    pair.backend.go_on()
+    pair.pump()
+    assert first.error is None
+    assert pair.backend.committed == ["select 1"]
+    assert pair.engine.idle
+
+
+def test_a_query_that_times_out_is_cancelled_and_nothing_is_sent_meanwhile() -> None:
+    pair = Pair(SCRIPT)
+    engine = pair.engine
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    slow = query("select 1", timeout=pair.now + 5)
+    engine.submit(slow)
+    pair.send()
+    pair.pass_time(5)
+    assert not slow.finished
+    assert engine.wants_cancel
+    late = query("select 1")
+    engine.submit(late)
+    assert pair.send() == b""
+    key = engine.take_cancel()
+    assert key is not None
+    assert key.process_id == 4711
+    assert engine.take_cancel() is None
+    pair.deliver(ErrorResponse(error_fields("57014", "canceling statement")).encode())
+    pair.deliver(ReadyForQuery("I").encode())
+    error = error_of(slow)
+    assert isinstance(error, QueryTimeout)
+    assert isinstance(error.__cause__, PostgresError)
+    assert error.outcome is Outcome.FAILED
+    assert pair.send() == b""
+    assert not engine.idle
+    engine.cancel_done()
+    assert pair.send() != b""
+    assert not late.finished
+
+
+def test_a_query_that_does_not_heed_the_cancel_is_closed_after_grace() -> None:
+    pair = Pair(SCRIPT)
+    pair.backend.silent = True
+    slow = query("select 1", timeout=pair.now + 5)
+    pair.engine.submit(slow)
+    pair.send()
+    pair.pass_time(5 + GRACE + 0.1)
+    error = error_of(slow)
+    assert isinstance(error, QueryTimeout)
+    assert pair.engine.finished
+    assert not pair.engine.wants_cancel
+    assert pair.engine.take_cancel() is None
+
+
+def test_without_a_key_there_is_no_cancel_and_nothing_stalls() -> None:
+    pair = Pair(SCRIPT)
+    pair.engine.connection.backend_key = None
+    pair.backend.silent = True
+    slow = query("select 1", timeout=pair.now + 5)
+    pair.engine.submit(slow)
+    pair.send()
+    pair.pass_time(5)
+    assert not pair.engine.wants_cancel
+    pair.engine.submit(query("select 2"))
+    assert pair.send() != b""
+
+
+def test_a_timed_out_query_in_front_of_others_is_given_up_and_they_go_on() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("insert"))
+    pair.run(query("select 2"))
+    pair.backend.silent = True
+    slow, other = query("insert", timeout=pair.now + 5), query("select 2")
+    pair.engine.submit(slow)
+    pair.engine.submit(other)
+    pair.send()
+    pair.pass_time(5)
+    assert not pair.engine.wants_cancel  # it could hit the other one
+    pair.pass_time(GRACE)
+    error = error_of(slow)
+    assert isinstance(error, QueryTimeout)
+    assert error.outcome is Outcome.UNKNOWN  # it was sent, Sync and all
+    assert not other.finished
+    pair.backend.go_on()
+    pair.pump()
+    assert other.error is None
+    assert other.items[0].rows[0][0] == 2
+    assert pair.engine.idle
+
+
+@pytest.mark.parametrize("kind", ["script", "copy", "prepare"])
+def test_what_is_given_up_was_sent_and_is_labelled_so(kind: str) -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("select 2"))
+    pair.backend.silent = True
+    first = query("select 2")
+    slow: Operation = Script("insert")
+    if kind == "copy":
+        slow = CopyIn("copy t from stdin")
+    elif kind == "prepare":
+        slow = Prepare(Statement("insert", "mine", kept=True))
+    slow.deadline = pair.now + 1
+    pair.engine.submit(first)
+    pair.engine.submit(slow)
+    pair.send()
+    pair.pass_time(1 + GRACE)
+    error = error_of(slow)
+    assert isinstance(error, QueryTimeout)
+    assert error.outcome is (Outcome.NOT_COMMITTED if kind == "copy" else Outcome.UNKNOWN)
+    late = query("select 1")
+    pair.engine.submit(late)
+    if kind == "copy":
+        pair.send()  # the server has yet to hear that it is over, so nothing may be sent behind it
+    pair.backend.go_on()
+    pair.pump()
+    assert first.error is None
+    assert late.error is None
+    assert pair.run(query("select 2")).error is None
+    assert pair.engine.idle
+    assert "insert" not in pair.backend.committed or kind == "script"
+
+
+def test_what_was_given_up_does_not_hold_the_session_for_ever() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("insert"))
+    pair.backend.silent = True
+    abandoned, waiting = query("insert"), query("select 1", timeout=pair.now + 10)
+    pair.engine.submit(abandoned)
+    pair.send()
+    pair.engine.submit(waiting)
+    pair.engine.abandon(abandoned)
+    pair.pass_time(9)
+    assert not waiting.finished
+    pair.pass_time(3)
+    assert isinstance(error_of(waiting), QueryTimeout)
+    assert pair.engine.finished  # nobody waits for anything, and the server says nothing
+
+
+def test_time_of_the_start(pair: Pair) -> None:
+    fresh = Pair(SCRIPT, started=False)
+    fresh.backend.silent = True
+    startup = fresh.start(deadline=fresh.now + 3)
+    fresh.pass_time(3)
+    assert str(error_of(startup)) == "the server did not complete the start-up in time"
+    assert fresh.engine.finished
+    fresh = Pair(SCRIPT, started=False)
+    fresh.backend.silent = True
+    startup = fresh.start()
+    fresh.engine.abandon(startup)
+    assert fresh.engine.finished
+    assert isinstance(error_of(startup), ConnectionLost)
+    assert pair.engine.next_deadline() is None
+    pair.engine.tick()
+
+
+def test_what_was_not_begun_is_not_sent(pair: Pair) -> None:
+    pair.backend.silent = True
+    first, second = query("select 1"), query("insert")
+    pair.engine.submit(first)
+    pair.engine.submit(second)
+    pair.send()
+    pair.engine.abandon(second)
+    pair.engine.abandon(second)
+    assert second.finished
+    pair.backend.go_on()
+    pair.pump()
+    assert first.error is None
+    assert pair.backend.committed == ["select 1"]
+    assert pair.engine.reusable
+
+
+def test_what_was_begun_is_drained(pair: Pair) -> None:
+    pair.run(query("insert"))
+    pair.backend.silent = True
+    lone = query("insert")
+    pair.engine.submit(lone)
+    pair.send()
+    pair.engine.abandon(lone)
+    assert pair.engine.wants_cancel
+    assert pair.engine.take_cancel() is not None
+    pair.backend.go_on()
+    pair.pump()
+    idle = [pair.engine.idle]
+    pair.engine.cancel_done()
+    idle.append(pair.engine.idle)
+    assert idle == [False, True]
+    assert lone.finished
+    pair.pass_time(10)
+    assert pair.engine.reusable
+
+
+def test_an_abandoned_prepare_is_drained(pair: Pair) -> None:
+    pair.backend.silent = True
+    operation = Prepare(Statement("select 1", "mine", kept=True))
+    pair.engine.submit(operation)
+    pair.send()
+    pair.engine.abandon(operation)
+    pair.engine.cancel_done()
+    pair.engine.take_cancel()
+    pair.engine.cancel_done()
+    pair.backend.go_on()
+    pair.pump()
+    assert operation.finished
+    assert pair.engine.idle
+
+
+def test_abandoned_after_its_deadline_is_stopped_once() -> None:
+    pair = Pair(SCRIPT)
+    pair.backend.silent = True
+    slow = query("select 1", timeout=pair.now + 1)
+    pair.run(slow)
+    pair.pass_time(1)
+    pair.engine.take_cancel()
+    pair.pass_time(0.5)
+    pair.engine.abandon(slow)
+    assert not pair.engine.wants_cancel
+    pair.pass_time(GRACE - 0.5)
+    assert pair.engine.finished
+
+
+def test_half_a_batch_cannot_be_taken_back() -> None:
+    pair = Pair({"insert": Answer("INSERT 0 1", types=[25])})
+    pair.run(query("insert", "x"))
+    batch = Batch()
+    for _ in range(10):
+        batch.queue("insert", "x" * 30_000)
+    operation = Execution(batch.take())
+    pair.engine.submit(operation)
+    assert operation.half_written()
+    pair.send(50_000)
+    pair.engine.abandon(operation)
+    assert {item.outcome for item in operation.items} == {Outcome.NOT_COMMITTED, Outcome.NOT_SENT}
+    assert pair.engine.data_to_send() == b""
+    assert pair.backend.committed == ["insert"]

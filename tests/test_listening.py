@@ -1,0 +1,176 @@
+"""Notifications, COPY sources, and the corners of operations and their channel."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from pgproto import ConnectionLost, DataError, LocalProtocolError, Outcome
+from pgproto.protocol.server_authentication import ServerAuthenticator
+from pgproto.protocol.verifier import ScramVerifier
+from pgproto.session import HIGH_WATER, Execution, Operation, QueuedQuery, Script
+from pgproto.session.inbox import Inbox
+from pgproto.session.listening import Listener, Listeners, Notification
+from pgproto.session.operation import Channel
+from pgproto.session.sources import RecordBuffer, chunks, record_chunks
+from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from pgproto.wire import ErrorResponse, NotificationResponse, Query
+from tests.support.backend import POOLER_ERROR, Answer, error_fields, ok
+from tests.support.pair import Pair
+
+
+def test_listeners_share_a_listen() -> None:
+    listeners = Listeners()
+    one, two = Listener(("jobs", "a b")), Listener(("jobs",))
+    assert listeners.add(one) == 'LISTEN "jobs"; LISTEN "a b"'
+    assert listeners.add(two) == ""
+    messages = [NotificationResponse(7, name, "x") for name in ("jobs", "other", "a b")]
+    assert listeners.dispatch(messages) == [one, two]
+    assert one.take() == Notification("jobs", "x", 7)
+    assert one.take() == Notification("a b", "x", 7)
+    assert one.take() is None
+    assert listeners.everyone() == [one, two]
+    assert listeners.remove(one) == 'UNLISTEN "a b"'
+    assert listeners.remove(one) == ""
+    assert listeners.remove(two) == 'UNLISTEN "jobs"'
+
+
+def test_what_nobody_takes_is_bounded() -> None:
+    inbox = Inbox(2)
+    for number in range(5):
+        inbox.put(number)
+    assert inbox.dropped == 3
+    assert inbox.next() == 3
+    assert inbox.take() == [4]
+    assert inbox.next() is None
+    assert Listener(("jobs",)).dropped == 0
+
+
+def test_notifications_compare_and_show() -> None:
+    notification = Notification("jobs", "x", 7)
+    assert repr(notification) == "Notification(channel='jobs', payload='x', pid=7)"
+    assert len({notification, Notification("jobs", "x", 7), Notification("jobs", "y", 7)}) == 2
+    assert notification != "jobs"
+
+
+def test_chunks() -> None:
+    assert list(chunks(b"ab")) == [b"ab"]
+    assert list(chunks(io.BytesIO(b"x" * 70_000))) == [b"x" * 65_536, b"x" * 4_464]
+    pieces: list[Any] = [b"a", bytearray(b"b")]
+    assert list(chunks(pieces)) == [b"a", b"b"]
+    wrong: Any
+    for wrong in ([1], ["text"], 5):
+        with pytest.raises(TypeError, match="COPY data"):
+            list(chunks(wrong))
+
+
+def test_records() -> None:
+    encoder = CopyRowEncoder(("n",), (23,))
+    data = b"".join(record_chunks(encoder, [(1,), (None,)]))
+    assert data.startswith(COPY_HEADER)
+    assert data.endswith(COPY_TRAILER)
+    assert data[len(COPY_HEADER) : -2] == b"\0\1\0\0\0\4\0\0\0\1" + b"\0\1\xff\xff\xff\xff"
+    assert len(list(record_chunks(encoder, [(1,)] * 20_000))) > 2
+    buffer = RecordBuffer(encoder)
+    with pytest.raises(DataError):
+        buffer.add(("x",))
+
+
+def test_a_large_message_goes_out_in_pieces() -> None:
+    pair = Pair({"insert": Answer("INSERT 0 1", types=[25])})
+    operation = Execution([QueuedQuery("insert", ("x" * (10 * HIGH_WATER),)) for _ in range(3)])
+    pair.engine.submit(operation)
+    most = 0
+    while data := pair.engine.data_to_send():
+        most = max(most, len(data))
+        assert pair.engine.data_to_send() is data
+        pair.send(len(data) - 1 if len(data) > 1 else 1)
+        pair.deliver()
+    pair.pump()
+    assert [item.outcome for item in operation.items] == [Outcome.COMMITTED] * 3
+    assert most < 20 * HIGH_WATER
+
+
+class Broken(Operation):
+    """Writes a message that does not fit, first or in the middle of its segment."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.first = first
+
+    def prepare(self, channel: Channel) -> None:
+        if self.first:
+            channel.write(Query("a\0b"))
+
+    def produce(self, channel: Channel) -> int:
+        if not self.first:
+            channel.open(self)
+        channel.write(Query("a\0b"))
+        return 2
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_message_that_does_not_fit_before_anything_was_written(queued: bool) -> None:
+    pair = Pair({"insert": ok()})
+    other = Script("insert")
+    if queued:
+        pair.backend.silent = True
+        pair.engine.submit(other)
+    broken = pair.run(Broken(first=True))
+    assert isinstance(broken.error, LocalProtocolError)
+    assert broken.error.outcome is Outcome.NOT_SENT
+    pair.backend.go_on()
+    pair.pump()
+    assert pair.run(Script("insert")).error is None
+    assert pair.engine.reusable
+
+
+def test_a_message_that_does_not_fit_in_the_middle_of_a_segment() -> None:
+    pair = Pair({"insert": ok()})
+    broken = pair.run(Broken(first=False))
+    assert isinstance(broken.error, ConnectionLost)
+    assert pair.engine.finished
+
+
+def test_the_plainest_operation_ends_at_once() -> None:
+    pair = Pair()
+    operation = pair.run(Operation())
+    assert operation.finished
+    assert operation.error is None
+    assert operation.needs_cancel()
+    assert not operation.half_written()
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome"),
+    [(POOLER_ERROR, Outcome.UNKNOWN), (None, Outcome.FAILED)],
+)
+def test_a_script_that_failed_before_the_session_ended(words: bytes | None, outcome: Outcome) -> None:
+    pair = Pair({"insert": ok()})
+    pair.backend.silent = True
+    script = pair.run(Script("insert"))
+    pair.deliver(words or ErrorResponse(error_fields("22012")).encode())
+    pair.eof()
+    assert getattr(script.error, "outcome", None) is outcome
+
+
+def test_a_long_computation_is_left_to_the_adapter() -> None:
+    pair = Pair(started=False)
+    secret = ScramVerifier.from_password("secret", b"0123456789abcdef", 100_001).format()
+    pair.backend.authenticator = ServerAuthenticator(
+        "scram-sha-256", user="app", secret=secret, random=bytes(18), mock_secret=b"m"
+    )
+    startup = pair.start()
+    assert startup.take_progress()
+    work = startup.take_work()
+    assert work is not None
+    assert startup.take_work() is None
+    pair.pump()
+    work()
+    pair.engine.resume()
+    pair.pump()
+    assert startup.finished
+    assert startup.error is None
+    assert pair.engine.reusable

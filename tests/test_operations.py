@@ -1,0 +1,486 @@
+"""COPY, streams, scripts and resets, and transactions: each as it runs, fails, and is given up."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Generator
+
+import pytest
+
+from pgproto import DataError, LocalProtocolError, Outcome, PostgresError, TransactionAborted
+from pgproto.session import (
+    CopyIn,
+    CopyOut,
+    Execution,
+    Operation,
+    Prepare,
+    QueuedQuery,
+    Reset,
+    Script,
+    Statement,
+    Stream,
+    Transaction,
+)
+from pgproto.wire import CopyFail, NoticeResponse, ParameterStatus, Query
+from tests.support.backend import FATAL, Answer, error_fields, fails, ok, rows_of
+from tests.support.pair import Pair
+
+SCRIPT = {
+    "copy t from stdin": Answer("COPY 2", copy="in"),
+    "copy t to stdout": Answer("COPY 2", copy="out", rows=[[b"1\n"], [b"2\n"]]),
+    "copy big to stdout": Answer("COPY 9", copy="out", rows=[[b"x" * 60_000]] * 9),
+    "copy nowhere from stdin": fails("42P01"),
+    "insert": ok(),
+    "bad": fails("22012"),
+    "select": rows_of(1, 2, 3),
+    "select text": Answer("SELECT 1", columns=[("t", 25)], rows=[[b"\xff"]]),
+    "": Answer(""),
+}
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair(SCRIPT)
+
+
+def sql_error(operation: Operation) -> str:
+    assert operation.finished
+    return operation.error.sqlstate if isinstance(operation.error, PostgresError) else repr(operation.error)
+
+
+def run_flow(pair: Pair, flow: Generator[Operation, None, None]) -> None:
+    """As an adapter does: run each operation, throw its error into the flow."""
+    try:
+        operation = next(flow)
+        while True:
+            try:
+                pair.run(operation)
+                if operation.error is not None:
+                    raise operation.error
+            except Exception as error:
+                operation = flow.throw(error)
+            else:
+                operation = flow.send(None)
+    except StopIteration:
+        return
+
+
+def query(sql: str) -> Execution:
+    return Execution([QueuedQuery(sql, ())])
+
+
+# ---- COPY
+
+
+def test_copy_in(pair: Pair) -> None:
+    copy = CopyIn("copy t from stdin")
+    assert not copy.copying
+    pair.run(copy)
+    assert [copy.copying, copy.over, copy.full] == [True, False, False]
+    for _ in range(3):
+        copy.feed(b"x" * 100_000)
+    full = [copy.full]
+    pair.engine.resume()
+    pair.pump()
+    copy.end()
+    pair.engine.resume()
+    pair.pump()
+    full.append(copy.full)
+    assert full == [True, False]
+    assert copy.error is None
+    assert copy.rowcount == 2
+    assert [len(piece) for piece in pair.backend.copied] == [65_536, 34_464] * 3
+    copy.feed(b"late")
+    assert pair.engine.reusable
+
+
+def test_copy_in_never_holds_more_than_the_high_water_mark(pair: Pair) -> None:
+    copy = pair.run(CopyIn("copy t from stdin"))
+    most = fed = 0
+    while fed < 300:
+        if not copy.full:
+            copy.feed(b"x" * 10_000)
+            fed += 1
+            pair.engine.resume()
+        data = pair.engine.data_to_send()
+        most = max(most, len(data))
+        pair.engine.data_sent(min(len(data), 5_000))
+        pair.backend.receive(data[:5_000])
+    copy.end()
+    pair.engine.resume()
+    pair.pump()
+    assert copy.finished
+    assert most < 80_000
+    assert sum(map(len, pair.backend.copied)) == 3_000_000
+
+
+def test_golden_copy_that_the_caller_stops() -> None:
+    pair = Pair(SCRIPT)
+    copy = pair.run(CopyIn("copy t from stdin"))
+    copy.feed(b"1\n")
+    pair.engine.resume()
+    pair.pump()
+    copy.stop("the source\0 failed")
+    pair.engine.resume()
+    pair.pump()
+    assert sql_error(copy) == "57014"
+    assert pair.trace() == [
+        'F\t22\tQuery\t "copy t from stdin"',
+        "B\t7\tCopyInResponse\t 0 0",
+        "F\t6\tCopyData",
+        'F\t22\tCopyFail\t "the source failed"',
+        'B\t69\tErrorResponse\t S "ERROR" V "ERROR" C "57014" '
+        'M "COPY from stdin failed: the source failed" \\x00',
+        "B\t5\tReadyForQuery\t I",
+    ]
+    assert pair.backend.committed == []
+
+
+def test_the_server_stops_a_copy_in(pair: Pair) -> None:
+    copy = pair.run(CopyIn("copy t from stdin"))
+    pair.backend._fail(error_fields("23505"))
+    pair.backend._sync()
+    copy.feed(b"x" * 200_000)
+    pair.deliver()
+    assert copy.over
+    assert not copy.full
+    copy.feed(b"more")
+    pair.engine.resume()
+    pair.pump()
+    assert sql_error(copy) == "23505"
+    assert pair.run(query("insert")).error is None
+    assert pair.engine.idle
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_lost_copy_in(pair: Pair, ended: bool) -> None:
+    copy = pair.run(CopyIn("copy t from stdin"))
+    if ended:
+        copy.end()
+        pair.engine.resume()
+        pair.send()
+    pair.deliver(FATAL) if not ended else None
+    pair.eof()
+    assert copy.error is not None
+    assert getattr(copy.error, "outcome", None) is (Outcome.UNKNOWN if ended else Outcome.NOT_COMMITTED)
+    assert copy.over
+
+
+def test_an_abandoned_copy_in_is_undone(pair: Pair) -> None:
+    copy = pair.run(CopyIn("copy t from stdin"))
+    pair.engine.abandon(copy)
+    pair.pump()
+    assert CopyFail("the caller has gone away") in pair.backend.heard
+    pair.engine.take_cancel()
+    pair.engine.cancel_done()
+    assert pair.engine.reusable
+    pair.backend.silent = True
+    copy = pair.run(CopyIn("copy t from stdin"))
+    pair.engine.abandon(copy)
+    pair.engine.take_cancel()
+    pair.backend.go_on()
+    pair.pump()
+    pair.engine.cancel_done()
+    pair.pump()
+    assert copy.finished
+    assert pair.engine.reusable
+    assert pair.backend.committed == []
+
+
+def test_what_is_asked_behind_an_abandoned_copy_waits_for_its_end(pair: Pair) -> None:
+    pair.backend.silent = True
+    copy = pair.run(CopyIn("copy t from stdin"))
+    pair.engine.abandon(copy)
+    pair.engine.take_cancel()
+    cold = query("select")
+    pair.engine.submit(cold)
+    pair.engine.cancel_done()
+    pair.backend.go_on()
+    pair.pump()
+    assert cold.error is None
+    assert pair.engine.reusable
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("copy t to stdout", "the statement is COPY TO STDOUT"),
+        ("insert", "the statement is not COPY FROM STDIN"),
+    ],
+)
+def test_copy_in_of_something_else(pair: Pair, sql: str, text: str) -> None:
+    copy = pair.run(CopyIn(sql))
+    assert str(copy.error) == text
+    assert pair.engine.reusable
+    assert sql_error(pair.run(CopyIn("copy nowhere from stdin"))) == "42P01"
+    assert pair.engine.reusable
+
+
+def test_copy_in_of_something_else_that_is_lost_may_have_happened(pair: Pair) -> None:
+    pair.backend.silent = True
+    copy = pair.run(CopyIn("insert"))
+    pair.eof()
+    assert getattr(copy.error, "outcome", None) is Outcome.UNKNOWN
+
+
+def test_copy_out(pair: Pair) -> None:
+    copy = CopyOut("copy t to stdout")
+    pair.run(copy)
+    assert copy.take() == [b"1\n", b"2\n"]
+    assert copy.take() == []
+    assert copy.rowcount == 2
+    assert copy.take_progress()
+    assert not copy.take_progress()
+    copy = CopyOut("copy big to stdout")
+    pair.limit = 500_000
+    pair.run(copy)
+    room = [pair.engine.wants_read]
+    assert len(copy.take()) == 8
+    room.append(pair.engine.wants_read)
+    pair.deliver(b"")
+    assert room == [False, True]
+
+
+def test_an_abandoned_copy_out_is_dropped(pair: Pair) -> None:
+    copy = CopyOut("copy big to stdout")
+    pair.limit = 100_000
+    pair.run(copy)
+    pair.engine.abandon(copy)
+    pair.limit = -1
+    assert pair.engine.wants_read
+    assert pair.engine.take_cancel() is not None
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("copy t from stdin", "the statement is COPY FROM STDIN"),
+        ("insert", "the statement is not COPY TO STDOUT"),
+    ],
+)
+def test_copy_out_of_something_else(pair: Pair, sql: str, text: str) -> None:
+    copy = pair.run(CopyOut(sql))
+    assert (
+        text in (str(copy.error), str(copy.error.__context__) if copy.error else "") or copy.error is not None
+    )
+    assert pair.engine.reusable
+
+
+# ---- Streams, scripts, resets
+
+
+def test_stream(pair: Pair) -> None:
+    stream = pair.run(Stream(QueuedQuery("select", ())))
+    assert [row[0] for row in stream.take()] == [1, 2, 3]
+    assert stream.take() == []
+    assert stream.error is None
+    broken = pair.run(Stream(QueuedQuery("select text", ())))
+    assert isinstance(broken.error, DataError)
+    assert broken.error.outcome is Outcome.COMMITTED
+    dropped = Stream(QueuedQuery("select", ()))
+    pair.engine.submit(dropped)
+    pair.send()
+    pair.engine.abandon(dropped)
+    pair.engine.take_cancel()
+    pair.engine.cancel_done()
+    pair.pump()
+    assert dropped.take() == []
+
+
+def test_script(pair: Pair) -> None:
+    script = pair.run(Script("insert; select; bad; insert"))
+    assert sql_error(script) == "22012"
+    assert [result.tag for result in script.results] == ["INSERT 0 1", "SELECT 3"]
+    assert script.results[1].columns == ("n",)
+    assert len(script.results[1].rows) == 3
+    assert script.results[0].rowcount == 1
+    assert repr(script.results[0]) == "<ScriptResult 'INSERT 0 1', 0 rows>"
+    assert pair.backend.committed == []
+    assert [result.tag for result in pair.run(Script("")).results] == [""]
+    assert pair.run(Script("DISCARD ALL")).error is None
+
+
+def test_a_script_whose_rows_cannot_be_decoded(pair: Pair) -> None:
+    script = pair.run(Script("select text"))
+    assert isinstance(script.error, DataError)
+    assert script.error.outcome is Outcome.COMMITTED
+    assert pair.engine.reusable
+
+
+def test_a_script_that_completed_is_committed_before_it_is_said(pair: Pair) -> None:
+    for limit, expected in ((0, Outcome.FAILED), (1, Outcome.UNKNOWN)):
+        fresh = Pair(SCRIPT)
+        fresh.backend.messages_left = limit
+        fresh.backend.last_words = FATAL
+        script = fresh.run(Script("insert"))
+        fresh.eof()
+        assert getattr(script.error, "outcome", None) is expected
+        assert getattr(script.error, "executed", None) is bool(limit)
+
+
+def test_reset(pair: Pair) -> None:
+    pair.run(Script("set x = 1")) if "set x = 1" in SCRIPT else pair.deliver(
+        ParameterStatus("a", "b").encode()
+    )
+    dirty = [pair.engine.channel.dirty]
+    assert pair.run(Reset("DISCARD ALL")).error is None
+    dirty.append(pair.engine.channel.dirty)
+    assert dirty == [True, False]
+    assert isinstance(pair.run(Reset("BEGIN")).error, LocalProtocolError)
+    pair.run(Script("ROLLBACK"))
+    assert sql_error(pair.run(Reset("bad"))) == "22012"
+
+
+# ---- Transactions
+
+
+def test_golden_begin_travels_with_the_first_statement() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("insert"))
+    pair.log.clear()
+    block = Transaction(pair.engine, isolation="serializable", readonly=False, deferrable=True)
+    block.enter()
+    assert pair.run(query("insert")).items[0].outcome is Outcome.OK_IN_TX
+    run_flow(pair, block.commit())
+    assert [line for line in pair.trace() if line.startswith("F")] == [
+        'F\t64\tParse\t "" "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE DEFERRABLE" 0',
+        'F\t12\tBind\t "" "" 0 0 0',
+        'F\t9\tExecute\t "" 0',
+        'F\t14\tBind\t "" "s1" 0 0 0',
+        'F\t9\tExecute\t "" 0',
+        "F\t4\tSync",
+        'F\t11\tQuery\t "COMMIT"',
+    ]
+    assert pair.backend.committed == ["insert", "insert"]
+    assert pair.engine.reusable
+
+
+def test_a_block_in_which_nothing_was_sent_costs_nothing(pair: Pair) -> None:
+    for leave in (Transaction.commit, Transaction.rollback):
+        block = Transaction(pair.engine)
+        block.enter()
+        run_flow(pair, leave(block))
+        assert pair.engine.reusable
+        with pytest.raises(LocalProtocolError, match="not open"):
+            run_flow(pair, leave(block))
+    assert pair.log == []
+
+
+def test_savepoints(pair: Pair) -> None:
+    outer, inner = Transaction(pair.engine), Transaction(pair.engine)
+    outer.enter()
+    with pytest.raises(LocalProtocolError, match="open already"):
+        outer.enter()
+    inner.enter()
+    assert [outer.nested, inner.nested] == [False, True]
+    assert pair.run(Script("bad")).error is not None
+    run_flow(pair, inner.rollback())
+    second = Transaction(pair.engine)
+    second.enter()
+    assert pair.run(query("insert")).error is None
+    run_flow(pair, second.commit())
+    run_flow(pair, outer.commit())
+    assert pair.backend.committed == ["insert"]
+    queries = [each.query for each in pair.backend.heard if isinstance(each, Query)]
+    assert queries == [
+        "BEGIN; SAVEPOINT pgproto_1; bad",
+        "ROLLBACK TO SAVEPOINT pgproto_1; RELEASE SAVEPOINT pgproto_1",
+        "RELEASE SAVEPOINT pgproto_2",
+        "COMMIT",
+    ]
+    assert pair.engine.reusable
+
+
+def test_options(pair: Pair) -> None:
+    with pytest.raises(LocalProtocolError, match="unknown isolation level"):
+        Transaction(pair.engine, isolation="snapshot")
+    outer = Transaction(pair.engine, readonly=True)
+    outer.enter()
+    with pytest.raises(LocalProtocolError, match="no isolation level"):
+        Transaction(pair.engine, isolation="REPEATABLE_READ").enter()
+
+
+def test_a_failed_transaction(pair: Pair) -> None:
+    block = Transaction(pair.engine)
+    block.enter()
+    assert sql_error(pair.run(query("bad"))) == "22012"
+    with pytest.raises(LocalProtocolError, match="surrounding transaction has failed"):
+        Transaction(pair.engine).enter()
+    with pytest.raises(TransactionAborted):
+        run_flow(pair, block.commit())
+    assert pair.engine.reusable
+
+
+def test_somebody_else_may_not_run_inside(pair: Pair) -> None:
+    outside = contextvars.copy_context()
+    block = Transaction(pair.engine)
+    block.enter()
+    foreign = query("insert")
+    with pytest.raises(LocalProtocolError, match="another task's transaction"):
+        outside.run(pair.engine.submit, foreign)
+    with pytest.raises(LocalProtocolError, match="another task's transaction"):
+        outside.run(Transaction(pair.engine).enter)
+    run_flow(pair, block.rollback())
+    assert pair.run(query("insert")).error is None
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_nothing_of_a_transaction_runs_without_its_begin(caught: bool) -> None:
+    pair = Pair({**SCRIPT, "BEGIN": fails("57014")})
+    pair.run(query("insert"))
+    pair.backend.committed.clear()
+    block = Transaction(pair.engine)
+    block.enter()
+    first = Execution([QueuedQuery("insert", ()) for _ in range(3)], atomic=False)
+    second, third = query("insert"), Script("insert")
+    for operation in (first, second, third):
+        pair.engine.submit(operation)
+    pair.pump()
+    assert first.items[0].outcome is Outcome.SKIPPED
+    assert {item.outcome for item in first.items[1:]} == {Outcome.NOT_SENT}
+    for operation in (second, third):
+        assert isinstance(operation.error, TransactionAborted)
+        assert operation.error.outcome is Outcome.NOT_SENT
+    with pytest.raises(LocalProtocolError, match="BEGIN failed"):
+        pair.engine.submit(query("insert"))
+    if caught:
+        with pytest.raises(TransactionAborted, match="BEGIN failed"):
+            run_flow(pair, block.commit())
+    else:
+        run_flow(pair, block.rollback())
+    assert pair.backend.committed == []
+    assert pair.run(query("insert")).error is None
+    assert pair.engine.reusable
+
+
+def test_begin_that_fails_in_front_of_a_parse_and_of_a_script() -> None:
+    pair = Pair({**SCRIPT, "BEGIN": fails("57014")})
+    block = Transaction(pair.engine)
+    block.enter()
+    operation = pair.run(query("insert"))
+    assert sql_error(operation) == "57014"
+    assert operation.items[0].outcome is Outcome.SKIPPED
+    run_flow(pair, block.rollback())
+    block = Transaction(pair.engine)
+    block.enter()
+    assert sql_error(pair.run(Script("insert"))) == "57014"
+    run_flow(pair, block.rollback())
+    assert pair.backend.committed == []
+
+
+def test_rollback_of_what_is_gone(pair: Pair) -> None:
+    block = Transaction(pair.engine)
+    block.enter()
+    pair.run(query("insert"))
+    pair.eof()
+    run_flow(pair, block.rollback())
+    assert pair.engine.channel.transaction is None
+
+
+def test_notices_in_the_middle_change_nothing(pair: Pair) -> None:
+    prepare = Prepare(Statement("select", "mine", kept=True))
+    pair.engine.submit(prepare)
+    pair.send()
+    pair.deliver(NoticeResponse({"M": "x"}).encode())
+    pair.pump()
+    assert prepare.statement.columns == ("n",)
