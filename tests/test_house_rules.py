@@ -21,8 +21,8 @@ ESCAPES = re.compile(r"type:\s*ignore|pyright:\s*ignore|\bcast\(|\bimport cast\b
 # Where the source was written is nobody's business: home directories and checkouts.
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}/-])/(?:root|work|Users/\w+|home/\w+)/")
 SLEEP = re.compile(r"\btime\.sleep\(")
-# One bounded polling loop, on processes that have no other way to tell that they are ready.
-MAY_SLEEP = {"tests/support/process.py"}
+# Bounded polling loops on what has no event to wait for: that a process is ready, that a peer has read.
+MAY_SLEEP = {"tests/support/process.py", "tests/support/scripted.py"}
 
 # What is compiled has plain classes; mypyc does not compile these, or makes them slow.
 NOT_COMPILED = {"pgproto/errors.py", "pgproto/sqlstates.py"}

@@ -25,7 +25,8 @@ from ..wire import (
     Message,
 )
 from .batch import rowcount
-from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Loss, Operation, Segment
+from .loss import Loss
+from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Operation, Segment
 from .sql import check_sql, is_plain
 
 __all__ = ["CopyIn", "CopyOut"]

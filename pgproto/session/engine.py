@@ -41,7 +41,8 @@ from ..wire import (
 )
 from .inbox import Inbox
 from .lifeline import GRACE, Lifeline
-from .operation import HIGH_WATER, SENT, WAITING, Channel, Loss, Operation
+from .loss import Loss
+from .operation import HIGH_WATER, SENT, WAITING, Channel, Operation
 from .startup import ENCRYPT_NEVER
 from .statements import StatementCache
 
@@ -118,11 +119,6 @@ class Engine(Lifeline):
         )
 
     @property
-    def transaction_status(self) -> str:
-        """What the last ReadyForQuery said: "I" idle, "T" in a transaction, "E" in a failed one."""
-        return self.connection.transaction_status
-
-    @property
     def reusable(self) -> bool:
         """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
         return (
@@ -133,6 +129,10 @@ class Engine(Lifeline):
 
     def start(self, operation: Operation) -> None:
         """Run the operation that starts the session (`Startup`, or a cancel request)."""
+        closed = self.connection.closed
+        if closed is not None:  # the peer hung up at once
+            operation.lost(self.channel, None, Loss(closed.error, closed.also))
+            return
         self._starting = operation
         self._note_deadline(operation)
         self._produce()
@@ -366,7 +366,7 @@ class Engine(Lifeline):
 
     def _stop(self, operation: Operation) -> None:
         """Bring an operation to its end that its caller does not want any more."""
-        needs_cancel = operation.needs_cancel()
+        operation.cancel_asked = not operation.needs_cancel()
         if not operation.begun:
             self._queue.remove(operation)
             operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
@@ -378,9 +378,7 @@ class Engine(Lifeline):
             operation.skip_rest(self.channel)
         operation.deadline = self.clock() + GRACE
         self._note_deadline(operation)
-        segments = self.channel.segments
-        if needs_cancel and segments and all(segment.operation.unwanted for segment in segments):
-            self._wants_cancel = not self._cancelling and self.connection.backend_key is not None
+        self._ask_for_cancel(operation)
         self._produce()
 
     def _out_of_grace(self, operation: Operation, now: float) -> None:
@@ -416,6 +414,8 @@ class Engine(Lifeline):
                     segment = segments[0]
                     segment.operation.segment_done(self.channel, segment)
                     segments.popleft()
+                    if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
+                        self._ask_for_cancel(segments[0].operation)
                     if segment.prologue and self.transaction_status == "I":
                         self._begin_failed(segment)
                 elif segments:
@@ -491,10 +491,7 @@ class Engine(Lifeline):
 
     def _give_up(self) -> None:
         """GRACE is over."""
-        if self.connection.closed is None:
-            error = self._write_failed
-            lost = ConnectionLost(f"the connection failed: {error}")
-            lost.__cause__ = error
-            self.connection.close(lost)
-            self._process()
+        error = self._write_failed
+        if error is not None and self.connection.closed is None:
+            self.transport_failed(error)
         self._settle()

@@ -34,7 +34,8 @@ from ..wire import (
 )
 from . import statements as st
 from .batch import QueuedQuery
-from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Loss, Segment
+from .loss import Loss
+from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segment
 from .preparing import Preparing
 from .statements import Statement
 

@@ -20,7 +20,8 @@ from ..errors import (
     TransactionAborted,
 )
 from ..protocol import Closed, Connection
-from .operation import INSIDE, Channel, Loss, Operation, Segment
+from .loss import Loss
+from .operation import INSIDE, Channel, Operation, Segment
 
 __all__ = ["GRACE", "Lifeline"]
 
@@ -79,6 +80,11 @@ class Lifeline:
         closed = self.connection.closed
         return closed.error if closed is not None else self._write_failed
 
+    @property
+    def transaction_status(self) -> str:
+        """What the last ReadyForQuery said: "I" idle, "T" in a transaction, "E" in a failed one."""
+        return self.connection.transaction_status
+
     def check_open(self) -> None:
         """Raise ConnectionClosed, with the first cause, if the session is over."""
         if self.closed or self.finished:
@@ -121,6 +127,18 @@ class Lifeline:
         found += self._queue
         unique = {id(operation): operation for operation in found}
         return list(unique.values())
+
+    def _ask_for_cancel(self, operation: Operation) -> None:
+        """Ask, once, for a cancel request on behalf of an operation that nobody wants.
+
+        Not while others want what is in flight: a request that comes late hits the next one.
+        """
+        segments = self.channel.segments
+        if operation.cancel_asked or self._cancelling or self.connection.backend_key is None:
+            return
+        if segments and all(segment.operation.unwanted for segment in segments):
+            operation.cancel_asked = True
+            self._wants_cancel = True
 
     def _ended(self, closed: Closed) -> None:
         """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""

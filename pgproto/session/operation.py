@@ -22,18 +22,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from ..errors import (
-    ConnectionLost,
-    Error,
     LocalProtocolError,
     Outcome,
     PostgresError,
     QueryTimeout,
-    RemoteProtocolError,
-    ServerCrash,
-    TransactionAborted,
 )
 from ..protocol import Connection
 from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
+from .loss import Loss
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -47,7 +43,6 @@ __all__ = [
     "SENT",
     "WAITING",
     "Channel",
-    "Loss",
     "Operation",
     "Segment",
 ]
@@ -72,49 +67,6 @@ HIGH_WATER: Final = 65536
 _PIECE: Final = 4 * HIGH_WATER
 
 
-class Loss:
-    """Why the connection ended, as the errors that its operations get.
-
-    Attributes:
-        cause: the first cause; None if this side closed the connection.
-        also: what came behind it.
-    """
-
-    __slots__ = ("also", "cause")
-
-    def __init__(self, cause: Exception | None, also: list[Exception]) -> None:
-        self.cause = cause
-        self.also = also
-
-    def error(self, outcome: Outcome, *, executed: bool = False) -> Error:
-        """The error for one query with this outcome."""
-        cause = self.cause
-        error: Error
-        if isinstance(cause, QueryTimeout):
-            error = QueryTimeout(str(cause))
-        elif isinstance(cause, RemoteProtocolError):
-            error = RemoteProtocolError(str(cause))
-        elif isinstance(cause, TransactionAborted):
-            error = TransactionAborted(str(cause))
-        elif isinstance(cause, PostgresError):
-            crash = cause.sqlstate == "57P02"
-            error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
-            # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
-            error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
-        else:
-            error = ConnectionLost(str(cause) if cause is not None else "the connection was closed")
-        error.__cause__ = cause
-        error.also = self.also
-        error.outcome = outcome
-        error.executed = executed
-        return error
-
-    @property
-    def from_server(self) -> bool:
-        """True if PostgreSQL itself said that the session ends (poolers send no `V` field)."""
-        return isinstance(self.cause, PostgresError) and "V" in self.cause.fields
-
-
 class Operation:
     """Base of all operations.  A plain one writes nothing and ends at once.
 
@@ -126,6 +78,7 @@ class Operation:
         deadline: when it times out, in seconds of the engine's clock; None for never.
         begun: something of it was written that the server executes; it cannot be taken back.
         timed_out: its deadline has passed; it is being cancelled.
+        cancel_asked: a cancel request was asked for on its behalf, or is not needed.
         work: a computation that takes long enough to be run outside of an event loop, in a thread; after
             it the adapter calls `Engine.resume`.
         progressed: there is something new for the waiter to look at.
@@ -136,6 +89,7 @@ class Operation:
     __slots__ = (
         "abandoned",
         "begun",
+        "cancel_asked",
         "deadline",
         "error",
         "exclusive",
@@ -152,6 +106,7 @@ class Operation:
         self.error: Exception | None = None
         self.abandoned = False
         self.begun = False
+        self.cancel_asked = False
         self.progressed = False
         self.exclusive = False
         self.timed_out = False

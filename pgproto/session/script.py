@@ -19,7 +19,8 @@ from ..wire import (
     RowDescription,
 )
 from .batch import rowcount
-from .operation import SENT, Channel, Loss, Operation, Segment
+from .loss import Loss
+from .operation import SENT, Channel, Operation, Segment
 from .sql import check_sql, is_plain, leaves_no_trace
 
 __all__ = ["Reset", "Script", "ScriptResult"]

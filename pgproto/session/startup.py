@@ -32,7 +32,8 @@ from ..wire import (
     StartupMessage,
     tags,
 )
-from .operation import WAITING, Channel, Loss, Operation, Segment
+from .loss import Loss
+from .operation import WAITING, Channel, Operation, Segment
 
 if TYPE_CHECKING:
     from ..protocol.tls import TLS

@@ -184,12 +184,12 @@ class Peer:
         except ConnectionError as problem:
             raise Gone from problem
 
-    def write_pieces(self, pieces: Sequence[bytes]) -> None:
-        """Write the pieces one by one, each after the client has read the one before."""
-        for piece in pieces:
-            if piece:
-                self.write(piece)
+    def write_pieces(self, pieces: Sequence[bytes], waits: int = 200) -> None:
+        """Write the pieces one by one, the first `waits` of them each after the one before was read."""
+        for number, piece in enumerate(pieces):
+            if 0 < number <= waits:
                 self.wait_taken()
+            self.write(piece)
 
     def wait_taken(self) -> None:
         """Wait until the client has read all that was sent to it, or has closed its socket."""

@@ -382,7 +382,7 @@ class Connection(Queries):
     ) -> Iterator[T]:
         transport = self._open_transport()
         seconds = self._seconds(timeout)
-        transport.submit(operation)
+        transport.submit(operation, seconds)
         try:
             while True:
                 taken = take()

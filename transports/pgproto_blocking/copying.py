@@ -28,7 +28,7 @@ def copy_in(transport: Transport, operation: CopyIn, source: Source, seconds: fl
         source: see `Connection.copy_in`.
         seconds: the longest time without progress; None for no limit.
     """
-    transport.submit(operation)
+    transport.submit(operation, seconds)
     try:
         while not operation.copying and not operation.over:
             transport.progress(operation, seconds)

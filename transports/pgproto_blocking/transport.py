@@ -98,13 +98,18 @@ class Transport:
                     self.engine.resume()
                     self._write()
 
-        self.alone(work, operation)
+        self.alone(work, operation, timeout)
         if operation.error is not None:
             raise operation.error
 
-    def submit(self, operation: Operation) -> None:
-        """Submit an operation that is driven piece by piece, by `progress`."""
-        self.alone(lambda: self._submit(operation), operation)
+    def submit(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation that is driven piece by piece, by `progress`.
+
+        Args:
+            operation: what to do.
+            timeout: seconds that calls of other threads may take until then; None for no limit.
+        """
+        self.alone(lambda: self._submit(operation), operation, timeout)
 
     def progress(self, operation: Operation, timeout: float | None, *, wait: bool = True) -> None:
         """Go on with an operation until it has ended or there is something new for its caller.
@@ -136,38 +141,41 @@ class Transport:
         """Nobody wants the rest of the operation: bring it to its end, within GRACE, or close."""
         if operation.finished:
             return
-        if self._owner == threading.get_ident():
-            # A generator that the garbage collector ends in the middle of a call of this thread.
-            self._stray.append(operation)
-            return
-        self.alone(lambda: self._drain(operation), operation)
+        # The garbage collector may end a generator in the middle of another call: the next one does it.
+        self._stray.append(operation)
+        if self._owner != threading.get_ident():
+            with contextlib.suppress(QueryTimeout):
+                self.alone(lambda: None, operation, GRACE)
 
-    def alone(self, work: Callable[[], None], operation: Operation | None = None) -> None:
+    def alone(
+        self, work: Callable[[], None], operation: Operation | None = None, timeout: float | None = None
+    ) -> None:
         """Do some work inside of the lock, on behalf of an operation, and see to interrupts.
 
         Raises:
-            QueryTimeout: the operation's deadline passed before the lock was free.
+            QueryTimeout: the lock was not free in time.
             LocalProtocolError: this thread is inside of a call already (a callback, a signal handler).
         """
 
         def guarded() -> None:
+            concerned = operation
             try:
-                for stray in list(self._stray):
-                    self._drain(stray)
+                while self._stray:
+                    concerned = self._stray[0]
+                    self._drain(concerned)
+                concerned = operation
                 work()
             except Error:
                 raise  # refused: nothing was begun
             except BaseException:
-                self._interrupted(operation)
+                self._interrupted(concerned)
                 raise
 
         if self._owner == threading.get_ident():
             error: Error = LocalProtocolError("the connection is in the middle of a call by this very thread")
             error.outcome = Outcome.NOT_SENT
             raise error
-        deadline = operation.deadline if operation is not None else None
-        patience = -1.0 if deadline is None else max(0.0, deadline - self.engine.clock())
-        if not self._locked(guarded, patience):
+        if not self._locked(guarded, -1.0 if timeout is None else max(0.0, timeout)):
             error = QueryTimeout("the deadline passed while another thread was using the connection")
             error.outcome = Outcome.NOT_SENT
             raise error
@@ -184,7 +192,7 @@ class Transport:
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
-            self._locked(lambda: self._kill("the connection was aborted"), 0.0)
+            self._locked(self._kill_aborted, 0.0)
 
     def forget(self) -> None:
         """In a forked child: the session is the parent's."""
@@ -201,9 +209,9 @@ class Transport:
         sock: socket.socket | None = getattr(self, "sock", None)
         if sock is not None:
             self.sock = None
-            warnings.warn(
-                f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=2, source=self
-            )
+            text = f"unclosed connection to {self.engine.host}"
+            if not self._aborted:
+                warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             sock.close()
 
     # ---- The inside: with the lock held (but for `_locked`, which takes it)
@@ -228,6 +236,8 @@ class Transport:
                 self._lock.release()
             except RuntimeError:
                 pass
+            if self._aborted and self.sock is not None and work != self._kill_aborted:
+                self._locked(self._kill_aborted, 0.0)  # `abort` came too late to be seen by the work
         return done
 
     def _submit(self, operation: Operation) -> None:
@@ -318,6 +328,8 @@ class Transport:
         engine = self.engine
         if operation in self._stray:
             self._stray.remove(operation)
+        if operation.finished:
+            return
         limit = engine.clock() + GRACE
         engine.abandon(operation)
         self._write()
@@ -348,6 +360,9 @@ class Transport:
             pass
         finally:
             self._kill("the connection was closed")
+
+    def _kill_aborted(self) -> None:
+        self._kill("the connection was aborted")
 
     def _kill(self, reason: str) -> None:
         """Close, whatever state the engine is in."""

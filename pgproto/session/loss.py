@@ -1,0 +1,62 @@
+"""Why a session ended, and the error that each of its queries gets for it.
+
+The first cause decides the class; every query has an error of its own, because each has its own outcome.
+"""
+
+from __future__ import annotations
+
+from ..errors import (
+    ConnectionLost,
+    Error,
+    Outcome,
+    PostgresError,
+    QueryTimeout,
+    RemoteProtocolError,
+    ServerCrash,
+    TransactionAborted,
+)
+
+__all__ = ["Loss"]
+
+
+class Loss:
+    """Why the connection ended, as the errors that its operations get.
+
+    Attributes:
+        cause: the first cause; None if this side closed the connection.
+        also: what came behind it.
+    """
+
+    __slots__ = ("also", "cause")
+
+    def __init__(self, cause: Exception | None, also: list[Exception]) -> None:
+        self.cause = cause
+        self.also = also
+
+    def error(self, outcome: Outcome, *, executed: bool = False) -> Error:
+        """The error for one query with this outcome."""
+        cause = self.cause
+        error: Error
+        if isinstance(cause, QueryTimeout):
+            error = QueryTimeout(str(cause))
+        elif isinstance(cause, RemoteProtocolError):
+            error = RemoteProtocolError(str(cause))
+        elif isinstance(cause, TransactionAborted):
+            error = TransactionAborted(str(cause))
+        elif isinstance(cause, PostgresError):
+            crash = cause.sqlstate == "57P02"
+            error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
+            # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
+            error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
+        else:
+            error = ConnectionLost(str(cause) if cause is not None else "the connection was closed")
+        error.__cause__ = cause
+        error.also = self.also
+        error.outcome = outcome
+        error.executed = executed
+        return error
+
+    @property
+    def from_server(self) -> bool:
+        """True if PostgreSQL itself said that the session ends (poolers send no `V` field)."""
+        return isinstance(self.cause, PostgresError) and "V" in self.cause.fields
