@@ -171,6 +171,8 @@ def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer) 
     assert pool.stats().size == 0
 
 
+# An interrupt that strikes in a weakref's callback is swallowed by the interpreter, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_interrupts_at_random_moments(pg18: PostgresServer) -> None:
     """What the line by line tests cannot reach: inside of system calls, and between the instructions."""

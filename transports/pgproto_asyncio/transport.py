@@ -39,6 +39,7 @@ class Transport(asyncio.BufferedProtocol):
         self._read_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._pump_scheduled = False
         self._quiet: asyncio.Future[None] | None = None
 
     # ---- Called by the loop
@@ -106,11 +107,16 @@ class Transport(asyncio.BufferedProtocol):
         engine = self.engine
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
-        if engine.connection.transaction_status:
-            engine.submit(operation)
-        else:
+        if not engine.connection.transaction_status:
             engine.start(operation)
-        self.pump()
+            self.pump()
+        elif engine.channel.segments:
+            # Others are in flight: what is submitted in this turn of the loop goes out in one write.
+            engine.submit(operation)
+            self._pump_soon()
+        else:
+            engine.submit(operation)
+            self.pump()
         while not operation.finished:
             await self.wait(operation)
             work = operation.take_work()
@@ -187,6 +193,15 @@ class Transport(asyncio.BufferedProtocol):
     def resume(self) -> None:
         """An operation has more to write, or room for more to read."""
         self.engine.resume()
+        self.pump()
+
+    def _pump_soon(self) -> None:
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self.loop.call_soon(self._scheduled_pump)
+
+    def _scheduled_pump(self) -> None:
+        self._pump_scheduled = False
         self.pump()
 
     async def close(self, timeout: float) -> None:
