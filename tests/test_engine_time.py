@@ -233,6 +233,24 @@ def test_what_was_not_begun_is_not_sent(pair: Pair) -> None:
     assert pair.engine.reusable
 
 
+def test_what_nobody_wants_is_cancelled_when_it_comes_to_the_front(pair: Pair) -> None:
+    pair.run(query("insert"))
+    pair.run(query("select 1"))
+    wanted, dropped = query("select 1"), query("insert")
+    pair.engine.submit(wanted)
+    pair.send()  # the server has answered the first
+    pair.backend.silent = True
+    pair.engine.submit(dropped)
+    pair.send()
+    pair.engine.abandon(dropped)
+    assert not pair.engine.wants_cancel  # it would hit the other one
+    pair.deliver()
+    assert wanted.finished
+    assert wanted.error is None
+    assert not dropped.finished
+    assert pair.engine.wants_cancel
+
+
 def test_what_was_begun_is_drained(pair: Pair) -> None:
     pair.run(query("insert"))
     pair.backend.silent = True

@@ -94,6 +94,17 @@ LOGINS: list[tuple[str, str, dict[str, Any], bool | str]] = [
 ]
 
 
+def test_many_rounds_of_scram_are_computed_aside(driver: Driver, pg18: PostgresServer) -> None:
+    """Above 100,000 rounds the adapters compute outside of the event loop."""
+    change = "set scram_iterations = {}; alter role scram_user password '{}'"
+    pg18.query(change.format(150_000, PASSWORD))
+    try:
+        assert not connects(driver, pg18.dsn(user="scram_user", password=PASSWORD))
+        assert fails(driver, pg18.dsn(user="scram_user", password="wrong")).sqlstate == "28P01"
+    finally:
+        pg18.query(change.format(4096, PASSWORD))
+
+
 @pytest.mark.parametrize(
     ("user", "sslmode", "options", "expected"), LOGINS, ids=lambda value: str(value).replace(" ", "")
 )

@@ -237,13 +237,21 @@ class Pool(Queries):
                     raise ticket.error
                 conn = ticket.connection
                 # It may have died since it was granted.
-                if not conn.closed and await _call(self._on_acquire, conn) is not False and not conn.closed:
+                if not conn.closed and await self._accepted(ticket, conn):
                     return ticket, conn.lend()
                 self._machine.refused(ticket, self._now())
                 self._act()
         except BaseException:
             self._machine.cancel(ticket, self._now())
             self._act()
+            raise
+
+    async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
+        """Ask `on_acquire`; if that is interrupted, the connection may be used already, and is given back."""
+        try:
+            return await _call(self._on_acquire, conn) is not False and not conn.closed
+        except BaseException:
+            self._release(ticket, conn)
             raise
 
     def _release(self, ticket: Ticket, conn: Connection) -> None:

@@ -159,9 +159,12 @@ async def progress(transport: Transport, operation: Operation, seconds: float | 
     transport.resume()
     if operation.finished or operation.take_progress():
         await trio.lowlevel.checkpoint()
-        return
-    await transport.wait(operation)
-    operation.take_progress()
+    else:
+        await transport.wait(operation)
+        operation.take_progress()
+    if not operation.timed_out:
+        # The time that the caller takes for its own part does not count.
+        engine.set_deadline(operation, None)
 
 
 async def feed(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> None:

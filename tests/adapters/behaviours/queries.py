@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import pgproto
@@ -196,6 +198,27 @@ async def q03_stream_left_early(pg: Driver, db: Database) -> None:
             break
         await rows.aclose()
         assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def q03_stream_dropped(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        async for row in conn.stream("select n, repeat('x', 100) from generate_series(1, 100000) n"):
+            assert row[0] == 1
+            break
+        assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def q03_the_time_that_the_consumer_takes_is_not_the_servers(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn) as conn:
+        seen = 0
+        sql = "select repeat('x', 1000) from generate_series(1, 3000)"
+        async for row in conn.stream(sql, timeout=0.2):
+            seen += len(row[0])
+            if seen in (1000, 2_000_000):
+                threading.Event().wait(0.3)
+        assert seen == 3_000_000
 
 
 @behaviour
