@@ -80,6 +80,7 @@ def test_batch(driver: Driver, name: str) -> None:
         assert len(server.peers) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["A", "A-executing", "M2", "M3", "M5"])
 def test_m7_every_split(driver: Driver, name: str) -> None:
     """The same at every byte boundary, and byte by byte, through one pool that heals each time."""
