@@ -154,6 +154,8 @@ class Engine(Lifeline):
         if operation.exclusive:
             self._busy = operation
         operation.transaction = transaction
+        if self._too_late(operation):
+            return
         self._note_deadline(operation)
         self._queue.append(operation)
         if len(self._queue) > 1 or self.channel.segments:

@@ -128,6 +128,14 @@ class Lifeline:
         unique = {id(operation): operation for operation in found}
         return list(unique.values())
 
+    def _too_late(self, operation: Operation) -> bool:
+        """True if its deadline has passed before anything was sent; it has ended with that, then."""
+        if operation.deadline is None or operation.deadline > self.clock():
+            return False
+        operation.timed_out = True
+        operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
+        return True
+
     def _ask_for_cancel(self, operation: Operation) -> None:
         """Ask, once, for a cancel request on behalf of an operation that nobody wants.
 
