@@ -77,7 +77,8 @@ def undocumented_members(name: str, cls: type) -> list[str]:
 
 def is_documented(cls: type, attribute: str) -> bool:
     """True if the class, or one that it inherits the attribute from, documents it."""
-    return any(getattr(vars(base).get(attribute), "__doc__", None) for base in cls.__mro__)
+    definitions = [vars(base)[attribute] for base in cls.__mro__ if attribute in vars(base)]
+    return any(definition.__doc__ for definition in definitions)
 
 
 def documented_constants() -> set[str]:
