@@ -193,7 +193,10 @@ class Peer:
 
     def wait_taken(self) -> None:
         """Wait until the client has read all that was sent to it, or has closed its socket."""
-        local, remote = _proc_address(self.sock.getpeername()), _proc_address(self.sock.getsockname())
+        try:
+            local, remote = _proc_address(self.sock.getpeername()), _proc_address(self.sock.getsockname())
+        except OSError:  # the client has reset the connection: there is nobody to wait for
+            return
         deadline = time.monotonic() + DEADLINE
         while _unread(local, remote):
             if time.monotonic() > deadline:
