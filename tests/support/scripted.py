@@ -133,12 +133,16 @@ class Peer:
             event = self.connection.next_event()
             if event is not NEED_DATA:
                 return event
-            try:
-                data = self.sock.recv(65536)
-            except ConnectionError:
-                data = b""
+            data = self.read()
             self.received += data
             self.connection.receive_data(data)
+
+    def read(self) -> bytes:
+        """What the client has sent; b"" if it has closed."""
+        try:
+            return self.sock.recv(65536)
+        except ConnectionError:
+            return b""
 
     def expect(self, *kinds: type[Message]) -> list[Message]:
         """Receive exactly these kinds of messages, in this order."""
