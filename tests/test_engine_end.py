@@ -20,8 +20,12 @@ from pgproto.protocol import states
 from pgproto.session import (
     GRACE,
     CopyIn,
+    CopyOut,
     Execution,
+    Operation,
+    Script,
 )
+from pgproto.wire import BindComplete, CopyBothResponse, PortalSuspended
 from tests.support.backend import CRASH, FATAL, POOLER_FATAL, Answer, rows_of
 from tests.support.pair import Pair, byte_by_byte, whole
 from tests.support.queries import SCRIPT, error_of, query
@@ -157,6 +161,29 @@ def test_a_row_that_is_malformed_ends_the_session(pair: Pair) -> None:
         assert isinstance(operation.error, RemoteProtocolError)
         assert operation.error.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT)
     assert pair.engine.finished
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        (query("select 1"), BindComplete().encode() + PortalSuspended().encode()),
+        (Script("select 1"), CopyBothResponse(0, ()).encode()),
+        (CopyIn("copy t from stdin"), CopyBothResponse(0, ()).encode()),
+        (CopyOut("copy t to stdout"), CopyBothResponse(0, ()).encode()),
+    ],
+    ids=["suspended", "script", "copy in", "copy out"],
+)
+def test_an_answer_to_what_nobody_asked_ends_the_session(operation: Operation, answer: bytes) -> None:
+    """A part of the rows is not the result; and replication would wait for us for ever."""
+    pair = Pair(SCRIPT)
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    pair.run(operation)
+    pair.deliver(answer)
+    error = error_of(operation)
+    assert isinstance(error, RemoteProtocolError)
+    assert str(error).startswith("unexpected ")
+    assert pair.engine.closed
 
 
 def test_one_callers_timeout_is_a_lost_connection_to_the_others() -> None:

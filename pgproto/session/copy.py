@@ -16,6 +16,7 @@ from typing import Final
 from ..errors import Error, LocalProtocolError, Outcome, PostgresError
 from ..wire import (
     CommandComplete,
+    CopyBothResponse,
     CopyData,
     CopyDone,
     CopyFail,
@@ -26,7 +27,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Operation, Segment
+from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Operation, Segment, unasked
 from .sql import check_sql, is_plain
 
 __all__ = ["CopyIn", "CopyOut"]
@@ -99,6 +100,8 @@ class _Copy(Operation):
             self._stage = _OVER
             self.error = LocalProtocolError("the statement is COPY FROM STDIN")
             channel.write(CopyFail("wrong direction"))
+        elif isinstance(event, CopyBothResponse):
+            raise unasked(event)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the verdict."""

@@ -35,7 +35,7 @@ from ..wire import (
 from . import statements as st
 from .batch import QueuedQuery
 from .loss import Loss
-from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segment
+from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
 from .statements import Statement
 
@@ -261,7 +261,7 @@ class Execution(Preparing):
         elif isinstance(event, DataRows):
             if not segment.prologue:
                 self.take_rows(channel, self.items[segment.position], event)
-        elif isinstance(event, CommandComplete | EmptyQueryResponse | PortalSuspended):
+        elif isinstance(event, CommandComplete | EmptyQueryResponse):
             self._completed(segment, event)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
@@ -276,6 +276,8 @@ class Execution(Preparing):
             channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
             if segment.sync != NOT_YET:
                 channel.sync(segment)
+        elif isinstance(event, PortalSuspended):
+            raise unasked(event)
 
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows."""

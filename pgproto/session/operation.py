@@ -26,9 +26,10 @@ from ..errors import (
     Outcome,
     PostgresError,
     QueryTimeout,
+    RemoteProtocolError,
 )
 from ..protocol import Connection
-from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
+from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync, tags
 from .loss import Loss
 from .statements import StatementCache
 
@@ -45,6 +46,7 @@ __all__ = [
     "Channel",
     "Operation",
     "Segment",
+    "unasked",
 ]
 
 # What `produce` answers.
@@ -65,6 +67,15 @@ HIGH_WATER: Final = 65536
 # A transport is offered pieces of this size at most.  What it does not take is copied, which would make
 # sending one large value through a small socket buffer quadratic.
 _PIECE: Final = 4 * HIGH_WATER
+
+
+def unasked(event: Message) -> RemoteProtocolError:
+    """The error of an answer that the protocol knows, to a question that no operation here asks.
+
+    PortalSuspended would pass a part of the rows off as the whole (every Execute is without a limit), and
+    behind CopyBothResponse (replication) both sides would wait for each other.
+    """
+    return RemoteProtocolError(f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked")
 
 
 class Operation:

@@ -11,6 +11,7 @@ from ..protocol import DataRows
 from ..types import Row, RowDecoder
 from ..wire import (
     CommandComplete,
+    CopyBothResponse,
     CopyFail,
     CopyInResponse,
     EmptyQueryResponse,
@@ -20,7 +21,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import SENT, Channel, Operation, Segment
+from .operation import SENT, Channel, Operation, Segment, unasked
 from .sql import check_sql, is_plain, leaves_no_trace
 
 __all__ = ["Reset", "Script", "ScriptResult"]
@@ -96,6 +97,8 @@ class Script(Operation):
             segment.fail(PostgresError.of(event.fields))
         elif isinstance(event, CopyInResponse):
             channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+        elif isinstance(event, CopyBothResponse):
+            raise unasked(event)
 
     def _result(self, channel: Channel, segment: Segment, tag: str) -> None:
         if segment.prologue:
