@@ -75,7 +75,9 @@ def unasked(event: Message) -> RemoteProtocolError:
     PortalSuspended would pass a part of the rows off as the whole (every Execute is without a limit), and
     behind CopyBothResponse (replication) both sides would wait for each other.
     """
-    return RemoteProtocolError(f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked")
+    return RemoteProtocolError(
+        f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked"
+    )
 
 
 class Operation:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-import tracemalloc
 import traceback
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -12,7 +12,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from pgproto import ConnectError, Error, RemoteProtocolError
+from pgproto import ConnectError, Error
+from pgproto import RemoteProtocolError as Remote
 from pgproto.config import TLSOptions
 from pgproto.protocol.tls import TLS, make_context
 from pgproto.session.startup import ENCRYPT_DIRECT, ENCRYPT_REQUIRE, ENCRYPT_TRY
@@ -174,18 +175,18 @@ ANSWERS = [
     Case(f"{name} for an answer", source, after_ssl(data), text, kind, ASKED, tcp=True, options=options())
     for name, source, data, text, kind in [
         ("N", DOWNGRADE, b"N", "TLS was required", ConnectError),
-        ("G", DOWNGRADE, b"G", "byte 0x47", RemoteProtocolError),
-        ("X", DOWNGRADE, b"X", "byte 0x58", RemoteProtocolError),
-        ("NUL", DOWNGRADE, b"\0", "byte 0x00", RemoteProtocolError),
-        ("http", DOWNGRADE, b"HTTP/1.1 400 Bad Request\r\n\r\n", "byte 0x48", RemoteProtocolError),
-        ("an error", UNTRUSTED, error("08P01", "\x1b[31mtrust me").encode(), "with an error$", RemoteProtocolError),
-        ("an unterminated error", UNTRUSTED, b"E\0\0\0\x20SFATAL", "with an error$", RemoteProtocolError),
-        ("an endless error", UNTRUSTED, b"E\x7f\xff\xff\xffSFATAL", "with an error$", RemoteProtocolError),
-        ("a negative error", UNTRUSTED, b"E\xff\xff\xff\xff", "with an error$", RemoteProtocolError),
-        ("an error of NULs", UNTRUSTED, b"E" + bytes(100), "with an error$", RemoteProtocolError),
-        ("a protocol 2 error", UNTRUSTED, b"EFATAL:  no such user\n\0", "with an error$", RemoteProtocolError),
-        ("an error with escapes", UNTRUSTED, b"E\0\0\0\x0cM\x1b[2Jx\0\0", "with an error$", RemoteProtocolError),
-        ("an error and S", UNTRUSTED, b"E\0\0\0\5\0S", "with an error$", RemoteProtocolError),
+        ("G", DOWNGRADE, b"G", "byte 0x47", Remote),
+        ("X", DOWNGRADE, b"X", "byte 0x58", Remote),
+        ("NUL", DOWNGRADE, b"\0", "byte 0x00", Remote),
+        ("http", DOWNGRADE, b"HTTP/1.1 400 Bad Request\r\n\r\n", "byte 0x48", Remote),
+        ("an error", UNTRUSTED, error("08P01", "\x1b[31mtrust me").encode(), "with an error$", Remote),
+        ("an unterminated error", UNTRUSTED, b"E\0\0\0\x20SFATAL", "with an error$", Remote),
+        ("an endless error", UNTRUSTED, b"E\x7f\xff\xff\xffSFATAL", "with an error$", Remote),
+        ("a negative error", UNTRUSTED, b"E\xff\xff\xff\xff", "with an error$", Remote),
+        ("an error of NULs", UNTRUSTED, b"E" + bytes(100), "with an error$", Remote),
+        ("a protocol 2 error", UNTRUSTED, b"EFATAL:  no such user\n\0", "with an error$", Remote),
+        ("an error with escapes", UNTRUSTED, b"E\0\0\0\x0cM\x1b[2Jx\0\0", "with an error$", Remote),
+        ("an error and S", UNTRUSTED, b"E\0\0\0\5\0S", "with an error$", Remote),
     ]
 ]  # fmt: skip
 

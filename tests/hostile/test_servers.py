@@ -6,6 +6,7 @@ import pytest
 
 from tests.hostile.case import Case, check
 from tests.hostile.servers_authentication import AUTHENTICATION
+from tests.hostile.servers_session import SESSION
 from tests.hostile.servers_startup import STARTUP
 from tests.hostile.servers_tls import TLS_SERVERS
 
@@ -27,4 +28,9 @@ def test_authentication(case: Case) -> None:
 
 @rows(STARTUP)
 def test_startup(case: Case) -> None:
+    check(case)
+
+
+@rows(SESSION)
+def test_session(case: Case) -> None:
     check(case)
