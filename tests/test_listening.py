@@ -40,12 +40,26 @@ def test_listeners_share_a_listen() -> None:
 def test_what_nobody_takes_is_bounded() -> None:
     inbox = Inbox(2)
     for number in range(5):
-        inbox.put(number)
+        inbox.put(number, 1)
     assert inbox.dropped == 3
     assert inbox.next() == 3
     assert inbox.take() == [4]
     assert inbox.next() is None
     assert Listener(("jobs",)).dropped == 0
+
+
+def test_what_nobody_takes_is_bounded_in_size_too() -> None:
+    """Ten thousand notices of a megabyte each would be ten gigabytes."""
+    inbox = Inbox(max_size=10)
+    for number in range(5):
+        inbox.put(number, 4)
+    assert inbox.dropped == 3
+    inbox.put("large", 11)
+    assert inbox.dropped == 5
+    assert inbox.take() == ["large"]
+    inbox.put("small", 10)
+    assert inbox.dropped == 5
+    assert inbox.next() == "small"
 
 
 def test_notifications_compare_and_show() -> None:

@@ -451,9 +451,9 @@ class Engine(Lifeline):
                 # A promotion or a demotion: the session is not what was asked for any more.
                 self.retiring = self.retiring or event.name == "in_hot_standby"
         elif isinstance(event, NoticeResponse):
-            self._notices.put(event)
+            self._notices.put(event, sum(map(len, event.fields.values())))
         elif isinstance(event, NotificationResponse):
-            self._notifications.put(event)
+            self._notifications.put(event, len(event.channel) + len(event.payload))
 
     def _produce(self) -> None:
         """Let operations write, in order, up to the high-water mark."""

@@ -1,7 +1,7 @@
 """Messages that come unasked (notices, notifications), until somebody takes them.
 
-Bounded: a server that floods its client costs a fixed amount of memory.  The oldest are dropped, and
-counted.  Not generic: native generic classes of mypyc 2.4 crash in garbage collection.
+Bounded, in number and in size: a server that floods its client costs a fixed amount of memory.  The oldest
+are dropped, and counted.  Not generic: native generic classes of mypyc 2.4 crash in garbage collection.
 """
 
 from __future__ import annotations
@@ -14,34 +14,51 @@ __all__ = ["Inbox"]
 # As many as a busy channel brings in the time of a slow query; PostgreSQL's own queue holds far more.
 LIMIT: Final = 10_000
 
+# Characters of all messages together: 2,000 of the longest payloads that PostgreSQL takes (8,000 bytes).
+MAX_SIZE: Final = 1 << 24
+
 
 class Inbox:
     """A bounded queue.
+
+    Args:
+        limit: how many messages it holds.
+        max_size: how large they may be together; the newest one is kept whatever its size.
 
     Attributes:
         dropped: how many messages were dropped because it was full.
     """
 
-    __slots__ = ("_limit", "_messages", "dropped")
+    __slots__ = ("_limit", "_max_size", "_messages", "_size", "_sizes", "dropped")
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, max_size: int = MAX_SIZE) -> None:
         self.dropped = 0
         self._limit = limit
+        self._max_size = max_size
         self._messages: deque[object] = deque()
+        self._sizes: deque[int] = deque()
+        self._size = 0
 
-    def put(self, message: object) -> None:
-        """One has arrived."""
-        if len(self._messages) >= self._limit:
-            self._messages.popleft()
+    def put(self, message: object, size: int) -> None:
+        """One has arrived, with so many characters."""
+        while self._messages and (len(self._messages) >= self._limit or self._size + size > self._max_size):
+            self.next()
             self.dropped += 1
         self._messages.append(message)
+        self._sizes.append(size)
+        self._size += size
 
     def next(self) -> object:
         """The oldest one, taken; None if there is none."""
-        return self._messages.popleft() if self._messages else None
+        if not self._messages:
+            return None
+        self._size -= self._sizes.popleft()
+        return self._messages.popleft()
 
     def take(self) -> list[object]:
         """All of them, oldest first."""
         taken = list(self._messages)
         self._messages.clear()
+        self._sizes.clear()
+        self._size = 0
         return taken

@@ -96,7 +96,7 @@ class Listeners:
             notification = Notification(message.channel, message.payload, message.process_id)
             for listener in self._all:
                 if message.channel in listener.channels:
-                    listener.inbox.put(notification)
+                    listener.inbox.put(notification, len(message.channel) + len(message.payload))
                     if listener not in woken:
                         woken.append(listener)
         return woken
