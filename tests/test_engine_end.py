@@ -25,7 +25,7 @@ from pgproto.session import (
     Operation,
     Script,
 )
-from pgproto.wire import BindComplete, CopyBothResponse, PortalSuspended
+from pgproto.wire import BindComplete, CopyBothResponse, ParameterStatus, PortalSuspended
 from tests.support.backend import CRASH, FATAL, POOLER_FATAL, Answer, rows_of
 from tests.support.pair import Pair, byte_by_byte, whole
 from tests.support.queries import SCRIPT, error_of, query
@@ -184,6 +184,20 @@ def test_an_answer_to_what_nobody_asked_ends_the_session(operation: Operation, a
     assert isinstance(error, RemoteProtocolError)
     assert str(error).startswith("unexpected ")
     assert pair.engine.closed
+
+
+@pytest.mark.parametrize(("name", "closed"), [("LATIN1", True), ("SQL_ASCII", True), ("UTF8", False)])
+def test_texts_are_not_read_in_another_encoding(pair: Pair, name: str, closed: bool) -> None:
+    """The bytes of one encoding are often good ones of another, and mean something else."""
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    operation = query("select 1")
+    pair.engine.submit(operation)
+    pair.pump()
+    pair.deliver(ParameterStatus("client_encoding", name).encode())
+    assert pair.engine.closed is closed
+    if closed:
+        assert f"client_encoding {name}" in str(error_of(operation))
 
 
 def test_one_callers_timeout_is_a_lost_connection_to_the_others() -> None:

@@ -43,7 +43,7 @@ from .inbox import Inbox
 from .lifeline import GRACE, Lifeline
 from .loss import Loss
 from .operation import HIGH_WATER, SENT, WAITING, Channel, Operation
-from .startup import ENCRYPT_NEVER
+from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -448,6 +448,7 @@ class Engine(Lifeline):
         if isinstance(event, ParameterStatus):
             if self._starting is None:
                 self.channel.dirty = True
+                check_parameter(event.name, event.value)
                 # A promotion or a demotion: the session is not what was asked for any more.
                 self.retiring = self.retiring or event.name == "in_hot_standby"
         elif isinstance(event, NoticeResponse):

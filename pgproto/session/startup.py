@@ -38,7 +38,15 @@ from .operation import WAITING, Channel, Operation, Segment
 if TYPE_CHECKING:
     from ..protocol.tls import TLS
 
-__all__ = ["ENCRYPT_DIRECT", "ENCRYPT_NEVER", "ENCRYPT_REQUIRE", "ENCRYPT_TRY", "Cancel", "Startup"]
+__all__ = [
+    "ENCRYPT_DIRECT",
+    "ENCRYPT_NEVER",
+    "ENCRYPT_REQUIRE",
+    "ENCRYPT_TRY",
+    "Cancel",
+    "Startup",
+    "check_parameter",
+]
 
 ENCRYPT_NEVER: Final = 0
 ENCRYPT_TRY: Final = 1  # ask; go on in clear if the server refuses
@@ -48,6 +56,16 @@ ENCRYPT_DIRECT: Final = 3  # begin with the TLS handshake (PostgreSQL 17 and lat
 # SCRAM with more rounds than this is computed outside of the event loop: 100,000 take about 30 ms.
 # PostgreSQL's default is 4,096.
 _QUICK_ITERATIONS: Final = 100_000
+
+
+def check_parameter(name: str, value: str) -> None:
+    """Refuse a client_encoding other than UTF-8: its texts would be read as something else.
+
+    Raises:
+        RemoteProtocolError: it is another one.
+    """
+    if name == "client_encoding" and value.upper() not in ("UTF8", "UNICODE"):
+        raise RemoteProtocolError(f"the server insists on client_encoding {value}, and pgproto on UTF8")
 
 
 class _Opening(Operation):
@@ -160,8 +178,7 @@ class Startup(_Opening):
             self._respond(channel, event)
         elif isinstance(event, ReadyForQuery):
             encoding = channel.connection.parameters.get("client_encoding", "UTF8")
-            if encoding.upper() not in ("UTF8", "UNICODE"):
-                raise RemoteProtocolError(f"the server insists on client_encoding {encoding}")
+            check_parameter("client_encoding", encoding)
             self.finish(channel)
 
     def _respond(self, channel: Channel, event: Message) -> None:
