@@ -29,6 +29,7 @@ from pgproto.wire import (
     NegotiateProtocolVersion,
     NoData,
     ParameterDescription,
+    ParameterStatus,
     Parse,
     ParseComplete,
     PortalSuspended,
@@ -58,6 +59,8 @@ READY = ReadyForQuery("I")
 N = [column()]
 ROW = DataRow([b"\0\0\0\1"])
 DONE = CommandComplete("SELECT 1")
+LATIN1 = ParameterStatus("client_encoding", "LATIN1")
+NO_ENCODING = ParameterStatus("client_encoding", "")
 LAST_WORDS = fatal("57P01", "terminating connection due to administrator command")
 
 
@@ -184,6 +187,9 @@ MISPLACED = [
         ("copy in after rows", COPY, "query", (BOUND, ROW, CopyInResponse(0, ())), "unexpected CopyIn", ""),
         ("copy out after rows", COPY, "query", (BOUND, ROW, CopyOutResponse(0, ())), "unexpected Copy", ""),
         ("suspended", LEGALITY, "query", (BOUND, ROW, PortalSuspended(), READY), "unexpected Portal", ""),
+        ("another encoding between rows", ENCODING, "query", (BOUND, ROW, LATIN1, ROW), "LATIN1, and", ""),
+        ("another encoding for a stream", ENCODING, "stream", (BOUND, ROW, LATIN1, ROW), "LATIN1, and", ""),
+        ("no encoding between rows", ENCODING, "query", (BOUND, ROW, NO_ENCODING), "insists on client_", ""),
         ("copy both for a stream", COPY, "stream", (BOUND, CopyBothResponse(0, ())), "unexpected", ""),
         ("a row to a stream of none", LEGALITY, "stream", (BOUND, DONE, ROW), "unexpected DataRow", ""),
     ]

@@ -90,8 +90,11 @@ REFUSALS = [
         "fatal", FIELDS, after_startup(fatal("57P03", "the database system is starting up"), end=finish),
         "57P03: the database system is starting up", PostgresError, tcp=True,
     ),
-    Case("an error is final", FIELDS, after_startup(error("28000")), "28000", PostgresError, tcp=True),
-    Case("no fields", FIELDS, after_startup(b"E\0\0\0\5\0"), "^ERROR", PostgresError, tcp=True),
+    Case(
+        "an error is final", FIELDS, after_startup(error("28000"), end=finish), "28000", PostgresError,
+        tcp=True,
+    ),
+    Case("no fields", FIELDS, after_startup(b"E\0\0\0\5\0", end=finish), "^ERROR", PostgresError, tcp=True),
     Case("bytes behind it", FIELDS, after_startup(b"E\0\0\0\x0aMno\0\0\0"), "left over"),
     Case("half a field", FIELDS, after_startup(b"E\0\0\0\x08SERR"), "without its NUL", tcp=True),
     Case("no terminator", FIELDS, after_startup(b"E\0\0\0\x09SERR\0"), "without their terminator"),
