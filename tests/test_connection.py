@@ -19,6 +19,7 @@ from pgproto.wire import (
     CopyData,
     CopyInResponse,
     DataRow,
+    Describe,
     ErrorResponse,
     Execute,
     Flush,
@@ -437,3 +438,21 @@ def test_copy_in_of_an_extended_query_needs_a_new_sync() -> None:
         connection.send(CopyData(b"2\n"))
     connection.send(Sync())
     assert [type(each) for each in receive(connection, [ReadyForQuery("I").encode()])] == [ReadyForQuery]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (Execute(), b"C\0\0\0\x06no"),
+        (Parse("", ""), b"1\0\0\0\x05x"),
+        (Describe("P", ""), b"T\0\0\0\x06\0\1"),
+        (Sync(), b"Z\0\0\0\x05?"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_has_answered_nothing(request_: Message, answer: bytes) -> None:
+    behind = Sync()
+    connection = ready(request_, behind)
+    (closed,) = receive(connection, [answer])
+    assert isinstance(closed, Closed)
+    assert isinstance(closed.error, RemoteProtocolError)
+    assert list(map(id, closed.unanswered)) == [id(request_), id(behind)]

@@ -269,15 +269,18 @@ class Connection(Lifecycle):
         if tag == tags.ERROR_RESPONSE:
             return self._error(decode_backend(tag, reader.buffer, reader.start, reader.end))
         request = flight.head
-        if not flight.answer(tag):
+        if not flight.expects(tag):
             raise self._unexpected(tag)
         if tag == tags.DATA_ROW:
+            flight.answer(tag)
             offsets = reader.run(tag, self._limits)
             rows = DataRows(reader.buffer, offsets, reader.end)
             rows.request = request
             return rows
+        # Decoded before it counts: an answer that cannot be read has answered nothing.
         event = decode_backend(tag, reader.buffer, reader.start, reader.end)
         event.request = request
+        flight.answer(tag)
         if isinstance(event, ReadyForQuery):
             self.transaction_status = event.status
             self._hint = None

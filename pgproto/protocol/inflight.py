@@ -48,6 +48,10 @@ class InFlight:
             self.state = _first_state(request)
         return True
 
+    def expects(self, tag: int) -> bool:
+        """True if an answer of this type is legal now."""
+        return self.state * 256 + tag in states.ANSWER
+
     def answer(self, tag: int) -> bool:
         """An answer of this type came: go to the next state; False if it is not legal now."""
         after = states.ANSWER.get(self.state * 256 + tag, -1)
