@@ -1,0 +1,1 @@
+"""Sessions recorded from real servers, and the tests that replay them; see `recording` and `record`."""

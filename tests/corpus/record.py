@@ -23,15 +23,14 @@ FAMILIES: dict[str, list[Scene]] = {
     "engine": scenes_engine.SCENES,
     "trouble": scenes_trouble.SCENES,
 }
-POOLERS: dict[str, tuple[str, dict[str, str]]] = {
-    "bouncer": ("transaction", {"auth_file": ""}),
-    "strict bouncer": ("transaction", {"query_timeout": "1", "idle_transaction_timeout": "1"}),
-    "statement bouncer": ("statement", {}),
-    "scram bouncer": ("session", {"auth_type": "scram-sha-256"}),
-    "md5 bouncer": ("session", {"auth_type": "md5"}),
-    "plain bouncer": ("session", {"auth_type": "plain"}),
-    "mortal bouncer": ("session", {}),
-    "bouncer disabled": ("session", {}),
+POOLERS: dict[str, dict[str, str]] = {
+    "bouncer": {},
+    "strict bouncer": {"query_timeout": "1", "idle_transaction_timeout": "1"},
+    "statement bouncer": {"pool_mode": "statement"},
+    "scram bouncer": {"pool_mode": "session", "auth_type": "scram-sha-256"},
+    "md5 bouncer": {"pool_mode": "session", "auth_type": "md5"},
+    "plain bouncer": {"pool_mode": "session", "auth_type": "plain"},
+    "mortal bouncer": {"pool_mode": "session"},
 }
 
 
@@ -57,8 +56,10 @@ class Recorder:
 
     def _postgres(self, version: str) -> PostgresServer:
         if version not in self.servers:
-            server = PostgresServer("15" if version == "15" else "18", settings={
-                "restart_after_crash": "on", "max_wal_senders": "4"})
+            server = PostgresServer(
+                "15" if version == "15" else "18",
+                settings={"restart_after_crash": "on", "max_wal_senders": "4"},
+            )
             self.servers[version] = server
         server = self.servers[version]
         server.start()
@@ -66,16 +67,11 @@ class Recorder:
 
     def _pooler(self, name: str) -> PgBouncer:
         if name not in self.poolers:
-            mode, settings = POOLERS[name]
-            kind = "session" if mode == "session" else "transaction"
-            extra = {"pool_mode": mode, **{key: value for key, value in settings.items() if value}}
-            self.poolers[name] = PgBouncer(Stage.server, kind, settings=extra)
+            self.poolers[name] = PgBouncer(Stage.server, settings=POOLERS[name])
         pooler = self.poolers[name]
         pooler.start()
         if name == "bouncer":
             Stage.bouncer = pooler
-        elif name == "bouncer disabled":
-            pooler.query("select 1")
         else:
             Stage.strict = pooler
         return pooler

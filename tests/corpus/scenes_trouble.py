@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from contextlib import closing
 
 from pgproto.wire import (
     BackendKeyData,
@@ -36,6 +39,7 @@ class Stage:
     server: PostgresServer
     bouncer: PgBouncer
     strict: PgBouncer
+    starts: int
 
 
 def key(client: Client) -> BackendKeyData:
@@ -128,6 +132,32 @@ def stop(mode: str) -> Callable[[Client], object]:
     return act
 
 
+def new_starts() -> int:
+    """How often the server has begun anew after a crash, and finished with it."""
+    return Stage.server.log.read_text().partition("reinitializing")[2].count("ready to accept")
+
+
+def quit_backend(client: Client) -> None:
+    """SIGQUIT for the client's own backend, and for no other: that counts as a crash."""
+    Stage.starts = new_starts()
+    os.kill(key(client).process_id, signal.SIGQUIT)
+
+
+def crash(client: Client) -> None:
+    """SIGKILL for another backend: the server ends all sessions, and starts anew."""
+    Stage.starts = new_starts()
+    address = (Stage.server.host, Stage.server.port)
+    with closing(Client(Scene("victim", "18"), address, None)) as victim:
+        victim.start()
+        os.kill(key(victim).process_id, signal.SIGKILL)
+        victim.until_closed()
+
+
+def recovered(client: Client) -> None:
+    """Wait until the server has recovered from the crash."""
+    wait_until(lambda: new_starts() > Stage.starts, 30, f"{client.scene.name}: no recovery")
+
+
 def bring_back(client: Client) -> None:
     """After a kill."""
     Stage.server.start()
@@ -150,10 +180,26 @@ SCENES = [
     Scene("cancel-simple-3.0", "15", [during(cancel), *queries("select 1")], protocol=tags.PROTOCOL_3_0),
     Scene("cancel-pipeline", "18", [pipeline(cancel), *queries("select 1")]),
     Scene("cancel-in-block", "18", [*queries("begin"), during(cancel), *queries("select 1", "rollback")]),
-    Scene("cancel-copy-in", "18", [*queries(TABLE), (Query("copy t from stdin"),), (CopyData(b"1\tx\n"),),
-          cancel, (CopyData(b"2\ty\n"),), until_error, (Query("select 1"),)]),
-    Scene("copy-both", "18", [replicate, *queries("IDENTIFY_SYSTEM")], database="",
-          parameters={"replication": "true"}),
+    Scene(
+        "cancel-copy-in",
+        "18",
+        [
+            *queries(TABLE),
+            (Query("copy t from stdin"),),
+            (CopyData(b"1\tx\n"),),
+            cancel,
+            (CopyData(b"2\ty\n"),),
+            until_error,
+            (Query("select 1"),),
+        ],
+    ),
+    Scene(
+        "copy-both",
+        "18",
+        [replicate, *queries("IDENTIFY_SYSTEM")],
+        database="",
+        parameters={"replication": "true"},
+    ),
     Scene("cancel-idle", "15", [cancel, *queries("select 1")]),
     Scene("dies-itself", "18", queries(DIE, "select 1")),
     Scene("dies-itself-in-script", "18", queries(f"select 1; {DIE}; select 2")),
@@ -164,45 +210,102 @@ SCENES = [
     Scene("terminated-idle-in-block", "15", [*queries("begin; select 1"), terminate, idle_end]),
     Scene("terminated-asleep", "18", [during(terminate)]),
     Scene("terminated-in-pipeline", "18", [pipeline(terminate)]),
-    Scene("terminated-in-copy-in", "18", [*queries(TABLE), (Query("copy t from stdin"),), (CopyData(b"1\tx\n"),),
-          terminate, idle_end]),
-    Scene("terminated-suspended", "18", [(Parse("", "select generate_series(1, 9)"), Bind("", "", (), (), ()),
-          Execute("", 2), Flush()), terminate, idle_end]),
+    Scene(
+        "terminated-in-copy-in",
+        "18",
+        [*queries(TABLE), (Query("copy t from stdin"),), (CopyData(b"1\tx\n"),), terminate, idle_end],
+    ),
+    Scene(
+        "terminated-suspended",
+        "18",
+        [
+            (Parse("", "select generate_series(1, 9)"), Bind("", "", (), (), ()), Execute("", 2), Flush()),
+            terminate,
+            idle_end,
+        ],
+    ),
     Scene("session-timeout", "18", [*queries("set idle_session_timeout = 20"), idle_end]),
     Scene("transaction-timeout", "18", [*queries("set transaction_timeout = 20; begin"), idle_end]),
-    Scene("idle-transaction-timeout", "15", [*queries("set idle_in_transaction_session_timeout = 20", "begin"),
-          idle_end]),
+    Scene(
+        "idle-transaction-timeout",
+        "15",
+        [*queries("set idle_in_transaction_session_timeout = 20", "begin"), idle_end],
+    ),
     Scene("notified-idle", "18", [*queries("listen corpus"), notify, *queries("select 1")]),
-    Scene("notified-in-block", "15", [*queries("listen corpus", "begin"),
-          lambda client: Stage.server.query("notify corpus, 'held back'"), *queries("select 1", "commit")]),
-    Scene("reconfigured", "18", [*queries("select 1"), lambda client: Stage.server.query(
-        "alter role postgres set application_name = 'x'"), *queries("reset application_name")]),
+    Scene(
+        "notified-in-block",
+        "15",
+        [
+            *queries("listen corpus", "begin"),
+            lambda client: Stage.server.query("notify corpus, 'held back'"),
+            *queries("select 1", "commit"),
+        ],
+    ),
+    Scene(
+        "reconfigured",
+        "18",
+        [
+            *queries("select 1"),
+            lambda client: Stage.server.query("alter role postgres set application_name = 'x'"),
+            *queries("reset application_name"),
+        ],
+    ),
     Scene("restart-idle", "18", [stop("fast"), idle_end]),
     Scene("restart-asleep", "18", [during(stop("fast"))]),
     Scene("restart-pipeline", "15", [pipeline(stop("fast"))]),
     Scene("immediate-idle", "18", [stop("immediate"), idle_end]),
     Scene("immediate-asleep", "18", [during(stop("immediate"))]),
-    Scene("immediate-copy-in", "15", [*queries(TABLE), (Query("copy t from stdin"),), (CopyData(b"1\tx\n"),),
-          stop("immediate"), idle_end]),
+    Scene(
+        "immediate-copy-in",
+        "15",
+        [*queries(TABLE), (Query("copy t from stdin"),), (CopyData(b"1\tx\n"),), stop("immediate"), idle_end],
+    ),
     Scene("killed-asleep", "18", [during(stop("kill")), bring_back]),
     Scene("killed-idle", "15", [stop("kill"), idle_end, bring_back]),
+    Scene("quit-asleep", "18", [during(quit_backend), recovered]),
+    Scene("quit-idle", "15", [quit_backend, idle_end, recovered]),
+    Scene("crash-asleep", "18", [during(crash), recovered]),
+    Scene("crash-idle-in-block", "15", [*queries("begin"), crash, idle_end, recovered]),
+    Scene("crash-pipeline", "18", [pipeline(crash), recovered]),
+    Scene(
+        "crash-copy-in",
+        "18",
+        [*queries(TABLE), (Query("copy t from stdin"),), (CopyData(b"1\tx\n"),), crash, idle_end, recovered],
+    ),
     Scene("pooled-too-new", "bouncer", protocol=tags.PROTOCOL_3_2),
     Scene("pooled-hello", "bouncer", queries("select 1", "")),
     Scene("pooled-extended", "bouncer", [(*ONE, Sync(), *run("select 1/0"), *ONE, Sync())]),
     Scene("pooled-crashed", "bouncer", [(Query(DIE),), idle_end]),
     Scene("pooled-crashed-pipeline", "bouncer", [(*ONE, *run(DIE), *ONE, Sync(), *ONE, Sync()), idle_end]),
-    Scene("pooled-server-killed", "bouncer", [during(lambda client: Stage.server.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")), idle_end]),
+    Scene(
+        "pooled-server-killed",
+        "bouncer",
+        [
+            during(
+                lambda client: Stage.server.query(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'"
+                )
+            ),
+            idle_end,
+        ],
+    ),
     Scene("pooled-server-restarted", "bouncer", [during(stop("fast"))]),
     Scene("pooled-server-immediate", "bouncer", [during(stop("immediate"))]),
     Scene("pooled-no-database", "bouncer", queries("select 1"), database="nowhere"),
     Scene("pooled-no-role", "bouncer", user="nobody"),
     Scene("pooled-bad-parameter", "bouncer", parameters={"work_mem": "1MB"}),
-    Scene("pooled-killed-database", "bouncer", [*queries("begin"), admin("KILL postgres"), idle_end,
-          admin("RESUME postgres")]),
+    Scene(
+        "pooled-killed-database",
+        "bouncer",
+        [*queries("begin"), admin("KILL postgres"), idle_end, admin("RESUME postgres")],
+    ),
     Scene("pooled-killed-asleep", "bouncer", [during(admin("KILL postgres")), admin("RESUME postgres")]),
-    Scene("pooled-disabled", "bouncer disabled", database="shut"),
-    Scene("pooled-admin-console", "bouncer", queries("show version", "show lists", "nonsense"), database="pgbouncer"),
+    Scene(
+        "pooled-admin-console",
+        "bouncer",
+        queries("show version", "show lists", "nonsense"),
+        database="pgbouncer",
+    ),
     Scene("pooled-admin-extended", "bouncer", [(*ONE, Sync())], database="pgbouncer"),
     Scene("pooled-timeout", "strict bouncer", [during(lambda client: None)]),
     Scene("pooled-block-timeout", "strict bouncer", [*queries("begin"), idle_end]),

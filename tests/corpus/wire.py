@@ -28,7 +28,7 @@ from tests.support.postgres import PASSWORD
 NONCE: Final = "0123456789abcdef0123"
 PATIENCE: Final = 30.0
 
-Action = Callable[["Client"], None]
+Action = Callable[["Client"], object]
 Step = Sequence[Message] | Action
 
 
@@ -61,7 +61,6 @@ class Scene:
     parameters: Mapping[str, str] = field(default_factory=dict)
     binding: bool = True
     password: str = PASSWORD
-
 
     def __post_init__(self) -> None:
         default = tags.PROTOCOL_3_0 if "bouncer" in self.server else tags.PROTOCOL_3_2
@@ -150,7 +149,7 @@ class Client:
             self.send(message)
             self._opened()
         if self.scene.start:
-            self._start()
+            self.start()
         for step in self.scene.steps:
             if callable(step):
                 step(self)
@@ -180,7 +179,8 @@ class Client:
     def _one_byte(self) -> bytes:
         return self.socket.recv(1)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """StartupMessage and authentication."""
         self.send(StartupMessage(startup_parameters(self.scene), self.scene.protocol))
         encrypted = isinstance(self.socket, ssl.SSLSocket)
         binding = None
