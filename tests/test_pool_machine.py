@@ -7,6 +7,7 @@ import pytest
 from pgproto.errors import (
     ConfigError,
     ConnectError,
+    ConnectionClosed,
     LocalProtocolError,
     Outcome,
     PoolClosed,
@@ -195,6 +196,8 @@ def server_error(sqlstate: str) -> PostgresError:
         (server_error("57P03"), False),
         (server_error("53300"), False),
         (server_error("57P01"), False),
+        (ConnectionClosed("it ended before it was lent"), False),
+        (LocalProtocolError("on_connect left it busy"), True),
         (server_error("08P01"), False),
         (ConfigError("no such host file"), True),
         (RemoteProtocolError("not PostgreSQL"), True),

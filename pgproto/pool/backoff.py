@@ -12,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import ConfigError, ConnectError, LocalProtocolError, PostgresError, RemoteProtocolError
+from ..errors import (
+    ConfigError,
+    ConnectError,
+    ConnectionClosed,
+    LocalProtocolError,
+    PostgresError,
+    RemoteProtocolError,
+)
 from .settings import PoolSettings
 
 __all__ = ["Backoff", "is_permanent"]
@@ -39,7 +46,8 @@ def is_permanent(error: BaseException) -> bool:
     """True if connecting again will fail in the same way, until somebody changes something.
 
     A ConnectError is permanent if each of its attempts was: another host of the list may come back.
-    Refused connections, DNS failures, timeouts, 57P03, 53300 and whatever is unknown here are transient.
+    Refused connections, DNS failures, timeouts, 57P03, 53300 and whatever is unknown here are transient;
+    so is a session that ended before it was lent.
     """
     if isinstance(error, ConnectError):
         if not error.errors:
@@ -51,6 +59,8 @@ def is_permanent(error: BaseException) -> bool:
         return True
     if isinstance(error, PostgresError):
         return error.sqlstate[:2] in PERMANENT_CLASSES
+    if isinstance(error, ConnectionClosed):
+        return False
     if isinstance(error, (ConfigError, LocalProtocolError, RemoteProtocolError)):
         return True
     # ssl.SSLCertVerificationError, without importing ssl: the certificate will not change by itself.

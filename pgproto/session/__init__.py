@@ -7,7 +7,7 @@ wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `
 from __future__ import annotations
 
 from .batch import Batch, QueuedQuery
-from .connect import Connector, Dial, HangUp, Step
+from .connect import Connector, Dial, HangUp, Step, check_new
 from .copy import CopyIn, CopyOut
 from .engine import GRACE, Engine
 from .execution import Execution
@@ -47,5 +47,6 @@ __all__ = [
     "Step",
     "Stream",
     "Transaction",
+    "check_new",
     "quote_identifier",
 ]

@@ -19,8 +19,10 @@ from ..config import Config, Host
 from ..errors import (
     ConfigError,
     ConnectError,
+    ConnectionClosed,
     ConnectionLost,
     Error,
+    LocalProtocolError,
     PostgresError,
     RemoteProtocolError,
 )
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from ..protocol.tls import TLS
 
-__all__ = ["Connector", "Dial", "HangUp", "Step"]
+__all__ = ["Connector", "Dial", "HangUp", "Step", "check_new"]
 
 # SSLNegotiation and mode -> the ways to try, in order.  With `allow` and `prefer` the second way is taken
 # only if the first one failed for a reason that encryption can have.
@@ -302,3 +304,17 @@ def _failure(errors: list[Exception]) -> Exception:
     failure = ConnectError("could not connect: " + "; ".join(dict.fromkeys(lines)), errors)
     failure.__cause__ = last
     return failure
+
+
+def check_new(engine: Engine) -> None:
+    """Raise if a new session, which `on_connect` may have used, cannot be lent.
+
+    Raises:
+        ConnectionClosed: it has ended meanwhile, or is about to: the server's doing, to be tried again.
+        LocalProtocolError: something is in flight, or a transaction is open: the hook's doing.
+    """
+    engine.check_open()
+    if engine.retiring:
+        raise ConnectionClosed("the server is about to end the session")
+    if not engine.reusable:
+        raise LocalProtocolError("on_connect left the connection busy, or inside of a transaction")

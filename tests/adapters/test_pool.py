@@ -353,6 +353,42 @@ def test_on_connect_that_raises(driver: Driver, dsn: str) -> None:
     driver.run(scenario)
 
 
+@pytest.mark.parametrize("uses", [True, False], ids=["on_connect fails", "on_connect succeeds"])
+def test_a_session_that_ends_before_it_is_lent(
+    driver: Driver, dsn: str, pg18: PostgresServer, uses: bool
+) -> None:
+    """The server ends it while `on_connect` has it: nobody's fault, the next one is as good."""
+    killed: list[int] = []
+
+    async def scenario(pg: Driver) -> None:
+        async def on_connect(conn: Any) -> None:
+            if killed:
+                return
+            killed.append(conn.pid)
+            with pytest.raises(ConnectionLost):
+                await conn.script(f"select pg_terminate_backend({conn.pid}), pg_sleep(5)")
+            if uses:
+                await conn.script("select 1")  # ConnectionClosed
+
+        async with pg.Pool(dsn, max_size=1, on_connect=on_connect) as pool:
+            assert await pool.fetchval("select 42") == 42
+            assert pool.stats().open_failures == 1
+
+    driver.run(scenario)
+
+
+def test_on_connect_that_leaves_a_transaction_open(driver: Driver, dsn: str) -> None:
+    async def on_connect(conn: Any) -> None:
+        await conn.script("begin")
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.Pool(dsn, max_size=1, on_connect=on_connect) as pool:
+            with pytest.raises(ConnectError, match="inside of a transaction"):
+                await pool.fetchval("select 42")
+
+    driver.run(scenario)
+
+
 # ---- Size and life
 
 

@@ -34,7 +34,7 @@ from pgproto.pool import (
     transaction_outcome,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Statement
+from pgproto.session import Statement, check_new
 from pgproto_blocking import system
 
 from .connection import Connection
@@ -325,6 +325,8 @@ class Pool(Queries):
         try:
             await conn.open()
             await _call(self._on_connect, conn)
+            await conn.settled()
+            check_new(conn.engine)
         except BaseException as error:
             conn.abort()
             if not isinstance(error, Exception):

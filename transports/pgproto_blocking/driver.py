@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from pgproto import ConnectError, Error, LocalProtocolError
+from pgproto import ConnectError, Error
 from pgproto.pool import (
     FAILED,
     LOST,
@@ -40,7 +40,7 @@ from pgproto.pool import (
     Ticket,
     is_permanent,
 )
-from pgproto.session import GRACE, Connector
+from pgproto.session import GRACE, Connector, check_new
 
 from . import system
 from .connection import Connection
@@ -376,8 +376,7 @@ class Driver:
             if self._hooks.connect is not None:
                 self._hooks.connect(conn)
             conn.forget_traces()
-            if not conn.reusable:
-                raise LocalProtocolError("on_connect left the connection busy, or inside of a transaction")
+            check_new(conn.engine)
         except Exception as error:  # noqa: BLE001 - the machine decides
             failure = error
         except BaseException as error:  # noqa: BLE001 - SystemExit of a hook ends nothing but the attempt

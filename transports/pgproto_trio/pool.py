@@ -39,7 +39,7 @@ from pgproto.pool import (
     transaction_outcome,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import CopyOut, Statement
+from pgproto.session import CopyOut, Statement, check_new
 from pgproto_blocking import system
 
 from .connection import Connection
@@ -366,6 +366,8 @@ class Pool(Queries):
                 try:
                     await conn.open()
                     await _call(self._on_connect, conn)
+                    await conn.settled()
+                    check_new(conn.engine)
                     finished = True
                 except Exception as error:  # noqa: BLE001 - the machine decides who gets it
                     failure = error
