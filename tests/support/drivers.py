@@ -335,6 +335,11 @@ class _Context:
         self._make = make
         self._manager: Any = None
 
+    @property
+    def committing(self) -> bool:
+        """A transaction's."""
+        return self._manager is not None and bool(self._manager.committing)
+
     async def __aenter__(self) -> Any:
         self._manager = self._make()
         return _wrap(self._manager.__enter__())

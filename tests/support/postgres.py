@@ -163,10 +163,17 @@ class PostgresServer:
         tls: offer TLS (needs `trustme`); None means: if the server's build can.  Without TLS nobody can
             log in as cert_user or tls_user.
         settings: more lines for postgresql.conf, by name; values are written as given.
+        standby_of: a running server of the same version; this one copies it, and follows it until it is
+            promoted (`select pg_promote()`).
     """
 
     def __init__(
-        self, version: Version = "18", *, tls: bool | None = None, settings: Mapping[str, str] | None = None
+        self,
+        version: Version = "18",
+        *,
+        tls: bool | None = None,
+        settings: Mapping[str, str] | None = None,
+        standby_of: PostgresServer | None = None,
     ) -> None:
         self.version: Version = version
         self.host = "127.0.0.1"
@@ -179,7 +186,10 @@ class PostgresServer:
         self._removed = False
         atexit.register(self.close)
         self._bin = _usable_binaries(version)
-        self._create(self._builds_with_tls() if tls is None else tls, settings or {})
+        if standby_of is None:
+            self._create(self._builds_with_tls() if tls is None else tls, settings or {})
+        else:
+            self._copy(standby_of, settings or {})
 
     def _builds_with_tls(self) -> bool:
         configured = run([self._bin / "pg_config", "--configure"], cwd=self.directory)
@@ -197,6 +207,17 @@ class PostgresServer:
         with (data / "postgresql.conf").open("a") as file:
             file.write(text)
         (data / "pg_hba.conf").write_text(HBA if tls else HBA.replace("hostssl ", "# hostssl "))
+
+    def _copy(self, primary: PostgresServer, settings: Mapping[str, str]) -> None:
+        """Copy the primary as it is now, with what it takes to follow it (manual: "pg_basebackup")."""
+        data = self.directory / "data"
+        where: list[str | Path] = ["-h", primary.directory, "-p", str(primary.port), "-U", "postgres"]
+        how = ["--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream", "--no-sync"]
+        run([self._bin / "pg_basebackup", "-D", data, *where, *how], cwd=self.directory)
+        self._roles_exist = True
+        own = {"unix_socket_directories": f"'{self.directory}'", "ssl": "off", **settings}
+        with (data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in own.items())
 
     @property
     def has_tls(self) -> bool:

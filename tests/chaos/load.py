@@ -1,0 +1,264 @@
+"""The load: clients of one pool that store unique ids in every way there is, and read their own rows.
+
+Each kind of call is a coroutine of its own.  What it is told about its ids goes to its `Page`: by default
+they were committed if it returns, and became what the error says if it raises; a kind that knows better
+(batches: each item; transactions: the whole and not the query) says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pgproto import Batch, Error, Outcome
+from pgproto.pool import PoolStats, Retry, transaction_outcome
+from tests.chaos.ledger import Ledger, Page
+from tests.support.drivers import Driver
+
+__all__ = ["KINDS", "Load"]
+
+CREATE = "create table if not exists {} (id bigint not null, note text)"
+ITEMS = 4
+RECORDS = 12
+ROWS = 200
+
+Kind = Callable[[Any, Page], Awaitable[None]]
+
+
+class Undo(Exception):
+    """The application changes its mind."""
+
+
+def insert(page: Page) -> str:
+    # A few milliseconds each, so that servers die while something is under way.
+    return f"insert into {page.ledger.table} (id, note) values ($1, pg_sleep(0.002)::text)"
+
+
+def own_rows(page: Page) -> tuple[str, int]:
+    return f"select $1::int8 as tag, g from generate_series(1, {ROWS}) g", page.ledger.numbers(1)[0]
+
+
+async def single(pool: Any, page: Page) -> None:
+    """One statement, on a connection borrowed for it."""
+    limit = page.ledger.timeout
+    async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+        await page.within(limit, conn.execute(insert(page), page.new(1)[0], timeout=limit))
+
+
+async def pooled(pool: Any, page: Page) -> None:
+    """One statement, through the pool's own method."""
+    limit = page.ledger.timeout
+    total = limit + page.ledger.patience
+    await page.within(total, pool.execute(insert(page), page.new(1)[0], timeout=limit))
+
+
+async def batch(pool: Any, page: Page, *, atomic: bool, bad: bool) -> None:
+    """A batch; a bad one has a statement that fails between two that could succeed."""
+    limit = page.ledger.timeout
+    work = Batch(atomic=atomic)
+    ids = page.new(ITEMS)
+    items = [work.queue(insert(page), number) for number in ids]
+    if bad:
+        work.queue(insert(page), None)
+        ids += page.new(1)
+        items.append(work.queue(insert(page), ids[-1]))
+    try:
+        async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+            await page.within(limit, conn.send_batch(work, timeout=limit))
+    finally:
+        page.told(ids, items)
+
+
+async def transaction(pool: Any, page: Page, *, undo: bool = False, savepoint: bool = False) -> None:
+    """A transaction of some statements; one that is undone; one of which a part is undone."""
+    ledger = page.ledger
+    block = pool.transaction()
+    try:
+        # Leaving it may take a ROLLBACK after a query that was late.
+        async with page.timed(block, ledger.patience, ledger.timeout) as conn:
+            for number in page.new(2):
+                await page.within(ledger.timeout, conn.execute(insert(page), number))
+            if savepoint:
+                (number,) = page.new(1)
+                page.labels[number] = Outcome.ROLLED_BACK
+                with contextlib.suppress(Undo):
+                    async with conn.transaction():
+                        await conn.execute(insert(page), number)
+                        raise Undo
+            if undo:
+                raise Undo
+    except Undo:
+        page.labels = dict.fromkeys(page.ids, Outcome.ROLLED_BACK)
+    except Error as error:
+        page.fate = transaction_outcome(error, commit_sent=block.committing)
+        raise
+
+
+async def retried(pool: Any, page: Page) -> None:
+    """A function that is run again where that is safe; if it were where it is not, ids would double."""
+    ids = page.new(2)
+
+    async def work(conn: Any) -> None:
+        for number in ids:
+            await conn.execute(insert(page), number)
+
+    await pool.retry(work, retry=Retry(3, delay=0.02))
+
+
+async def copy_records(pool: Any, page: Page) -> None:
+    """Binary COPY: all records or none."""
+    records = [(number, "record") for number in page.new(RECORDS)]
+    limit = page.ledger.timeout
+    async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+        work = conn.copy_records(page.ledger.table, records, columns=["id", "note"], timeout=limit)
+        await page.within(2 * limit, work)
+
+
+async def copy_in(pool: Any, page: Page) -> None:
+    """Text COPY from an iterable."""
+    lines = [f"{number}\tline\n".encode() for number in page.new(RECORDS)]
+    limit = page.ledger.timeout
+    async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+        sql = f"copy {page.ledger.table} (id, note) from stdin"
+        await page.within(limit, conn.copy_in(sql, lines, timeout=limit))
+
+
+async def fetch(pool: Any, page: Page) -> None:
+    """Read rows; each has the tag of who asked."""
+    sql, tag = own_rows(page)
+    async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+        rows = await conn.fetch(sql, tag, timeout=page.ledger.timeout)
+    if len(rows) != ROWS or {row[0] for row in rows} != {tag}:
+        page.ledger.surprise(AssertionError(f"asked for {tag}, got {rows[:3]}"))
+
+
+async def stream(pool: Any, page: Page) -> None:
+    """Read rows as they come."""
+    sql, tag = own_rows(page)
+    async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+        found = [row[0] async for row in conn.stream(sql, tag, timeout=page.ledger.timeout)]
+    if len(found) != ROWS or set(found) != {tag}:
+        page.ledger.surprise(AssertionError(f"asked for {tag}, got {found[:3]}"))
+
+
+async def copy_out(pool: Any, page: Page) -> None:
+    """Read by COPY."""
+    tag = page.ledger.numbers(1)[0]
+    async with page.timed(pool.acquire(), page.ledger.patience, 0) as conn:
+        sql = f"copy (select {tag} from generate_series(1, {ROWS})) to stdout"
+        chunks = [chunk async for chunk in conn.copy_out(sql, timeout=page.ledger.timeout)]
+    if b"".join(chunks) != f"{tag}\n".encode() * ROWS:
+        page.ledger.surprise(AssertionError(f"asked for {tag}, got {chunks[:3]}"))
+
+
+KINDS: Mapping[str, Kind] = {
+    "single": single,
+    "pooled": pooled,
+    "atomic batch": functools.partial(batch, atomic=True, bad=False),
+    "atomic batch that fails": functools.partial(batch, atomic=True, bad=True),
+    "batch": functools.partial(batch, atomic=False, bad=False),
+    "batch that fails": functools.partial(batch, atomic=False, bad=True),
+    "transaction": transaction,
+    "transaction undone": functools.partial(transaction, undo=True),
+    "transaction with savepoint": functools.partial(transaction, savepoint=True),
+    "retry": retried,
+    "copy records": copy_records,
+    "copy in": copy_in,
+    "fetch": fetch,
+    "stream": stream,
+    "copy out": copy_out,
+}
+
+
+class Load:
+    """Clients on an adapter of their own, in a thread, while the campaign does its worst; a context manager.
+
+    Args:
+        driver: the adapter.
+        dsn: where the pool connects to.
+        ledger: what the clients write down.
+        clients: how many.
+        max_size: the pool's; smaller than `clients`, so that some wait.
+        seed: of the order of calls.
+        deadline: seconds after which all of it counts as hanging.
+        options: more options of the pool.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        dsn: str,
+        ledger: Ledger,
+        *,
+        clients: int = 32,
+        max_size: int = 16,
+        seed: int = 0,
+        deadline: float = 600.0,
+        **options: object,
+    ) -> None:
+        self.clients = clients
+        self.stats: PoolStats | None = None
+        """The pool's, once it is closed."""
+        self._driver = driver
+        self._dsn = dsn
+        self._ledger = ledger
+        self._max_size = max_size
+        self._seed = seed
+        self._deadline = deadline
+        self._options = options
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name=f"load-{driver.name}", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._driver.run(self._main, deadline=self._deadline)
+        except BaseException as error:
+            self._failures.append(error)
+
+    async def _main(self, pg: Driver) -> None:
+        ledger = self._ledger
+        async with pg.Pool(
+            self._dsn,
+            max_size=self._max_size,
+            acquire_timeout=ledger.patience,
+            command_timeout=ledger.timeout,
+            **self._options,
+        ) as pool:
+            works = [functools.partial(self._client, pool, number) for number in range(self.clients)]
+            ends = await pg.together(*works)
+            before = pool.stats()
+        self.stats = pool.stats()
+        assert ends == [None] * self.clients, ends
+        assert before.used == before.waiting == 0, before
+        assert before.size <= self._max_size, before
+        assert self.stats.size == 0, self.stats
+
+    async def _client(self, pool: Any, number: int) -> None:
+        """Make one call after the other until told to stop."""
+        dice = random.Random(f"{self._seed} {number}")
+        names = list(KINDS)
+        while not self._stop.is_set():
+            kind = dice.choice(names)
+            page = Page(self._ledger, kind)
+            error: BaseException | None = None
+            try:
+                await KINDS[kind](pool, page)
+            except Exception as caught:
+                error = caught
+            self._ledger.ended(page, number, error)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the clients hang"
+        if self._failures:
+            raise self._failures[0]

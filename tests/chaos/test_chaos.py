@@ -1,0 +1,95 @@
+"""The campaigns in small: a dozen kills, and every weather once.  `make chaos` runs them whole.
+
+Every adapter meets kills; the other weathers are spread over adapters and server versions.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.campaign import SETTINGS, Report, Scenes, prepare
+from tests.chaos.load import KINDS
+from tests.support import pgbouncer, postgres
+from tests.support.drivers import DRIVERS, Driver
+from tests.support.postgres import PostgresServer, Version
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
+ASYNCIO, TRIO, BLOCKING = DRIVERS
+
+
+def server(version: Version) -> PostgresServer:
+    """A server of the test's own: started by `with`, fast to start again."""
+    reason = postgres.missing(version)
+    if reason is not None:
+        pytest.skip(reason)
+    return PostgresServer(version, tls=False, settings=SETTINGS)
+
+
+def seen(scenes: Scenes, calls: int) -> Report:
+    """The report, printed; it must be about something."""
+    report = scenes.report
+    print("\n".join(report.lines()))
+    assert report.calls.total() > calls
+    assert report.outcomes["COMMITTED"] > calls
+    return report
+
+
+@pytest.mark.parametrize(
+    ("driver", "version"), [(ASYNCIO, "18"), (TRIO, "15"), (BLOCKING, "18")], ids=lambda value: str(value)
+)
+def test_a_server_that_is_killed(driver: Driver, version: Version) -> None:
+    """SIGKILL for backends and for the postmaster, four times each adapter."""
+    scenes = Scenes()
+    with server(version) as pg:
+        prepare(pg)
+        scenes.kills(driver, pg, 4)
+    report = seen(scenes, 300)
+    assert report.kills == 4
+    assert set(report.calls) == set(KINDS)
+    # The others are told of the crash, and say so.
+    assert any("ServerCrash 57P02" in error for error in report.errors), report.errors
+
+
+@pytest.mark.parametrize(
+    ("driver", "version"), [(ASYNCIO, "15"), (TRIO, "18"), (BLOCKING, "15")], ids=lambda value: str(value)
+)
+def test_what_happens_to_a_server_besides(driver: Driver, version: Version) -> None:
+    """Restarts, terminated sessions, no connections left, timeouts, a server that turns read-only."""
+    scenes = Scenes()
+    with server(version) as pg:
+        prepare(pg)
+        scenes.on_a_server(driver, pg)
+    report = seen(scenes, 300)
+    assert any("ConnectionLost 57P01" in error for error in report.errors), report.errors
+
+
+@pytest.mark.parametrize(
+    ("driver", "pool_mode"), [(ASYNCIO, "session"), (TRIO, "transaction"), (BLOCKING, "session")], ids=str
+)
+def test_behind_pgbouncer(driver: Driver, pool_mode: pgbouncer.PoolMode) -> None:
+    """The story that this library exists for, on real software: two last words in one read."""
+    reason = pgbouncer.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    scenes = Scenes()
+    with server("15") as pg:
+        prepare(pg)
+        scenes.behind_pgbouncer(driver, pg, pool_mode)
+    report = seen(scenes, 300)
+    # PostgreSQL says 57P01 (fast: a FATAL; immediate: a WARNING), then pgbouncer adds its own 08P01.
+    assert report.words["57P01", "08P01"], report.words
+
+
+def test_a_network_that_is_silent() -> None:
+    scenes = Scenes()
+    with server("18") as pg:
+        prepare(pg)
+        scenes.network(TRIO, pg)
+    assert seen(scenes, 100).errors
+
+
+def test_a_standby_that_is_promoted() -> None:
+    scenes = Scenes()
+    scenes.failover(ASYNCIO, "18")
+    assert seen(scenes, 300).weathers.total() == 3

@@ -1,0 +1,43 @@
+"""What pgbouncer 1.18 makes of the protocol.  How it goes away and comes back: tests/chaos."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgproto import ConnectError, PostgresError, QueryTimeout
+from pgproto.wire import PROTOCOL_3_0
+from tests.support.drivers import DRIVERS, Driver
+from tests.support.pgbouncer import PgBouncerFactory
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=repr)
+def test_pgbouncer_refuses_the_protocol_and_is_asked_again(
+    pg15: PostgresServer, pgbouncer_factory: PgBouncerFactory, driver: Driver
+) -> None:
+    """pgbouncer 1.18 answers 3.2 with FATAL 08P01 "bad packet header"; the next attempt asks for 3.0."""
+    bouncer = pgbouncer_factory(pg15, "session")
+
+    async def scenario(pg: Driver) -> None:
+        dsn = bouncer.dsn(port=proxy.port)
+        async with pg.connect(dsn) as conn:
+            assert await conn.fetchval("select 42") == 42
+            assert conn.engine.connection.protocol == PROTOCOL_3_0
+            # The way back works too: a cancel request with a key of four bytes.
+            with pytest.raises(QueryTimeout) as caught:
+                await conn.fetch("select pg_sleep(60)", timeout=0.1)
+            assert isinstance(caught.value.__cause__, PostgresError)
+            assert caught.value.__cause__.sqlstate == "57014"
+        assert proxy.connections == 3  # refused, accepted, cancel
+        async with pg.connect(dsn, max_protocol_version="3.0") as conn:
+            assert await conn.fetchval("select 42") == 42
+        assert proxy.connections == 4
+        with pytest.raises(ConnectError, match="bad packet header") as refused:
+            async with pg.connect(dsn, min_protocol_version="3.2"):
+                pass
+        assert refused.value.sqlstate == "08P01"
+        assert proxy.connections == 5
+
+    with Proxy((bouncer.host, bouncer.port)) as proxy:
+        driver.run(scenario)
