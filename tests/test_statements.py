@@ -59,6 +59,25 @@ def test_what_is_in_use_stays() -> None:
     assert len(cache) == 2
 
 
+def test_a_name_in_use_is_closed_by_its_last_user() -> None:
+    cache = StatementCache(10, "p_")
+    statement = prepared(cache, "a")
+    statement.users = 2
+    cache.drop(statement)
+    assert cache.get("a") is not statement
+    cache.release(statement)
+    assert cache.take_closes() == []
+    cache.release(statement)
+    assert cache.take_closes() == ["p_1"]
+    assert cache.take_closes() == []
+    other = prepared(cache, "b")
+    other.users = 1
+    cache.drop(other)
+    cache.clear()  # the server has forgotten it
+    cache.release(other)
+    assert cache.take_closes() == []
+
+
 def test_an_unnamed_statement_has_nothing_to_close() -> None:
     cache = StatementCache(10, "p_", named=False)
     statement = prepared(cache, "a")

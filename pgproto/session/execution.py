@@ -56,7 +56,7 @@ class Execution(Preparing):
         atomic: one Sync for all of them, or one after each.
     """
 
-    __slots__ = ("_ahead", "_encoded", "_next", "_segment", "_settled", "_users", "atomic", "items")
+    __slots__ = ("_ahead", "_encoded", "_next", "_segment", "_users", "atomic", "items")
 
     def __init__(self, items: list[QueuedQuery], *, atomic: bool = True) -> None:
         super().__init__()
@@ -67,7 +67,6 @@ class Execution(Preparing):
         self._ahead = False
         self._encoded = False
         self._next = 0  # the next item to write
-        self._settled = 0  # items before this one have their outcome
         self._segment: Segment | None = None  # the one being written
 
     def turned_away(self, error: LocalProtocolError) -> None:
@@ -101,7 +100,7 @@ class Execution(Preparing):
                 return WAITING
             self._refuse()
             self._encode(channel)
-            if self._settled == len(self.items):
+            if all(item.outcome is not None for item in self.items):
                 self._end(channel)
                 return SENT
         items = self.items
@@ -128,10 +127,7 @@ class Execution(Preparing):
                 item.outcome = Outcome.NOT_SENT
                 item.error = loss.error(Outcome.NOT_SENT)
                 self.error = self.error or item.error
-        self._next = len(self.items)
-        if not any(segment.operation is self for segment in channel.segments):
-            self._settled = self._next
-            self._end(channel)
+        self._next = len(self.items)  # what was written is in flight, and ends it
 
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
@@ -182,16 +178,16 @@ class Execution(Preparing):
         if not self.rejected and self.blocked is None:
             return
         for item in self.items:
-            item.error = self.blocked or self.rejected.get(item.sql)
-            if item.error is not None:
-                item.outcome = Outcome.SKIPPED if self.blocked is not None else item.error.outcome
-                self._stop_atomic(item.error)
-                if self.atomic:
-                    return
+            error = self.blocked or self.rejected.get(item.sql)
+            if error is not None and item.outcome is None:
+                item.error = error
+                item.outcome = Outcome.SKIPPED if self.blocked is not None else error.outcome
+                self._stop_atomic(error)
 
     def _encode(self, channel: Channel) -> None:
         """Encode all values; what does not fit ends its item, and with it an atomic batch."""
         self._encoded = True
+        unfit: list[Statement] = []
         for index, item in enumerate(self.items):
             statement = item.statement
             if item.outcome is not None or statement is None:
@@ -203,21 +199,20 @@ class Execution(Preparing):
                 item.columns = statement.columns
             except (DataError, LocalProtocolError) as error:
                 # A parameter's type may have changed under a cached statement (pgx #2442).
-                channel.statements.drop(statement)
+                unfit.append(statement)
                 error.outcome = item.outcome = Outcome.NOT_SENT
                 if len(self.items) > 1:
                     error.add_note(f"in statement {index + 1} of the batch: {item.sql}")
                 item.error = error
                 self._stop_atomic(error)
-        if all(item.outcome is not None for item in self.items):
-            self._settled = len(self.items)
+        for statement in unfit:
+            channel.statements.drop(statement)  # not before: other items may use it
 
     def _stop_atomic(self, error: Exception) -> None:
         """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
         if not self.atomic:
             return
-        if self.error is None:
-            self.error = error
+        self.error = error
         for item in self.items:
             item.outcome = item.outcome or Outcome.NOT_SENT
 
@@ -304,24 +299,22 @@ class Execution(Preparing):
                 segment.prologue -= 1
             return
         segment.position += 1
-        while segment.position < segment.last and self.items[segment.position].outcome is not None:
-            segment.position += 1  # it ended before it was written
 
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
         error = PostgresError.of(event.fields)
         segment.fail(error)
         if segment.first <= segment.failed_at < segment.last:
             statement = self.items[segment.failed_at].statement
-            if statement is not None:
-                channel.statements.drop(statement)
+            assert statement is not None  # what is in a segment was written
+            channel.statements.drop(statement)
         if isinstance(event.request, Execute):
             self._advance(segment)
 
     def _described_late(self, item: QueuedQuery, event: RowDescription) -> None:
         statement = item.statement
-        if statement is not None:
-            statement.portal_described(tuple(event.fields))
-            item.columns = statement.columns
+        assert statement is not None  # what is in a segment was written
+        statement.portal_described(tuple(event.fields))
+        item.columns = statement.columns
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the segment's items have their outcomes now."""
@@ -348,13 +341,10 @@ class Execution(Preparing):
                 segment.error.outcome = self.items[segment.first].outcome
             if self.atomic and self.error is None:
                 self.error = segment.error
-        self._settled = segment.last
         if self._next == len(self.items) and self._is_last(channel, segment):
             self._end(channel)
 
     def _is_last(self, channel: Channel, segment: Segment) -> bool:
-        if self._segment is not None:
-            return False
         return not any(each.operation is self and each is not segment for each in channel.segments)
 
     def _verdicts(self, segment: Segment) -> list[Outcome]:
@@ -383,7 +373,7 @@ class Execution(Preparing):
 
     def _end(self, channel: Channel) -> None:
         for statement in self._users:
-            statement.users -= 1
+            channel.statements.release(statement)
         self._users = []
         if not self.finished:
             self.finish(channel)
@@ -417,8 +407,6 @@ class Execution(Preparing):
         verdicts = self._verdicts(segment) if decided else None
         for index in range(segment.first, segment.last):
             item = self.items[index]
-            if item.outcome is not None:
-                continue
             item.outcome = outcome if verdicts is None else verdicts[index - segment.first]
             if error is not None and not error.fatal and decided and index == segment.failed_at:
                 error.outcome = item.outcome
@@ -442,12 +430,7 @@ def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
 
 def _fitting(parameters: list[bytes | None]) -> list[bytes | None]:
     """Refuse what no Bind can carry before anything is sent (CVE-2024-27304)."""
-    if len(parameters) > 65535:
-        raise LocalProtocolError("a statement is limited to 65535 parameters")
-    size = 0
-    for value in parameters:
-        if value is not None:
-            size += len(value)
+    size = sum([len(value) for value in parameters if value is not None])
     if size > _MAX_BIND:
         raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
     return parameters

@@ -131,7 +131,7 @@ class StatementCache:
             transactions; then an entry saves the Describe, and each use sends its Parse again.
     """
 
-    __slots__ = ("_counter", "_entries", "_to_close", "kept", "named", "prefix", "size")
+    __slots__ = ("_counter", "_entries", "_in_use", "_to_close", "kept", "named", "prefix", "size")
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
@@ -140,6 +140,7 @@ class StatementCache:
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # those that callers keep, by name
         self._to_close: list[str] = []
+        self._in_use: set[str] = set()  # names to close once their last user has ended
         self._counter = 0
 
     def __len__(self) -> int:
@@ -182,13 +183,26 @@ class StatementCache:
         self.close(statement)
 
     def close(self, statement: Statement) -> None:
-        """Have the statement's name closed with the next flight."""
+        """Have the statement's name closed with the next flight.
+
+        While an operation uses it the name stays: there may be a Bind for it that was not written yet.
+        """
         if statement.state == DROPPED:
             return
         if statement.name and statement.state != NEW:
-            self._to_close.append(statement.name)
+            if statement.users:
+                self._in_use.add(statement.name)
+            else:
+                self._to_close.append(statement.name)
         self.kept.pop(statement.name, None)
         statement.state = DROPPED
+
+    def release(self, statement: Statement) -> None:
+        """An operation that used the statement has ended."""
+        statement.users -= 1
+        if not statement.users and statement.name in self._in_use:
+            self._in_use.remove(statement.name)
+            self._to_close.append(statement.name)
 
     def take_closes(self) -> list[str]:
         """The names to close now."""
@@ -203,4 +217,5 @@ class StatementCache:
             statement.state = DROPPED
         self.kept.clear()
         self._entries.clear()
+        self._in_use.clear()
         self._to_close.clear()
