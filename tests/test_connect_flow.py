@@ -18,10 +18,13 @@ from pgproto.protocol.tls import TLS
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup
 from pgproto.wire import (
+    AuthenticationOk,
     AuthenticationSASL,
     BackendKeyData,
     CancelRequest,
     ErrorResponse,
+    NegotiateProtocolVersion,
+    ReadyForQuery,
     StartupMessage,
 )
 from tests.support.backend import Answer, Backend, error_fields
@@ -222,6 +225,23 @@ def test_ways_in_clear(mode: str, answers: list[Server | OSError], log: list[str
     assert engine.channel.tls is None
 
 
+def test_a_server_that_negotiates_less_than_is_wanted_is_passed_over() -> None:
+    answer = b"".join(
+        message.encode()
+        for message in (NegotiateProtocolVersion(196608, ()), AuthenticationOk(), ReadyForQuery("I"))
+    )
+    world = World({"a": [Server(refuses=answer)], "b": [Server()]}, min_protocol_version=196610)
+    assert world.connect().host == B
+    assert world.log == ["dial a fresh", "hang up", "dial b fresh"]
+
+
+@pytest.mark.parametrize("mode", ["prefer", "allow"])
+def test_what_has_nothing_to_do_with_encryption_is_not_tried_the_other_way(mode: str) -> None:
+    world = World({"a": [Server(refuses=fatal("57P03"))], "b": [Server()]}, tls=TLSOptions(sslmode=mode))
+    assert world.connect().host == B
+    assert world.log == ["dial a fresh", "hang up", "dial b fresh"]
+
+
 def test_require_is_not_content_with_less() -> None:
     world = World({"a": [Server()], "b": [Server(tls=b"S\0")]}, tls=TLSOptions(sslmode="require"))
     error = failure(world)
@@ -283,6 +303,18 @@ def test_tls_that_breaks(context: ssl.SSLContext) -> None:
     server.tls.close()
     engine.receive_data(server.tls.data_to_send())
     assert isinstance(script.error, ConnectionLost)
+
+
+def test_one_context_serves_all_hosts(context: ssl.SSLContext) -> None:
+    servers: list[Server | OSError] = [
+        Server(context=context, refuses=fatal("57P03")),
+        Server(context=context),
+    ]
+    world = World({HOST: servers}, hosts=(Host(HOST), Host(HOST)), tls=TLSOptions(sslmode="require"))
+    engine = world.connect()
+    assert engine.channel.tls is not None
+    assert engine.channel.tls.handshake_complete
+    assert world.log == [f"dial {HOST} fresh", "hang up", f"dial {HOST} fresh"]
 
 
 def test_tls_that_cannot_be_set_up() -> None:

@@ -26,6 +26,7 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.pool.backoff import Backoff
+from pgproto.pool.options import split_options
 from pgproto.pool.slots import SLOT_STATES
 from tests.support.pool_script import Driver, Refused, settings
 
@@ -321,3 +322,11 @@ def test_stats_and_reprs() -> None:
     before = (pool.closing, pool.done)
     pool.close(0.0)
     assert (before, pool.closing, pool.done) == ((False, False), True, False)
+
+
+def test_options_of_the_pool_and_of_its_connections_are_told_apart() -> None:
+    mine, others = split_options({"max_size": 3, "backoff": 0.2, "user": "app", "connect_timeout": 7})
+    assert (mine.max_size, mine.backoff, mine.min_size) == (3, 0.2, 1)
+    assert others == {"user": "app", "connect_timeout": 7}
+    with pytest.raises(ConfigError, match="max_size must be 1 or more"):
+        split_options({"max_size": 0})

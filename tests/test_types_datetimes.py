@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto.errors import DataError
-from pgproto.types import Codec, Interval, codec_for
+from pgproto.types import Codec, Interval, calendar, codec_for
 from pgproto.types.calendar import EPOCH, MAX_MICROS, MIN_MICROS, by_arithmetic, by_timedelta, moment
 
 FIXED = settings(deadline=None, derandomize=True)
@@ -146,6 +146,13 @@ def test_two_calendars_agree(micros: int, aware: bool) -> None:
     expected = by_timedelta(micros, aware)
     assert by_arithmetic(micros, aware) == expected == moment(micros, aware)
     assert (expected.replace(tzinfo=None) - EPOCH) // timedelta(microseconds=1) == micros
+
+
+def test_the_compiled_build_reckons_by_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calendar, "COMPILED", True)
+    for micros in (MIN_MICROS, -1, 0, 86_400_000_001, MAX_MICROS):
+        for aware in (False, True):
+            assert moment(micros, aware) == by_timedelta(micros, aware)
 
 
 def test_two_calendars_agree_on_every_month_and_leap_day() -> None:

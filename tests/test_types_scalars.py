@@ -282,3 +282,15 @@ def test_fixed_codecs_know_their_width() -> None:
         fixed = codec(oid)
         assert isinstance(fixed, FixedCodec)
         assert fixed.size == size
+
+
+@pytest.mark.parametrize("by_shifts", [False, True])
+@pytest.mark.parametrize(("code", "value"), [("h", -2), ("i", -3), ("q", -4), ("H", 65_535), ("I", 1 << 31)])
+def test_both_ways_to_read_an_integer_have_the_same_result(by_shifts: bool, code: str, value: int) -> None:
+    codec = FixedCodec(0, "number", code, int)
+    codec._by_shifts = by_shifts  # what the compiled build does, and what the interpreted one does
+    data = b"\x11" + struct.pack(">" + code, value) + b"\x22"
+    assert codec.decode(data, 1, len(data) - 1) == value
+    assert codec.convert(value) == value  # a type that is its own raw form
+    with pytest.raises(DataError, match="bytes instead of"):
+        codec.decode(data, 0, len(data))

@@ -410,8 +410,7 @@ class Authenticator:
         self.method = method
 
     def _exchange(self) -> ScramClient:
-        if self._scram is None:
-            raise LocalProtocolError("no SASL exchange has begun")
+        assert self._scram is not None  # _LEGAL has no SASL message before AuthenticationSASL
         return self._scram
 
     def _requirement_failed(self, reason: str) -> RemoteProtocolError:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import ConnectionClosed, LocalProtocolError, PostgresError, RemoteProtocolError
+from ..errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PostgresError, RemoteProtocolError
 from ..wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
@@ -230,6 +230,24 @@ class Connection(Lifecycle):
         else:
             self._diagnose(data)
 
+    def _receive_eof(self) -> None:
+        event: Message | None = None
+        while event is not NEED_DATA and self._phase != states.CLOSED:
+            # What came before EOF is still good: turn it into events first.
+            event = self._next()
+            if event is not None and event is not NEED_DATA:
+                self._events.append(event)
+        if self._phase == states.CLOSED:
+            return
+        if self._phase == states.CANCELLING and not self._reader.pending:
+            self._end(None)
+            return
+        peer = "server" if self.role == CLIENT else "client"
+        text = f"the {peer} closed the connection unexpectedly"
+        if self._reader.pending:
+            text += f", {self._reader.pending} bytes into a message"
+        self._end(ConnectionLost(text))
+
     def next_event(self) -> Message:
         """The next event, NEED_DATA if there is none yet, or Closed again and again once it is over."""
         while True:
@@ -427,9 +445,7 @@ class Connection(Lifecycle):
         return self._received_request(message)
 
     def _walk_received(self, message: Message) -> Message:
-        after = states.FRONTEND_PHASES[self._phase].get(type(message), -1)
-        if after < 0:
-            raise RemoteProtocolError(f"unexpected {type(message).__name__}")
+        after = states.FRONTEND_PHASES[self._phase][type(message)]
         if isinstance(message, SSLRequest | GSSENCRequest):
             try:
                 self._request_encryption(message)

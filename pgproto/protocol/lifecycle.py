@@ -16,7 +16,7 @@ from typing import Final
 from ..errors import ConnectionLost, PostgresError, RemoteProtocolError
 from ..wire import ErrorResponse, FrameReader, Message, decode_backend, frames, tags
 from . import states
-from .events import NEED_DATA, Closed
+from .events import Closed
 from .inflight import InFlight
 
 __all__ = ["CLIENT", "SERVER", "Lifecycle"]
@@ -77,28 +77,6 @@ class Lifecycle:
         """How many received bytes have not become events yet."""
         return self._reader.pending
 
-    def _next(self) -> Message | None:
-        """The next event out of the received bytes (`Connection` reads them)."""
-        return NEED_DATA
-
-    def _receive_eof(self) -> None:
-        event: Message | None = None
-        while event is not NEED_DATA and self._phase != states.CLOSED:
-            # What came before EOF is still good: turn it into events first.
-            event = self._next()
-            if event is not None and event is not NEED_DATA:
-                self._events.append(event)
-        if self._phase == states.CLOSED:
-            return
-        if self._phase == states.CANCELLING and not self._reader.pending:
-            self._end(None)
-            return
-        peer = "server" if self.role == CLIENT else "client"
-        text = f"the {peer} closed the connection unexpectedly"
-        if self._reader.pending:
-            text += f", {self._reader.pending} bytes into a message"
-        self._end(ConnectionLost(text))
-
     def _end(self, error: Exception | None) -> None:
         """The one transition to CLOSED.  The first cause stays; later ones are kept beside it."""
         if self._closed is not None:
@@ -128,8 +106,8 @@ class Lifecycle:
             while len(closed.also) < _MAX_ALSO and reader.next_frame(frames.BACKEND_STARTUP):
                 if reader.tag == tags.ERROR_RESPONSE:
                     message = decode_backend(reader.tag, reader.buffer, reader.start, reader.end)
-                    if isinstance(message, ErrorResponse):
-                        closed.also.append(PostgresError.of(message.fields))
+                    assert isinstance(message, ErrorResponse)
+                    closed.also.append(PostgresError.of(message.fields))
         except RemoteProtocolError:
             # Not messages any more.  Nothing behind this point can be trusted to be one.
             self._also_bytes = _MAX_DIAGNOSTIC_BYTES + 1

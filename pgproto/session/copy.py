@@ -171,15 +171,16 @@ class CopyIn(_Copy):
 
     def produce(self, channel: Channel) -> int:
         """Write the Query, then data as it comes, then CopyDone."""
-        if self._stage == _NOT_BEGUN:
-            self._segment = self._begin(channel)
-            if _FROM_STDIN.search(self.sql):
-                self._segment.sync = NOT_YET  # nothing is stored before CopyDone
-            return WAITING
+        segment = self._segment
         if self.over:
             # Given up before the server has answered: CopyInResponse may still come, and nothing may be
             # queued behind it on the wire.
-            return WAITING if self._segment in channel.segments else SENT
+            return WAITING if segment in channel.segments else SENT
+        if segment is None:
+            segment = self._segment = self._begin(channel)
+            if _FROM_STDIN.search(self.sql):
+                segment.sync = NOT_YET  # nothing is stored before CopyDone
+            return WAITING
         if self._stage != _COPYING:
             return WAITING
         was_full = self.full
@@ -195,8 +196,7 @@ class CopyIn(_Copy):
         if self._reason is not None:
             channel.write(CopyFail(self._reason))
         else:
-            if self._segment is not None:
-                self._segment.sync = channel.produced
+            segment.sync = channel.produced
             channel.write(CopyDone())
         return SENT
 

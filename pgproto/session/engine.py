@@ -411,7 +411,7 @@ class Engine(Lifeline):
                 if tag in states.ASYNCHRONOUS:
                     self._asynchronous(event)
                 elif self._starting is not None:
-                    self._handle_start(event)
+                    self._handle_start(self._starting, event)
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
                     segment.operation.segment_done(self.channel, segment)
@@ -437,12 +437,10 @@ class Engine(Lifeline):
             self.connection.close(error)
             self._process()
 
-    def _handle_start(self, event: Message) -> None:
-        operation = self._starting
-        if operation is not None:
-            operation.handle_start(self.channel, event)
-            if operation.finished:
-                self._starting = None
+    def _handle_start(self, operation: Operation, event: Message) -> None:
+        operation.handle_start(self.channel, event)
+        if operation.finished:
+            self._starting = None
 
     def _asynchronous(self, event: Message) -> None:
         if isinstance(event, ParameterStatus):
@@ -453,7 +451,8 @@ class Engine(Lifeline):
                 self.retiring = self.retiring or event.name == "in_hot_standby"
         elif isinstance(event, NoticeResponse):
             self._notices.put(event, sum(map(len, event.fields.values())))
-        elif isinstance(event, NotificationResponse):
+        else:
+            assert isinstance(event, NotificationResponse)  # see ASYNCHRONOUS
             self._notifications.put(event, len(event.channel) + len(event.payload))
 
     def _produce(self) -> None:

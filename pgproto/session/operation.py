@@ -442,9 +442,9 @@ class Channel:
             return Outcome.NOT_SENT
         outcome = segment.lost(self.handed_over)
         if outcome is Outcome.ROLLED_BACK:
-            for later in reversed(self.segments):
-                if later is segment:
-                    break
+            behind = list(self.segments)
+            del behind[: behind.index(segment) + 1]
+            for later in behind:
                 if not later.plain and later.start < self.handed_over:
                     return Outcome.UNKNOWN  # it may be the COMMIT
         return outcome

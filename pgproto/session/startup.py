@@ -24,7 +24,6 @@ from ..wire import (
     PROTOCOL_3_2,
     BackendKeyData,
     CancelRequest,
-    EncryptionResponse,
     ErrorResponse,
     Message,
     ReadyForQuery,
@@ -71,10 +70,11 @@ def check_parameter(name: str, value: str) -> None:
 class _Opening(Operation):
     """The way to the first message of a session."""
 
-    __slots__ = ("_asked", "_encryption", "_make_tls", "opened")
+    __slots__ = ("_asked", "_encryption", "_first", "_make_tls", "opened")
 
-    def __init__(self, encryption: int, make_tls: Callable[[], TLS] | None) -> None:
+    def __init__(self, first: Message, encryption: int, make_tls: Callable[[], TLS] | None) -> None:
         super().__init__()
+        self._first = first  # what the session begins with
         self._encryption = encryption
         self._make_tls = make_tls
         self._asked = False
@@ -94,20 +94,15 @@ class _Opening(Operation):
             channel.write(SSLRequest())
         return WAITING
 
-    def first_message(self) -> Message:
-        """What the session begins with."""
-        raise LocalProtocolError("an opening without a message")
-
     def handle_start(self, channel: Channel, event: Message) -> None:
-        """The server's answer about encryption."""
+        """The server's answer about encryption: Secure, or EncryptionResponse for no."""
         if isinstance(event, Secure):
             self._secure(channel)
-        elif isinstance(event, EncryptionResponse):
-            if self._encryption == ENCRYPT_REQUIRE:
-                self.error = ConnectError("the server does not support TLS, but TLS was required")
-                channel.connection.close(self.error)
-            else:
-                self._open(channel)
+        elif self._encryption == ENCRYPT_REQUIRE:
+            self.error = ConnectError("the server does not support TLS, but TLS was required")
+            channel.connection.close(self.error)
+        else:
+            self._open(channel)
 
     def _secure(self, channel: Channel) -> None:
         try:
@@ -124,7 +119,7 @@ class _Opening(Operation):
     def _open(self, channel: Channel) -> None:
         self.opened = True
         try:
-            channel.write(self.first_message())
+            channel.write(self._first)
         except Error as error:
             self.error = error
             channel.connection.close(error)
@@ -142,7 +137,7 @@ class Startup(_Opening):
         protocol: the newest protocol version to ask for.
     """
 
-    __slots__ = ("_answer", "_authenticate", "_authenticator", "_parameters", "_protocol", "answered")
+    __slots__ = ("_answer", "_authenticate", "_authenticator", "answered")
 
     def __init__(
         self,
@@ -153,17 +148,11 @@ class Startup(_Opening):
         make_tls: Callable[[], TLS] | None = None,
         protocol: int = PROTOCOL_3_2,
     ) -> None:
-        super().__init__(encryption, make_tls)
-        self._parameters = parameters
-        self._protocol = protocol
+        super().__init__(StartupMessage(parameters, protocol), encryption, make_tls)
         self._authenticate = authenticate
         self._authenticator: Authenticator | None = None
         self._answer: Message | None = None
         self.answered = False  # the server has understood the StartupMessage
-
-    def first_message(self) -> Message:
-        """StartupMessage."""
-        return StartupMessage(self._parameters, self._protocol)
 
     def handle_start(self, channel: Channel, event: Message) -> None:
         """Encryption, then authentication, then ReadyForQuery."""
@@ -183,29 +172,29 @@ class Startup(_Opening):
 
     def _respond(self, channel: Channel, event: Message) -> None:
         try:
-            if self._authenticator is None:
+            authenticator = self._authenticator
+            if authenticator is None:
                 tls = channel.tls
                 binding = tls.channel_binding() if tls is not None else None
-                self._authenticator = self._authenticate(tls is not None, binding)
-            self._authenticator.receive(event)
+                authenticator = self._authenticator = self._authenticate(tls is not None, binding)
+            authenticator.receive(event)
         except Error as error:
             self.error = error
             channel.connection.close(error)
             return
-        if self._authenticator.pending_iterations > _QUICK_ITERATIONS:
-            self.work = self._reply
+        if authenticator.pending_iterations > _QUICK_ITERATIONS:
+            self.work = lambda: self._reply(authenticator)
             self.progress(channel)
         else:
-            self._reply()
+            self._reply(authenticator)
             self._write_reply(channel)
 
-    def _reply(self) -> None:
+    def _reply(self, authenticator: Authenticator) -> None:
         """Compute the answer; touches nothing that an event could change meanwhile."""
-        if self._authenticator is not None:
-            try:
-                self._answer = self._authenticator.reply()
-            except Error as error:
-                self.error = error
+        try:
+            self._answer = authenticator.reply()
+        except Error as error:
+            self.error = error
 
     def produce(self, channel: Channel) -> int:
         """Write the opening, or the answer that was computed outside of the event loop."""
@@ -237,7 +226,7 @@ class Cancel(_Opening):
     Succeeds when the server closes the connection, which it does after it has passed the request on.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -246,12 +235,7 @@ class Cancel(_Opening):
         encryption: int = ENCRYPT_NEVER,
         make_tls: Callable[[], TLS] | None = None,
     ) -> None:
-        super().__init__(encryption, make_tls)
-        self._key = key
-
-    def first_message(self) -> Message:
-        """CancelRequest."""
-        return CancelRequest(self._key.process_id, self._key.secret_key)
+        super().__init__(CancelRequest(key.process_id, key.secret_key), encryption, make_tls)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """EOF: the server has taken the request, if it got as far."""
