@@ -273,15 +273,19 @@ class ScriptedServer:
     Args:
         scripts: one for each connection, in the order in which they come.
         then: what serves all later connections; by default `tests.support.healthy.healthy`.
+        on_cancel: what serves cancel requests; by default they are noted and closed.
     """
 
-    def __init__(self, *scripts: Script, then: Script | None = None) -> None:
+    def __init__(
+        self, *scripts: Script, then: Script | None = None, on_cancel: Script | None = None
+    ) -> None:
         if then is None:
             from tests.support.healthy import healthy
 
             then = healthy
         self._scripts = scripts
         self._then = then
+        self._on_cancel = on_cancel or _cancelled
         self._listener = listening_socket()
         self.port: int = self._listener.getsockname()[1]
         self.peers: list[Peer] = []
@@ -370,7 +374,7 @@ class ScriptedServer:
         try:
             if self._is_cancel(sock):
                 peer = Peer(self, sock, -1)
-                script: Script = _cancelled
+                script: Script = self._on_cancel
             else:
                 with self._lock:
                     peer = Peer(self, sock, len(self.peers))

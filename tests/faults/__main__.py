@@ -1,0 +1,48 @@
+"""`python -m tests.faults`: play the matrix, print it, write docs/fault-matrix.md and docs/fault-matrix.json."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.faults.catalogue import cells
+from tests.faults.columns import COLUMNS, OURS
+from tests.faults.judge import GOOD, Verdict, judge
+from tests.faults.report import summary, write
+from tests.faults.run import Record, play_all
+
+
+def main() -> int:
+    """Parse the command line, play, report; 1 if one of our own columns is not all right."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--ours", action="store_true", help="only pgproto's columns; writes nothing")
+    parser.add_argument("--column", action="append", choices=[*COLUMNS], help="only these; writes nothing")
+    parser.add_argument("--cell", default="", help="only cells with this in their names; writes nothing")
+    parser.add_argument("--lanes", type=int, default=4, help="cells of a column at a time")
+    parser.add_argument("--details", action="store_true", help="print what was seen where it is not right")
+    options = parser.parse_args()
+    columns = options.column or (list(OURS) if options.ours else list(COLUMNS))
+    chosen = {name: cell for name, cell in cells().items() if options.cell in name}
+    verdicts: dict[str, dict[str, Verdict]] = {column: {} for column in columns}
+
+    def done(column: str, name: str, record: Record) -> None:
+        verdicts[column][name] = judge(chosen[name], record, ours=column in OURS)
+
+    begin = time.monotonic()
+    play_all(columns, chosen, lanes=options.lanes, done=done)
+    print(summary(chosen, verdicts))
+    if options.details:
+        for column, by_cell in verdicts.items():
+            for name in chosen:
+                if by_cell[name].word not in GOOD:
+                    print(column, name, *by_cell[name].details, sep="\n    ")
+    print(f"{sum(map(len, verdicts.values()))} plays in {time.monotonic() - begin:.0f} s")
+    if not (options.ours or options.column or options.cell):
+        write(chosen, verdicts)
+    wrong = [name for column in columns if column in OURS for name, v in verdicts[column].items() if v.word not in GOOD]
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Servers that go wrong while a client connects: the scripts of the adapters' tests, and some more.
+
+Here the whole connection is a script; the client has a password, which nobody may see who did not prove that
+it knows it too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgproto.wire import AuthenticationOk, SSLRequest
+from tests.adapters import test_hostile as hostile
+from tests.faults.faults import NOISE
+from tests.support.scripted import Peer, Script, fatal
+
+__all__ = ["CANARY", "CONNECTING", "Connecting"]
+
+CANARY = hostile.CANARY
+
+
+@dataclass(frozen=True)
+class Connecting:
+    """One way to go wrong while connecting; the attributes are those of `catalogue.Cell` and `faults.Fault`."""
+
+    name: str
+    number: int
+    title: str
+    script: Script
+    state: str = ""
+    expect: str = "error"
+    workload: str = "connect"
+    options: str = "sslmode=disable"
+    unsafe: bool = False
+
+
+def _noise(peer: Peer) -> None:
+    """A healthy start-up with asynchronous messages between all others."""
+    from tests.faults.server import FaultServer, Session
+
+    peer.receive_startup()
+    peer.raw(*NOISE[:2], AuthenticationOk(), *NOISE[:2])
+    peer.connection.send(AuthenticationOk())
+    peer.welcome(ready=False)
+    peer.raw(*NOISE[:2], hostile.ReadyForQuery("I"))
+    assert isinstance(peer.server, FaultServer)
+    Session(peer, peer.server).run()
+
+
+def _refuses(state: str, message: str) -> Script:
+    return hostile.after_startup(fatal(state, message), end=Peer.finish)
+
+
+def _after_s(*parts: bytes) -> Script:
+    def script(peer: Peer) -> None:
+        if isinstance(peer.receive(), SSLRequest):
+            peer.raw(*parts)
+        peer.keep_open()
+
+    return script
+
+
+# The plain text that passes for what came through TLS, and the server that says N to whom requires TLS.
+_S_AND_MORE = _after_s(b"S" + b"".join(part.encode() for part in hostile.LET_IN))
+
+_STARTUP_NUMBERS = {
+    "closes": 8, "resets": 9, "closes after startup": 8, "half a header": 8, "half a message": 8, "fatal": 20,
+    "version 4": 41, "newer than asked": 41, "many options": 41, "long key": 41, "short key": 41,
+}  # fmt: skip
+# A server may have its reasons for these; whoever can live with them may.
+_EITHER = {"encoding", "newer than asked", "version 4", "long key", "short key"}
+
+CONNECTING = (
+    *(
+        Connecting(
+            name.replace(" ", "-"), _STARTUP_NUMBERS.get(name, 18), f"instead of a start-up: {name}", script,
+            state="57P03" if name == "fatal" else "", expect="either" if name in _EITHER else "error",
+        )
+        for name, script in hostile.STARTUP.items()
+    ),
+    *(
+        Connecting(
+            f"silence-{name.replace(' ', '-')}", 26 if "handshake" in name or "ssl" in name else 11,
+            f"silence {name}", script,
+            options="sslmode=require" if name in ("after ssl", "inside the handshake") else "sslmode=disable",
+        )
+        for name, script in hostile.SILENT.items()
+    ),
+    *(
+        Connecting(f"auth-{name.replace(' ', '-')}", 0, f"authentication: {name}", script, unsafe=True)
+        for name, script in hostile.AUTHENTICATION.items()
+    ),
+    Connecting("starting-up", 20, "57P03, the server starts up", _refuses("57P03", "the database system is starting up"),
+               "57P03"),
+    Connecting("too-many", 20, "53300, too many clients", _refuses("53300", "sorry, too many clients already"), "53300"),
+    Connecting("pool-starting-up", 20, "57P03 for the whole of the acquire timeout",
+               _refuses("57P03", "the database system is starting up"), "57P03", workload="acquire"),
+    Connecting("password", 21, "28P01, wrong password", _refuses("28P01", "password authentication failed"), "28P01"),
+    Connecting("pool-password", 21, "28P01 for a pool", _refuses("28P01", "password authentication failed"), "28P01",
+               workload="acquire"),
+    Connecting("noise", 13, "Notice and ParameterStatus between all messages of the start-up", _noise, expect="result"),
+    Connecting("tls-s-and-more", 26, "plain text in the segment of the S that promises TLS", _S_AND_MORE,
+               options="sslmode=require", unsafe=True),
+    Connecting("tls-refused", 26, "N, where TLS is required", _after_s(b"N"), options="sslmode=require", unsafe=True),
+    Connecting("tls-nonsense", 26, "G, where S or N must come", _after_s(b"G"), options="sslmode=require"),
+    Connecting("tls-http", 26, "HTTP, where S or N must come", _after_s(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+               options="sslmode=require"),
+)  # fmt: skip
