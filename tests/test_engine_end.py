@@ -25,10 +25,23 @@ from pgproto.session import (
     Operation,
     Script,
 )
-from pgproto.wire import BindComplete, CopyBothResponse, ParameterStatus, PortalSuspended
-from tests.support.backend import CRASH, FATAL, POOLER_FATAL, Answer, rows_of
+from pgproto.wire import (
+    BindComplete,
+    CommandComplete,
+    CopyBothResponse,
+    CopyDone,
+    CopyInResponse,
+    CopyOutResponse,
+    ErrorResponse,
+    ParameterStatus,
+    PortalSuspended,
+    ReadyForQuery,
+)
+from tests.support.backend import CRASH, FATAL, POOLER_FATAL, Answer, error_fields, rows_of
 from tests.support.pair import Pair, byte_by_byte, whole
 from tests.support.queries import SCRIPT, error_of, query
+
+ERROR = ErrorResponse(error_fields("22012")).encode()
 
 
 @pytest.fixture(params=[whole, byte_by_byte], ids=["whole", "bytes"])
@@ -219,3 +232,72 @@ def test_one_callers_timeout_is_a_lost_connection_to_the_others() -> None:
     assert not isinstance(first.error, QueryTimeout)
     assert isinstance(first.error, ConnectionLost)
     assert isinstance(first.error.__cause__, ConnectionLost)
+
+
+def test_last_words_are_not_drowned_by_a_deadline() -> None:
+    """While the rest of the server's last words is awaited, the time that runs out is no better reason."""
+    pair = Pair(SCRIPT)
+    preparing = query("select 1", timeout=pair.now + GRACE / 2)
+    pair.engine.submit(preparing)
+    pair.send()
+    pair.deliver(FATAL)
+    pair.now += GRACE / 2
+    pair.engine.tick()
+    pair.eof()
+    error = error_of(preparing)
+    assert isinstance(error, ConnectionLost)
+    assert error.sqlstate == "57P01"
+    assert error.outcome is Outcome.NOT_SENT
+
+
+def test_a_batch_raises_its_query_s_error_although_silence_follows() -> None:
+    """ERROR, and no ReadyForQuery: the time that runs out ends the session, but it is not what was wrong."""
+    pair = Pair(SCRIPT)
+    batch = Batch()
+    items = [batch.queue(sql) for sql in ("insert", "bad", "insert")]
+    operation = Execution(batch.take())
+    operation.deadline = pair.now + 1
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver()
+    pair.send()
+    pair.deliver(bytes(pair.backend.out).removesuffix(ReadyForQuery("I").encode()))
+    pair.pass_time(1 + 2 * GRACE)
+    assert [item.outcome for item in items] == [Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.SKIPPED]
+    error = error_of(operation)
+    assert isinstance(error, PostgresError)
+    assert error.sqlstate == "22012"
+    assert isinstance(items[0].error, QueryTimeout)
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+@pytest.mark.parametrize("words", [FATAL, POOLER_FATAL, ERROR], ids=["fatal", "pooler", "error"])
+def test_last_words_during_copy(direction: str, words: bytes) -> None:
+    """The server's own error names the COPY that it was at; a pooler's does not know."""
+    sql = "copy t from stdin" if direction == "in" else "copy t to stdout"
+    pair = Pair({sql: Answer("COPY 1", copy=direction)})
+    copy = CopyIn(sql) if direction == "in" else CopyOut(sql)
+    pair.engine.submit(copy)
+    pair.send()
+    pair.deliver(CopyInResponse(0, ()).encode() if direction == "in" else CopyOutResponse(0, ()).encode())
+    pair.deliver(words)
+    pair.eof()
+    error = error_of(copy)
+    assert isinstance(error, ConnectionLost if words is not ERROR else PostgresError)
+    undecided = Outcome.NOT_COMMITTED if direction == "in" else Outcome.UNKNOWN
+    decided = words is ERROR or (words is FATAL and direction == "out")
+    assert error.outcome is (Outcome.FAILED if decided else undecided)
+
+
+def test_last_words_behind_the_tag_of_a_copy_decide_nothing() -> None:
+    pair = Pair(SCRIPT)
+    copy = CopyOut("copy t to stdout")
+    pair.engine.submit(copy)
+    pair.send()
+    pair.deliver(CopyOutResponse(0, ()).encode() + CopyDone().encode() + CommandComplete("COPY 0").encode())
+    pair.deliver(FATAL)
+    pair.eof()
+    error = error_of(copy)
+    assert isinstance(error, ConnectionLost)
+    assert error.outcome is Outcome.UNKNOWN
+    assert error.executed

@@ -117,7 +117,7 @@ class _Copy(Operation):
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No verdict came."""
         self._stage = _OVER
-        super().lost(channel, segment, loss)
+        self.lost_query(channel, segment, loss, executed=bool(self.tag))
 
 
 class CopyIn(_Copy):

@@ -239,8 +239,9 @@ class Engine(Lifeline):
     def tick(self) -> None:
         """Time has passed: see what is overdue.  Call it at `next_deadline()`, or whenever."""
         now = self.clock()
-        if self._closed_at is not None and now >= self._closed_at + GRACE:
-            self._give_up()
+        if self._closed_at is not None:  # it is over: no deadline says more than its last words
+            if now >= self._closed_at + GRACE:
+                self._give_up()
             return
         if self._earliest is None or now < self._earliest:
             return

@@ -388,11 +388,11 @@ class Execution(Preparing):
             if item.outcome is None:
                 item.outcome = Outcome.NOT_SENT
                 item.error = loss.error(Outcome.NOT_SENT)
-        for item in self.items:
-            if self.error is None and item.error is not None:
-                self.error = item.error
+        errors = [item.error for item in self.items if item.error is not None]
+        if self.atomic:  # what failed is the cause of what was rolled back before it
+            errors.sort(key=lambda error: not isinstance(error, PostgresError))
         if self.error is None:
-            self.error = loss.error(Outcome.NOT_SENT)
+            self.error = errors[0] if errors else loss.error(Outcome.NOT_SENT)
         self._end(channel)
 
     def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:

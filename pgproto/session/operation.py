@@ -153,6 +153,23 @@ class Operation:
         """The connection is over.  `segment` is the operation's oldest unanswered one, if there is one."""
         self.fail(channel, loss.error(channel.fate(segment)))
 
+    def lost_query(self, channel: Channel, segment: Segment | None, loss: Loss, *, executed: bool) -> None:
+        """`lost` for a simple Query: the server's own error decides, if it named one before it went.
+
+        A simple Query commits before it says CommandComplete: behind that (`executed`), an error decides
+        nothing, and neither does a pooler's, which has no `V` field.  A FATAL may come while the statement
+        (or the data of its COPY) is not all sent: then it is not what failed, and was not committed.
+        """
+        fate = channel.fate(segment)
+        error = segment.error if segment is not None else None
+        if segment is None or error is None or not segment.plain or executed or "V" not in error.fields:
+            self.fail(channel, loss.error(fate, executed=executed))
+        elif error.fatal:
+            self.fail(channel, loss.error(fate if fate is Outcome.NOT_COMMITTED else Outcome.FAILED))
+        else:
+            error.outcome = Outcome.FAILED
+            self.fail(channel, error)
+
     def half_written(self) -> bool:
         """True while it can neither go on nor stop without closing the connection."""
         return False

@@ -123,19 +123,10 @@ class Script(Operation):
         self.finish(channel)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """No answer: the server's own error decides, if it named one before it went."""
-        outcome = channel.fate(segment)
-        error = segment.error if segment is not None else None
-        # A simple Query commits before it says CommandComplete: behind that, an error decides nothing.
-        decided = segment is not None and segment.plain and not self.results
-        if error is not None and decided and "V" in error.fields:
-            outcome = Outcome.FAILED
-            if not error.fatal:
-                error.outcome = outcome
-                self.fail(channel, error)
-                return
-        self.error = None
-        self.fail(channel, loss.error(outcome, executed=bool(self.results)))
+        """No answer came any more."""
+        if isinstance(self.error, DataError):
+            self.error = None  # what became of the script matters more
+        self.lost_query(channel, segment, loss, executed=bool(self.results))
 
 
 class Reset(Script):
