@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: play the matrix, print it, write docs/fault-matrix.md and docs/fault-matrix.json."""
+"""Play the fault matrix, print it, and write docs/fault-matrix.md and docs/fault-matrix.json."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def main() -> int:
     print(f"{sum(map(len, verdicts.values()))} plays in {time.monotonic() - begin:.0f} s")
     if not (options.ours or options.column or options.cell):
         write(chosen, verdicts)
-    wrong = [name for column in columns if column in OURS for name, v in verdicts[column].items() if v.word not in GOOD]
-    return int(bool(wrong))
+    ours = [verdict for column in columns if column in OURS for verdict in verdicts[column].values()]
+    return int(any(verdict.word not in GOOD for verdict in ours))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ CANARY = hostile.CANARY
 
 @dataclass(frozen=True)
 class Connecting:
-    """One way to go wrong while connecting; the attributes are those of `catalogue.Cell` and `faults.Fault`."""
+    """One way to go wrong while connecting; the attributes are those of `Cell` and `Fault`."""
 
     name: str
     number: int
@@ -62,6 +62,7 @@ def _after_s(*parts: bytes) -> Script:
 # The plain text that passes for what came through TLS, and the server that says N to whom requires TLS.
 _S_AND_MORE = _after_s(b"S" + b"".join(part.encode() for part in hostile.LET_IN))
 
+_STARTING, _WRONG = "the database system is starting up", "password authentication failed"
 _STARTUP_NUMBERS = {
     "closes": 8, "resets": 9, "closes after startup": 8, "half a header": 8, "half a message": 8, "fatal": 20,
     "version 4": 41, "newer than asked": 41, "many options": 41, "long key": 41, "short key": 41,
@@ -89,18 +90,19 @@ CONNECTING = (
         Connecting(f"auth-{name.replace(' ', '-')}", 0, f"authentication: {name}", script, unsafe=True)
         for name, script in hostile.AUTHENTICATION.items()
     ),
-    Connecting("starting-up", 20, "57P03, the server starts up", _refuses("57P03", "the database system is starting up"),
-               "57P03"),
-    Connecting("too-many", 20, "53300, too many clients", _refuses("53300", "sorry, too many clients already"), "53300"),
+    Connecting("starting-up", 20, "57P03, the server starts up", _refuses("57P03", _STARTING), "57P03"),
+    Connecting("too-many", 20, "53300, too many clients", _refuses("53300", "too many clients"), "53300"),
     Connecting("pool-starting-up", 20, "57P03 for the whole of the acquire timeout",
-               _refuses("57P03", "the database system is starting up"), "57P03", workload="acquire"),
-    Connecting("password", 21, "28P01, wrong password", _refuses("28P01", "password authentication failed"), "28P01"),
-    Connecting("pool-password", 21, "28P01 for a pool", _refuses("28P01", "password authentication failed"), "28P01",
+               _refuses("57P03", _STARTING), "57P03", workload="acquire"),
+    Connecting("password", 21, "28P01, wrong password", _refuses("28P01", _WRONG), "28P01"),
+    Connecting("pool-password", 21, "28P01 for a pool", _refuses("28P01", _WRONG), "28P01",
                workload="acquire"),
-    Connecting("noise", 13, "Notice and ParameterStatus between all messages of the start-up", _noise, expect="result"),
+    Connecting("noise", 13, "Notice and ParameterStatus between all messages of the start-up", _noise,
+               expect="result"),
     Connecting("tls-s-and-more", 26, "plain text in the segment of the S that promises TLS", _S_AND_MORE,
                options="sslmode=require", unsafe=True),
-    Connecting("tls-refused", 26, "N, where TLS is required", _after_s(b"N"), options="sslmode=require", unsafe=True),
+    Connecting("tls-refused", 26, "N, where TLS is required", _after_s(b"N"), options="sslmode=require",
+               unsafe=True),
     Connecting("tls-nonsense", 26, "G, where S or N must come", _after_s(b"G"), options="sslmode=require"),
     Connecting("tls-http", 26, "HTTP, where S or N must come", _after_s(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
                options="sslmode=require"),

@@ -1,12 +1,7 @@
 """What goes wrong, and where: the vocabulary of the cells.
 
-A *position* cuts the answer to a flight in two.  A *fault* is what is said there, and how the connection ends;
-or, where the session goes on, what becomes of the whole answer (`mutate`).
-
-Positions: P1 the client is still writing; P2 no answer yet (P2p: to the flight that only prepares); P3 inside
-of a message's header; P4 inside of its body; P5 between rows; P6 between results; P7 before ReadyForQuery; P8
-behind the statement's ERROR; P10 idle; P11 what the client sends next (reset, ping or another query); P12 while
-connecting; P13 while COPY data come from the client.
+A *position* cuts the answer to a flight in two.  A *fault* is what is said there, and how the connection
+ends; or, where the session goes on, what becomes of the whole answer (`mutate`).
 """
 
 from __future__ import annotations
@@ -19,6 +14,7 @@ from pgproto.wire import (
     CommandComplete,
     CopyBothResponse,
     CopyData,
+    CopyDone,
     CopyInResponse,
     DataRow,
     Message,
@@ -30,10 +26,25 @@ from pgproto.wire import (
 )
 from tests.support.scripted import error, fatal, pooler_fatal
 
-__all__ = ["FAULTS", "Answer", "Fault", "position"]
+__all__ = ["FAULTS", "PLACES", "Answer", "Fault", "position"]
 
 Answer = list[Message | bytes]
 Mutate = Callable[[Answer], Answer]
+PLACES = {
+    "P1": "the client is still writing",
+    "P2": "no answer yet",
+    "P2p": "no answer yet to the flight that only prepares the statement",
+    "P3": "inside of the header of a message",
+    "P4": "inside of the body of a message",
+    "P5": "between rows",
+    "P6": "between the results of a batch",
+    "P7": "behind CommandComplete, before ReadyForQuery",
+    "P8": "behind the statement's ERROR",
+    "P10": "while the connection is idle in the pool",
+    "P11": "instead of the answer to what is sent next: a reset, a ping, or the next query",
+    "P12": "while connecting",
+    "P13": "while COPY data come from the client",
+}
 ADMIN = "terminating connection due to administrator command"
 
 
@@ -46,9 +57,10 @@ class Fault:
         number: in the project's catalogue of faults.
         title: in words.
         parts: what the server says at the position.
-        end: `fin`, `reset` (RST), `unread` (closed with unread input, which is a RST), `silent`, `deaf` (silent,
-            and reads nothing), `drip` (the rest of the answer byte by byte), `late` (the answer comes when a
-            cancel request has come, or after 3 s), `cancelled` (57014 then), `go` (the session goes on).
+        end: `fin`, `reset` (RST), `unread` (closed with unread input, which is a RST), `silent`, `deaf`
+            (silent, and reads nothing), `drip` (the rest of the answer byte by byte), `late` (the answer
+            comes when a cancel request has come, or after 3 s), `cancelled` (57014 then), `go` (the session
+            goes on).
         mutate: what becomes of the whole answer, instead of `parts`.
         states: the SQLSTATEs that the server has given as its reasons, the first cause first.
         speaker: whose words `parts` are: `server`, `pooler`, `notice` or `nobody`.
@@ -89,7 +101,7 @@ def position(place: str, answer: Answer, item: int) -> tuple[Answer, Answer] | N
         return answer[:-1], answer[-1:]
     if place == "P8" and item < len(ends):
         at = ends[item - 1] + 1 if item else 0
-        bound = [each for each in answer[at : ends[item]] if not isinstance(each, DataRow)]
+        bound = [each for each in answer[at : ends[item]] if not isinstance(each, DataRow | CopyDone)]
         return [*answer[:at], *bound, error("22012", "division by zero")], answer[-1:]
     return None
 
@@ -143,12 +155,12 @@ NOISE = (
     ParameterStatus("application_name", "noise"),
     NotificationResponse(7, "jobs", "go"),
 )
-CRASH = NoticeResponse({"S": "WARNING", "V": "WARNING", "C": "57P02", "M": "terminating connection because of crash"})
+CRASH = NoticeResponse({"S": "WARNING", "V": "WARNING", "C": "57P02", "M": "because of crash"})
 SYNCREP = NoticeResponse(
     {
         "S": "WARNING", "V": "WARNING", "C": "57P01",
         "M": "canceling the wait for synchronous replication and terminating connection",
-        "D": "The transaction has already committed locally, but might not have been replicated to the standby.",
+        "D": "The transaction has already committed locally, but might not be on the standby.",
     }
 )  # fmt: skip
 SERVER, POOLER = fatal("57P01", ADMIN), pooler_fatal()
@@ -219,7 +231,8 @@ _ALL = (
     Fault("read-only", 23, "ERROR 25006 of a demoted primary", end="go",
           mutate=_fails("25006", "cannot execute INSERT in a read-only transaction"), states=("25006",),
           speaker="server"),
-    Fault("copy-error", 35, "an ERROR while COPY data are coming", (error("22P04", "bad copy data"),), "go", states=("22P04",), speaker="server"),
+    Fault("copy-error", 35, "an ERROR while COPY data are coming",
+          (error("22P04", "bad copy data"),), "go", states=("22P04",), speaker="server"),
     Fault("lost-statement", 36, "ERROR 26000: the pooler has lost the statement", end="go",
           mutate=_fails("26000", "prepared statement does not exist"), states=("26000",), speaker="server"),
     Fault("changed-plan", 36, "ERROR 0A000: cached plan must not change result type", end="go",

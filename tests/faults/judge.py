@@ -25,11 +25,11 @@ WORDS = {
     "false success": "success was reported, although the server never confirmed it with ReadyForQuery",
     "leak": "a socket, thread or task was left when the pool had been closed",
     "bad pool": "the next query of the pool failed too, although the server was healthy again",
-    "wrong class": "an exception that the driver does not declare (KeyError, struct.error, InternalClientError, ...)",
+    "wrong class": "an exception that the driver does not declare (KeyError, InternalClientError, ...)",
     "needless error": "the session was fine and the answer complete, and the query failed",
     "wrong label": "pgproto's own columns only: the outcome is not the one that the bytes allow",
-    "lost reason": "a declared exception, but neither the SQLSTATE nor the text that the server gave is in it",
-    "text only": "right, but of the server's reason only the text can be found, no SQLSTATE that a program can read",
+    "lost reason": "a declared exception, but neither the SQLSTATE nor the text of the server's reason is in it",
+    "text only": "right, but the server's reason is there as text only, without a SQLSTATE",
     "right": "everything as it must be",
     "n/a": "the driver does not have the workload, or never gets to the position",
 }  # fmt: skip
@@ -79,11 +79,14 @@ def _found(cell: Cell, record: Record, ours: bool) -> Iterator[tuple[str, str]]:
     elif not record.struck and cell.fault.name != "none":
         yield "n/a", "this driver does not get to the position"
         return
-    for name in ("warm", "workload", "next", "again", "close"):
+    for name in ("warm", "spoil", "workload", "next", "again", "close"):
         if name in steps and steps[name]["seconds"] > LIMIT:
             yield "hang", f"{name} took {steps[name]['seconds']:.1f} s"
     if "warm" in steps and steps["warm"]["result"] != ROWS["single"]:
         yield "wrong rows", f"before the fault: {steps['warm']}"
+    spoilt = steps.get("spoil", {}).get("error")
+    if spoilt and (ours or not spoilt["declared"]):
+        yield "needless error" if spoilt["declared"] else "wrong class", f"spoil: {_shown(spoilt)}"
     if "workload" in steps:
         yield from _workload(cell, steps["workload"], ours)
     yield from _next(cell, steps)
@@ -101,9 +104,7 @@ def _workload(cell: Cell, step: dict[str, Any], ours: bool) -> Iterator[tuple[st
             yield "wrong rows", str(result)[:200]
     elif not error["declared"]:
         yield "wrong class", _shown(error)
-    elif cell.expect == "result" and cell.place not in ("P10", "P11"):
-        yield "needless error", _shown(error)
-    elif cell.expect == "result" and ours:
+    elif cell.expect == "result" and (ours or cell.place not in ("P10", "P11")):
         yield "needless error", _shown(error)
     elif cell.reason and cell.reason not in error["states"]:
         said = [part.fields["M"] for part in cell.fault.parts if hasattr(part, "fields")]
@@ -118,7 +119,8 @@ def _said(cell: Cell) -> list[str]:
     return {
         "22012": ["division by zero"], "25006": ["read-only transaction"], "26000": ["does not exist"],
         "0A000": ["cached plan"], "57P03": ["starting up", "terminating connection"],
-        "53300": ["too many clients"], "28P01": ["password authentication failed"], "22P04": ["bad copy data"],
+        "53300": ["too many clients"], "28P01": ["password authentication failed"],
+        "22P04": ["bad copy data"],
     }.get(cell.reason, [])  # fmt: skip
 
 
@@ -158,7 +160,7 @@ def _next(cell: Cell, steps: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _may_fail_once(cell: Cell, steps: dict[str, Any]) -> bool:
-    """A connection that died, or was spoilt, after its query had ended well may take one more query with it."""
+    """A connection that died or was spoilt after its query had ended may take one more query with it."""
     return cell.expect != "error" and steps["workload"]["error"] is None
 
 

@@ -5,24 +5,97 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata, util
 from pathlib import Path
 
 from tests.faults.catalogue import LEFT_OUT, Cell
-from tests.faults.columns import ACQUIRE, COLUMNS, CONNECT, OURS, QUERY
-from tests.faults.judge import LIMIT, WORDS, Verdict
+from tests.faults.columns import ACQUIRE, COLUMNS, CONNECT, QUERY
+from tests.faults.faults import PLACES
+from tests.faults.judge import GOOD, LIMIT, WORDS, Verdict
+from tests.faults.run import DEADLINE
 
-__all__ = ["DOCUMENT", "JSON", "summary", "write"]
+__all__ = ["DOCUMENT", "JSON", "document", "summary", "write"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT, JSON = DOCS / "fault-matrix.md", DOCS / "fault-matrix.json"
-Verdicts = Mapping[str, Mapping[str, Verdict]]
+Words = Mapping[str, Mapping[str, str]]
+"""By column and cell."""
+
+PACKAGES = {"asyncpg": "asyncpg", "psycopg": "psycopg", "pg8000": "pg8000", "psycopg_pool": "psycopg-pool"}
+
+HEAD = """\
+# The fault matrix
+
+What a PostgreSQL driver does when the server, the pooler or the network goes wrong: {cells} ways to go wrong,
+played over real TCP by a scripted server against pgproto's three adapters and their peers.  Repeat it with
+`make faults` (or `python -m tests.faults`), which writes this page; `make test` plays pgproto's columns and
+compares them with it.
+
+## Result
+
+Cells that are *right* (see the rules), of those that the driver can play; then what the others are.
+
+{result}
+
+{settings}
+
+## The rules of judgement
+
+A cell is one fault at one position under one workload.  It is played in a process of its own, with one
+connection in the pool: the workload, into which the fault strikes; then, with the server healthy again, one
+more query through the pool (and, if that fails, another one); then the pool is closed.  What is left is looked
+at: sockets, threads, tasks, and errors that nobody caught.
+
+{words}
+
+- A declared exception is one of the driver's own documented hierarchy: `pgproto.Error`;
+  `asyncpg.PostgresError`, `asyncpg.InterfaceError`, `TimeoutError`, `OSError` (asyncpg promises nothing else
+  for connecting), but not `asyncpg.InternalClientError`; `psycopg.Error`, and the `TimeoutError` of
+  `asyncio.timeout` where that is the column's setting; `pg8000.native.Error` and its DB-API siblings, and
+  `TimeoutError` where `timeout` was given.
+- The reason of the server is kept if the SQLSTATE of its *first* words can be found in the exception, in its
+  cause, or in what it carries along.  Who has only the text gets "text only", which counts as right.
+- A driver that reports success before ReadyForQuery may be wrong about the commit: false success.
+- Where the fault strikes an idle connection, or behind a good answer (an extra ReadyForQuery), the next query
+  may fail once, with a declared error, and that is right.  pgproto must do better in its own columns: an idle
+  connection that died must not be seen at all.
+- Protocol violations: an error is right; so is the right answer, if the next query gets its own rows too.
+- pgproto must give the outcome label that the bytes allow, for each of the 100 queries of a batch too.
+- No step may take longer than {limit:g} s; a cell is killed after {deadline:g} s, and then repeated with twice
+  that before it is called a hang.
+- Nobody is blamed for a feature that they do not claim: such cells are n/a, and so are positions that a driver
+  never gets to (a driver that does not prepare has no answer to preparing).
+- Times: what is finite by a driver's default is shortened, in every column ({query:g} s for a command,
+  {connect:g} s to connect, 2 s where libpq knows no less, {acquire:g} s to wait for the pool).  What has no limit
+  by default has none in the driver's default column, and these in its best one.  pgproto's and asyncpg's
+  defaults for connecting are 10 s and 60 s, psycopg's 130 s; for a command pgproto's is 300 s, and the others
+  have none.
+
+## By fault
+
+How many cells are right, of those played; and the gravest word of the others.
+
+{by_fault}
+
+Left out, because a server that talks over TCP is not where it happens:
+
+{left_out}
+
+## By cell
+
+The name of a cell is its workload, its position and its fault.  Positions: {places}.
+
+Words: `.` right, `t` text only, `-` n/a, else the word.
+
+{by_cell}
+"""
 
 
-def summary(cells: Mapping[str, Cell], verdicts: Verdicts) -> str:
+def summary(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]]) -> str:
     """A table for the screen: how many cells of each column got each word."""
-    words = [word for word in WORDS if any(v.word == word for by in verdicts.values() for v in by.values())]
+    found = {verdict.word for by_cell in verdicts.values() for verdict in by_cell.values()}
+    words = [word for word in WORDS if word in found]
     width = max(map(len, verdicts))
     lines = [" " * width + "".join(f"  {word}" for word in words)]
     for column, by_cell in verdicts.items():
@@ -31,5 +104,109 @@ def summary(cells: Mapping[str, Cell], verdicts: Verdicts) -> str:
     return "\n".join(lines)
 
 
-def write(cells: Mapping[str, Cell], verdicts: Verdicts) -> None:
+def write(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
     """Write both documents."""
+    words = {column: {name: by_cell[name].word for name in cells} for column, by_cell in verdicts.items()}
+    details = {
+        column: {name: by_cell[name].details for name in cells if by_cell[name].word not in GOOD}
+        for column, by_cell in verdicts.items()
+    }
+    DOCS.mkdir(exist_ok=True)
+    data = {"versions": versions(), "words": words, "details": details}
+    JSON.write_text(json.dumps(data, indent=1, default=list) + "\n")
+    DOCUMENT.write_text(document(cells, words, versions()))
+
+
+def versions() -> dict[str, str]:
+    """The versions of the peers, and of Python."""
+    found = {name: metadata.version(each) for name, each in PACKAGES.items() if util.find_spec(name)}
+    return {"python": platform.python_version(), **found}
+
+
+def document(cells: Mapping[str, Cell], words: Words, versions: Mapping[str, str]) -> str:
+    """The page."""
+    return HEAD.format(
+        cells=len(cells),
+        result=_result(words),
+        settings=_settings(words, versions),
+        words=_table(("word", "meaning"), WORDS.items()),
+        limit=LIMIT,
+        deadline=DEADLINE,
+        query=QUERY,
+        connect=CONNECT,
+        acquire=ACQUIRE,
+        by_fault=_by_fault(cells, words),
+        left_out="\n".join(f"- {what}: {why}." for what, why in LEFT_OUT.items()),
+        places=", ".join(f"{place} {meaning}" for place, meaning in PLACES.items()),
+        by_cell=_by_cell(cells, words),
+    )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
+    columns = lines[0].count("|") - 1
+    return "\n".join([lines[0], "|" + "---|" * columns, *lines[1:]])
+
+
+def _titles(words: Words) -> list[str]:
+    return [COLUMNS[column].title for column in words]
+
+
+def _result(words: Words) -> str:
+    bad = [word for word in WORDS if word not in GOOD and any(word in by.values() for by in words.values())]
+    rows = []
+    for column, by_cell in words.items():
+        counts = Counter(by_cell.values())
+        played = len(by_cell) - counts["n/a"]
+        right = counts["right"] + counts["text only"]
+        share = f"**{right}** of {played}" if right == played else f"{right} of {played}"
+        rows.append([COLUMNS[column].title, share, *[str(counts[word] or "") for word in bad]])
+    return _table(["", "right", *bad], rows)
+
+
+def _settings(words: Words, versions: Mapping[str, str]) -> str:
+    lines = ["Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", ""]
+    lines += ["Settings:", ""]
+    lines += [f"- {COLUMNS[column].title}: {COLUMNS[column].settings}." for column in words]
+    return "\n".join(lines)
+
+
+def _by_fault(cells: Mapping[str, Cell], words: Words) -> str:
+    def rows() -> Iterator[list[str]]:
+        groups: dict[tuple[int, str], list[str]] = {}
+        for name, cell in cells.items():
+            groups.setdefault(_group(cell), []).append(name)
+        for (number, title), names in sorted(groups.items()):
+            row = [str(number or ""), title]
+            for by_cell in words.values():
+                played = [by_cell[name] for name in names if by_cell[name] != "n/a"]
+                right = sum(word in GOOD for word in played)
+                worst = min((word for word in played if word not in GOOD), key=list(WORDS).index, default="")
+                row.append(f"{right}/{len(played)} {worst}".strip() if played else "n/a")
+            yield row
+
+    return _table(["#", "fault", *_titles(words)], rows())
+
+
+def _group(cell: Cell) -> tuple[int, str]:
+    fault = cell.fault
+    if cell.unsafe:
+        return 99, "a server that cannot prove who it is, or asks for the password"
+    if cell.place == "P12":
+        return fault.number, "while connecting: " + {
+            8: "FIN without a word", 9: "RST", 11: "silence", 13: "noise", 18: "no PostgreSQL, or broken frames",
+            20: "the server refuses: 57P03, 53300", 21: "28P01", 26: "TLS stalls, or is refused or faked",
+            41: "nonsense about versions and keys",
+        }.get(fault.number, fault.title)  # fmt: skip
+    if cell.place == "P8":
+        return fault.number, "behind an ERROR: " + fault.title.partition("then: ")[2]
+    return fault.number, fault.title
+
+
+def _by_cell(cells: Mapping[str, Cell], words: Words) -> str:
+    short = {"right": ".", "text only": "t", "n/a": "-"}
+    rows = [
+        [f"`{name}`", *[short.get(by_cell[name], by_cell[name]) for by_cell in words.values()]]
+        for name in cells
+    ]
+    return _table(["cell", *_titles(words)], rows)

@@ -1,8 +1,8 @@
 """The process of one column: it imports the driver once, and forks for each cell.
 
-The child plays the cell and writes what happened to stdout, one JSON object a line; the parent kills it at its
-deadline and says how it ended.  Between a child and whoever runs the matrix: a line with `ask` is answered by
-a line on stdin when what was asked for has been done.
+The child plays the cell and writes what happened to stdout, one JSON object a line; the parent kills it at
+its deadline and says how it ended.  Between a child and whoever runs the matrix: a line with `ask` is
+answered by a line on stdin when what was asked for has been done.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ __all__ = ["main"]
 def main(column: str) -> None:
     """Play cells as they come on stdin, until it ends."""
     COLUMNS[column].make()
+    gc.collect()
+    gc.freeze()  # a child that collects shall look at its own garbage only
     _say(ready=True)
     while line := _read_line():
         job = json.loads(line)
@@ -66,16 +68,20 @@ def _play(play: Any, job: dict[str, Any]) -> None:
     except AssertionError as error:
         _say(step="left", text=str(error))
     gc.collect()
+    left = set(threading.enumerate()) - threads
+    for thread in left:
+        thread.join(1)  # one that is at its end is not left behind
     _say(
         step="end",
         sockets=_sockets(job["port"]),
-        threads=sorted(thread.name for thread in set(threading.enumerate()) - threads),
+        threads=sorted(thread.name for thread in left if thread.is_alive()),
         tasks=play.tasks,
         unhandled=[_described(error, play) for error in play.unhandled],
     )
 
 
 async def _cell(play: Any, job: dict[str, Any]) -> None:
+    play.query = job["query"]
     workload, place, dsn = job["workload"], job["place"], job["dsn"]
     connecting = workload in ("connect", "acquire")
     if not hasattr(play, workload):
@@ -83,9 +89,10 @@ async def _cell(play: Any, job: dict[str, Any]) -> None:
         return
     if not connecting:
         await play.open(dsn)
-        if place in ("P10", "P11"):
-            await _step(play, "warm", play.single)
+        if place == "P11":
+            await _step(play, "spoil", play.spoil)
         if place == "P10":
+            await _step(play, "warm", play.single)
             _ask("idle")
             await play.turns()
     await _step(play, "workload", getattr(play, workload), *([dsn] if connecting else []))

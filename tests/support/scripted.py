@@ -276,9 +276,7 @@ class ScriptedServer:
         on_cancel: what serves cancel requests; by default they are noted and closed.
     """
 
-    def __init__(
-        self, *scripts: Script, then: Script | None = None, on_cancel: Script | None = None
-    ) -> None:
+    def __init__(self, *scripts: Script, then: Script | None = None, on_cancel: Script | None = None) -> None:
         if then is None:
             from tests.support.healthy import healthy
 

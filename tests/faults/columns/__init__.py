@@ -1,10 +1,10 @@
 """The columns: drivers with their settings.
 
-A driver's play is one class: `open` and `close` its pool, and a method for each workload; a method that is not
-there is a workload that the driver does not have, and `LACKS` says why.  Methods may be `async` or not.
+A driver's play is one class: `open` and `close` its pool, and a method for each workload; a method that is
+not there is a workload that the driver does not have, and `LACKS` says why.  Methods may be `async` or not.
 
-Rule of the times: what is finite by a driver's default is shortened to the seconds below, in every column; what
-has no limit by default has none in the driver's default column, and these seconds in its best one.
+Rule of the times: what is finite by a driver's default is shortened to the seconds below, in every column;
+what has no limit by default has none in the driver's default column, and these seconds in its best one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-__all__ = ["ACQUIRE", "COLUMNS", "CONNECT", "OURS", "QUERY", "Play"]
+__all__ = ["ACQUIRE", "COLUMNS", "CONNECT", "OURS", "PATIENCE", "QUERY", "Play"]
 
 QUERY = 0.4
+PATIENCE = 2.5
 CONNECT = 1.0
 ACQUIRE = 2.0
 
@@ -39,6 +40,8 @@ class Play:
 
     def __init__(self, *, best: bool) -> None:
         self.best = best
+        self.query = QUERY
+        """Seconds for a command, where the column has a limit for it."""
         self.outcomes: list[str] = []
         """The labels of the workload's queries, where the driver gives any."""
         self.unhandled: list[BaseException] = []
@@ -70,22 +73,23 @@ class Column:
         return getattr(module, self.kind)(best=self.best)
 
 
-_OURS = "the times (300 s for a command, 10 s to connect) shortened, else defaults"
-_PSYCOPG = "`check=check_connection`, `require_auth=scram-sha-256` where there is a password"
+_OURS = "defaults"
+_CHECKED = "`check=check_connection`, `require_auth=scram-sha-256` where there is a password"
+_ASYNCPG = "`command_timeout`, `acquire(timeout=)`, `close` in a timeout"
 COLUMNS = {
     "asyncio": Column("pgproto asyncio", "ours", "Asyncio", False, _OURS),
     "trio": Column("pgproto trio", "ours", "Trio", False, _OURS),
     "blocking": Column("pgproto blocking", "ours", "Blocking", False, _OURS),
     "asyncpg": Column("asyncpg", "peer_asyncpg", "Asyncpg", False, "defaults"),
-    "asyncpg-best": Column(
-        "asyncpg best", "peer_asyncpg", "Asyncpg", True, "`command_timeout`, `acquire(timeout=)`, `close` in a timeout"
-    ),
+    "asyncpg-best": Column("asyncpg best", "peer_asyncpg", "Asyncpg", True, _ASYNCPG),
     "psycopg": Column("psycopg async", "peer_psycopg", "Psycopg", False, "defaults, autocommit"),
     "psycopg-best": Column(
-        "psycopg async best", "peer_psycopg", "Psycopg", True, f"autocommit, `asyncio.timeout` around each call, {_PSYCOPG}"
+        "psycopg async best", "peer_psycopg", "Psycopg", True,
+        f"autocommit, `asyncio.timeout` around each call, {_CHECKED}",
     ),
     "psycopg-blocking": Column(
-        "psycopg blocking best", "peer_psycopg", "PsycopgBlocking", True, f"autocommit, `tcp_user_timeout`, {_PSYCOPG}"
+        "psycopg blocking best", "peer_psycopg", "PsycopgBlocking", True,
+        f"autocommit, `tcp_user_timeout`, {_CHECKED}",
     ),
     "pg8000": Column("pg8000", "peer_pg8000", "Pg8000", False, "defaults"),
     "pg8000-best": Column("pg8000 best", "peer_pg8000", "Pg8000", True, "`timeout`"),

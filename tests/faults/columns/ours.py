@@ -29,13 +29,16 @@ class Ours(Play):
     async def open(self, dsn: str) -> None:
         """Open a pool of one connection."""
         self._stack = contextlib.AsyncExitStack()
-        pool = self.driver.Pool(
-            dsn, min_size=0, max_size=1, acquire_timeout=ACQUIRE, reset_timeout=QUERY, backoff=0.05, **self._times()
-        )
+        waits = {"acquire_timeout": ACQUIRE, "reset_timeout": QUERY, "backoff": 0.05}
+        pool = self.driver.Pool(dsn, min_size=0, max_size=1, **waits, **self._times())
         self.pool = await self._stack.enter_async_context(pool)
 
     def _times(self) -> dict[str, float]:
-        return {"connect_timeout": CONNECT, "command_timeout": QUERY}
+        return {"connect_timeout": CONNECT, "command_timeout": self.query}
+
+    async def spoil(self) -> None:
+        """Leave a trace in the session, so that it must be reset."""
+        await self.pool.execute("set matrix.trace to 1")
 
     async def close(self) -> None:
         """Close the pool."""

@@ -26,7 +26,7 @@ class Asyncpg(Looped, Play):
 
     async def open(self, dsn: str) -> None:
         """Open a pool of one connection."""
-        options = {"command_timeout": QUERY} if self.best else {}
+        options = {"command_timeout": self.query} if self.best else {}
         self.pool = await asyncpg.create_pool(dsn, min_size=1, max_size=1, timeout=CONNECT, **options)
 
     async def close(self) -> None:
@@ -48,6 +48,11 @@ class Asyncpg(Looped, Play):
         async with self._acquire() as conn:
             value: int = await conn.fetchval(f"select {number}")
             return value
+
+    async def spoil(self) -> None:
+        """Leave a trace in the session, so that it must be reset."""
+        async with self._acquire() as conn:
+            await conn.execute("set matrix.trace to 1")
 
     async def single(self) -> list[int]:
         """One query."""

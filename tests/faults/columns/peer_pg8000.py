@@ -1,4 +1,4 @@
-"""pg8000's native API.  It has no pool: the "pool" is an application that connects again when a query failed."""
+"""pg8000's native API.  Its "pool" is an application that connects again after an error, for it has none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.faults.columns import QUERY, Play
+from tests.faults.columns import Play
 from tests.faults.columns.ours import copy_data
 
 __all__ = ["Pg8000"]
@@ -52,8 +52,8 @@ class Pg8000(Play):
             port=parts.port,
             database="db",
             password=parts.password,
-            timeout=QUERY if self.best else None,
-            ssl_context=True if "require" in dsn else False,
+            timeout=self.query if self.best else None,
+            ssl_context="require" in dsn,
         )
 
     def open(self, dsn: str) -> Any:
@@ -91,6 +91,10 @@ class Pg8000(Play):
         """A query whose answer is known."""
         value: int = self._run(f"select {number}")[0]
         return value
+
+    def spoil(self) -> None:
+        """Leave a trace in the session."""
+        self._run("set matrix.trace to 1")
 
     def single(self) -> list[int]:
         """One query."""

@@ -18,6 +18,7 @@ psycopg: Any = importlib.import_module("psycopg")
 psycopg_pool: Any = importlib.import_module("psycopg_pool")
 
 BATCH = "insert into matrix_batch values (%s) returning n"
+COPY_OUT = "copy matrix to stdout"
 BIG = "insert into matrix_big values (%s) returning v"
 
 
@@ -36,7 +37,7 @@ class Psycopg(Looped, Play):
     DECLARED = (psycopg.Error, TimeoutError)
 
     def _limit(self) -> Any:
-        return asyncio.timeout(QUERY if self.best else None)
+        return asyncio.timeout(self.query if self.best else None)
 
     async def open(self, dsn: str) -> None:
         """Open a pool of one connection."""
@@ -65,6 +66,11 @@ class Psycopg(Looped, Play):
     async def value(self, number: int) -> int:
         """A query whose answer is known."""
         return (await self._rows(f"select {number}"))[0]
+
+    async def spoil(self) -> None:
+        """Leave a trace in the session."""
+        async with self.pool.connection() as conn, self._limit():
+            await conn.execute("set matrix.trace to 1")
 
     async def single(self) -> list[int]:
         """One query."""
@@ -123,9 +129,8 @@ class Psycopg(Looped, Play):
 
     async def copy_out(self) -> list[int]:
         """Three lines of COPY data."""
-        async with self.pool.connection() as conn, self._limit():
-            async with conn.cursor().copy("copy matrix to stdout") as copy:
-                data = b"".join([bytes(piece) async for piece in copy])
+        async with self.pool.connection() as conn, self._limit(), conn.cursor().copy(COPY_OUT) as copy:
+            data = b"".join([bytes(piece) async for piece in copy])
         return [int(line) for line in data.split()]
 
     async def acquire(self, dsn: str) -> list[int]:
@@ -177,6 +182,11 @@ class PsycopgBlocking(Play):
         with self.pool.connection() as conn:
             row: tuple[int] = conn.execute(f"select {number}").fetchone()
             return row[0]
+
+    def spoil(self) -> None:
+        """Leave a trace in the session."""
+        with self.pool.connection() as conn:
+            conn.execute("set matrix.trace to 1")
 
     def single(self) -> list[int]:
         """One query."""
