@@ -16,17 +16,20 @@ from pgproto import (
 from pgproto.session import (
     GRACE,
     CopyIn,
+    CopyOut,
     Execution,
     Operation,
     Prepare,
+    QueuedQuery,
     Script,
     Statement,
+    Stream,
 )
 from pgproto.wire import (
     ErrorResponse,
     ReadyForQuery,
 )
-from tests.support.backend import Answer, error_fields
+from tests.support.backend import Answer, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair, byte_by_byte, whole
 from tests.support.queries import SCRIPT, error_of, query
 
@@ -100,6 +103,83 @@ def test_a_query_that_times_out_is_cancelled_and_nothing_is_sent_meanwhile() -> 
     engine.cancel_done()
     assert pair.send() != b""
     assert not late.finished
+
+
+LATE: list[tuple[Callable[[], CopyOut | Stream], list[object]]] = [
+    (lambda: Stream(QueuedQuery("rows", ())), [1, 2, 3]),
+    (lambda: CopyOut("copy t to stdout"), [b"1\n", b"2\n"]),
+]
+LATE_SCRIPT = {
+    "rows": rows_of(1, 2, 3),
+    "copy t to stdout": Answer("COPY 2", copy="out", rows=[[b"1\n"], [b"2\n"]]),
+}
+
+
+@pytest.mark.parametrize(("make", "pieces"), LATE, ids=["stream", "copy out"])
+def test_pieces_that_come_after_the_deadline_are_delivered_or_there_is_an_error(
+    make: Callable[[], CopyOut | Stream], pieces: list[object]
+) -> None:
+    """The cancel request may come too late: then the answer is whole.  It is never cut short in silence."""
+    pair = Pair(LATE_SCRIPT)
+    pair.run(make()).take()
+    pair.backend.silent = True
+    late = make()
+    late.deadline = pair.now + 1
+    pair.engine.submit(late)
+    pair.send()
+    pair.pass_time(1)
+    assert late.timed_out
+    assert pair.engine.take_cancel() is not None
+    pair.backend.go_on()
+    pair.deliver()
+    assert late.finished
+    assert late.error is None
+    taken = [piece if isinstance(piece, bytes) else piece[0] for piece in late.take()]
+    assert taken == pieces
+
+
+def test_a_late_stream_waits_for_its_consumer_but_not_for_long() -> None:
+    pair = Pair({"rows": Answer("SELECT 9", columns=[("t", 25)], rows=[[b"x" * 60_000]] * 9)})
+    assert len(pair.run(Stream(QueuedQuery("rows", ()))).take()) == 9
+    pair.backend.silent = True
+    late = Stream(QueuedQuery("rows", ()))
+    late.deadline = pair.now + 1
+    pair.engine.submit(late)
+    pair.send()
+    pair.pass_time(1)
+    pair.engine.take_cancel()
+    pair.engine.cancel_done()
+    pair.backend.go_on()
+    pair.limit = 500_000
+    pair.pump()
+    assert not pair.engine.wants_read
+    pair.pass_time(GRACE)
+    assert isinstance(error_of(late), QueryTimeout)
+    assert pair.engine.finished
+
+
+def test_the_item_that_a_deadline_cancelled_says_so() -> None:
+    """Its neighbours in a batch that is not atomic have ends of their own."""
+    pair = Pair({"first": ok(), "slow": fails("57014"), "last": ok()}, named=False)
+    batch = Batch(atomic=False)
+    items = [batch.queue("first"), batch.queue("slow"), batch.queue("last")]
+    operation = Execution(batch.take(), atomic=False)
+    operation.deadline = pair.now + 1
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver()  # described
+    pair.backend.silent = True
+    pair.send()
+    pair.pass_time(1)
+    pair.engine.take_cancel()
+    pair.engine.cancel_done()
+    pair.backend.go_on()
+    pair.pump()
+    assert [item.outcome for item in items] == [Outcome.COMMITTED, Outcome.FAILED, Outcome.COMMITTED]
+    error = items[1].error
+    assert isinstance(error, QueryTimeout)
+    assert isinstance(error.__cause__, PostgresError)
+    assert error.outcome is Outcome.FAILED
 
 
 def test_a_query_that_does_not_heed_the_cancel_is_closed_after_grace() -> None:

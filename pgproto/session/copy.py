@@ -239,7 +239,7 @@ class CopyOut(_Copy):
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """CopyData is a chunk; the server sends whole rows."""
         if isinstance(event, CopyData):
-            if not self.unwanted:
+            if not self.abandoned:  # what comes after the deadline belongs to it all the same
                 self._chunks.append(event.data)
                 self._size += len(event.data)
                 self.progress(channel)
@@ -257,7 +257,7 @@ class CopyOut(_Copy):
 
     def has_room(self) -> bool:
         """False while the consumer has to catch up."""
-        return self._size < _OUT_LIMIT or self.unwanted
+        return self._size < _OUT_LIMIT or self.abandoned
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """A statement that sent no data at all is an error of the caller."""

@@ -332,6 +332,7 @@ class Execution(Preparing):
             error = item.error
             if isinstance(error, Error) and error.outcome is None:
                 error.outcome = item.outcome
+            item.error = self.in_time(error)
             if self.atomic and self.error is None and isinstance(error, DataError):
                 self.error = error
             if item.tag in _FORGETTING_TAGS:

@@ -226,13 +226,17 @@ class Operation:
         if self.finished:
             return
         self.finished = True
-        error = self.error
-        if self.timed_out and isinstance(error, PostgresError) and error.sqlstate == "57014":
-            timeout = QueryTimeout("the query's deadline passed, and it was cancelled")
-            timeout.outcome = error.outcome
-            timeout.__cause__ = error
-            self.error = timeout
+        self.error = self.in_time(self.error)
         channel.ready.append(self)
+
+    def in_time(self, error: Exception | None) -> Exception | None:
+        """The error as it is, or QueryTimeout if it is the answer to our own cancel request."""
+        if not self.timed_out or not isinstance(error, PostgresError) or error.sqlstate != "57014":
+            return error
+        timeout = QueryTimeout("the query's deadline passed, and it was cancelled")
+        timeout.outcome = error.outcome
+        timeout.__cause__ = error
+        return timeout
 
 
 class Segment:

@@ -2,6 +2,9 @@
 
 The server sends at the speed at which the consumer takes: above the limit the engine stops reading, and
 the transport's own flow control does the rest.  So the session is the stream's alone until it ends.
+
+Rows are dropped only where nobody waits for them any more.  What comes after the deadline is delivered: if
+the cancel request was too late the stream is whole, else there is an error behind it.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Stream(Execution):
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows for the consumer."""
         statement = item.statement
-        if statement is None or item.error is not None or self.unwanted:
+        if statement is None or item.error is not None or self.abandoned:
             return
         try:
             self._rows += statement.decoder.decode(event.buffer, event.offsets, event.end)
@@ -53,4 +56,4 @@ class Stream(Execution):
 
     def has_room(self) -> bool:
         """False while the consumer has to catch up."""
-        return self._size < _LIMIT or self.unwanted
+        return self._size < _LIMIT or self.abandoned
