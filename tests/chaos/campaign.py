@@ -14,7 +14,7 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pgproto_blocking
@@ -125,6 +125,7 @@ class Watch:
 
     def __init__(self, server: PostgresServer) -> None:
         self.most = 0
+        self.looks = 0
         self._server = server
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -135,6 +136,7 @@ class Watch:
             with contextlib.suppress(Error), pgproto_blocking.connect(self._server.dsn(), timeout=1) as conn:
                 while not self._stop.wait(0.02):
                     self.most = max(self.most, conn.fetchval(sql, timeout=1))
+                    self.looks += 1
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -215,7 +217,7 @@ class Scenes:
         driver: Driver,
         server: Callable[[], PostgresServer],
         dsn: str,
-        weathers: Iterable[Weather],
+        weathers: Sequence[Weather],
         *,
         watch: bool = True,
         after: Callable[[], object] = lambda: None,
@@ -247,7 +249,7 @@ class Scenes:
             seed = self._dice.randrange(1 << 30)
             load = Load(driver, dsn, ledger, clients=self._clients, max_size=MAX_SIZE, seed=seed)
             with load:
-                for weather in weathers:
+                for number, weather in enumerate(weathers, 1):
                     # At a random moment of the load.
                     ledger.wait_for_load(self._dice.randrange(1, 4 * self._clients), SERVED)
                     weather.begin()
@@ -260,7 +262,8 @@ class Scenes:
                     report.served.append(every)
                     report.weathers[weather.name] += 1
                     report.kills += weather.kill
-                    after()
+                    if number < len(weathers):
+                        after()
         self._settle(server(), ledger)
         assert counted is None or counted.most <= MAX_SIZE, f"{counted.most} connections on the server"
         gc.collect()

@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Container, Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -60,6 +60,8 @@ class Page:
         ids: those that it stores.
         labels: what it was told about single ids; for the others what it was told about the whole counts.
         fate: what became of the whole, where the error that was raised is about a part of it.
+        timeout: seconds that each of its queries may take.
+        patience: seconds that it waits for a connection.
     """
 
     def __init__(self, ledger: Ledger, kind: str) -> None:
@@ -68,6 +70,8 @@ class Page:
         self.ids: list[int] = []
         self.labels: dict[int, Outcome] = {}
         self.fate: Outcome | None = None
+        self.timeout = ledger.timeout
+        self.patience = ledger.patience
 
     def new(self, count: int) -> list[int]:
         """So many ids that nobody else has."""
@@ -143,9 +147,12 @@ class Ledger:
         """How often each SQLSTATE was seen in an error, however deep."""
         self.words: Counter[tuple[str, ...]] = Counter()
         """The SQLSTATEs of each lost connection in the order of their arrival, and how often."""
-        self.successes: dict[int, float] = {}
-        """When each client's last call succeeded, in monotonic seconds."""
+        self.cancelled: Counter[str] = Counter()
+        """How many calls of each kind were cancelled."""
+        self.halves: list[Page] = []
+        """The calls that were cancelled."""
         self.succeeded = 0
+        """How many calls have succeeded."""
         self._firsts: dict[int, float] | None = None
         self._since = 0.0
         self._numbers = itertools.count(1)
@@ -199,6 +206,20 @@ class Ledger:
         if isinstance(error, PostgresError) and "user request" in error.message:
             self.surprises.append(AssertionError(f"a query that nobody cancelled: {error}"))
 
+    def doubt(self, error: PostgresError) -> None:
+        """An item of a batch, which as a whole was not late, has failed."""
+        if "user request" in error.message:
+            self.surprise(AssertionError(f"an item that nobody cancelled: {error}"))
+
+    def cut(self, page: Page) -> None:
+        """A call was cancelled: its caller was told nothing, but for what it had found out before."""
+        with self._lock:
+            self.calls[page.kind] += 1
+            self.cancelled[page.kind] += 1
+            self.halves.append(page)
+            for number in page.ids:
+                self.outcomes[number] = page.labels.get(number, page.fate or Outcome.UNKNOWN)
+
     def _succeeded(self, client: int, now: float) -> None:
         self.succeeded += 1
         if self._firsts is not None and now >= self._since:
@@ -245,6 +266,14 @@ class Ledger:
             elif outcome is Outcome.OK_IN_TX:
                 problems.append(f"{number}: a transaction that has ended is called {outcome.name}")
         assert not problems, f"{len(problems)} contradictions: {problems[:5]}"
+
+    def check_halves(self, stored: Iterable[int], atomic: Container[str]) -> None:
+        """Nothing may be stored by halves; raise an AssertionError if a cancelled call of these kinds was."""
+        there = set(stored)
+        for page in self.halves:
+            ids = {number for number in page.ids if number not in page.labels}
+            if page.kind in atomic:
+                assert not ids & there or ids <= there, f"{page.kind}: {ids & there} of {ids} are stored"
 
     def tally(self) -> Counter[str]:
         """How many ids have each outcome."""
