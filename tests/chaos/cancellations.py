@@ -268,8 +268,8 @@ class Storm:
             f"  errors        {dict(ledger.errors.most_common(12))}",
             f"  slowest end   {self.slowest:.3f} s after the cancellation, {ledger.overrun:+.2f} s after a"
             f" deadline ({ledger.slowest})",
-            f"  pool          whole after {self.settled:.3f} s; {self.most} connections at most, of {MAX_SIZE};"
-            f" {self.stats}",
+            f"  pool          whole after {self.settled:.3f} s; {self.most} connections of {MAX_SIZE} at most;",
+            f"                {self.stats}",
             f"  shared        {SHARED} connections, replaced {self.replaced} times",
         ]
 
