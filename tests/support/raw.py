@@ -168,7 +168,7 @@ class Raw:
 
 
 def without_what_varies(line: str) -> str:
-    """A line of a trace as libpq's tests keep it: no source positions, no lengths of reports, no table OIDs."""
+    """A line as libpq's tests keep it: without source positions, lengths of reports and table OIDs."""
     line = re.sub(r' ([FLR]) "[^"]*"', r' \1 "SSSS"', line)
     line = re.sub(r"^(B\t)\d+(\t(?:Error|Notice)Response\t)", r"\1NN\2", line)
     if "\tRowDescription\t" in line:
