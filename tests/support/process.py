@@ -203,12 +203,13 @@ def children(pid: int) -> set[int]:
 def wait_gone(pids: Iterable[int], timeout: float) -> None:
     """Wait until none of the processes runs any more (one that waits to be reaped does not run)."""
     wanted = set(pids)
+    wait_until(lambda: not running(wanted), timeout, f"end of the processes {sorted(wanted)}")
 
-    def gone() -> bool:
-        table = _processes()
-        return not any(pid in table and table[pid][1] != "Z" for pid in wanted)
 
-    wait_until(gone, timeout, f"end of the processes {sorted(wanted)}")
+def running(pids: Iterable[int]) -> set[int]:
+    """Those of the processes that run; one that waits to be reaped does not."""
+    table = _processes()
+    return {pid for pid in pids if pid in table and table[pid][1] != "Z"}
 
 
 def _processes() -> dict[int, tuple[int, str]]:
