@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
-import random
 import time
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any
 
 import pytest
-import trio
 
 import pgproto_asyncio
 from pgproto import Batch
-from tests.support.drivers import DRIVERS, Driver
 from tests.support.postgres import PostgresServer
 
 MAX = 3
@@ -344,73 +340,3 @@ def test_neighbours_on_the_connection_are_not_disturbed(pg18: PostgresServer, wo
                 assert task.cancelled()
 
     run(main())
-
-
-# ---- A storm
-
-
-async def cancelled_after(pg: Driver, seconds: float, work: Callable[[], Awaitable[None]]) -> bool:
-    """Run work and cancel it after a while; False if it was faster."""
-    if pg.name == "trio":
-        with trio.move_on_after(seconds) as scope:
-            await work()
-        return scope.cancelled_caught
-    task = asyncio.ensure_future(work())
-    await asyncio.wait([task], timeout=seconds)
-    task.cancel()
-    await asyncio.wait([task], timeout=5)
-    assert task.done(), "it hangs"
-    if not task.cancelled():
-        task.result()
-    return task.cancelled()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("driver", [each for each in DRIVERS if each.shares_connections], ids=repr)
-def test_a_storm_of_cancellations(pg18: PostgresServer, driver: Driver) -> None:
-    """500 cancellations at random moments: every row belongs to who asked, and no error is seen at all.
-
-    A stray cancel request would be a 57014 in somebody else's query, and fail this test.
-    """
-    wanted = 500
-    app = f"pgproto storm {driver}"
-    chosen = [each for each in ON_A_POOL if each is not contended]
-    count = 0
-    most = 0
-
-    async def scenario(pg: Driver) -> None:
-        async with (
-            pg.connect(pg18.dsn()) as watch,
-            pg.Pool(pg18.dsn(), max_size=8, application_name=app) as pool,
-        ):
-
-            def worker(seed: int) -> Callable[[], Awaitable[None]]:
-                async def run() -> None:
-                    nonlocal count
-                    dice = random.Random(seed)
-                    while count < wanted:
-                        work, tag = dice.choice(chosen), next(tags)
-                        seconds = dice.random() ** 2 * 0.1
-                        if await cancelled_after(pg, seconds, functools.partial(work, pool, tag)):
-                            count += 1
-
-                return run
-
-            async def watcher() -> None:
-                nonlocal most
-                while count < wanted:
-                    sql = "select count(*) from pg_stat_activity where application_name = $1"
-                    most = max(most, await watch.fetchval(sql, app))
-
-            ends = await pg.together(watcher, *[worker(seed) for seed in range(16)])
-            assert ends == [None] * 17, ends
-            started = time.monotonic()
-            while (stats := pool.stats()).size != stats.idle:
-                assert time.monotonic() - started < 1, stats
-                await pg.in_thread(lambda: None)
-            print(f"{driver}: {count} cancellations, at most {most} connections, {stats}")
-            for _ in range(20):
-                await fetch(pool, next(tags), 10)
-
-    driver.run(scenario, deadline=90)
-    assert most <= 8

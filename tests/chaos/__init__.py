@@ -7,6 +7,7 @@ they found and fail if anything contradicts what the callers were told.
     load           the clients: every kind of call there is, with unique ids, through one pool
     weather        what happens to servers, poolers and networks, and how it ends
     failover       a primary and its standby, which swap roles
+    lag            how late the machine wakes us, which no bar can be held against
     campaign       weather under load: measured, compared, added up
     cancellations  tasks cancelled and timed out at random moments, with tagged rows
 """
