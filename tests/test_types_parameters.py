@@ -89,7 +89,7 @@ def test_refusals(oids: list[int], values: list[Any], text: str) -> None:
     with pytest.raises(DataError) as caught:
         ParameterEncoder(oids).encode(values)
     assert str(caught.value).startswith(text)
-    assert caught.value.__cause__ is None
+    assert caught.value.__cause__ is caught.value.__context__ is None
 
 
 def test_refusals_never_show_the_value() -> None:

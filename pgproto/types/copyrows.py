@@ -83,9 +83,12 @@ class CopyRowEncoder:
                 data = codecs[index].encode(value)
                 parts.append(frame_length(len(data)))
             except (TypeError, ValueError) as error:
-                raise DataError(
+                refused = DataError(
                     f"record {self._rows}, column {self._columns[index]!r} of type {codecs[index].name}: "
                     f"{with_type(str(error), value)}"
-                ) from None
+                )
+                break
             parts.append(data)
-        return b"".join(parts)
+        else:
+            return b"".join(parts)
+        raise refused  # out here, as in ParameterEncoder: no __context__ shows the value

@@ -79,8 +79,12 @@ class ParameterEncoder:
             try:
                 encoded.append(codecs[len(encoded)].encode(value))
             except (TypeError, ValueError) as error:
-                raise self._refused(len(encoded), value, str(error), isinstance(error, TypeError)) from None
-        return encoded
+                refused = self._refused(len(encoded), value, str(error), isinstance(error, TypeError))
+                break
+        else:
+            return encoded
+        # Out here it has no __context__: a UnicodeEncodeError there would show the whole value.
+        raise refused
 
     def _refused(self, index: int, value: object, reason: str, wrong_type: bool) -> DataError:
         """The error for the value of parameter `index`, with a way out where there is one."""

@@ -190,11 +190,14 @@ class RowDecoder:
             try:
                 values.append(codec.decode(buffer, position, position + length))
             except DataError as error:
-                raise self._named(error, row, len(values)) from None
+                refused = self._named(error, row, len(values))
+                break
             position += length
-        if position != stop:
-            raise RemoteProtocolError(f"DataRow with {stop - position} bytes behind its last column")
-        return values
+        else:
+            if position != stop:
+                raise RemoteProtocolError(f"DataRow with {stop - position} bytes behind its last column")
+            return values
+        raise refused  # out here, where no __context__ (a UnicodeDecodeError) shows the value
 
     def _named(self, error: DataError, row: int, index: int) -> DataError:
         """The error, with the row and column that it happened in."""

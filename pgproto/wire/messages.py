@@ -218,10 +218,14 @@ def cstrings(text: str, count: int) -> bytes:
     Raises:
         LocalProtocolError: one of them has a NUL inside, or a lone surrogate.
     """
+    reason = ""
+    data = b""
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"text is not encodable as UTF-8: {error.reason}") from None
+        reason = error.reason
+    if reason:  # not raised in the handler: as a __context__ the error would show the text, secrets and all
+        raise LocalProtocolError(f"text is not encodable as UTF-8: {reason}")
     if data.count(0) != count:
         raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
     return data

@@ -33,7 +33,8 @@ def strict_text(buffer: bytes, start: int, end: int) -> str:
     try:
         return buffer[start:end].decode()
     except UnicodeDecodeError:
-        raise RemoteProtocolError("text that is not UTF-8") from None
+        pass  # raised below: as a __context__ it would show the text, which may be a secret
+    raise RemoteProtocolError("text that is not UTF-8")
 
 
 def read_uint16(buffer: bytes, start: int, end: int) -> int:
