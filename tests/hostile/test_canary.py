@@ -149,7 +149,8 @@ def test_configurations() -> None:
         environ={"HOME": "/h"},
         read_file={"/h/.pgpass": FileText(f"*:*:*:*:{CANARY}\n", True)}.get,
     )
-    assert leaks(config) == []
+    for each in (config, config.tls, config.password_for(config.hosts[0]), config.hosts[0]):
+        assert leaks(each) == []
     assert leaks(config.replace(user="other")) == []
     with pytest.raises(TypeError, match="Secret"):
         pickle.dumps(config)
