@@ -54,6 +54,19 @@ def test_a_deadline_while_queued_sends_nothing(pair: Pair) -> None:
     assert pair.engine.next_deadline() == pair.now + 1
 
 
+def test_what_is_being_stopped_keeps_its_grace(pair: Pair) -> None:
+    """A caller that is late with a deadline of its own does not take the engine's away."""
+    pair.backend.silent = True
+    stopped = query("select 1")
+    pair.engine.submit(stopped)
+    pair.pump()
+    pair.engine.abandon(stopped)
+    pair.engine.set_deadline(stopped, None)
+    assert pair.engine.next_deadline() == pair.now + GRACE
+    pair.pass_time(GRACE)
+    assert pair.engine.closed
+
+
 def test_a_deadline_of_what_was_not_begun() -> None:
     pair = Pair(SCRIPT)
     first, second = query("select 1"), query("insert", timeout=pair.now + 1)

@@ -19,14 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..config import Host
-from ..errors import (
-    ConnectionLost,
-    Error,
-    LocalProtocolError,
-    Outcome,
-    QueryTimeout,
-    RemoteProtocolError,
-)
+from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout, RemoteProtocolError
 from ..protocol import CLIENT, NEED_DATA, Closed, Connection, states
 from ..wire import (
     BackendKeyData,
@@ -264,9 +257,10 @@ class Engine(Lifeline):
         return self._earliest
 
     def set_deadline(self, operation: Operation, deadline: float | None) -> None:
-        """Change an operation's deadline."""
-        operation.deadline = deadline
-        self._note_deadline(operation)
+        """Change an operation's deadline; one that is being stopped keeps what it got for that."""
+        if not operation.unwanted:
+            operation.deadline = deadline
+            self._note_deadline(operation)
 
     def abandon(self, operation: Operation) -> None:
         """Nobody waits for the operation any more.

@@ -133,14 +133,13 @@ async def progress(transport: Transport, operation: Operation, seconds: float | 
     transport.resume()
     if operation.finished or operation.take_progress():
         return
-    if seconds is not None and not operation.timed_out:
+    if seconds is not None:
         engine.set_deadline(operation, engine.clock() + seconds)
         transport.pump()
     await transport.wait(operation)
     operation.take_progress()
-    if not operation.timed_out:
-        # The time that the caller takes for its own part does not count.
-        engine.set_deadline(operation, None)
+    # The time that the caller takes for its own part does not count.
+    engine.set_deadline(operation, None)
 
 
 async def feed(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> None:

@@ -127,13 +127,12 @@ class Transport:
             self.look()
             if not wait or operation.finished or operation.take_progress():
                 return
-            if timeout is not None and not operation.timed_out:
+            if timeout is not None:
                 engine.set_deadline(operation, engine.clock() + timeout)
             while not operation.finished and not operation.take_progress():
                 self._step()
-            if not operation.timed_out:
-                # The time that the caller takes for its own part does not count.
-                engine.set_deadline(operation, None)
+            # The time that the caller takes for its own part does not count.
+            engine.set_deadline(operation, None)
 
         self.alone(work, operation)
 
