@@ -153,7 +153,7 @@ def _copy() -> list[Cell]:
         found.append(Cell(fault, "P7", "copy_in", outcomes=((1, "unknown"),)))
         found.append(Cell(fault, "P5", "copy_out", outcomes=((1, "failed" if own else "unknown"),)))
     for name in ("eof", "silence"):
-        found.append(Cell(_after_error(name), "P8", "copy_out", outcomes=((1, "failed"),)))
+        found += [Cell(_after_error(name), "P8", "copy_out", outcomes=((1, "failed"),))]
     found.append(Cell(FAULTS["unread"], "P13", "copy_in", outcomes=((1, "not committed"),)))
     found.append(Cell(FAULTS["deaf"], "P13", "copy_in", outcomes=((1, "not committed"),)))
     found.append(Cell(FAULTS["copy-error"], "P13", "copy_in", outcomes=((1, "failed"),)))

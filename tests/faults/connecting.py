@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgproto.wire import AuthenticationOk, SSLRequest
+from pgproto.wire import AuthenticationOk, ReadyForQuery, SSLRequest
 from tests.adapters import test_hostile as hostile
 from tests.faults.faults import NOISE
 from tests.support.scripted import Peer, Script, fatal
@@ -41,7 +41,7 @@ def _noise(peer: Peer) -> None:
     peer.raw(*NOISE[:2], AuthenticationOk(), *NOISE[:2])
     peer.connection.send(AuthenticationOk())
     peer.welcome(ready=False)
-    peer.raw(*NOISE[:2], hostile.ReadyForQuery("I"))
+    peer.raw(*NOISE[:2], ReadyForQuery("I"))
     assert isinstance(peer.server, FaultServer)
     Session(peer, peer.server).run()
 

@@ -6,13 +6,12 @@ A record can deserve several words; the gravest one stands in the table, all are
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.catalogue import Cell
-from tests.faults.run import Record
 
-__all__ = ["LIMIT", "WORDS", "Verdict", "judge"]
+__all__ = ["GOOD", "LIMIT", "WORDS", "Record", "Verdict", "judge"]
 
 LIMIT = 3.5
 """Seconds for one step; every time limit that a driver has is far below."""
@@ -28,7 +27,7 @@ WORDS = {
     "wrong class": "an exception that the driver does not declare (KeyError, InternalClientError, ...)",
     "needless error": "the session was fine and the answer complete, and the query failed",
     "wrong label": "pgproto's own columns only: the outcome is not the one that the bytes allow",
-    "lost reason": "a declared exception, but neither the SQLSTATE nor the text of the server's reason is in it",
+    "lost reason": "a declared exception, without the SQLSTATE and the text of the server's reason",
     "text only": "right, but the server's reason is there as text only, without a SQLSTATE",
     "right": "everything as it must be",
     "n/a": "the driver does not have the workload, or never gets to the position",
@@ -41,6 +40,25 @@ ROWS = {
     "batch": list(range(100)), "stream": list(range(1, 201)), "abandon": [1], "big": [100], "copy_in": [3],
     "copy_out": [1, 2, 3],
 }  # fmt: skip
+
+
+@dataclass
+class Record:
+    """What one driver did in one cell.
+
+    Attributes:
+        steps: what the worker reported of each step.
+        killed: it had not ended at the deadline.
+        signal: what it died of by itself, else 0.
+        struck: the fault struck.
+        leaked_password: the server got to see the password.
+    """
+
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    killed: bool = False
+    signal: int = 0
+    struck: bool = False
+    leaked_password: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from tests.faults.catalogue import LEFT_OUT, Cell
-from tests.faults.columns import ACQUIRE, COLUMNS, CONNECT, QUERY
+from tests.faults.columns import ACQUIRE, COLUMNS, CONNECT, PATIENCE, QUERY
 from tests.faults.faults import PLACES
 from tests.faults.judge import GOOD, LIMIT, WORDS, Verdict
 from tests.faults.run import DEADLINE
@@ -44,8 +44,8 @@ Cells that are *right* (see the rules), of those that the driver can play; then 
 
 A cell is one fault at one position under one workload.  It is played in a process of its own, with one
 connection in the pool: the workload, into which the fault strikes; then, with the server healthy again, one
-more query through the pool (and, if that fails, another one); then the pool is closed.  What is left is looked
-at: sockets, threads, tasks, and errors that nobody caught.
+more query through the pool (and, if that fails, another one); then the pool is closed.  What is left is
+looked at: sockets, threads, tasks, and errors that nobody caught.
 
 {words}
 
@@ -62,15 +62,15 @@ at: sockets, threads, tasks, and errors that nobody caught.
   connection that died must not be seen at all.
 - Protocol violations: an error is right; so is the right answer, if the next query gets its own rows too.
 - pgproto must give the outcome label that the bytes allow, for each of the 100 queries of a batch too.
-- No step may take longer than {limit:g} s; a cell is killed after {deadline:g} s, and then repeated with twice
-  that before it is called a hang.
-- Nobody is blamed for a feature that they do not claim: such cells are n/a, and so are positions that a driver
-  never gets to (a driver that does not prepare has no answer to preparing).
+- No step may take longer than {limit:g} s; a cell is killed after {deadline:g} s.  A cell that is not right,
+  hangs included, is played a second time with twice that time, and the second play counts.
+- Nobody is blamed for a feature that they do not claim: such cells are n/a, and so are positions that a
+  driver never gets to (a driver that does not prepare has no answer to preparing).
 - Times: what is finite by a driver's default is shortened, in every column ({query:g} s for a command,
-  {connect:g} s to connect, 2 s where libpq knows no less, {acquire:g} s to wait for the pool).  What has no limit
-  by default has none in the driver's default column, and these in its best one.  pgproto's and asyncpg's
-  defaults for connecting are 10 s and 60 s, psycopg's 130 s; for a command pgproto's is 300 s, and the others
-  have none.
+  {connect:g} s to connect, 2 s where libpq knows no less, {acquire:g} s to wait for the pool).  What has no
+  limit by default has none in the driver's default column, and these in its best one.  The defaults for
+  connecting are pgproto's 10 s, asyncpg's 60 s, psycopg's 130 s, and none of pg8000; for a command pgproto's
+  is 300 s, and the others have none.  Where the right end is a result, the limit is {patience:g} s.
 
 ## By fault
 
@@ -105,15 +105,20 @@ def summary(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdi
 
 
 def write(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
-    """Write both documents."""
-    words = {column: {name: by_cell[name].word for name in cells} for column, by_cell in verdicts.items()}
-    details = {
-        column: {name: by_cell[name].details for name in cells if by_cell[name].word not in GOOD}
-        for column, by_cell in verdicts.items()
-    }
+    """Write both documents; columns that were not played stay as they are, if they have the same cells."""
+    stored = json.loads(JSON.read_text()) if JSON.exists() else {"words": {}, "details": {}}
+    words, details = {}, {}
+    for column in COLUMNS:
+        if column in verdicts:
+            by_cell = verdicts[column]
+            words[column] = {name: by_cell[name].word for name in cells}
+            bad = [name for name in cells if by_cell[name].word not in GOOD]
+            details[column] = {name: list(by_cell[name].details) for name in bad}
+        elif list(stored["words"].get(column, ())) == list(cells):
+            words[column], details[column] = stored["words"][column], stored["details"][column]
     DOCS.mkdir(exist_ok=True)
     data = {"versions": versions(), "words": words, "details": details}
-    JSON.write_text(json.dumps(data, indent=1, default=list) + "\n")
+    JSON.write_text(json.dumps(data, indent=1) + "\n")
     DOCUMENT.write_text(document(cells, words, versions()))
 
 
@@ -133,6 +138,7 @@ def document(cells: Mapping[str, Cell], words: Words, versions: Mapping[str, str
         limit=LIMIT,
         deadline=DEADLINE,
         query=QUERY,
+        patience=PATIENCE,
         connect=CONNECT,
         acquire=ACQUIRE,
         by_fault=_by_fault(cells, words),
@@ -181,8 +187,8 @@ def _by_fault(cells: Mapping[str, Cell], words: Words) -> str:
             for by_cell in words.values():
                 played = [by_cell[name] for name in names if by_cell[name] != "n/a"]
                 right = sum(word in GOOD for word in played)
-                worst = min((word for word in played if word not in GOOD), key=list(WORDS).index, default="")
-                row.append(f"{right}/{len(played)} {worst}".strip() if played else "n/a")
+                bad = [word for word in WORDS if word in played and word not in GOOD]
+                row.append(f"{right}/{len(played)} {bad[0] if bad else ''}".strip() if played else "n/a")
             yield row
 
     return _table(["#", "fault", *_titles(words)], rows())
@@ -194,7 +200,8 @@ def _group(cell: Cell) -> tuple[int, str]:
         return 99, "a server that cannot prove who it is, or asks for the password"
     if cell.place == "P12":
         return fault.number, "while connecting: " + {
-            8: "FIN without a word", 9: "RST", 11: "silence", 13: "noise", 18: "no PostgreSQL, or broken frames",
+            8: "FIN without a word", 9: "RST", 11: "silence", 13: "noise",
+            18: "no PostgreSQL, or broken frames",
             20: "the server refuses: 57P03, 53300", 21: "28P01", 26: "TLS stalls, or is refused or faked",
             41: "nonsense about versions and keys",
         }.get(fault.number, fault.title)  # fmt: skip

@@ -9,32 +9,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from tests.faults.catalogue import Cell
-from tests.faults.columns import PATIENCE, QUERY
+from tests.faults.columns import OURS, PATIENCE, QUERY
 from tests.faults.connecting import CANARY
+from tests.faults.judge import GOOD, Record, Verdict, judge
 from tests.faults.server import FaultServer
 
-__all__ = ["Record", "play_all"]
+__all__ = ["play_all"]
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 6.0
+DEADLINE = 4.0
 """Seconds for all steps of a cell; no step of a driver that ends in time comes near to it."""
-
-
-@dataclass
-class Record:
-    """What one driver did in one cell."""
-
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    killed: bool = False
-    signal: int = 0
-    struck: bool = False
-    leaked_password: bool = False
-    script_failures: list[str] = field(default_factory=list)
 
 
 class Worker:
@@ -78,7 +66,6 @@ class Worker:
             with contextlib.suppress(Exception):
                 server.stop()
         record.struck = bool(server.strikes)
-        record.script_failures = [repr(failure) for failure in server.failures]
         record.leaked_password = any(CANARY.encode() in peer.received for peer in server.peers)
         return record
 
@@ -110,15 +97,15 @@ def play_all(
     cells: dict[str, Cell],
     *,
     lanes: int,
-    done: Callable[[str, str, Record], None],
+    done: Callable[[str, str, Verdict, bool], None],
 ) -> None:
-    """Play all cells in all columns.
+    """Play all cells in all columns, and judge them; what is not right gets a second chance, which counts.
 
     Args:
         columns: their keys.
         cells: by their names.
         lanes: how many cells of one column are played at a time.
-        done: called with column, cell's name and record, under a lock.
+        done: called with column, cell's name, verdict, and whether it had a second chance, under a lock.
     """
     lock = threading.Lock()
     problems: list[BaseException] = []
@@ -131,11 +118,13 @@ def play_all(
                         cell = jobs.get_nowait()
                     except queue.Empty:
                         return
-                    record = worker.play(cell, DEADLINE)
-                    if record.killed:  # once more, with twice the time, to be sure
-                        record = worker.play(cell, 2 * DEADLINE)
+                    ours = column in OURS
+                    verdict = judge(cell, worker.play(cell, DEADLINE), ours=ours)
+                    again = verdict.word not in GOOD
+                    if again:  # once more, with twice the time, to be sure
+                        verdict = judge(cell, worker.play(cell, 2 * DEADLINE), ours=ours)
                     with lock:
-                        done(column, cell.name, record)
+                        done(column, cell.name, verdict, again)
         except BaseException as error:
             problems.append(error)
 

@@ -31,7 +31,12 @@ def main(column: str) -> None:
     gc.freeze()  # a child that collects shall look at its own garbage only
     _say(ready=True)
     while line := _read_line():
-        job = json.loads(line)
+        try:
+            job = json.loads(line)
+        except ValueError:
+            continue
+        if "deadline" not in job:
+            continue  # an answer for a child that did not live to read it
         child = os.fork()
         if not child:
             _child(column, job)

@@ -20,7 +20,7 @@ class Pg8000(Play):
     """pg8000.native.Connection."""
 
     package = "pg8000"
-    DECLARED = (native.Error, native.InterfaceError, native.DatabaseError)
+    DECLARED: tuple[type[BaseException], ...] = (native.Error, native.InterfaceError, native.DatabaseError)
     LACKS = {  # noqa: RUF012
         "timed_out": "no time limit for a query",
         "stream": "no stream of rows",

@@ -1,0 +1,129 @@
+"""pgproto's columns of the fault matrix are all right, and docs/fault-matrix.md says what is true."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.faults.catalogue import cells
+from tests.faults.columns import COLUMNS, OURS
+from tests.faults.judge import GOOD, WORDS, Record, Verdict, judge
+from tests.faults.report import DOCUMENT, JSON, document
+from tests.faults.run import play_all
+
+STORED = json.loads(JSON.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("column", OURS)
+def test_our_column(column: str) -> None:
+    verdicts: dict[str, Verdict] = {}
+
+    def done(_: str, name: str, verdict: Verdict, again: bool) -> None:
+        verdicts[name] = verdict
+
+    play_all([column], cells(), lanes=4, done=done)
+    assert {name: verdict.details for name, verdict in verdicts.items() if verdict.word not in GOOD} == {}
+    assert {name: verdict.word for name, verdict in verdicts.items()} == STORED["words"][column]
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    """The page is made of the JSON file, and of the cells that there are now."""
+    assert all(list(by_cell) == list(cells()) for by_cell in STORED["words"].values())
+    assert list(STORED["words"]) == list(COLUMNS)
+    assert DOCUMENT.read_text() == document(cells(), STORED["words"], STORED["versions"])
+
+
+def test_every_position_and_fault_has_a_cell() -> None:
+    from tests.faults.faults import FAULTS, PLACES
+
+    assert {cell.place for cell in cells().values()} == set(PLACES)
+    named = {cell.fault.name for cell in cells().values()}
+    assert set(FAULTS) - named == set()
+    assert len(cells()) >= 250
+
+
+# ---- The judge: each word is given for what it is for
+
+GOOD_END = {"sockets": 0, "threads": [], "tasks": 0, "unhandled": []}
+
+
+def step(result: Any = None, error: dict[str, Any] | None = None, seconds: float = 0.1) -> dict[str, Any]:
+    return {"result": result, "error": error, "seconds": seconds, "outcomes": []}
+
+
+def error(*states: str, declared: bool = True, text: str = "", outcome: str = "unknown") -> dict[str, Any]:
+    return {
+        "class": "E", "declared": declared, "states": list(states), "text": text, "outcome": outcome,
+        "at": [],
+    }  # fmt: skip
+
+
+def record(workload: dict[str, Any], **more: Any) -> Record:
+    """A record in which all is well but what is given."""
+    steps = {"workload": workload, "next": step(4711), "close": step(), "end": GOOD_END}
+    return Record(steps={**steps, **more.pop("steps", {})}, struck=True, **more)
+
+
+FATAL = "single/P2/fatal"
+ADMIN = "terminating connection due to administrator command"
+RIGHT = step(error=error("57P01", outcome="failed"))
+CASES: list[tuple[str, str, Record]] = [
+    ("right", FATAL, record(RIGHT)),
+    ("right", "single/P2/noise", record(step([1, 2, 3]))),
+    (
+        "text only",
+        FATAL,
+        record(step(error=error(text=f"FATAL:  {ADMIN}", outcome="failed"))),
+    ),
+    ("lost reason", FATAL, record(step(error=error(outcome="failed")))),
+    ("lost reason", FATAL, record(step(error=error("08P01", outcome="failed")))),
+    ("wrong label", FATAL, record(step(error=error("57P01")))),
+    ("wrong class", FATAL, record(step(error=error("57P01", declared=False, outcome="failed")))),
+    ("wrong class", FATAL, record(RIGHT, steps={"end": {**GOOD_END, "unhandled": [error(declared=False)]}})),
+    ("wrong class", FATAL, record(RIGHT, steps={"close": step(error=error(declared=False))})),
+    ("needless error", "single/P2/noise", record(step(error=error()))),
+    ("needless error", "single/P10/fatal", record(step(error=error("57P01")))),
+    ("bad pool", FATAL, record(RIGHT, steps={"next": step(error=error())})),
+    ("bad pool", FATAL, record(RIGHT, steps={"close": step(error=error())})),
+    ("leak", FATAL, record(RIGHT, steps={"end": {**GOOD_END, "sockets": 1}})),
+    ("leak", FATAL, record(RIGHT, steps={"end": {**GOOD_END, "tasks": 1}})),
+    ("leak", FATAL, record(RIGHT, steps={"end": {**GOOD_END, "threads": ["t"]}})),
+    ("leak", FATAL, record(RIGHT, steps={"left": {"text": "tasks left behind"}})),
+    ("false success", "single/P7/fatal", record(step([1, 2, 3]))),
+    ("unsafe", "connect/P12/auth-ok-without-final", record(step([]))),
+    ("unsafe", "connect/P12/auth-cleartext", record(step(error=error()), leaked_password=True)),
+    ("wrong rows", "single/P7/extra-answer", record(step([1, 2, 3]), steps={"next": step(3)})),
+    ("wrong rows", "single/P2/noise", record(step([1, 2]))),
+    ("wrong rows", "batch/P7/early-ready", record(step([1, 2]), steps={"next": step(0)})),
+    ("hang", FATAL, record(RIGHT, killed=True)),
+    ("hang", FATAL, record({**RIGHT, "seconds": 60.0})),
+    ("crash", FATAL, record(RIGHT, signal=11)),
+    ("wrong class", FATAL, record(RIGHT, steps={"broken": {"error": error(declared=False)}})),
+    ("n/a", FATAL, Record(steps={"workload": step([1, 2, 3])})),
+    ("n/a", FATAL, record(RIGHT, steps={"lacks": {"text": "no pool"}})),
+]
+
+
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_judge(index: int) -> None:
+    word, name, seen = CASES[index]
+    assert judge(cells()[name], seen, ours=True).word == word
+
+
+def test_every_word_is_tested() -> None:
+    assert {word for word, _, _ in CASES} == set(WORDS)
+
+
+def test_peers_are_not_asked_for_more_than_they_claim() -> None:
+    """Labels are pgproto's; an idle connection that died may cost a peer's next query one declared error."""
+    assert judge(cells()[FATAL], record(step(error=error("57P01"))), ours=False).word == "right"
+    idle = cells()["single/P10/fatal"]
+    assert judge(idle, record(step(error=error("57P01"))), ours=False).word == "right"
+    assert judge(idle, record(step(error=error())), ours=False).word == "lost reason"
+    spoilt = cells()["single/P7/extra-ready"]
+    again = {"next": step(error=error()), "again": step(4712)}
+    assert judge(spoilt, record(step([1, 2, 3]), steps=again), ours=False).word == "right"
