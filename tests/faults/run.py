@@ -1,4 +1,4 @@
-"""Plays cells in columns, several at a time, and collects the records."""
+"""Plays cells in columns, several at a time, and has the records judged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class Worker:
                 workload=cell.workload,
                 place=cell.place,
                 # Where nothing ends by time, a machine under load shall have some.
-                query=PATIENCE if cell.expect == "result" and cell.place != "P11" else QUERY,
+                query=PATIENCE
+                if cell.expect == "result" and cell.place != "P11"
+                else QUERY * deadline / DEADLINE,
                 deadline=deadline,
             )
             while not (line := self._line()).get("end"):
