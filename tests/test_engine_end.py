@@ -10,6 +10,7 @@ from pgproto import (
     Batch,
     ConnectionClosed,
     ConnectionLost,
+    LocalProtocolError,
     Outcome,
     PostgresError,
     QueryTimeout,
@@ -301,3 +302,48 @@ def test_last_words_behind_the_tag_of_a_copy_decide_nothing() -> None:
     assert isinstance(error, ConnectionLost)
     assert error.outcome is Outcome.UNKNOWN
     assert error.executed
+
+
+@pytest.mark.parametrize("make", [CopyIn, CopyOut, Script])
+def test_the_error_of_a_simple_query_counts_without_ready_for_query(make: Callable[[str], Operation]) -> None:
+    pair = Pair(SCRIPT)
+    operation = make("copy nowhere from stdin")
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver(ErrorResponse(error_fields("42P01")).encode())
+    pair.eof()
+    error = error_of(operation)
+    assert isinstance(error, PostgresError)
+    assert (error.sqlstate, error.outcome) == ("42P01", Outcome.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        (CopyOut("copy t from stdin"), CopyInResponse(0, ())),
+        (CopyIn("copy t to stdout"), CopyOutResponse(0, ())),
+    ],
+)
+def test_a_copy_in_the_wrong_direction_has_failed_before_the_end(
+    operation: Operation, answer: CopyInResponse | CopyOutResponse
+) -> None:
+    pair = Pair(SCRIPT)
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver(answer.encode())
+    pair.eof()
+    error = error_of(operation)
+    assert isinstance(error, LocalProtocolError)
+    assert error.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("operation", [Script("select 1"), query("select 1")], ids=["script", "batch"])
+def test_a_fatal_that_crosses_a_query_does_not_make_it_sent(operation: Operation) -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("select 1"))  # prepared by now
+    pair.engine.submit(operation)
+    pair.deliver(FATAL)
+    pair.eof()
+    error = error_of(operation)
+    assert isinstance(error, ConnectionLost)
+    assert (error.sqlstate, error.outcome) == ("57P01", Outcome.NOT_SENT)

@@ -13,7 +13,7 @@ import re
 from collections import deque
 from typing import Final
 
-from ..errors import Error, LocalProtocolError, Outcome, PostgresError
+from ..errors import LocalProtocolError, Outcome, PostgresError
 from ..wire import (
     CommandComplete,
     CopyBothResponse,
@@ -97,11 +97,16 @@ class _Copy(Operation):
             self.progress(channel)
         elif isinstance(event, CopyInResponse):
             # `copy from stdin` where data should come out.
-            self._stage = _OVER
-            self.error = LocalProtocolError("the statement is COPY FROM STDIN")
+            self._refuse("the statement is COPY FROM STDIN")
             channel.write(CopyFail("wrong direction"))
         elif isinstance(event, CopyBothResponse):
             raise unasked(event)
+
+    def _refuse(self, reason: str) -> None:
+        """It is a COPY of the other direction: it has failed, whatever the server still says."""
+        self._stage = _OVER
+        self.error = LocalProtocolError(reason)
+        self.error.outcome = Outcome.FAILED
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the verdict."""
@@ -110,8 +115,6 @@ class _Copy(Operation):
         if error is not None:
             error.outcome = Outcome.FAILED
             self.fail(channel, error)
-        if isinstance(self.error, Error) and self.error.outcome is None:
-            self.error.outcome = Outcome.FAILED
         self.finish(channel)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
@@ -207,8 +210,7 @@ class CopyIn(_Copy):
             segment.sync = NOT_YET
             self.progress(channel)
         elif isinstance(event, CopyOutResponse):
-            self._stage = _OVER
-            self.error = LocalProtocolError("the statement is COPY TO STDOUT")
+            self._refuse("the statement is COPY TO STDOUT")
             self.progress(channel)
         else:
             super().handle(channel, segment, event)

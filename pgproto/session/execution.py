@@ -398,11 +398,13 @@ class Execution(Preparing):
 
     def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
         # The server's own last words name the statement that it was at, and all before it is undone with
-        # it.  At the Sync they decide nothing: the commit may have been done.  A pooler's words never do.
+        # it.  At the Sync they decide nothing: the commit may have been done.  A pooler's words never do; nor
+        # do words that crossed what was not handed over: they are about no statement.
         error = segment.error
         decided = (
             error is not None
             and "V" in error.fields
+            and outcome is not Outcome.NOT_SENT
             and not (error.fatal and segment.failed_at >= segment.last)
         )
         verdicts = self._verdicts(segment) if decided else None

@@ -157,12 +157,12 @@ class Operation:
         """`lost` for a simple Query: the server's own error decides, if it named one before it went.
 
         A simple Query commits before it says CommandComplete: behind that (`executed`), an error decides
-        nothing, and neither does a pooler's, which has no `V` field.  A FATAL may come while the statement
-        (or the data of its COPY) is not all sent: then it is not what failed, and was not committed.
+        nothing, and neither does a pooler's, which has no `V` field, or one that crossed what was not sent.
+        A FATAL may come while the data of a COPY is not all sent: then it was not committed.
         """
         fate = channel.fate(segment)
-        error = segment.error if segment is not None else None
-        if segment is None or error is None or not segment.plain or executed or "V" not in error.fields:
+        error = segment.error if segment is not None and segment.plain else None
+        if error is None or executed or fate is Outcome.NOT_SENT or "V" not in error.fields:
             self.fail(channel, loss.error(fate, executed=executed))
         elif error.fatal:
             self.fail(channel, loss.error(fate if fate is Outcome.NOT_COMMITTED else Outcome.FAILED))
