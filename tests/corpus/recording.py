@@ -113,14 +113,14 @@ def dump(recordings: Iterable[Recording]) -> str:
             if data == EOF:
                 lines.append(f"{side} .")
             elif side == "B" and len(data) == 1:
-                lines.append(f"B = {_escaped(data)}")
+                lines.append(f"B = {to_text(data)}")
             elif side == "F" and startup:
-                lines.append(f"F - {_escaped(data[4:])}")
+                lines.append(f"F - {to_text(data[4:])}")
                 startup = data[4:8] in _ENCRYPTION_CODES
             elif int.from_bytes(data[1:5], "big") != len(data) - 1:
-                lines.append(f"{side} ~ {_escaped(data)}")
+                lines.append(f"{side} ~ {to_text(data)}")
             else:
-                lines.append(f"{side} {chr(data[0])} {_escaped(data[5:])}".rstrip(" "))
+                lines.append(f"{side} {chr(data[0])} {to_text(data[5:])}".rstrip(" "))
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
@@ -137,7 +137,7 @@ def parse(text: str) -> list[Recording]:
 
 
 def _message(line: str) -> tuple[str, bytes]:
-    side, kind, body = line[0], line[2], _bytes(line[4:])
+    side, kind, body = line[0], line[2], from_text(line[4:])
     if kind == "." and len(line) == 3:
         return side, EOF
     if kind in "=~":
@@ -146,13 +146,15 @@ def _message(line: str) -> tuple[str, bytes]:
     return side, length + body if kind == "-" else kind.encode("latin-1") + length + body
 
 
-def _escaped(data: bytes) -> str:
+def to_text(data: bytes) -> str:
     r"""Printable ASCII as it is, the rest as \0, \n, \\ or \xNN; a space at the end as \s."""
     text = "".join(_ESCAPED[byte] for byte in data)
     return text[:-1] + "\\s" if text.endswith(" ") else text
 
 
-def _bytes(text: str) -> bytes:
+def from_text(text: str) -> bytes:
+    """What `to_text` was given."""
+
     def plain(match: re.Match[str]) -> str:
         what = match[1]
         return chr(int(what[1:], 16)) if what[0] == "x" else _NAMED[what]

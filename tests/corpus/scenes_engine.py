@@ -24,7 +24,7 @@ TURNS: dict[str, Sequence[Sequence[Sequence[object]]]] = {
         [["atomic", ["select $1::int", 2]]],
         [["atomic", ["select $1::int", None]]],
     ],
-    "evicted": [[["atomic", f"select {n}"]] for n in range(6)],
+    "evicted": [[["atomic", f"select {n}"]] for n in range(11)],
     "batch": [[TABLE], [["atomic", put(1), "select * from t", put(2), ["delete from t where a = $1", 1]]]],
     "batch-empty-query": [[["atomic", "select 1", "", "select 2"]]],
     "batch-of-thirty": [[TABLE], [["atomic", *[put(n) for n in range(30)]]]],

@@ -224,7 +224,7 @@ def authenticator(scene: Scene) -> Callable[[bool, bytes | None], Authenticator]
 
 def make_engine(clock: Callable[[], float]) -> Engine:
     """The engine of a recording and of its replay."""
-    return Engine(clock=clock, prefix="s", statement_cache_size=4)
+    return Engine(clock=clock, prefix="s", statement_cache_size=8)
 
 
 def make_startup(protocol: int) -> Startup:
