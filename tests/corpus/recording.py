@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from pgproto.errors import RemoteProtocolError
-from pgproto.wire import FrameReader, frames, tags
+from pgproto.wire import FrameReader, frames
 
 DIRECTORY: Final = Path(__file__).parent / "recorded"
 EOF: Final = b""
@@ -179,8 +179,3 @@ def load(directory: Path = DIRECTORY) -> list[Recording]:
 def is_startup(data: bytes) -> bool:
     """True for a client's packet without a type byte."""
     return data[:1] == b"\0"
-
-
-def tag_of(data: bytes) -> int:
-    """The type byte of a framed message; NO_TAG of a packet without one."""
-    return tags.NO_TAG if is_startup(data) else data[0]

@@ -24,6 +24,7 @@ from pgproto.errors import (
     PostgresError,
     RemoteProtocolError,
 )
+from pgproto.protocol import states
 from pgproto.protocol.saslprep import prepare_password
 from pgproto.protocol.scram import ScramClient, ScramServer
 from pgproto.protocol.verifier import ScramVerifier
@@ -39,6 +40,7 @@ from pgproto.wire import (
     FrameReader,
     Message,
     ReadyForQuery,
+    Terminate,
     decode_backend,
     decode_frontend,
     decode_startup,
@@ -46,6 +48,7 @@ from pgproto.wire import (
     tags,
     trace_bytes,
 )
+from pgproto.wire.backend import Report
 from pgproto.wire.decode import decode_password
 from tests.corpus.operations import labels, make
 from tests.support.drive import comparable, walk
@@ -81,7 +84,10 @@ def _role(role: int, data: bytes) -> None:
         walk(role, path),
         [stream[:cut], *(bytes((each,)) for each in stream[cut : cut + 8]), stream[cut + 8 :]],
     )
-    assert comparable(whole) == comparable(parts), "the segmentation made a difference"
+    # Whether a byte behind the answer to SSLRequest came with it or later is a difference: the answer is one
+    # byte, and whoever has got no more begins TLS.
+    if walk(role, path).phase != states.ENCRYPTION:
+        assert comparable(whole) == comparable(parts), "the segmentation made a difference"
 
 
 def _events(connection: Connection, pieces: list[bytes]) -> list[Message]:
@@ -146,7 +152,13 @@ def _decoded(kind: int, reader: FrameReader) -> list[Message]:
 def _back(message: Message, kind: int, tag: int) -> None:
     """Encode it and decode it again."""
     repr(message)
-    again = message.encode()
+    try:
+        again = message.encode()
+    except LocalProtocolError:
+        # What is read generously is not written: an error's fields have codes in ASCII.
+        assert isinstance(message, Report), message
+        assert not "".join(message.fields).isascii(), message
+        return
     reader = FrameReader()
     reader.receive_data(again)
     if kind == 2:
@@ -187,7 +199,7 @@ def engine(data: bytes) -> None:
         engine.take_ready()
     _end(engine, operations, data[1])
     assert engine.finished
-    assert engine.data_to_send() == b""
+    assert engine.data_to_send() in (b"", Terminate().encode())
     for operation in operations:
         assert operation.finished, operation
         assert operation.error is None or isinstance(operation.error, Error), repr(operation.error)
