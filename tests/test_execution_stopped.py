@@ -10,12 +10,16 @@ from pgproto.session.statements import READY
 from pgproto.wire import (
     BindComplete,
     Close,
+    CommandComplete,
     CopyFail,
+    CopyInResponse,
     ErrorResponse,
+    Message,
     NoData,
     ParameterDescription,
     ParseComplete,
     ReadyForQuery,
+    Sync,
 )
 from tests.support.backend import Answer, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
@@ -176,28 +180,12 @@ def test_rows_of_a_begin_are_nobodys(pair: Pair) -> None:
     assert [row[0] for row in operation.items[0].rows] == [2]
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_copy_in_a_batch_gets_one_sync(whole: bool) -> None:
-    """A server that answers faster than it could have heard: the segment's own Sync is still to come."""
-    pair = Pair({**SCRIPT, "copy t from stdin": Answer("COPY 0", copy="in")})
-    pair.run(query("insert text", "x"))
-    items = [QueuedQuery("copy t from stdin", ())]
-    if not whole:
-        items = [QueuedQuery("insert text", ("x" * 70_000,)), QueuedQuery("copy t from stdin", ())]
-    operation = Execution(items)
-    pair.engine.submit(operation)
-    while operation.preparing:
-        pair.send()
-        pair.deliver()
-    if whole:
-        pair.pump()
-        assert any(isinstance(message, CopyFail) for message in pair.backend.heard)
-        assert operation.items[0].outcome is Outcome.FAILED
-        assert pair.engine.idle
-        return
-    assert operation.half_written() or pair.engine.channel.pending
-    pair.pump()
-    assert operation.finished
+def test_a_copy_in_a_batch_is_refused(pair: Pair) -> None:
+    pair.backend.script["copy t from stdin"] = Answer("COPY 0", copy="in")
+    operation = pair.run(query("copy t from stdin"))
+    assert any(isinstance(message, CopyFail) for message in pair.backend.heard)
+    assert operation.items[0].outcome is Outcome.FAILED
+    assert pair.engine.idle
 
 
 def test_values_that_no_message_can_carry(pair: Pair) -> None:
@@ -230,3 +218,66 @@ def test_an_error_at_the_sync_of_a_prepare(pair: Pair, kept: bool) -> None:
     assert pair.engine.data_to_send().startswith(b"B")
     pair.deliver(BindComplete().encode())
     assert not pair.engine.closed
+
+
+def test_a_copy_in_the_middle_of_a_batch_gets_no_sync_of_its_own(pair: Pair) -> None:
+    """A server that answers before it can have heard all: the segment's own Sync is still to come."""
+    pair.backend.script["copy t from stdin"] = Answer("COPY 0", copy="in")
+    pair.run(query("insert text", "x"))
+    pair.run(Prepare(Statement("copy t from stdin", "mine", kept=True)))
+    copy = Execution([QueuedQuery("copy t from stdin", ())])
+    pair.run(copy)  # so it is cached
+    pair.backend.silent = True
+    texts = [("insert text", "x" * 65_480), ("copy t from stdin",), ("insert text", "y")]
+    operation = Execution([QueuedQuery(text, tuple(values)) for text, *values in texts])
+    pair.engine.submit(operation)
+    if operation.preparing:
+        pair.backend.go_on()
+        pair.send()
+        pair.deliver()
+        pair.backend.silent = True
+    answers: list[Message] = [BindComplete(), CommandComplete("INSERT 0 1"), BindComplete()]
+    pair.deliver(b"".join(message.encode() for message in (*answers, CopyInResponse(0, ()))))
+    rest = pair.send()
+    assert rest.count(Sync().encode()) == 1
+    assert rest.index(b"f\0\0\0") < rest.index(Sync().encode())
+    pair.deliver(ErrorResponse(error_fields("57014")).encode() + ReadyForQuery("I").encode())
+    labels = [item.outcome for item in operation.items]
+    assert labels == [Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.SKIPPED]
+    assert pair.engine.idle
+
+
+def test_the_first_of_two_errors_in_a_segment_counts(pair: Pair) -> None:
+    pair.run(query("insert"))
+    pair.backend.silent = True
+    operation = query("insert")
+    pair.engine.submit(operation)
+    pair.send()
+    both = [ErrorResponse(error_fields(code)).encode() for code in ("23505", "40001")]
+    pair.deliver(BindComplete().encode() + b"".join(both) + ReadyForQuery("I").encode())
+    error = error_of(operation)
+    assert isinstance(error, PostgresError)
+    assert error.sqlstate == "23505"
+    assert operation.items[0].outcome is Outcome.FAILED
+
+
+def test_an_error_and_then_the_end(pair: Pair) -> None:
+    """What the server has said decides: committed by a COMMIT of the batch, failed, or skipped."""
+    pair.run(batch("insert", "commit", "bad", "select 1"))
+    operation = batch("insert", "commit", "bad", "select 1")
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver()  # what "bad" means is asked anew
+    pair.send()
+    said = bytes(pair.backend.out)
+    pair.deliver(said[: -len(ReadyForQuery("I").encode())])
+    pair.eof()
+    committed, failed = Outcome.COMMITTED, Outcome.FAILED
+    assert [item.outcome for item in operation.items] == [committed, committed, failed, Outcome.SKIPPED]
+    assert [type(item.error).__name__ for item in operation.items] == [
+        "NoneType",
+        "NoneType",
+        "DivisionByZero",
+        "ConnectionLost",
+    ]
+    assert operation.error is operation.items[2].error

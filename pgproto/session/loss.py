@@ -55,8 +55,3 @@ class Loss:
         error.outcome = outcome
         error.executed = executed
         return error
-
-    @property
-    def from_server(self) -> bool:
-        """True if PostgreSQL itself said that the session ends (poolers send no `V` field)."""
-        return isinstance(self.cause, PostgresError) and "V" in self.cause.fields
