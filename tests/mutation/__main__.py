@@ -3,6 +3,7 @@
     python -m tests.mutation                                     all of pgproto/protocol and pgproto/pool
     python -m tests.mutation pgproto/pool/fleet.py               one file
     python -m tests.mutation pgproto/pool --survivors            those that survived the last time
+    python -m tests.mutation --every 5                           a sample
     python -m tests.mutation --tests tests/test_pool_*.py        with these tests alone
 
 Prints a dot for a mutant that was killed and a line for one that was not, then the score of each file.  The
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path(package) for package in PACKAGES])
     parser.add_argument("--tests", nargs="+", type=Path, default=None, help="instead of the unit tests")
     parser.add_argument("--survivors", action="store_true", help="only what survived the last time")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="a sample: each Nth of a file")
     parser.add_argument("--lines", default="", help="only the lines from-to, as in 10-20")
     parser.add_argument("--seconds", type=float, default=10.0, help="CPU seconds of tests per mutant")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -60,6 +62,8 @@ def main() -> int:
     def wanted(path: Path, mutant: Mutant) -> bool:
         if options.survivors and (str(path), mutant.function, mutant.change, mutant.line) not in left:
             return False
+        if mutant.number % options.every:
+            return False
         return not first or int(first) <= mutant.line <= int(last or first)
 
     driver = Driver(files, wanted, options.seconds, options.jobs)
@@ -68,19 +72,20 @@ def main() -> int:
     if driver.failed or code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         print(f"\nnothing was broken yet, and these fail: {driver.failed or code}")
         return 2
-    done = (
-        {_key(result): result for result in before if Path(result.path).exists()} if _partial(options) else {}
-    )
-    done.update({_key(result): result for result in driver.results})
+    new = {_key(result) for result in driver.results}
+    kept = [result for result in before if _key(result) not in new] if _partial(options) else []
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([result._asdict() for result in done.values()], indent=1))
+    RESULTS.write_text(json.dumps([result._asdict() for result in kept + driver.results], indent=1))
     score = _report(driver.results)
     return int(score < options.fail_under)
 
 
 def _partial(options: argparse.Namespace) -> bool:
     return bool(
-        options.survivors or options.lines or options.paths != [Path(package) for package in PACKAGES]
+        options.survivors
+        or options.lines
+        or options.every > 1
+        or options.paths != [Path(package) for package in PACKAGES]
     )
 
 
