@@ -26,6 +26,8 @@ from pgproto.pool.slots import (
     POOL_CLOSED,
     REASONS,
     REFUSED,
+    SLOT_STATES,
+    TICKET_STATES,
     UNUSED,
     Open,
     Slot,
@@ -310,3 +312,42 @@ def test_errors_are_told_with_the_state_of_the_pool() -> None:
     assert str(error).endswith("; connecting fails: refused")
     assert isinstance(error, TimeoutError)
     assert not isinstance(error, ConnectionLost)
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name not in ("min_size", "lifetime_jitter")])
+def test_the_text_of_a_refusal_begins_with_the_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} must "):
+        settings(**{name: -1 if name != "max_backoff" else 0.01})
+    assert SLOT_STATES == ("OPENING", "CHECKING", "IDLE", "USED", "RESETTING", "CLOSING", "CLOSED")
+    assert TICKET_STATES == ("WAITING", "GRANTED", "FAILED", "CANCELLED", "RELEASED")
+
+
+def test_a_snapshot_has_everything_and_is_one() -> None:
+    driver = Driver(settings(min_size=0, max_size=2))
+    stats = driver.machine.stats()
+    driver.run("0 acquire a -> open 1\n0 opened 1 -> grant a 1\n1 lost 1 -> close 1 lost force")
+    assert list(stats.as_dict()) == [
+        "min_size",
+        "max_size",
+        "size",
+        "idle",
+        "used",
+        "opening",
+        "checking",
+        "resetting",
+        "closing",
+        "waiting",
+        "acquires",
+        "waits",
+        "wait_seconds",
+        "timeouts",
+        "rejected",
+        "cancelled",
+        "opens",
+        "open_failures",
+        "lost",
+        "retired",
+    ]
+    assert (stats.max_size, stats.acquires, stats.retired[LOST]) == (2, 0, 0)
+    numbers = [value for value in stats.as_dict().values() if not isinstance(value, dict)]
+    assert numbers == [0, 2, *[0] * 17]

@@ -183,10 +183,9 @@ class Fleet:
 
     def is_dead(self, slot: Slot, now: float) -> bool:
         """True if a look at the idle connection shows that it has ended."""
-        connection = slot.connection
-        if self._is_alive is None or connection is None or now <= slot.verified_at:
+        if self._is_alive is None or now <= slot.verified_at:
             return False
-        return not self._is_alive(connection)
+        return not self._is_alive(slot.connection)
 
     def needs_check(self, slot: Slot, now: float) -> bool:
         """True if the server has been silent on it for too long."""

@@ -369,14 +369,14 @@ class Connection(Lifecycle):
 
     def _asynchronous(self, message: Message) -> Message:
         if isinstance(message, ParameterStatus):
-            self._parameter_bytes += len(message.name) + len(message.value)
             known = self.parameters
-            if self._parameter_bytes > _MAX_PARAMETER_BYTES:
-                self._parameter_bytes = sum(len(name) + len(value) for name, value in known.items())
             if message.name in known or len(known) < _MAX_PARAMETERS:
+                known[message.name] = message.value
+            self._parameter_bytes += len(message.name) + len(message.value)
+            if self._parameter_bytes > _MAX_PARAMETER_BYTES:  # or old values are counted still
+                self._parameter_bytes = sum(len(name) + len(value) for name, value in known.items())
                 if self._parameter_bytes > _MAX_PARAMETER_BYTES:
                     raise RemoteProtocolError("the server's parameters exceed 1 MiB")
-                known[message.name] = message.value
         elif isinstance(message, NoticeResponse) and message.fields.get("C") in ("57P01", "57P02"):
             # Immediate shutdown, crash, and a commit that no standby confirmed are announced as a
             # WARNING, and EOF follows: the warning is the first cause.

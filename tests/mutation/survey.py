@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +29,16 @@ class Survey(NamedTuple):
     failed: list[str]
     tests: dict[str, dict[int, list[str]]]
 
-    def of(self, path: Path, lines: Iterable[int]) -> list[str]:
-        """The tests that run one of these lines (none given: any of the file), the fastest first."""
+    def of(self, path: Path, lines: Sequence[int]) -> list[str]:
+        """The tests that run one of these lines, the fastest first.
+
+        No lines are given for what is executed at import: then it is every test that runs any line of the
+        file, and all tests for a file that has nothing but tables.
+        """
         by_line = self.tests.get(str(path), {})
         found = {test for line in (lines or by_line) for test in by_line.get(line, ())}
+        if not found and not lines:
+            found = set(self.seconds)
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
 
