@@ -68,6 +68,7 @@ def main() -> int:
 
     driver = Driver(files, wanted, options.seconds, options.jobs)
     quiet = ["-q", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-o", "timeout=0"]
+    quiet += ["-W", "ignore:This process:DeprecationWarning"]  # of os.fork, should a test leave a thread
     code = pytest.main([*quiet, *(str(test) for test in dict.fromkeys(tests))], plugins=[driver])
     if driver.failed or code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         print(f"\nnothing was broken yet, and these fail: {driver.failed or code}")
