@@ -1,7 +1,7 @@
 """The tables of `states`, written down a second time, from the manual.
 
 The exhaustive tests (`test_states`) take what they expect from the tables themselves: they prove that the
-code does what the tables say, and not that the tables are right.  Here each transition stands as text, so that
+code does what the tables say, and not that they are right.  Here each transition stands as text, so that
 a change of a table is a decision that is made twice.  Manual: "Message Flow".  B is what the server sends, F
 what the client sends.
 """
