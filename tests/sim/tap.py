@@ -1,0 +1,112 @@
+"""What went over a link, cut into messages by a splitter of our own.
+
+It knows the frame (a type byte, a length), nothing else, and shares no code with pgproto: the oracle that
+reads it must not make pgproto's mistakes.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Frame", "Splitter", "Tap"]
+
+SSL_REQUEST = b"\x04\xd2\x16\x2f"
+GSS_REQUEST = b"\x04\xd2\x16\x30"
+CANCEL_REQUEST = b"\x04\xd2\x16\x2e"
+
+Frame = tuple[int, int, bytes]
+"""A message: its type byte (0 if it has none), the stream position of its first byte, its body."""
+
+# No server of the simulation sends more; a length beyond it means that the stream is garbage.
+_MAX_LENGTH = 1 << 24
+
+
+class Splitter:
+    """Cuts one direction of a stream into frames.
+
+    Attributes:
+        untyped: how many packets without a type byte come first.
+        single: how many bytes that are no messages come first (the answer to SSLRequest).
+        position: of the byte behind all that were fed.
+        broken: the stream is no stream of messages (any more).
+    """
+
+    __slots__ = ("_rest", "broken", "position", "single", "untyped")
+
+    def __init__(self, untyped: int = 0) -> None:
+        self.untyped = untyped
+        self.single = 0
+        self.position = 0
+        self.broken = False
+        self._rest = b""
+
+    @property
+    def partial(self) -> bytes:
+        """The first bytes of a message that is not complete."""
+        return self._rest
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The messages that are complete now."""
+        base = self.position - len(self._rest)
+        self.position += len(data)
+        if self.broken:
+            return []
+        if self._rest:
+            data = self._rest + data
+        frames: list[Frame] = []
+        at = 0
+        size = len(data)
+        while True:
+            if self.single:
+                if at >= size:
+                    break
+                self.single -= 1
+                frames.append((data[at], base + at, b""))
+                at += 1
+                continue
+            head = 0 if self.untyped else 1
+            if size - at < head + 4:
+                break
+            length = int.from_bytes(data[at + head : at + head + 4], "big")
+            if not 4 <= length <= _MAX_LENGTH:
+                self.broken = True
+                break
+            end = at + head + length
+            if end > size:
+                break
+            body = data[at + head + 4 : end]
+            frames.append((data[at] if head else 0, base + at, body))
+            if not head and body[:4] not in (SSL_REQUEST, GSS_REQUEST):
+                self.untyped = 0
+            at = end
+        self._rest = data[at:]
+        return frames
+
+
+class Tap:
+    """Both directions of a link between a client and a server, from the client's side.
+
+    Attributes:
+        sent: the messages handed to the transport, complete ones.
+        heard: the messages delivered to the client.
+        up, down: the splitters.
+    """
+
+    __slots__ = ("down", "heard", "sent", "up")
+
+    def __init__(self) -> None:
+        self.up = Splitter(untyped=1)
+        self.down = Splitter()
+        self.sent: list[Frame] = []
+        self.heard: list[Frame] = []
+
+    def handed_over(self, data: bytes) -> list[Frame]:
+        """The client wrote."""
+        frames = self.up.feed(data)
+        self.sent += frames
+        for frame in frames:
+            if frame[0] == 0 and frame[2][:4] in (SSL_REQUEST, GSS_REQUEST):
+                self.down.single += 1
+        return frames
+
+    def delivered(self, data: bytes) -> None:
+        """The client got."""
+        self.heard += self.down.feed(data)
