@@ -1,0 +1,546 @@
+"""The clients: tasks that use the pool in every way there is, at random, and keep account of it.
+
+Each operation asks for something whose answer can be recognised, is bounded by a deadline of its own, and
+may raise what the library declares, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, Final, TypeVar
+
+import pgproto_asyncio as pg
+from pgproto import Batch, Error, Outcome, PostgresError, Retry
+from pgproto_asyncio.queries import DEFAULT
+
+from .record import Asked, Record
+from .settings import Settings
+from .world import World
+
+__all__ = ["Clients", "Oops"]
+
+T = TypeVar("T")
+
+ROWS: Final = "select $1::text as tag, n from generate_series(1, $2::int4) as n"
+BREAKS: Final = "select $1::text as tag, 1/($2::int4 - n) as n from generate_series(1, $3::int4) as n"
+INSERT: Final = "insert into ledger values ($1)"
+DEFER: Final = "insert into deferred values ($1)"
+SLEEP: Final = "select pg_sleep($1)"
+
+# Texts that the server refuses at Parse, Bind and Execute.
+FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
+    ("selec", ()),
+    ("select * from missing", ()),
+    ("select 1/0", ()),
+    ("select fail($1)", ("22012",)),
+    ("select fail($1)", ("40001",)),
+    ("select fail($1)", ("P0001",)),
+)
+
+DIRT: Final = (
+    "set application_name = 'dirt'",
+    "listen dirt",
+    "create temp table dirt (id int4)",
+    "begin",
+    "begin; insert into ledger values (-1)",
+    "select pg_advisory_lock_shared(1)",
+    "set statement_timeout = 3000",
+)
+
+# A call that is over its deadline may take this long to say so.  The promise is "within a second".
+LATE: Final = 1.0
+
+
+class Oops(Exception):
+    """Raised by the clients' own code and hooks."""
+
+
+class Block:
+    """A transaction block: the ids that were inserted in it, and how it ended."""
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self.verdict: Outcome | str | None = None
+
+
+class Clients:
+    """All tasks of one schedule."""
+
+    def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:
+        self.world = world
+        self.rng = world.rng
+        self.record = record
+        self.settings = settings
+        self.dsn = dsn
+        self.pool = pool
+        self.blocks: list[Block] = []
+        self.logical: dict[int, list[int]] = {}
+        self.batches: list[tuple[Batch, list[Asked]]] = []
+        self.notified: set[str] = set()
+        self.waiting: dict[int, asyncio.Task[Any]] = {}
+        self.cancelled: set[asyncio.Task[Any]] = set()
+        self._turn = 0
+
+    async def run(self, number: int) -> None:
+        """One task's life."""
+        settings = self.settings
+        await asyncio.sleep(self.rng.random() * settings.spread)
+        profile = settings.profile
+        for name in self.rng.choices(profile.names, profile.weights, k=settings.steps):
+            self.world.note("client %d: %s", number, name)
+            try:
+                await getattr(self, name)(self.pool)
+            except (Error, Oops) as error:
+                self.world.note("client %d: %s ends with %r", number, name, error)
+
+    # ---- Deadlines and expectations
+
+    async def within(self, seconds: float, what: str, call: Awaitable[T]) -> T:
+        """Await a call; it must not take longer."""
+        before = self.world.now
+        try:
+            return await call
+        finally:
+            took = self.world.now - before
+            if took > seconds + LATE:
+                self.world.violation(f"{what} took {took:.3f} s of {seconds:.3f} s", "late")
+
+    @property
+    def _query_time(self) -> float:
+        return self.settings.command_timeout
+
+    def _limit(self, on: Any, timeout: float = DEFAULT) -> float:
+        seconds = self._query_time if timeout < 0 else timeout
+        return seconds + self.settings.acquire_timeout + 0.1 if on is self.pool else seconds
+
+    def _timeout(self) -> float:
+        return DEFAULT if self.rng.random() < 0.85 else self.rng.choice((0.0, 0.0005, 0.01, 0.2))
+
+    async def ask(self, on: Any, method: str, key: int | str, sql: str, *args: object) -> Any:
+        """Run one query and keep account of it."""
+        timeout = self._timeout()
+        asked = self.record.ask(key)
+        call = getattr(on, method)(sql, *args, timeout=timeout)
+        try:
+            answer = await self.within(self._limit(on, timeout), f"{method} {key}", call)
+        except Error as error:
+            self.record.failed(asked, error)
+            raise
+        self.record.done(asked)
+        return answer
+
+    def _insert_text(self) -> str:
+        chosen = self.rng.random()
+        return INSERT if chosen < 0.7 else f"{INSERT} /* {int(chosen * 40)} */"
+
+    # ---- The operations
+
+    async def fetch(self, on: Any) -> None:
+        """Rows that carry the query's tag."""
+        tag = self.record.new_tag()
+        count = self.rng.choice((0, 1, 1, 2, 5, 40)) if self.rng.random() < 0.97 else 3000
+        rows = await self.ask(on, "fetch", tag, ROWS, tag, count)
+        self.record.rows(tag, rows, count)
+
+    async def insert(self, on: Any) -> None:
+        """An id for the ledger."""
+        key = self.record.new_id()
+        answer = await self.ask(on, "execute", key, self._insert_text(), key)
+        if answer != "INSERT 0 1":
+            self.world.violation(f"insert {key} answered {answer!r}", "rows")
+
+    async def fails(self, on: Any) -> None:
+        """A statement that the server refuses."""
+        sql, args = self.rng.choice(FAILING)
+        if self.rng.random() < 0.2:
+            key = self.record.new_tag()
+            sql, args = BREAKS, (key, 2, 5)
+        try:
+            await self.within(self._limit(on), sql, on.fetch(sql, *args))
+        except PostgresError as error:
+            if error.outcome is not Outcome.FAILED:
+                self.world.violation(f"{sql} failed, but is {error.outcome}", "label")
+            raise
+        except Error as error:
+            if error.outcome is None:
+                self.world.violation(f"{sql}: {error!r} has no outcome", "label")
+            raise
+        self.world.violation(f"{sql} did not fail", "rows")
+
+    async def batch(self, on: Any) -> None:
+        """A batch of anything."""
+        batch = Batch(atomic=self.rng.random() < 0.6)
+        size = self.rng.choice((1, 2, 3, 4, 6)) if self.rng.random() < 0.97 else 150
+        asked: list[Asked] = []
+        wanted: list[tuple[Any, str, int]] = []
+        for _ in range(size):
+            kind = self.rng.random()
+            if kind < 0.5:
+                key: int | str = self.record.new_id()
+                item = batch.queue(self._insert_text(), key)
+            elif kind < 0.86:
+                key = self.record.new_tag()
+                count = self.rng.choice((0, 1, 3))
+                item = batch.queue(ROWS, key, count)
+                wanted.append((item, key, count))
+            elif kind < 0.94:
+                sql, args = self.rng.choice(FAILING)
+                batch.queue(sql, *args)
+                continue
+            elif kind < 0.97:
+                batch.queue("")
+                continue
+            else:
+                key = self.rng.choice(list(self.record.asked)) if self.record.asked else 0
+                if isinstance(key, int):
+                    batch.queue(DEFER, 7)
+                else:
+                    batch.queue(INSERT, "not a number")
+                continue
+            entry = self.record.ask(key)
+            entry.item = item
+            asked.append(entry)
+        self.batches.append((batch, asked))
+        try:
+            await self.within(self._limit(on), "batch", on.send_batch(batch))
+        finally:
+            for item, tag, count in wanted:
+                if item.outcome in (Outcome.COMMITTED, Outcome.OK_IN_TX) and item.error is None:
+                    self.record.rows(tag, item.rows, count)
+
+    async def transaction(self, on: Any) -> None:
+        """A block of inserts, with a savepoint and mishaps."""
+        if on is self.pool:
+            context = on.transaction()
+        else:
+            if on.engine.channel.transaction is not None:
+                return
+            context = on.transaction()
+        block = Block()
+        self.blocks.append(block)
+        try:
+            async with context as conn:
+                for _ in range(self.rng.choice((0, 1, 2, 3))):
+                    key = self.record.new_id()
+                    await self.ask(conn, "execute", key, INSERT, key)
+                    block.keys.append(key)
+                    if self.rng.random() < 0.15:
+                        await self._savepoint(conn, block)
+                    if self.rng.random() < 0.06:
+                        raise Oops("in a transaction")
+                    if self.rng.random() < 0.06:
+                        await self.fails(conn)
+        except Error as error:
+            block.verdict = error.outcome if context.committing else Outcome.ROLLED_BACK
+            raise
+        except Oops:
+            block.verdict = Outcome.ROLLED_BACK
+            raise
+        block.verdict = "done"
+
+    async def _savepoint(self, conn: Any, block: Block) -> None:
+        key = self.record.new_id()
+        try:
+            async with conn.transaction():
+                await self.ask(conn, "execute", key, INSERT, key)
+                if self.rng.random() < 0.4:
+                    raise Oops("in a savepoint")
+                if self.rng.random() < 0.3:
+                    await self.fails(conn)
+        except Oops:
+            return
+        except PostgresError:
+            return
+        block.keys.append(key)
+
+    async def retry(self, on: Any) -> None:
+        """Work that is repeated while it is safe: its effect happens once at the most."""
+        logical = self.record.new_id()
+        attempts = self.logical[logical] = []
+
+        async def work(conn: Any) -> int:
+            key = self.record.new_id()
+            attempts.append(key)
+            await self.ask(conn, "execute", key, INSERT, key)
+            if self.rng.random() < 0.2:
+                await conn.fetch("select fail($1)", "40001")
+            return key
+
+        key = await self.pool.retry(work, retry=Retry(3, delay=0.01))
+        self.record.asked[key].logical = logical
+
+    async def prepared(self, on: Any) -> None:
+        """A statement that the caller keeps."""
+        if on is self.pool:
+            await self.lease(on, ["prepared"])
+            return
+        statement = await self.within(self._limit(on), "prepare", on.prepare(ROWS))
+        for _ in range(2):
+            tag = self.record.new_tag()
+            asked = self.record.ask(tag)
+            try:
+                rows = await self.within(self._limit(on), "prepared", statement.fetch(tag, 2))
+            except Error as error:
+                self.record.failed(asked, error)
+                raise
+            self.record.done(asked)
+            self.record.rows(tag, rows, 2)
+        if self.rng.random() < 0.5:
+            await statement.close()
+
+    async def copy_in(self, on: Any) -> None:
+        """Ids by COPY, from any kind of source, which may raise."""
+        ids = [self.record.new_id() for _ in range(self.rng.choice((0, 1, 3, 20)))]
+        asked = self.record.ask(self.record.new_tag())
+        asked.parts = ids
+        kind = self.rng.choice(("bytes", "list", "async", "raises", "records"))
+        limit = self._limit(on) + self._query_time * (len(ids) + 2)
+        try:
+            if kind == "records":
+                call = on.copy_records("ledger", [(key,) for key in ids], columns=["id"])
+            else:
+                call = on.copy_in("copy ledger from stdin", self._source(kind, ids))
+            count = await self.within(limit, "copy_in", call)
+        except Error as error:
+            self.record.failed(asked, error)
+            raise
+        except Oops:
+            asked.label = Outcome.ROLLED_BACK
+            raise
+        self.record.done(asked)
+        if count != len(ids):
+            self.world.violation(f"COPY of {len(ids)} rows counted {count}", "rows")
+
+    def _source(self, kind: str, ids: list[int]) -> Any:
+        lines = [b"%d\n" % key for key in ids]
+
+        def raising() -> Iterator[bytes]:
+            yield from lines
+            raise Oops("in a source")
+
+        async def slow() -> AsyncIterator[bytes]:
+            for line in lines:
+                if self.rng.random() < 0.3:
+                    await asyncio.sleep(0.001)
+                yield line
+
+        if kind == "async":
+            return slow()
+        if kind == "raises":
+            return raising()
+        return b"".join(lines) if kind == "bytes" else lines
+
+    async def copy_out(self, on: Any) -> None:
+        """Rows by COPY; the consumer may stop."""
+        tag = self.record.new_tag()
+        count = self.rng.choice((0, 3, 30))
+        sql = f"copy (select '{tag}'::text as tag, n from generate_series(1, {count}::int4) as n) to stdout"
+        expected = b"".join(b"%s\t%d\n" % (tag.encode(), n) for n in range(1, count + 1))
+        stop = self.rng.random() < 0.2
+        got = b""
+        pieces = on.copy_out(sql)
+        async for piece in pieces:
+            got += piece
+            if stop:
+                await self.within(1.0, "aclose", pieces.aclose())
+                break
+        if got != expected and not (stop and expected.startswith(got)):
+            self.world.violation(f"COPY of {tag} brought {got[:60]!r}", "rows")
+
+    async def listen(self, on: Any) -> None:
+        """A notification of our own arrives."""
+        if on is self.pool:
+            await self.lease(on, ["listen"])
+            return
+        payload = self.record.new_tag()
+        self.notified.add(payload)
+        async with on.listen("news") as notifications:
+            await self.within(self._limit(on), "notify", on.execute("select pg_notify($1, $2)", "news", payload))
+            try:
+                async with asyncio.timeout(1.0):
+                    async for note in notifications:
+                        if note.channel != "news" or note.payload not in self.notified:
+                            self.world.violation(f"a notification of nobody: {note!r}", "rows")
+                        if note.payload == payload:
+                            return
+            except TimeoutError:
+                if not self.settings.faulty and not self.settings.pooler:
+                    self.world.violation(f"the notification {payload} got lost", "rows")
+
+    async def stream(self, on: Any) -> None:
+        """Rows piece by piece."""
+        if on is self.pool:
+            await self.lease(on, ["stream"])
+            return
+        tag = self.record.new_tag()
+        count = self.rng.choice((0, 3, 60))
+        asked = self.record.ask(tag)
+        stop = self.rng.choice((0, 1, 2)) if self.rng.random() < 0.3 else -1
+        got: list[Any] = []
+        stream = on.stream(ROWS, tag, count)
+        try:
+            while True:
+                if len(got) == stop:
+                    await self.within(1.0, "aclose", stream.aclose())
+                    break
+                got.append(await self.within(self._query_time, "stream", anext(stream)))
+        except StopAsyncIteration:
+            stop = -1
+        except Error as error:
+            self.record.failed(asked, error)
+            raise
+        self.record.rows(tag, got, len(got) if stop >= 0 else count)
+        if stop < 0:
+            self.record.done(asked)
+
+    async def shared(self, on: Any) -> None:
+        """Several tasks on one connection; some give up."""
+        if on is self.pool:
+            await self.lease(on, ["shared"])
+            return
+        limit = self._limit(on)
+
+        async def one(number: int) -> None:
+            chosen = self.rng.random()
+            work = self.fetch(on) if chosen < 0.6 else self.insert(on) if chosen < 0.9 else self.fails(on)
+            if self.rng.random() < 0.2:
+                async with asyncio.timeout(self.rng.random() * 0.02):
+                    await work
+            else:
+                await work
+
+        tasks = [asyncio.ensure_future(one(number)) for number in range(self.rng.choice((2, 3, 5)))]
+        try:
+            done = await self.within(2 * limit, "shared", asyncio.gather(*tasks, return_exceptions=True))
+        except asyncio.CancelledError:
+            # gather has cancelled them; on a lease that ends now they must be gone before it does.
+            self.cancelled.update(tasks)
+            await asyncio.wait(tasks)
+            raise
+        for result in done:
+            if isinstance(result, BaseException) and not isinstance(result, Error | TimeoutError | Oops):
+                self.world.violation(f"a query on a shared connection raised {result!r}", "error")
+
+    async def sleep(self, on: Any) -> None:
+        """A slow statement, whose caller may have less time."""
+        seconds = self.rng.choice((0.01, 0.1, 5.0))
+        timeout = self.rng.choice((DEFAULT, 0.05))
+        await self.within(
+            self._limit(on, timeout), "sleep", on.execute(SLEEP, seconds, timeout=timeout)
+        )
+
+    async def dirty(self, on: Any) -> None:
+        """Leave a trace in the session."""
+        if on is self.pool:
+            await self.lease(on, ["dirty"])
+            return
+        await self.within(self._limit(on), "dirt", on.script(self.rng.choice(DIRT)))
+
+    async def misuse(self, on: Any) -> None:
+        """What only the caller can do wrong."""
+        kind = self.rng.choice(("argument", "count", "nul", "copy"))
+        if kind == "argument":
+            await on.fetch(ROWS, "t", "three")
+        elif kind == "count":
+            await on.fetch(ROWS, "t")
+        elif kind == "nul":
+            await on.fetch("select '\0'")
+        else:
+            await on.execute("copy ledger from stdin")
+
+    async def direct(self, on: Any) -> None:
+        """A connection of one's own; closing it twice is once."""
+        settings = self.settings
+        conn = await self.within(settings.connect_timeout, "connect", _made(pg.connect(self.dsn, **self.options)))
+        try:
+            await self.lease_of(conn, 1)
+        finally:
+            await self.within(0.01, "close", conn.close())
+            await self.within(0.01, "close", conn.close())
+            if not conn.closed:
+                self.world.violation("a closed connection is not closed", "closed")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The connections' options."""
+        return {
+            "connect_timeout": self.settings.connect_timeout,
+            "command_timeout": self.settings.command_timeout,
+            "statement_cache_size": self.settings.statement_cache_size,
+        }
+
+    async def expire(self, on: Any) -> None:
+        """Replace all."""
+        self.pool.expire()
+
+    async def lease(self, on: Any, names: list[str] | None = None) -> None:
+        """Several things on one borrowed connection."""
+        if on is not self.pool:
+            return
+        self._turn += 1
+        turn = self._turn
+        task = asyncio.current_task()
+        assert task is not None
+        lease = on.acquire()
+        limit = self.settings.acquire_timeout + (0.2 if self.settings.hooks else 0.0)
+        self.waiting[turn] = task
+        try:
+            conn = await self.within(limit, "acquire", lease.__aenter__())
+        finally:
+            del self.waiting[turn]
+        error: BaseException | None = None
+        link = link_of(conn)
+        try:
+            self.lent(conn, turn)
+            if link is not None:
+                link.lent += 1
+            if names is None:
+                await self.lease_of(conn, self.rng.choice((1, 2, 3)))
+            else:
+                for name in names:
+                    await getattr(self, name)(conn)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if link is not None:
+                link.lent -= 1
+            await lease.__aexit__(None, error, None)
+
+    async def lease_of(self, conn: Any, steps: int) -> None:
+        """Use a connection."""
+        for name in self.rng.choices(("fetch", "insert", "fails", "batch", "transaction", "sleep"), k=steps):
+            try:
+                await getattr(self, name)(conn)
+            except (Error, Oops):
+                if conn.closed:
+                    return
+
+    # ---- Looking at what was lent
+
+    def lent(self, conn: Any, turn: int) -> None:
+        """Check a connection at the moment at which it was lent."""
+        if not self.settings.faulty and not self.settings.hooks:
+            for other, task in self.waiting.items():
+                if other < turn and task not in self.cancelled:
+                    self.world.violation(f"caller {turn} was served before caller {other}", "fifo")
+        link = link_of(conn)
+        if link is None or link.near is None:
+            return
+        checker = self.check_lent
+        if checker is not None:
+            checker(link)
+
+    check_lent: Any = None
+
+
+def link_of(conn: Any) -> Any:
+    """The simulated link below a connection."""
+    transport = conn._transport
+    near = transport._transport if transport is not None else None
+    return near.link if near is not None else None
+
+
+async def _made(awaitable: Awaitable[T]) -> T:
+    return await awaitable

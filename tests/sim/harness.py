@@ -1,0 +1,66 @@
+"""Running the asyncio adapter, as it is, inside of a world.
+
+What the adapter takes from the system is replaced for the time of one schedule: clock, random numbers, the
+look at a socket.  Nothing else of it is touched, so what is proved here is what is shipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pgproto_asyncio.pool as adapter_pool
+import pgproto_asyncio.transport as adapter_transport
+from pgproto.config import Config, parse_config
+from pgproto.session import Connector
+from pgproto_blocking import system
+
+from .world import World
+
+__all__ = ["CANARY", "installed"]
+
+CANARY = "k4n4ri3nv0g31"
+"""The password of every session; it must be in no text."""
+
+# Reading the same options again gives the same immutable Config.
+_configs: dict[str, Config] = {}
+
+
+def _config(dsn: str | None, options: Any, settings: Mapping[str, str] | None) -> Config:
+    key = repr((dsn, sorted(options.items()), settings))
+    known = _configs.get(key)
+    if known is None:
+        known = _configs[key] = parse_config(
+            dsn,
+            environ={},
+            read_file=lambda path: None,
+            os_user=lambda: "sim",
+            server_settings=settings,
+            **options,
+        )
+    return known
+
+
+@contextlib.contextmanager
+def installed(world: World) -> Iterator[None]:
+    """The adapter lives in this world until the context ends."""
+
+    def connector(dsn: str | None, options: Any, settings: Any, **_: Any) -> Connector:
+        return Connector(
+            _config(dsn, options, settings),
+            clock=world.loop.time,
+            random_bytes=world.rng.randbytes,
+        )
+
+    old = (system.connector, system.is_quiet, adapter_transport.read_rest, adapter_pool.random)
+    system.connector = connector
+    system.is_quiet = world.network.quiet
+    adapter_transport.read_rest = world.network.read_rest
+    adapter_pool.random = world.rng  # type: ignore[assignment]
+    try:
+        asyncio._set_running_loop(None)
+        yield
+    finally:
+        system.connector, system.is_quiet, adapter_transport.read_rest, adapter_pool.random = old

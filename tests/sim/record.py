@@ -1,0 +1,87 @@
+"""What the clients asked for and what they were told: the one account that the checks work on.
+
+A query is known by its key, which is in its parameters and comes back in its rows: an id of the ledger
+(int) for what writes, a tag (str) for what reads.  So the bytes, the database and the caller can be asked
+about the same query without help from the library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgproto import Error, Outcome
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["Asked", "Record"]
+
+
+class Asked:
+    """One query.
+
+    Attributes:
+        key: an id or a tag.
+        label: what the caller was told became of it: an Outcome, "done" for a return without an error, None
+            if he was told nothing (cancelled), or was not asked to know.
+        error: what the call raised.
+        item: the batch item, if it was one: it must have a label of its own.
+        parts: the ids that a COPY carried.
+    """
+
+    __slots__ = ("error", "item", "key", "label", "logical", "parts", "settled")
+
+    def __init__(self, key: int | str) -> None:
+        self.key = key
+        self.label: Outcome | str | None = None
+        self.error: BaseException | None = None
+        self.item: Any = None
+        self.logical = 0
+        self.parts: list[int] = []
+        self.settled = 0
+
+
+class Record:
+    """All queries of a schedule."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.asked: dict[int | str, Asked] = {}
+        self.succeeded = 0
+        self._next = 0
+
+    def new_id(self) -> int:
+        """An id for the ledger."""
+        self._next += 1
+        return self._next
+
+    def new_tag(self) -> str:
+        """A tag for rows."""
+        self._next += 1
+        return f"t{self._next}"
+
+    def ask(self, key: int | str) -> Asked:
+        """A query is about to be made."""
+        asked = self.asked[key] = Asked(key)
+        return asked
+
+    def done(self, asked: Asked) -> None:
+        """It returned."""
+        asked.settled += 1
+        asked.label = "done"
+        self.succeeded += 1
+
+    def failed(self, asked: Asked, error: BaseException) -> None:
+        """It raised."""
+        asked.settled += 1
+        asked.error = error
+        if isinstance(error, Error):
+            asked.label = error.outcome
+            if error.outcome is None and not isinstance(error, Error):
+                self.world.violation(f"{asked.key}: {error!r} has no outcome", "label")
+
+    def rows(self, tag: str, rows: list[Any], count: int) -> None:
+        """The rows of a query must be its own, all of them."""
+        found = [(row[0], row[1]) for row in rows]
+        if found != [(tag, n) for n in range(1, count + 1)]:
+            self.world.violation(f"{tag} asked for {count} rows of its own and got {found[:5]}", "rows")

@@ -1,0 +1,108 @@
+"""What kind of schedule a seed is: drawn from the profile's ranges, before anything runs.
+
+A profile leans towards one part of the library, so that a search for a bug there need not wait for luck.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["OPERATIONS", "PROFILES", "Settings"]
+
+# What clients do, and how often; the methods are in `clients`.
+OPERATIONS: Final[dict[str, int]] = {
+    "fetch": 14,
+    "insert": 14,
+    "fails": 6,
+    "batch": 12,
+    "transaction": 8,
+    "retry": 3,
+    "prepared": 3,
+    "copy_in": 3,
+    "copy_out": 2,
+    "listen": 2,
+    "stream": 3,
+    "shared": 6,
+    "sleep": 3,
+    "dirty": 4,
+    "misuse": 2,
+    "direct": 2,
+    "lease": 8,
+    "expire": 1,
+}
+
+
+class Profile:
+    """Ranges of one kind of schedules.
+
+    Args:
+        lean: operations that happen more often, with their weights; `only` drops all others.
+        faults: the probability that a schedule has faults at all.
+        cancels: the probability that it cancels tasks.
+        pooler: the probability that a pooler stands in front of the server.
+    """
+
+    def __init__(
+        self,
+        *,
+        lean: dict[str, int] | None = None,
+        only: bool = False,
+        faults: float = 0.75,
+        cancels: float = 0.4,
+        pooler: float = 0.15,
+        tasks: tuple[int, ...] = (1, 2, 2, 3, 4, 6),
+    ) -> None:
+        weights = {} if only else dict(OPERATIONS)
+        weights.update(lean or {})
+        self.names = list(weights)
+        self.weights = list(weights.values())
+        self.faults = faults
+        self.cancels = cancels
+        self.pooler = pooler
+        self.tasks = tasks
+
+
+PROFILES: Final[dict[str, Profile]] = {
+    "all": Profile(),
+    "calm": Profile(faults=0.0, cancels=0.0),
+    "cancel": Profile(faults=0.3, cancels=1.0, tasks=(2, 3, 4, 6, 8)),
+    "batch": Profile(lean={"batch": 60}),
+    "copy": Profile(lean={"copy_in": 30, "copy_out": 20, "stream": 20}),
+    "pool": Profile(lean={"lease": 30, "dirty": 15, "expire": 5}, tasks=(3, 5, 8, 12)),
+    "shared": Profile(lean={"shared": 60}, pooler=0.0),
+    "transaction": Profile(lean={"transaction": 40, "retry": 20}),
+    "pooler": Profile(pooler=1.0),
+    "storm": Profile(cancels=0.8, tasks=(16, 32, 64)),
+}
+
+
+class Settings:
+    """One schedule's kind."""
+
+    def __init__(self, world: World) -> None:
+        rng = world.rng
+        profile = PROFILES[world.profile]
+        self.profile = profile
+        self.tasks = rng.choice(profile.tasks)
+        if world.profile == "all" and rng.random() < 0.005:
+            self.tasks = rng.choice((16, 32, 64))
+        self.steps = rng.choice((1, 1, 2, 3)) if self.tasks < 8 else 1
+        self.max_size = rng.choice((1, 1, 2, 3, 4, 8))
+        self.min_size = rng.choice((0, 0, 1, self.max_size))
+        self.faulty = rng.random() < profile.faults
+        self.cancelling = rng.random() < profile.cancels
+        self.pooler = rng.random() < profile.pooler
+        self.hooks = rng.random() < 0.15
+        self.command_timeout = rng.choice((0.2, 1.0, 2.0))
+        self.acquire_timeout = rng.choice((0.3, 2.0, 4.0))
+        self.connect_timeout = 2
+        self.statement_cache_size = rng.choice((0, 1, 2, 100, 100, 100))
+        self.max_lifetime = rng.choice((None, None, 0.2, 5.0))
+        self.check_after = rng.choice((0.0, 0.05, 30.0, 30.0))
+        self.scram = rng.random() < 0.04
+        self.close_early = rng.random() < 0.06
+        self.spread = rng.choice((0.0, 0.001, 0.01, 0.1, 0.5))
+        """The seconds over which the clients begin."""
