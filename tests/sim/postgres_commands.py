@@ -1,0 +1,213 @@
+"""The statements of the model server that are over at once: transaction control, the session's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from tests.sim.postgres_block import DEFAULTS, EXPLICIT, NONE
+from tests.sim.postgres_rows import ROWS, columns, queue
+from tests.sim.postgres_sql import SQLError
+from tests.sim.postgres_values import Portal, SQLValue
+
+if TYPE_CHECKING:
+    from tests.sim.postgres_session import Session
+
+__all__ = ["COMMANDS", "as_id"]
+
+
+def as_id(value: SQLValue) -> int:
+    """The value of the id column."""
+    if value is None:
+        raise SQLError("23502", "null value violates not-null constraint")
+    if not isinstance(value, int):
+        raise SQLError("22P02", "invalid input syntax for type bigint")
+    return value
+
+
+def _defer(session: Session, portal: Portal) -> str:
+    transaction = session.block.transaction
+    transaction.execute(session.database.deferred, as_id(portal.values[0]), session.world.now)
+    return "INSERT 0 1"
+
+
+# ---- Transactions
+
+
+def _begin(session: Session, portal: Portal) -> str:
+    if not session.block.begin("read only" in portal.plan.sql.lower()):
+        session.warn("25001", "there is already a transaction in progress")
+    return "START TRANSACTION" if portal.plan.sql.strip().lower().startswith("start") else "BEGIN"
+
+
+def _rollback(session: Session, portal: Portal) -> str:
+    if session.block.state == NONE:
+        session.warn("25P01", "there is no transaction in progress")
+    session.block.roll_back()
+    session.portals.clear()
+    return "ROLLBACK"
+
+
+def _savepoint(session: Session, portal: Portal) -> str:
+    session.block.savepoint(portal.plan.names[0])
+    return "SAVEPOINT"
+
+
+def _release(session: Session, portal: Portal) -> str:
+    session.block.release(portal.plan.names[0])
+    return "RELEASE"
+
+
+def _rollback_to(session: Session, portal: Portal) -> str:
+    index = session.block.roll_back_to(portal.plan.names[0])
+    for name, other in list(session.portals.items()):
+        if other.depth > index:
+            del session.portals[name]
+    return "ROLLBACK"
+
+
+def _vacuum(session: Session, portal: Portal) -> str:
+    session.block.prevent("VACUUM")
+    return "VACUUM"
+
+
+# ---- The session
+
+
+def _notify(session: Session, portal: Portal) -> str:
+    queue(session, portal)
+    return "NOTIFY"
+
+
+def _listen(session: Session, portal: Portal) -> str:
+    local = session.block.local
+    session.block.local = local._replace(channels=local.channels | set(portal.plan.names))
+    return "LISTEN"
+
+
+def _unlisten(session: Session, portal: Portal) -> str:
+    local = session.block.local
+    names = portal.plan.names or local.channels
+    session.block.local = local._replace(channels=local.channels - set(names))
+    return "UNLISTEN"
+
+
+def _set(session: Session, portal: Portal) -> str:
+    name, scope = portal.plan.names
+    block = session.block
+    value = str(portal.values[0])
+    if name not in DEFAULTS and "." not in name:
+        raise SQLError("42704", f'unrecognized configuration parameter "{name}"')
+    if name.endswith("_timeout") and not value.isdigit():
+        raise SQLError("22023", f'invalid value for parameter "{name}"')
+    if scope and block.state != EXPLICIT and not block.several and not block.pipelining:
+        session.warn("25P01", "SET LOCAL can only be used in transaction blocks")
+    elif scope:
+        block.local = block.local._replace(overrides={**block.local.overrides, name: value})
+    else:
+        block.local = block.local._replace(settings={**block.local.settings, name: value})
+    return "SET"
+
+
+def _reset(session: Session, portal: Portal) -> str:
+    local = session.block.local
+    settings = dict(session.start_settings)
+    if portal.plan.names:
+        (name,) = portal.plan.names
+        settings = {key: value for key, value in local.settings.items() if key != name.lower()}
+        if name.lower() in session.start_settings:
+            settings[name.lower()] = session.start_settings[name.lower()]
+    session.block.local = local._replace(settings=settings, overrides={})
+    return "RESET"
+
+
+def _create(session: Session, portal: Portal) -> str:
+    local = session.block.local
+    (name,) = portal.plan.names
+    if name in local.temporary:
+        raise SQLError("42P07", f'relation "{name}" already exists')
+    session.block.local = local._replace(temporary=local.temporary | {name})
+    return "CREATE TABLE"
+
+
+def _drop(session: Session, portal: Portal) -> str:
+    local = session.block.local
+    (name,) = portal.plan.names
+    if name not in local.temporary:
+        raise SQLError("42P01", f'table "{name}" does not exist')
+    session.block.local = local._replace(temporary=local.temporary - {name})
+    return "DROP TABLE"
+
+
+def _alter(session: Session, portal: Portal) -> str:
+    block = session.block
+    (name,) = portal.plan.names
+    if name in block.shape:
+        raise SQLError("42701", f'column "{name}" of relation "shape" already exists')
+    block.transaction.shape = (*block.shape, name)
+    return "ALTER TABLE"
+
+
+def _discard(session: Session, portal: Portal) -> str:
+    session.block.prevent("DISCARD ALL")
+    session.portals.clear()
+    session.statements.clear()
+    session.locks.clear()
+    session.block.reset(session.start_settings)
+    return "DISCARD ALL"
+
+
+def _deallocate(session: Session, portal: Portal) -> str:
+    if not portal.plan.names:
+        session.statements.clear()
+        return "DEALLOCATE ALL"
+    (name,) = portal.plan.names
+    if session.statements.pop(name, None) is None:
+        raise SQLError("26000", f'prepared statement "{name}" does not exist')
+    return "DEALLOCATE"
+
+
+def _close(session: Session, portal: Portal) -> str:
+    (name,) = portal.plan.names
+    if session.portals.pop(name, None) is None:
+        raise SQLError("34000", f'cursor "{name}" does not exist')
+    return "CLOSE CURSOR"
+
+
+def _declare(session: Session, portal: Portal) -> str:
+    block = session.block
+    (name,) = portal.plan.names
+    query = portal.plan.query
+    assert query is not None
+    if block.state != EXPLICIT and not block.several and not block.pipelining:
+        raise SQLError("25P01", "DECLARE CURSOR can only be used in transaction blocks")
+    if name in session.portals:
+        raise SQLError("42P03", f'cursor "{name}" already exists')
+    found = columns(session, query)
+    cursor = Portal(query, found, portal.values, (0,) * len(found), block.depth)
+    cursor.source = ROWS[query.kind](session, cursor)
+    session.portals[name] = cursor
+    return "DECLARE CURSOR"
+
+
+COMMANDS: Final[dict[str, Callable[[Session, Portal], str]]] = {
+    "defer": _defer,
+    "begin": _begin,
+    "rollback": _rollback,
+    "savepoint": _savepoint,
+    "release": _release,
+    "rollback_to": _rollback_to,
+    "vacuum": _vacuum,
+    "notify": _notify,
+    "listen": _listen,
+    "unlisten": _unlisten,
+    "set": _set,
+    "reset": _reset,
+    "create": _create,
+    "declare": _declare,
+    "drop": _drop,
+    "alter": _alter,
+    "discard": _discard,
+    "deallocate": _deallocate,
+    "close": _close,
+}

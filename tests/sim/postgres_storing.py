@@ -1,0 +1,142 @@
+"""The statements of the model server that store: they wait for other transactions, and COPY for its data.
+
+Running: they are generators of `Wait`s, and of None where COPY data is to be sent in.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+
+from pgproto.wire import CopyData, CopyDone, CopyFail, CopyInResponse, Message
+from tests.sim.database import Table
+from tests.sim.postgres_block import FAILED, NONE, ROW_LOCK, Wait
+from tests.sim.postgres_commands import COMMANDS, as_id
+from tests.sim.postgres_sql import SQLError
+from tests.sim.postgres_values import Portal
+
+if TYPE_CHECKING:
+    from tests.sim.postgres_session import Session
+
+__all__ = ["COPY_HEADER", "STORING", "Running"]
+
+Running = Generator[Wait | None, Message | None, str]
+
+COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+
+
+def _store(session: Session, table: Table, id: int) -> Generator[Wait | None, Message | None, None]:
+    """Store an id; waits for other transactions that are about to store it."""
+    transaction = session.block.transaction
+    while session.database.holder(table, id, transaction) is not None:
+        yield ROW_LOCK
+    if transaction.sees(table, id):
+        raise SQLError("23505", "duplicate key value violates unique constraint")
+    transaction.execute(table, id, session.world.now)
+
+
+def _insert(session: Session, portal: Portal) -> Running:
+    yield from _store(session, session.database.ledger, as_id(portal.values[0]))
+    return "INSERT 0 1"
+
+
+def _delete(session: Session, portal: Portal) -> Running:
+    transaction = session.block.transaction
+    table, id = session.database.ledger, as_id(portal.values[0])
+    while session.database.holder(table, id, transaction) is not None:
+        yield ROW_LOCK
+    if not transaction.sees(table, id):
+        return "DELETE 0"
+    transaction.execute(table, id, session.world.now, delete=True)
+    return "DELETE 1"
+
+
+def _copy_in(session: Session, portal: Portal) -> Running:
+    binary = int(bool(portal.plan.names))
+    session.send(CopyInResponse(binary, (binary,)))
+    session.flush()
+    rest = b""
+    count = 0
+    over = False
+    started = not binary
+    while True:
+        event = yield None
+        if isinstance(event, CopyFail):
+            raise SQLError("57014", f"COPY from stdin failed: {event.message}")
+        if isinstance(event, CopyData) and not over:
+            rest += event.data
+            if not started and len(rest) >= len(COPY_HEADER):
+                if rest[: len(COPY_HEADER)] != COPY_HEADER:
+                    raise SQLError("22P04", "COPY file signature not recognized")
+                rest = rest[len(COPY_HEADER) :]
+                started = True
+        elif rest and not binary and not over:
+            rest += b"\n"
+        while started and not over:
+            found, rest = _binary_row(rest) if binary else _text_row(rest)
+            if found is None:
+                break
+            if found == "end":
+                over = True
+            elif isinstance(found, int):
+                yield from _store(session, session.database.ledger, found)
+                session.database.arrived[found] += 1
+                count += 1
+        if isinstance(event, CopyDone):
+            if binary and not over:
+                raise SQLError("22P04", "unexpected EOF in COPY data")
+            return f"COPY {count}"
+
+
+def _text_row(data: bytes) -> tuple[int | str | None, bytes]:
+    """The next id, "end", or None for a line that is not complete; and what is left."""
+    line, end, rest = data.partition(b"\n")
+    if not end:
+        return None, data
+    if line == b"\\.":
+        return "end", b""
+    if b"\t" in line:
+        raise SQLError("22P04", "extra data after last expected column")
+    if line == b"\\N":
+        return as_id(None), rest
+    try:
+        return int(line), rest
+    except ValueError:
+        raise SQLError("22P02", "invalid input syntax for type bigint") from None
+
+
+def _binary_row(data: bytes) -> tuple[int | str | None, bytes]:
+    if data[:2] == b"\xff\xff":
+        return "end", b""
+    if len(data) < 6:
+        return None, data
+    fields, size = struct.unpack(">hi", data[:6])
+    if fields != 1:
+        raise SQLError("22P04", "row field count is not 1")
+    if size == -1:
+        return as_id(None), data
+    if size != 8:
+        raise SQLError("22P03", "incorrect binary data format")
+    if len(data) < 14:
+        return None, data
+    return int(struct.unpack(">q", data[6:14])[0]), data[14:]
+
+
+def _commit(session: Session, portal: Portal) -> Running:
+    block = session.block
+    if block.state == FAILED:
+        return COMMANDS["rollback"](session, portal)
+    if block.state == NONE:
+        session.warn("25P01", "there is no transaction in progress")
+    block.state = NONE
+    yield from session.commit()
+    return "COMMIT"
+
+
+STORING: Final[dict[str, Callable[[Session, Portal], Running]]] = {
+    "insert": _insert,
+    "delete": _delete,
+    "copy_in": _copy_in,
+    "commit": _commit,
+}
