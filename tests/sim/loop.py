@@ -52,7 +52,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     Attributes:
         connector: (protocol factory, host, port) -> (transport, protocol), set by the network.
-        errors: what the loop's exception handler was told.
+        on_error: gets what the loop's exception handler is told.
         tasks: every task that was made.
     """
 
@@ -63,7 +63,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = _EPOCH
         self.end = float("inf")
         self.connector: Callable[..., Any] | None = None
-        self.errors: list[dict[str, Any]] = []
+        self.on_error: Callable[[dict[str, Any]], None] | None = None
         self.tasks: list[asyncio.Task[Any]] = []
         self.set_task_factory(self._make_task)
 
@@ -83,8 +83,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return [timer for timer in scheduled if not timer.cancelled()]
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Keep it: whatever comes here is looked at when the schedule is over."""
-        self.errors.append(context)
+        """Pass it on."""
+        if self.on_error is not None:
+            self.on_error(context)
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
         """A link of the simulated network."""

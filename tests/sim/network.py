@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .tap import Tap
+from .tap import CANCEL_REQUEST, Tap
 
 if TYPE_CHECKING:
     from .world import Receiver, Server, World
@@ -136,11 +136,14 @@ class Link:
         tap: what went over it.
         lent: the client's code is using it (for the positions of faults).
         lied: a fault has put words into the server's mouth: its answers prove nothing about the database.
-        over: both ends are gone.
+        pooled: the pool has dialled it; session: for a session, not for a cancel request.
+        waiting: the server's send blocks.
+        phase: the position that it is in (see `catalogue`).
     """
 
     __slots__ = (
-        "down", "far", "lent", "lied", "name", "near", "network", "number", "phase", "tap", "up", "waiting",
+        "down", "far", "lent", "lied", "name", "near", "network", "number", "phase", "pooled", "session", "tap",
+        "up", "waiting",
     )  # fmt: skip
 
     def __init__(self, network: Network, name: str) -> None:
@@ -156,6 +159,8 @@ class Link:
         self.lent = 0
         self.lied = False
         self.waiting = False
+        self.pooled = name == "pool"
+        self.session = False
         self.phase = "P12"
         self.near: NearEnd | None = None
         self.far = FarEnd(self)
@@ -376,7 +381,11 @@ class NearEnd(asyncio.Transport):
             return
         data = bytes(data)
         link = self.link
+        new = not link.tap.sent
         frames = link.tap.handed_over(data)
+        if new and frames and frames[0][2][:4] != CANCEL_REQUEST:
+            link.session = True
+            link.network.on_link()
         faults = link.network.faults
         if faults is not None:
             faults.asking(link, frames)
@@ -575,6 +584,8 @@ class Network:
         self.inner: list[Link] = []
         self.faults: Any = None
         self.hosts: dict[str, str] = {}
+        self.wrong_secret = ""
+        self.on_link: Callable[[], None] = _idle
         world.network = self
         world.loop.connector = self.connect
 
@@ -593,7 +604,7 @@ class Network:
         server = self.server(host)
         if verdict == "dns":
             raise socket.gaierror(-3, "Temporary failure in name resolution")
-        if verdict == "refused" or server is None or getattr(server, "refusing", False):
+        if verdict == "refused" or server is None or not getattr(server, "listening", True):
             raise ConnectionRefusedError(111, "Connect call failed")
         link = Link(self, host)
         near = NearEnd(link, protocol_factory())
@@ -602,12 +613,24 @@ class Network:
         near.protocol.connection_made(near)
         return near, near.protocol
 
+    def heal(self) -> None:
+        """Good weather for everything that is still there."""
+        for link in self.links:
+            for pipe in (link.up, link.down):
+                pipe.gap = 0.0
+                pipe.pieces = 0
+                if pipe.held and not (link.near is not None and pipe is link.down and not link.near.is_reading()):
+                    pipe.held = 0
+                    pipe.go()
+            if link.far.closed and link.alive:
+                link.down.finish()  # whoever was silent for good is seen to be gone now
+
     def dial(self, name: str, receiver: Receiver) -> FarEnd:
         """A link between two servers; the dialler's end of it."""
         world = self.world
         one = _Inner(world, receiver)
         server = self.server(name)
-        if server is None or getattr(server, "refusing", False):
+        if server is None or not getattr(server, "listening", True):
             world.loop.call_later(self.weather.latency(), receiver.lost)
             one.closed = True
             return one  # type: ignore[return-value]
@@ -687,6 +710,10 @@ class _Inner:
 
 def _ignore(data: bytes) -> None:
     """Nobody is there."""
+
+
+def _idle() -> None:
+    """Nobody counts."""
 
 
 def _nothing() -> None:

@@ -1,0 +1,215 @@
+"""The checks: is what happened what was promised (invariants I1-I13 of the catalogue of faults)?
+
+Some look while the schedule runs (a connection that is lent, a server session that begins), the others when
+all is over and quiet.  Each reports through `World.violation` with a kind of its own.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from pgproto import Error, Outcome
+
+from .harness import CANARY
+from .oracle import SAFE, Oracle
+
+if TYPE_CHECKING:
+    from .clients import Clients
+    from .network import Link, Network
+    from .record import Asked, Record
+    from .world import World
+
+__all__ = ["Checks"]
+
+_GOOD: Final = frozenset({Outcome.COMMITTED, Outcome.OK_IN_TX})
+# Hooks and callbacks of the schedule raise on purpose; the adapter reports it here, and goes on.
+_CONTAINED: Final = ("on_notice raised", "on_close raised")
+
+
+class Checks:
+    """The checks of one schedule."""
+
+    def __init__(self, world: World, network: Network, record: Record, server: Any) -> None:
+        self.world = world
+        self.network = network
+        self.record = record
+        self.server = server
+
+    # ---- While it runs
+
+    def told(self, context: dict[str, Any]) -> None:
+        """What the loop's exception handler is told: nothing but contained errors of callbacks."""
+        error = context.get("exception")
+        if context.get("message") in _CONTAINED:
+            return
+        where = ""
+        if error is not None:
+            where = "".join(traceback.format_exception(error)[-6:])
+        self.world.violation(f"the loop was told: {context.get('message')} {error!r}\n{where}", "error")
+
+    def lent(self, link: Link) -> None:
+        """I6: a connection that is lent is as new."""
+        receiver = link.far.receiver
+        traces = getattr(receiver, "traces", None)
+        near = link.near
+        if traces is None or near is None or link.far.closed or near.lost:
+            return
+        if link.up.size or near.get_write_buffer_size():
+            return  # the server has not got all yet: that is seen below
+        found = [trace for trace in traces() if not trace.startswith("unanswered")]
+        if link.down.size or near.inbox:
+            return
+        if found and not link.lied:
+            self.world.violation(f"link {link.number} was lent with {', '.join(found)}", "dirty")
+
+    def connections(self, limit: int) -> None:
+        """I10: no more sessions than the pool may have, those that are closing counted."""
+        alive = 0
+        for link in self.network.links:
+            near = link.near
+            if link.pooled and link.session and near is not None and not near.lost:
+                alive += 1
+        if alive > limit:
+            self.world.violation(f"{alive} connections of a pool of {limit}", "size")
+
+    # ---- When all is over
+
+    def tasks(self, allowed: set[Any]) -> None:
+        """I9: no task is left, none has ended with an exception that nobody saw."""
+        for task in self.world.loop.tasks:
+            if task in allowed:
+                continue
+            if not task.done():
+                self.world.violation(f"a task is left: {task.get_coro()!r}", "leak")
+            elif not task.cancelled() and getattr(task, "_log_traceback", False):
+                self.world.violation(f"nobody saw {task.exception()!r} of {task.get_coro()!r}", "error")
+    def links(self) -> None:
+        """I9: no socket is left, no timer of the library's, and no session at the server."""
+        for link in self.network.links:
+            if link.near is not None and not link.near.gone:
+                self.world.violation(f"link {link.number} is still open", "leak")
+            receiver = link.far.receiver
+            complaint = getattr(receiver, "complaint", None)
+            if complaint and not link.lied:
+                self.world.violation(f"link {link.number}: the server complains: {complaint}", "protocol")
+        for timer in self.world.loop.timers():
+            callback = timer._callback  # type: ignore[attr-defined]
+            module = getattr(getattr(callback, "__self__", callback), "__module__", "") or ""
+            if module.startswith("pgproto"):
+                self.world.violation(f"a timer is left: {callback!r}", "leak")
+        sessions = getattr(self.server, "sessions", None)
+        if sessions:
+            left = [session for session in sessions if not getattr(session, "dead", False)]
+            if left:
+                self.world.violation(f"{len(left)} sessions are left at the server", "leak")
+
+    def labels(self, clients: Clients, truth: Any) -> None:
+        """I2, I3: one label each; permitted by the bytes; borne out by the database."""
+        for batch, entries in clients.batches:
+            for asked in entries:
+                item = asked.item
+                if item.outcome is None:
+                    if batch.sent:
+                        self.world.violation(f"batch item {asked.key} ended without a label", "label")
+                    continue
+                asked.label = item.outcome
+                asked.error = item.error
+        permitted: dict[int | str, frozenset[Outcome]] = {}
+        lied: set[int | str] = set()
+        bound: dict[int | str, int] = {}
+        for link in self.network.links:
+            if link.near is None:
+                continue
+            oracle = Oracle(link.tap)
+            for key, labels in oracle.permitted.items():
+                permitted[key] = labels
+                if link.lied:
+                    lied.add(key)
+            for key, count in oracle.counts.items():
+                bound[key] = bound.get(key, 0) + count
+        for asked in self.record.asked.values():
+            if bound.get(asked.key, 0) > 1:
+                self.world.violation(f"{asked.key} was sent {bound[asked.key]} times", "twice")
+            self._label(asked, permitted.get(asked.key), asked.key in lied)
+            if isinstance(asked.key, int):
+                self._truth(asked, asked.key in lied, truth)
+            elif asked.parts:
+                self._copied(asked, truth)
+        self._blocks(clients, lied, truth)
+
+    def _label(self, asked: Asked, labels: frozenset[Outcome] | None, lied: bool) -> None:
+        label = asked.label
+        error = asked.error
+        if label is None:
+            if isinstance(error, Error) and not asked.parts:
+                self.world.violation(f"{asked.key} ended with {error!r}, which has no outcome", "label")
+            return
+        if asked.parts or lied:
+            return
+        if labels is None:
+            # No Bind was handed over: it was not run.
+            if label in (Outcome.UNKNOWN, Outcome.COMMITTED, Outcome.OK_IN_TX) or label == "done":
+                if not (asked.item is None and isinstance(asked.key, str) and label == "done"):
+                    self.world.violation(f"{asked.key} is {label}, but was never sent ({error!r})", "label")
+            return
+        if label == "done":
+            if not labels & _GOOD:
+                self.world.violation(f"{asked.key} returned, but is {_names(labels)}", "label")
+        elif label not in labels and not self._lenient(asked, labels):
+            self.world.violation(
+                f"{asked.key} is {label}, but the bytes say {_names(labels)} ({error!r})", "label"
+            )
+
+    def _lenient(self, asked: Asked, labels: frozenset[Outcome]) -> bool:
+        """A call that ended at its deadline was labelled then; answers that came later do not count."""
+        from pgproto import QueryTimeout
+
+        return isinstance(asked.error, QueryTimeout) and asked.label in (Outcome.UNKNOWN, Outcome.ROLLED_BACK)
+
+    def _truth(self, asked: Asked, lied: bool, truth: Any) -> None:
+        stored = asked.key in truth
+        label = asked.label
+        if lied:
+            return
+        if label is Outcome.COMMITTED and not stored:
+            self.world.violation(f"{asked.key} is COMMITTED, but is not in the database", "truth")
+        elif isinstance(label, Outcome) and (label in SAFE or label is Outcome.FAILED) and stored:
+            self.world.violation(f"{asked.key} is {label}, but is in the database", "truth")
+
+    def _copied(self, asked: Asked, truth: Any) -> None:
+        stored = [key for key in asked.parts if key in truth]
+        if stored and len(stored) < len(asked.parts):
+            self.world.violation(f"half of a COPY is in the database: {stored}", "truth")
+        label = asked.label
+        if label == "done" and len(stored) < len(asked.parts):
+            self.world.violation(f"COPY {asked.key} succeeded, but stored nothing", "truth")
+        if isinstance(label, Outcome) and (label in SAFE or label is Outcome.FAILED) and stored:
+            self.world.violation(f"COPY {asked.key} is {label}, but is in the database", "truth")
+
+    def _blocks(self, clients: Clients, lied: set[int | str], truth: Any) -> None:
+        for block in clients.blocks:
+            if any(key in lied for key in block.keys):
+                continue
+            stored = [key for key in block.keys if key in truth]
+            if stored and len(stored) < len(block.keys):
+                self.world.violation(f"half of a transaction is in the database: {stored}", "truth")
+            if block.verdict == "done" and len(stored) < len(block.keys):
+                self.world.violation(f"a transaction of {block.keys} was committed, but is not there", "truth")
+            if isinstance(block.verdict, Outcome) and block.verdict in SAFE and stored:
+                self.world.violation(f"a transaction is {block.verdict}, but is in the database: {stored}", "truth")
+        for logical, keys in clients.logical.items():
+            stored = [key for key in keys if key in truth]
+            if len(stored) > 1 and not any(key in lied for key in keys):
+                self.world.violation(f"the work {logical} was done twice: {stored}", "twice")
+
+    def secrets(self) -> None:
+        """I12: the password is in no text."""
+        for asked in self.record.asked.values():
+            error = asked.error
+            if error is not None and CANARY in f"{error!r}{error}":
+                self.world.violation(f"the password is in {error!r}", "secret")
+
+
+def _names(labels: frozenset[Outcome]) -> str:
+    return "/".join(sorted(label.name for label in labels))

@@ -1,0 +1,267 @@
+"""One schedule from its seed to its verdict: `run(seed)`.
+
+The course: a world, a network, a model server, a pool; clients that use it while faults strike; then all is
+healed, a query through the same pool must succeed (liveness), everything is closed, and the account is checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pgproto_asyncio as pg
+from pgproto import Error, PoolClosed
+from pgproto.protocol.verifier import ScramVerifier
+
+from . import harness
+from .checks import Checks
+from .clients import Clients, Oops
+from .database import Database
+from .events import Events
+from .faults import Faults
+from .loop import Deadlock, VirtualLoop
+from .network import Network
+from .postgres import Postmaster
+from .record import Record
+from .settings import Settings
+from .world import Violation, World
+
+__all__ = ["Report", "run"]
+
+# Virtual seconds after which a schedule must have ended.
+_HORIZON: Final = 300.0
+# Virtual seconds within which a query must succeed once everything is healed.
+_HEAL: Final = 4.0
+
+
+class Report:
+    """What a schedule that went well has done.
+
+    Attributes:
+        queries: asked for; succeeded: of them.
+        links: connections made.
+        cells: (fault, position) that were hit.
+        seconds: of virtual time.
+    """
+
+    __slots__ = ("cells", "links", "queries", "seconds", "seed", "succeeded")
+
+    def __init__(self, seed: int, queries: int, succeeded: int, links: int, seconds: float, cells: Any) -> None:
+        self.seed = seed
+        self.queries = queries
+        self.succeeded = succeeded
+        self.links = links
+        self.seconds = seconds
+        self.cells: frozenset[tuple[int, str]] = frozenset(cells)
+
+
+_wrong = ScramVerifier.from_password("another", b"salt", 1).format()
+_right = ScramVerifier.from_password(harness.CANARY, b"salt", 1).format()
+
+
+def run(seed: int, profile: str = "all", *, trace: bool = False) -> Report:
+    """Run one schedule.
+
+    Args:
+        seed: decides everything.
+        profile: one of `settings.PROFILES`.
+        trace: keep the whole trace (slow).  A violation is always run again with it.
+
+    Raises:
+        Violation: a promise was broken.
+    """
+    schedule = _Schedule(seed, profile, trace)
+    report = schedule.run()
+    broken = schedule.world.broken
+    if broken is None:
+        return report
+    if not trace:
+        # The same again, with every line of the trace: a schedule is a function of its seed.
+        again = _Schedule(seed, profile, True)
+        again.run()
+        if again.world.broken is not None:
+            schedule, broken = again, again.world.broken
+    raise Violation(broken[0], broken[1], seed, profile, schedule.world.lines())
+
+
+class _Schedule:
+    def __init__(self, seed: int, profile: str, trace: bool) -> None:
+        self.loop = VirtualLoop()
+        self.world = World(seed, profile, self.loop, tracing=trace)
+        self.settings = Settings(self.world)
+        self.network = Network(self.world)
+        self.database = Database()
+        self.server = Postmaster(self.world, self.database)
+        self.server.row_delay = self.world.rng.choice((0.0, 0.0, 0.0, 0.0001))
+        self.server.buffer_size = self.world.rng.choice((8192, 8192, 64, 1))
+        if self.settings.scram:
+            self.server.secrets["sim"] = _right
+        self.network.wrong_secret = _wrong
+        self.world.servers["postgres"] = self.server
+        self.world.servers["elsewhere"] = self.server
+        self.network.hosts = {"pool": "postgres", "direct": "postgres"}
+        self.faults = Faults(self.world, self.settings)
+        if self.settings.faulty:
+            self.network.faults = self.faults
+        self.record = Record(self.world)
+        self.checks = Checks(self.world, self.network, self.record, self.server)
+        self.loop.on_error = self.checks.told
+        self.events = Events(self.world, self.settings, self.network, self.server, self.faults)
+        self.loop.end = self.loop.time() + _HORIZON
+
+    def run(self) -> Report:
+        """The whole course."""
+        world = self.world
+        loop = self.loop
+        before = loop.time()
+        with harness.installed(world):
+            main = None
+            try:
+                asyncio.set_event_loop(loop)
+                main = loop.create_task(self._main())
+                loop.run_until_complete(main)
+            except Deadlock as error:
+                world.violation(f"{error}: {self._pending()}", "hang")
+            finally:
+                self._abandon(main)
+                asyncio.set_event_loop(None)
+                loop.close()
+        record = self.record
+        seconds = loop.time() - before
+        return Report(world.seed, len(record.asked), record.succeeded, len(self.network.links), seconds, self.faults.hit)
+
+    def _pending(self) -> str:
+        waiting = [task for task in self.loop.tasks if not task.done()]
+        return "; ".join(repr(task.get_coro()) for task in waiting[:6])
+
+    def _abandon(self, main: asyncio.Task[None] | None) -> None:
+        """Whatever is left, after a violation: nothing of it shall speak up later."""
+        for task in self.loop.tasks:
+            if not task.done():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            else:
+                task._log_traceback = False  # type: ignore[attr-defined]
+
+    def _make_pool(self) -> pg.Pool:
+        settings = self.settings
+        rng = self.world.rng
+
+        def on_notice(notice: Any) -> None:
+            if rng.random() < 0.5:
+                raise Oops("on_notice")
+
+        async def on_connect(conn: pg.Connection) -> None:
+            conn.on_notice = on_notice
+            if rng.random() < 0.1:
+                self.faults.hit.add((40, "P12"))
+                raise Oops("on_connect")
+
+        async def on_acquire(conn: pg.Connection) -> bool:
+            if rng.random() < 0.1:
+                self.faults.hit.add((40, "P11"))
+                raise Oops("on_acquire")
+            if rng.random() < 0.3:
+                await asyncio.sleep(0.001)
+            return rng.random() < 0.9
+
+        def on_release(conn: pg.Connection) -> bool:
+            if rng.random() < 0.1:
+                raise Oops("on_release")
+            return rng.random() < 0.9
+
+        def on_close(conn: pg.Connection) -> None:
+            if rng.random() < 0.3:
+                self.faults.hit.add((40, "P10"))
+                raise Oops("on_close")
+
+        hooks: dict[str, Any] = {}
+        if settings.hooks:
+            every = {"on_connect": on_connect, "on_acquire": on_acquire, "on_release": on_release, "on_close": on_close}
+            hooks = {name: hook for name, hook in every.items() if rng.random() < 0.6}
+        return pg.Pool(
+            f"host=pool user=sim dbname=sim password={harness.CANARY} sslmode=disable",
+            min_size=settings.min_size,
+            max_size=settings.max_size,
+            acquire_timeout=settings.acquire_timeout,
+            max_lifetime=settings.max_lifetime,
+            check_after=settings.check_after,
+            check_timeout=0.5,
+            reset_timeout=0.5,
+            connect_timeout=settings.connect_timeout,
+            command_timeout=settings.command_timeout,
+            statement_cache_size=settings.statement_cache_size,
+            **hooks,
+        )
+
+    async def _main(self) -> None:
+        world = self.world
+        settings = self.settings
+        pool = self._make_pool()
+        dsn = f"host=direct user=sim dbname=sim password={harness.CANARY} sslmode=disable"
+        clients = Clients(world, self.record, settings, dsn, pool)
+        clients.check_lent = self.checks.lent
+        clients.faults = self.faults
+        self.network.on_link = lambda: self.checks.connections(settings.max_size)
+        await pool.open()
+        tasks = [self.loop.create_task(clients.run(number)) for number in range(settings.tasks)]
+        self.events.plan(clients, tasks, pool)
+        await asyncio.wait(tasks)
+        for task in tasks:
+            self._ended(clients, task)
+        world.note("the clients are done")
+        self.events.stop()
+        self.faults.stop()
+        self.network.heal()
+        if clients.closing is None:
+            await self._alive(pool)
+        await self._close(pool, clients)
+        await asyncio.sleep(20.0)  # servers notice, grace periods end
+        current = asyncio.current_task()
+        self.checks.tasks({current})
+        self.checks.links()
+        self.checks.labels(clients, self.database.committed)
+        self.checks.secrets()
+
+    def _ended(self, clients: Clients, task: asyncio.Task[None]) -> None:
+        asked = task in clients.cancelled
+        if task.cancelled():
+            if not asked:
+                self.world.violation("a task was cancelled that nobody has cancelled", "cancel")
+            return
+        error = task.exception()
+        if error is not None:
+            import traceback
+
+            where = "".join(traceback.format_exception(error)[-4:])
+            self.world.violation(f"a client got {error!r}\n{where}", "error")
+        elif asked:
+            self.world.violation("a cancellation was swallowed", "cancel")
+
+    async def _alive(self, pool: pg.Pool) -> None:
+        """I13: a query through the same pool succeeds soon."""
+        world = self.world
+        until = world.now + _HEAL + self.settings.connect_timeout
+        while True:
+            try:
+                tag = self.record.new_tag()
+                rows = await pool.fetch("select $1::text as tag, n from generate_series(1, $2::int4) as n", tag, 1, timeout=1.0)
+            except (Error, Oops) as error:
+                if world.now > until or isinstance(error, PoolClosed):
+                    world.violation(f"no query succeeds after all is healed: {error!r}", "liveness")
+                    return
+                await asyncio.sleep(0.05)
+            else:
+                self.record.rows(tag, rows, 1)
+                return
+
+    async def _close(self, pool: pg.Pool, clients: Clients) -> None:
+        before = self.world.now
+        if clients.closing is not None:
+            await clients.closing
+        await pool.close(timeout=1.0)
+        await pool.close()
+        if self.world.now - before > 4.0:
+            self.world.violation(f"closing the pool took {self.world.now - before:.3f} s", "late")
+        stats = pool.stats()
+        if stats.size:
+            self.world.violation(f"a closed pool has {stats.size} connections", "leak")
