@@ -1,0 +1,110 @@
+"""Planted bugs of the labels: what became of a query, said wrongly, too boldly or too lazily."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgproto import errors
+from pgproto.errors import Outcome
+from pgproto.session.execution import Execution
+from pgproto.session.operation import Channel, Segment
+
+from .planted_edit import Bug, Edit, Value
+
+__all__ = ["BUGS"]
+
+BUGS: Final = (
+    Bug(
+        "command-complete-is-the-end",
+        "most drivers: CommandComplete is taken for the acknowledgement, which only ReadyForQuery is",
+        [
+            Edit(
+                Execution,
+                "_completed",
+                ("item.executed = True", "item.executed = True\nitem.outcome = Outcome.COMMITTED"),
+            )
+        ],
+        kinds="label",
+    ),
+    Bug(
+        "not-committed-too-late",
+        "NOT_COMMITTED although the Sync was handed over (its end is compared, and not its start)",
+        [Edit(Segment, "lost", ("self.sync >= handed_over", "self.sync + 5 >= handed_over"))],
+        kinds="label",
+    ),
+    Bug(
+        "lazy-unknown",
+        "everything that was lost is UNKNOWN, although the bytes decide more",
+        [Edit(Segment, "lost", ("return Outcome.NOT_COMMITTED", "return Outcome.UNKNOWN"))],
+        kinds="label",
+    ),
+    Bug(
+        "skipped-and-rolled-back-swapped",
+        "the statements before the one that failed are called SKIPPED, those behind it ROLLED_BACK",
+        [
+            Edit(
+                Execution,
+                "_verdicts",
+                ("undone = Outcome.ROLLED_BACK", "undone = Outcome.SKIPPED"),
+                ("verdicts.append(Outcome.SKIPPED)", "verdicts.append(Outcome.ROLLED_BACK)"),
+            )
+        ],
+        kinds="label",
+    ),
+    Bug(
+        "in-transaction-is-committed",
+        "SQLAlchemy #13381, sqlx: the status byte of ReadyForQuery is not looked at",
+        [
+            Edit(
+                Execution,
+                "segment_done",
+                ('if channel.connection.transaction_status == "I" else', "if True else"),
+            )
+        ],
+        kinds="label",
+    ),
+    Bug(
+        "sync-error-forgotten",
+        "pgx #1748 class: an error behind CommandComplete (a deferred constraint) is nobody's",
+        [
+            Edit(
+                Segment,
+                "fail",
+                ("if self.error is None:", "if self.error is None and self.position < max(self.last, 1):"),
+            )
+        ],
+        kinds="label",
+    ),
+    Bug(
+        "transaction-fate-ignored",
+        "a statement in a transaction whose COMMIT is on its way is called ROLLED_BACK",
+        [Edit(Channel, "fate", ("return Outcome.UNKNOWN", "return outcome"))],
+        kinds="label",
+    ),
+    Bug(
+        "unknown-is-repeated",
+        "retry helpers everywhere: what may have been committed is run again",
+        [
+            Value(
+                errors,
+                "_SAFE_TO_RETRY",
+                frozenset(
+                    {
+                        Outcome.NOT_SENT,
+                        Outcome.NOT_COMMITTED,
+                        Outcome.SKIPPED,
+                        Outcome.ROLLED_BACK,
+                        Outcome.UNKNOWN,
+                    }
+                ),
+            )
+        ],
+        kinds="label double",
+    ),
+    Bug(
+        "half-a-batch",
+        "pgx (by reading): a batch that is stopped half-way is closed with a Sync, which commits the half",
+        [Edit(Execution, "half_written", ("return self._segment is not None", "return False"))],
+        kinds="label",
+    ),
+)

@@ -1,0 +1,245 @@
+"""Planted bugs of the pool and of its asyncio driver: slots, waiters, cancellation, health, back-off."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgproto.pool.backoff import Backoff
+from pgproto.pool.fleet import Fleet
+from pgproto.pool.machine import PoolMachine
+from pgproto_asyncio import connecting
+from pgproto_asyncio.connection import Connection
+from pgproto_asyncio.pool import Lease, Pool
+from pgproto_asyncio.transport import Transport
+
+from .planted_edit import Bug, Edit
+
+__all__ = ["BUGS"]
+
+_SLOTS: Final = (
+    Bug(
+        "pgx-679",
+        "pgx #679, #2425: a slot is free before its connection is closed: more connections than the maximum",
+        [Edit(PoolMachine, "_open_missing", ("len(fleet.slots) < self", "fleet.live < self"))],
+        kinds="max",
+    ),
+    Bug(
+        "asyncpg-1307",
+        "asyncpg #1307: release returns early if the connection is closed already, and the slot stays taken",
+        [
+            Edit(
+                Pool,
+                "_give_back",
+                ("if conn.closed:\n    self._machine", "if conn.closed:\n    return\n    self._machine"),
+            ),
+            Edit(PoolMachine, "lost", ("(CHECKING, IDLE, USED, RESETTING)", "(CHECKING, IDLE, RESETTING)")),
+        ],
+        kinds="hang late leak liveness",
+    ),
+    Bug(
+        "psycopg-pool-509",
+        "psycopg_pool #509: a caller that is cancelled as it is served takes the connection with it",
+        [
+            Edit(
+                PoolMachine,
+                "cancel",
+                ("if slot is not None and slot.ticket is ticket:", "if False:"),
+            )
+        ],
+        kinds="hang late leak liveness",
+    ),
+    Bug(
+        "psycopg-pool-1275",
+        "psycopg_pool #1275: a caller cancelled as it is served gets its connection and not its cancellation",
+        [
+            Edit(
+                Pool,
+                "_acquire",
+                (
+                    "except BaseException:",
+                    """except asyncio.CancelledError:
+    if ticket.slot is None or ticket.state == WAITING:
+        self._machine.cancel(ticket, self._now())
+        self._act()
+        raise
+    return ticket, ticket.connection.lend()
+except BaseException:""",
+                ),
+            )
+        ],
+        kinds="cancellation",
+    ),
+    Bug(
+        "psycopg-pool-1401",
+        "psycopg_pool #1401: the loop that waits for a connection absorbs CancelledError",
+        [
+            Edit(
+                Pool,
+                "_acquire",
+                (
+                    "await waiter",
+                    """try:
+    await waiter
+except asyncio.CancelledError:
+    pass""",
+                ),
+            )
+        ],
+        kinds="cancellation late",
+    ),
+    Bug(
+        "pgx-1259",
+        "pgx #1259: the attempt to connect dies with the caller that it was made for",
+        [
+            Edit(
+                Pool,
+                "_acquire",
+                (
+                    "except BaseException:",
+                    """except BaseException:
+    for task in self._opening.values():
+        task.cancel()""",
+                ),
+            )
+        ],
+        kinds="hang late leak liveness",
+    ),
+    Bug(
+        "returned-twice",
+        "Npgsql #4425, pgx #938: a connection is given back twice, and lent to two callers",
+        [
+            Edit(
+                Lease,
+                "__aexit__",
+                (
+                    "self._pool._release(ticket, lent.take_back())",
+                    """self._pool._release(ticket, lent.take_back())
+slot = ticket.slot
+if slot is not None and slot.state == 3:
+    self._pool._machine._fleet.idle.append(slot)""",
+                ),
+            ),
+        ],
+        kinds="crash dirty rows",
+    ),
+    Bug(
+        "stale-check-acts",
+        "the answer to a check that has timed out meanwhile is taken for one to the slot as it is now",
+        [
+            Edit(
+                PoolMachine,
+                "check_done",
+                ("if slot.generation != generation or slot.state != CHECKING:", "if False:"),
+            )
+        ],
+        kinds="crash leak max hang",
+    ),
+    Bug(
+        "lost-acts-twice",
+        "a connection's end is reported at every event behind it, and acts on the slot every time",
+        [
+            Edit(
+                Connection,
+                "_on_change",
+                ("on_lost, self.on_lost = self.on_lost, None", "on_lost = self.on_lost"),
+            ),
+            Edit(PoolMachine, "lost", ("if slot.state in (CHECKING, IDLE, USED, RESETTING):", "if True:")),
+        ],
+        kinds="crash leak max",
+    ),
+)
+
+_WAITERS: Final = (
+    Bug(
+        "last-come-first-served",
+        "waiters are a stack",
+        [Edit(PoolMachine, "_balance", ("self._waiters.popleft()", "self._waiters.pop()"))],
+        kinds="fifo",
+    ),
+    Bug(
+        "lost-wake-up",
+        "puddle 2.0: who waits is not told that a closed connection has made room",
+        [
+            Edit(
+                PoolMachine,
+                "closed",
+                ("self._fleet.move(slot, CLOSED)\nself._balance(now)", "self._fleet.move(slot, CLOSED)"),
+            )
+        ],
+        kinds="hang late liveness wakeup",
+    ),
+    Bug(
+        "lost-grant",
+        "a caller's turn comes while its task is not looking, and nobody wakes it",
+        [
+            Edit(
+                PoolMachine,
+                "_grant",
+                ("if ticket.waited:", "if ticket.waited and self._waiters:"),
+            )
+        ],
+        kinds="hang late liveness wakeup",
+    ),
+)
+
+_HEALTH: Final = (
+    Bug(
+        "no-health-check",
+        "pgx #672, MemMachine #1552: an idle connection is lent without a sign of life, for ever",
+        [Edit(Fleet, "needs_check", ("return slot.verified_at < now and", "return False and"))],
+        kinds="liveness health",
+    ),
+    Bug(
+        "dead-socket-is-lent",
+        "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
+        [Edit(Fleet, "is_dead", ("return not self._is_alive(connection)", "return False"))],
+        kinds="health dirty",
+    ),
+    Bug(
+        "reset-skipped",
+        "a returned session is not reset although something was left in it (SET, LISTEN, temporary tables)",
+        [Edit(Pool, "_give_back", ("not conn.dirty or not self._reset_script", "True"))],
+        kinds="dirty",
+    ),
+    Bug(
+        "expired-is-lent",
+        "pgx 20578f57: on a busy pool, a connection from before expire() goes from hand to hand",
+        [Edit(Fleet, "unfit", ("if slot.epoch != self._epoch:", "if False:"))],
+        kinds="expired",
+    ),
+    Bug(
+        "no-back-off",
+        "pgx #1780, psycopg_pool #1176: while the server is away, it is dialled without a pause",
+        [Edit(Backoff, "admit", ("if not self.failing:", "if True:"))],
+        kinds="storm late",
+    ),
+    Bug(
+        "cancel-without-deadline",
+        "lib/pq #1000: a cancel request that gets no answer is waited for without a bound",
+        [
+            Edit(
+                connecting,
+                "cancel",
+                ("_Stepper(connector.config, GRACE)", "_Stepper(connector.config, None)"),
+            )
+        ],
+        kinds="leak hang late",
+    ),
+    Bug(
+        "timer-leaks",
+        "pgx #1999: the path of an error skips un-watching: its timer goes on running",
+        [
+            Edit(Transport, "connection_lost", ("self._timer.cancel()", "pass")),
+            Edit(Transport, "_close_transport", ("self._timer.cancel()", "pass")),
+        ],
+        kinds="leak",
+    ),
+    Bug(
+        "writes-without-brake",
+        "a transport that wants no more bytes gets more all the same: memory without a bound",
+        [Edit(Transport, "pause_writing", ("self._write_paused = True", "pass"))],
+        kinds="memory",
+    ),
+)
+
+BUGS: Final = (*_SLOTS, *_WAITERS, *_HEALTH)

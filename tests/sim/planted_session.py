@@ -1,0 +1,392 @@
+"""Planted bugs of the session: waiting, cancelling, statements, COPY, transactions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgproto.session import connect
+from pgproto.session.copy import CopyIn
+from pgproto.session.engine import Engine
+from pgproto.session.execution import Execution
+from pgproto.session.lifeline import Lifeline
+from pgproto.session.operation import Channel
+from pgproto.session.preparing import Preparing
+from pgproto.session.script import Script
+from pgproto.session.statements import StatementCache
+from pgproto.session.transaction import Transaction
+
+from .planted_edit import Bug, Edit
+
+__all__ = ["BUGS"]
+
+_WAITING: Final = (
+    Bug(
+        "pgx-800",
+        "pgx #800: FATAL between CommandComplete and ReadyForQuery: who has his CommandComplete waits on",
+        [
+            Edit(
+                Execution,
+                "lost",
+                (
+                    "for each in channel.segments:",
+                    """if all(item.executed for item in self.items):
+    return
+for each in channel.segments:""",
+                ),
+            )
+        ],
+        kinds="hang late",
+    ),
+    Bug(
+        "fatal-waits-for-eof",
+        "FATAL without a FIN behind it: the end of the stream is waited for without a bound",
+        [
+            Edit(
+                Lifeline,
+                "_ended",
+                ("if self._closed_at is None:", "if not isinstance(closed.error, PostgresError):"),
+            )
+        ],
+        kinds="hang late",
+    ),
+    Bug(
+        "pgx-374",
+        "pgx #374, psycopg #685, pgjdbc #194: a big batch is written without reading, and both sides block",
+        [
+            Edit(
+                Engine,
+                "wants_read",
+                ("busy is None or busy.finished or busy.has_room()", "not self.channel.pending"),
+            )
+        ],
+        kinds="hang late",
+    ),
+    Bug(
+        "queued-deadlines-ignored",
+        "the deadline of a call that waits for its turn is looked at when its turn has come",
+        [
+            Edit(
+                Engine,
+                "tick",
+                (
+                    "if deadline is None:",
+                    "if deadline is None or (operation in self._queue and self.channel.segments):",
+                ),
+            )
+        ],
+        kinds="late hang",
+    ),
+    Bug(
+        "abandon-forgets-to-drain",
+        "a connection whose caller went away counts as idle, while the answers are still under way",
+        [
+            Edit(
+                Engine,
+                "idle",
+                (
+                    "and not self.channel.segments",
+                    "and all(s.operation.abandoned for s in self.channel.segments)",
+                ),
+            )
+        ],
+        kinds="dirty",
+    ),
+    Bug(
+        "abandoned-runs-on",
+        "pgx #659: the query of a caller that went away is neither cancelled nor given a time limit",
+        [Edit(Engine, "abandon", ("self._stop(operation)", "operation.skip_rest(self.channel)"))],
+        kinds="late hang leak dirty liveness",
+    ),
+    Bug(
+        "redis-py",
+        "redis-py 2023: a cancelled query is forgotten, and its answer goes to the next one",
+        [
+            Edit(
+                Engine,
+                "abandon",
+                (
+                    "self._stop(operation)",
+                    """for segment in [s for s in self.channel.segments if s.operation is operation]:
+    self.channel.segments.remove(segment)
+self._stop(operation)""",
+                ),
+            )
+        ],
+        kinds="rows label crash error",
+    ),
+    Bug(
+        "pgx-2478",
+        "pgx #2478, lib/pq #1000, spicedb #2434: a late cancel request hits the next query",
+        [
+            Edit(
+                Engine,
+                "_produce",
+                ("and not self._cancelling and not self._wants_cancel", ""),
+            ),
+            Edit(
+                Engine,
+                "idle",
+                ("and not self._cancelling\nand not self._wants_cancel", ""),
+            ),
+        ],
+        kinds="cancel",
+    ),
+    Bug(
+        "cancel-hits-neighbours",
+        "a cancel request is sent while others share the pipeline",
+        [
+            Edit(
+                Lifeline,
+                "_ask_for_cancel",
+                ("if segments and all(segment.operation.unwanted for segment in segments):", "if segments:"),
+            )
+        ],
+        kinds="cancel",
+    ),
+    Bug(
+        "rows-to-the-last-caller",
+        "asyncmy #103 and kin: of two callers in one pipeline, the one that came last gets the rows",
+        [
+            Edit(
+                Engine,
+                "_process",
+                (
+                    "segment.operation.handle(self.channel, segment, event)",
+                    """if hasattr(event, "offsets") and hasattr(segments[-1].operation, "take_rows"):
+    segment = segments[-1]
+segment.operation.handle(self.channel, segment, event)""",
+                ),
+            ),
+        ],
+        kinds="rows",
+    ),
+    Bug(
+        "notification-lost",
+        "a notification that comes while a query runs is dropped",
+        [
+            Edit(
+                Engine,
+                "_asynchronous",
+                (
+                    "self._notifications.put(event)",
+                    "if not self.channel.segments:\n    self._notifications.put(event)",
+                ),
+            )
+        ],
+        kinds="notification",
+    ),
+    Bug(
+        "stream-without-brake",
+        "pgx #713: a consumer that stops reading is buffered for, without a bound",
+        [Edit(Engine, "wants_read", ("busy is None or busy.finished or busy.has_room()", "True"))],
+        kinds="memory",
+    ),
+    Bug(
+        "close-raises",
+        "pgx #637: closing a connection that is closed tries to say good-bye, and raises",
+        [
+            Edit(
+                Engine,
+                "close",
+                ("if self.closed or self.finished:\n    self._settle()\n    return\n", ""),
+                (
+                    "clean = not self.channel.pending and self.connection.phase == states.READY",
+                    "clean = True",
+                ),
+            )
+        ],
+        kinds="crash error",
+    ),
+    Bug(
+        "password-in-the-text",
+        "the text of a failed connect quotes how it was tried, with the password",
+        [
+            Edit(
+                connect.Connector,
+                "_try_host",
+                (
+                    'error.add_note(f"while connecting to {host}")',
+                    'error.add_note(f"while connecting to {host} {self.config.password_for(host).reveal()}")',
+                ),
+            )
+        ],
+        kinds="secret",
+    ),
+)
+
+_STATE: Final = (
+    Bug(
+        "asyncpg-dirty-return",
+        "SQLAlchemy #13381, asyncpg: a connection with an open transaction goes back to the pool",
+        [Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
+        kinds="dirty",
+    ),
+    Bug(
+        "sqlx-4393",
+        "sqlx #4393: a cancelled BEGIN counts as not sent, and nobody looks at the status byte",
+        [
+            Edit(
+                Transaction,
+                "rollback",
+                (
+                    'engine.transaction_status == "I" and not engine.channel.segments',
+                    'engine.transaction_status == "I"',
+                ),
+            ),
+            Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
+        ],
+        kinds="dirty label",
+    ),
+    Bug(
+        "pgx-2589",
+        "pgx PR2589: a BEGIN that the server refuses (no FATAL) costs the connection",
+        [
+            Edit(
+                Engine,
+                "_process",
+                (
+                    "self._begin_failed(segment)",
+                    "self._begin_failed(segment)\nconnection.close(ConnectionLost('BEGIN failed'))",
+                ),
+            )
+        ],
+        kinds="lost",
+    ),
+    Bug(
+        "begin-failure-ignored",
+        "statements of a transaction whose BEGIN failed are run without it",
+        [
+            Edit(Channel, "opening", ("return bool(segments)", "return False and bool(segments)")),
+            Edit(Engine, "_process", ("self._begin_failed(segment)", "pass")),
+        ],
+        kinds="label dirty",
+    ),
+    Bug(
+        "commit-that-rolled-back",
+        "many drivers: COMMIT of a failed transaction is answered with ROLLBACK, and that counts as success",
+        [
+            Edit(
+                Transaction,
+                "commit",
+                ('if script.results and script.results[-1].tag == "ROLLBACK":', "if False:"),
+            )
+        ],
+        kinds="label",
+    ),
+    Bug(
+        "standby-is-kept",
+        "after a failover (25006) the connection to the old primary goes on being lent",
+        [Edit(Engine, "reusable", ("not self.retiring", "True"))],
+        kinds="dirty",
+    ),
+    Bug(
+        "pgx-1847",
+        "pgx #1847: a statement is forgotten here and not there, and its name used again: 42P05",
+        [
+            Edit(StatementCache, "get", ("self.new_name()", 'self.named and f"named_{sql}" or ""')),
+            Edit(StatementCache, "close", ("self._to_close.append(statement.name)", "pass")),
+        ],
+        kinds="error",
+    ),
+    Bug(
+        "pgx-841",
+        "pgx #841, #2360: an error does not drop the cached statement, so it comes back for ever",
+        [
+            Edit(
+                Execution,
+                "_failed",
+                ("channel.statements.drop(statement)", "pass"),
+            )
+        ],
+        kinds="error liveness",
+    ),
+    Bug(
+        "pgx-2442",
+        "pgx #2442: a value that does not fit a cached statement's old types does not drop it",
+        [Edit(Execution, "_encode", ("channel.statements.drop(statement)", "pass"))],
+        kinds="error liveness",
+    ),
+    Bug(
+        "pgx-2223",
+        "pgx #2223: Parse went well and Describe did not; the half-made statement stays in the cache",
+        [
+            Edit(
+                Preparing,
+                "prepare_done",
+                ("channel.statements.drop(statement)", "pass"),
+            )
+        ],
+        kinds="hang late error",
+    ),
+    Bug(
+        "discard-all-forgotten",
+        "asyncpg, psycopg: after DISCARD ALL the cache still names statements that the server dropped",
+        [Edit(Script, "_result", ("channel.statements.clear()", "pass"))],
+        kinds="error",
+    ),
+    Bug(
+        "pgx-d22b0bc6",
+        "pgx d22b0bc6: an item that failed leaves its description behind for the next item's rows",
+        [
+            Edit(
+                Execution,
+                "take_rows",
+                (
+                    "statement = item.statement",
+                    "statement = self.items[sum(each.executed for each in self.items)].statement",
+                ),
+            )
+        ],
+        kinds="rows error",
+    ),
+    Bug(
+        "pgx-f105936c",
+        "pgx f105936c: an item without rows leaves its description behind for the next item's rows",
+        [
+            Edit(
+                Execution,
+                "take_rows",
+                (
+                    "statement = item.statement",
+                    "statement = self.items[len([i for i in self.items if i.rows and i.executed])].statement",
+                ),
+            )
+        ],
+        kinds="rows error",
+    ),
+    Bug(
+        "empty-result-shifts",
+        "Postgres.jl #2: a statement without rows does not count, and the next one's answer is taken for its",
+        [
+            Edit(
+                Execution,
+                "_completed",
+                (
+                    "self._advance(segment)",
+                    "if segment.prologue or item.rows or not item.columns:\n    self._advance(segment)",
+                ),
+            )
+        ],
+        kinds="rows label error",
+    ),
+    Bug(
+        "copy-half-stored",
+        "pgx v5.7.6 and kin: a COPY whose source failed is ended with CopyDone, which stores the half",
+        [Edit(CopyIn, "produce", ("if self._reason is not None:", "if False:"))],
+        kinds="label copy",
+    ),
+    Bug(
+        "copy-over-too-early",
+        "psycopg #255: a COPY that was given up before the server agreed to it holds nobody back",
+        [
+            Edit(
+                CopyIn,
+                "produce",
+                ("return WAITING if self._segment in channel.segments else SENT", "return SENT"),
+            )
+        ],
+        kinds="error lost hang late",
+    ),
+)
+
+BUGS: Final = (*_WAITING, *_STATE)
