@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,23 @@ def test_close_ends_while_connections_are_being_opened(pg18: PostgresServer, ste
             await pool.fetchval("select 1")
 
     asyncio.run(main())
+
+
+def test_an_on_release_that_raises_is_reported_and_closes_the_connection(pg18: PostgresServer) -> None:
+    reports: list[dict[str, Any]] = []
+
+    def on_release(conn: pgproto_asyncio.Connection) -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+        async with pgproto_asyncio.Pool(pg18.dsn(), max_size=1, on_release=on_release) as pool:
+            first = await pool.fetchval("select pg_backend_pid()")
+            assert await pool.fetchval("select pg_backend_pid()") != first
+        gc.collect()
+
+    asyncio.run(main())
+    assert [report["message"] for report in reports] == ["on_release raised"] * 2
 
 
 def test_close_ends_while_a_server_does_not_answer() -> None:

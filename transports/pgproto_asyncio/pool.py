@@ -266,6 +266,9 @@ class Pool(Queries):
         try:
             await conn.settled()
             wanted = await _call(self._on_release, conn) is not False
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task: say it, and close the connection
+            context = {"message": "on_release raised", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
         finally:
             self._give_back(ticket, conn, wanted=wanted)
 
