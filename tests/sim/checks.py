@@ -24,7 +24,7 @@ __all__ = ["Checks"]
 
 _GOOD: Final = frozenset({Outcome.COMMITTED, Outcome.OK_IN_TX})
 # Hooks and callbacks of the schedule raise on purpose; the adapter reports it here, and goes on.
-_CONTAINED: Final = ("on_notice raised", "on_close raised")
+_CONTAINED: Final = ("on_notice raised", "on_release raised", "on_close raised")
 
 
 class Checks:
@@ -142,10 +142,10 @@ class Checks:
         label = asked.label
         error = asked.error
         if label is None:
-            if isinstance(error, Error) and not asked.parts:
+            if isinstance(error, Error) and not asked.copy:
                 self.world.violation(f"{asked.key} ended with {error!r}, which has no outcome", "label")
             return
-        if asked.parts or lied:
+        if asked.copy or lied:
             return
         if labels is None:
             # No Bind was handed over: it was not run.

@@ -176,6 +176,7 @@ class Events:
     def _hour(self) -> None:
         self._cell(34)
         self.faults.jumped = True
+        self.world.loop.end += 3600.0
         self.world.loop.advance(3600.0)
 
     def _forget(self) -> None:

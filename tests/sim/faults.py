@@ -28,6 +28,7 @@ from .tap import Splitter
 
 if TYPE_CHECKING:
     from .network import Link
+    from .record import Record
     from .settings import Settings
     from .tap import Frame
     from .world import World
@@ -78,9 +79,10 @@ class Faults:
         armed: the faults that wait.
     """
 
-    def __init__(self, world: World, settings: Settings) -> None:
+    def __init__(self, world: World, settings: Settings, record: Record) -> None:
         self.world = world
         self.rng = world.rng
+        self.record = record
         self.hit: set[tuple[int, str]] = set()
         self.armed: dict[str, list[_Armed]] = {}
         self.dials: list[str] = []
@@ -308,18 +310,18 @@ class Faults:
 
     def _fault_16(self, link: Link, words: bytes, rest: bytes) -> bytes | None:
         if rest[:1] == b"Z" and len(rest) >= 6:
-            link.lied = True
+            self._lie(link)
             status = self.rng.choice((b"T", b"E"))
             return rest[:5] + status + rest[6:]
         return rest
 
     def _fault_17(self, link: Link, words: bytes, rest: bytes) -> bytes | None:
-        link.lied = True
+        self._lie(link)
         link.far.send(ReadyForQuery(self.rng.choice("IITE")).encode())
         return rest
 
     def _fault_18(self, link: Link, words: bytes, rest: bytes) -> bytes | None:
-        link.lied = True
+        self._lie(link)
         kind = self.rng.random()
         if len(rest) >= 5 and kind < 0.4:
             size = 1 + int.from_bytes(rest[1:5], "big")
@@ -341,6 +343,10 @@ class Faults:
         else:
             self._end(link, POOLER if kind < 0.6 else POOLER_ERROR if kind < 0.8 else b"")
         return None
+
+    def _lie(self, link: Link) -> None:
+        link.lied = True
+        self.record.lied = True
 
     def _forget(self, link: Link) -> None:
         """The server's process is gone, and nobody tells the client."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["FarEnd", "Link", "NearEnd", "Network", "Pipe"]
 
 _HIGH_WATER = 65536
+# So often a pipe cuts its stream into pieces at the most: every byte by itself is instructive, not for long.
+_MAX_CUTS = 80
 
 
 class Pipe:
@@ -38,7 +40,7 @@ class Pipe:
     """
 
     __slots__ = (
-        "_timer", "chunks", "dead", "drained", "end", "finished", "gap", "held", "latency", "pieces", "size",
+        "_timer", "chunks", "cuts", "dead", "drained", "end", "finished", "gap", "held", "latency", "pieces", "size",
         "take", "window", "world",
     )  # fmt: skip
 
@@ -50,6 +52,7 @@ class Pipe:
         self.window = window
         self.chunks: list[bytes] = []
         self.size = 0
+        self.cuts = _MAX_CUTS
         self.finished = False
         self.dead = False
         self.held = 0
@@ -108,7 +111,8 @@ class Pipe:
         if self.chunks:
             data = b"".join(self.chunks) if len(self.chunks) > 1 else self.chunks[0]
             self.chunks.clear()
-            if self.pieces and len(data) > 1:
+            if self.pieces and len(data) > 1 and self.cuts > 0:
+                self.cuts -= 1
                 count = self.world.rng.randint(1, self.pieces)
                 if count < len(data):
                     self.chunks.append(data[count:])

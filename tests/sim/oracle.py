@@ -47,7 +47,7 @@ class Segment:
     """
 
     __slots__ = (
-        "begins", "completed", "copy", "error", "failed_at", "genuine", "inside", "keys", "plain", "ready",
+        "begins", "completed", "error", "failed_at", "genuine", "inside", "keys", "plain", "ready",
         "simple", "status", "synced", "texts",
     )  # fmt: skip
 
@@ -57,7 +57,6 @@ class Segment:
         self.plain = True
         self.begins = False
         self.simple = False
-        self.copy = False
         self.synced = False
         self.inside = False
         self.completed = 0
@@ -115,15 +114,15 @@ class Oracle:
                     self.counts[bound] = self.counts.get(bound, 0) + 1
                 bound = None
             elif tag == 0x53:  # Sync
-                if current is not None and current.copy:
-                    current = None
-                    continue
                 current = current or self._open()
                 current.synced = True
                 current = None
+            elif tag in (0x64, 0x63, 0x66):  # COPY inside of an extended query voids the Sync in front of it
+                if current is None and self.segments and not self.segments[-1].simple:
+                    current = self.segments[-1]
             elif tag == 0x51:  # Query
                 self._query(body[:-1].decode())
-            if tag in b"PDC" and current is None and tag != 0x43:
+            if tag in b"PD" and current is None:
                 current = self._open()
         rest = tap.up.partial
         if rest[:1] == b"S" and current is not None:
@@ -166,7 +165,6 @@ class Oracle:
         segment = self._open()
         segment.simple = segment.synced = True
         segment.texts = [text]
-        segment.copy = text.lower().startswith("copy")
         if _CONTROL.match(text) or ";" in text:
             segment.plain = False
 

@@ -26,10 +26,10 @@ class Asked:
             if he was told nothing (cancelled), or was not asked to know.
         error: what the call raised.
         item: the batch item, if it was one: it must have a label of its own.
-        parts: the ids that a COPY carried.
+        copy: it is a COPY; parts: the ids that it carried.
     """
 
-    __slots__ = ("error", "item", "key", "label", "logical", "parts", "settled")
+    __slots__ = ("copy", "error", "item", "key", "label", "logical", "parts", "settled")
 
     def __init__(self, key: int | str) -> None:
         self.key = key
@@ -37,6 +37,7 @@ class Asked:
         self.error: BaseException | None = None
         self.item: Any = None
         self.logical = 0
+        self.copy = False
         self.parts: list[int] = []
         self.settled = 0
 
@@ -48,6 +49,7 @@ class Record:
         self.world = world
         self.asked: dict[int | str, Asked] = {}
         self.succeeded = 0
+        self.lied = False
         self._next = 0
 
     def new_id(self) -> int:
@@ -83,5 +85,10 @@ class Record:
     def rows(self, tag: str, rows: list[Any], count: int) -> None:
         """The rows of a query must be its own, all of them."""
         found = [(row[0], row[1]) for row in rows]
+        if self.lied:
+            # A fault has made answers up; rows of another query are wrong still.
+            if any(mark not in (tag, "t0") for mark, _ in found):
+                self.world.violation(f"{tag} got the rows of another query: {found[:5]}", "rows")
+            return
         if found != [(tag, n) for n in range(1, count + 1)]:
             self.world.violation(f"{tag} asked for {count} rows of its own and got {found[:5]}", "rows")

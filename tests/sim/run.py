@@ -7,6 +7,7 @@ healed, a query through the same pool must succeed (liveness), everything is clo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import pgproto_asyncio as pg
@@ -100,10 +101,10 @@ class _Schedule:
         self.world.servers["postgres"] = self.server
         self.world.servers["elsewhere"] = self.server
         self.network.hosts = {"pool": "postgres", "direct": "postgres"}
-        self.faults = Faults(self.world, self.settings)
+        self.record = Record(self.world)
+        self.faults = Faults(self.world, self.settings, self.record)
         if self.settings.faulty:
             self.network.faults = self.faults
-        self.record = Record(self.world)
         self.checks = Checks(self.world, self.network, self.record, self.server)
         self.loop.on_error = self.checks.told
         self.events = Events(self.world, self.settings, self.network, self.server, self.faults)
@@ -115,15 +116,13 @@ class _Schedule:
         loop = self.loop
         before = loop.time()
         with harness.installed(world):
-            main = None
             try:
                 asyncio.set_event_loop(loop)
-                main = loop.create_task(self._main())
-                loop.run_until_complete(main)
+                loop.run_until_complete(loop.create_task(self._main()))
             except Deadlock as error:
                 world.violation(f"{error}: {self._pending()}", "hang")
             finally:
-                self._abandon(main)
+                self._abandon()
                 asyncio.set_event_loop(None)
                 loop.close()
         record = self.record
@@ -134,12 +133,21 @@ class _Schedule:
         waiting = [task for task in self.loop.tasks if not task.done()]
         return "; ".join(repr(task.get_coro()) for task in waiting[:6])
 
-    def _abandon(self, main: asyncio.Task[None] | None) -> None:
-        """Whatever is left, after a violation: nothing of it shall speak up later."""
-        for task in self.loop.tasks:
-            if not task.done():
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            else:
+    def _abandon(self) -> None:
+        """Whatever is left after a violation is cancelled, so that nothing of it speaks up later."""
+        loop = self.loop
+        loop.end = float("inf")
+        for _ in range(5):
+            left = [task for task in loop.tasks if not task.done()]
+            if not left:
+                break
+            for task in left:
+                task.cancel()
+            with contextlib.suppress(Deadlock, RuntimeError):
+                loop.run_until_complete(asyncio.sleep(30.0))
+        for task in loop.tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            if task.done():
                 task._log_traceback = False  # type: ignore[attr-defined]
 
     def _make_pool(self) -> pg.Pool:
