@@ -37,7 +37,8 @@ __all__ = ["Faults"]
 
 
 def _words(code: str, text: str, severity: str, *, own: bool) -> bytes:
-    fields = {"S": severity, "V": severity, "C": code, "M": text}
+    # The server translates S into the language of its messages, which is Italian here; a pooler has no V.
+    fields = {"S": "FATALE" if own and severity == "FATAL" else severity, "V": severity, "C": code, "M": text}
     if not own:
         del fields["V"]
     kind = NoticeResponse if severity == "WARNING" else ErrorResponse

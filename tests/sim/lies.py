@@ -81,4 +81,5 @@ LIES: Final[tuple[bytes, ...]] = (
     b"D\0\0\0\x03",
     b"D\xff\xff\xff\xff",
     b"Z\0\0\0\x05X",
+    b"Z\x7f\xff\xff\xff",
 )

@@ -140,13 +140,14 @@ class Link:
         tap: what went over it.
         lent: the client's code is using it (for the positions of faults).
         lied: a fault has put words into the server's mouth: its answers prove nothing about the database.
+        made: when it was connected.
         pooled: the pool has dialled it; session: for a session, not for a cancel request.
         waiting: the server's send blocks.
         phase: the position that it is in (see `catalogue`).
     """
 
     __slots__ = (
-        "down", "far", "lent", "lied", "name", "near", "network", "number", "phase", "pooled", "session", "tap",
+        "down", "far", "lent", "lied", "made", "name", "near", "network", "number", "phase", "pooled", "session", "tap",
         "up", "waiting",
     )  # fmt: skip
 
@@ -164,6 +165,7 @@ class Link:
         self.lied = False
         self.waiting = False
         self.pooled = name == "pool"
+        self.made = world.now
         self.session = False
         self.phase = "P12"
         self.near: NearEnd | None = None
@@ -330,6 +332,8 @@ class NearEnd(asyncio.Transport):
         self.protocol = protocol
         self.loop = link.network.world.loop
         self.inbox = b""
+        self.readable_since = 0.0
+        self.heard_at = self.loop.time()
         self.backlog: list[bytes] = []
         self.failing = False
         self.lost = False  # connection_lost was called, or will be
@@ -383,6 +387,8 @@ class NearEnd(asyncio.Transport):
             raise RuntimeError("Cannot call write() after write_eof()")
         if not data or self.lost:
             return
+        if self._write_paused:
+            self.link.network.world.violation(f"link {self.link.number}: written to while it is full", "memory")
         data = bytes(data)
         link = self.link
         new = not link.tap.sent
@@ -461,10 +467,14 @@ class NearEnd(asyncio.Transport):
     def _arrived(self, data: bytes) -> None:
         if self.lost:
             return
+        if not self.readable:
+            self.readable_since = self.loop.time()
         self.inbox = self.inbox + data if self.inbox else data
         self._schedule_read()
 
     def _ended(self) -> None:
+        if not self.readable:
+            self.readable_since = self.loop.time()
         self._eof_read = True
         self._schedule_read()
 
@@ -487,10 +497,14 @@ class NearEnd(asyncio.Transport):
             self.inbox = self.inbox[len(chunk) :]
             view[: len(chunk)] = chunk
             self.link.tap.delivered(chunk)
+            self.heard_at = self.loop.time()
             world = self.link.network.world
             if world.tracing:
                 world.note("link %d <- %s", self.link.number, chunk[:200])
             self.protocol.buffer_updated(len(chunk))
+            poison = self.link.tap.poison
+            if poison and not self._closing:
+                world.violation(f"link {self.link.number}: {poison} did not end the session", "poison")
         if self._eof_read and not self.inbox and not self._closing:
             self.link.network.world.note("link %d: the client reads EOF", self.link.number)
             if not self.protocol.eof_received():

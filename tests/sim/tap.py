@@ -15,6 +15,9 @@ CANCEL_REQUEST = b"\x04\xd2\x16\x2e"
 Frame = tuple[int, int, bytes]
 """A message: its type byte (0 if it has none), the stream position of its first byte, its body."""
 
+# What no server says once a session has begun: R, K, V, v, W, and two types that there are not.
+_IMPOSSIBLE = frozenset(b"RKVvW\x01z")
+
 # No server of the simulation sends more; a length beyond it means that the stream is garbage.
 _MAX_LENGTH = 1 << 24
 
@@ -88,15 +91,22 @@ class Tap:
         sent: the messages handed to the transport, complete ones.
         heard: the messages delivered to the client.
         up, down: the splitters.
+        poison: what was delivered that no server would send then; "" so far.  After the server's own word
+            that the session ends, nothing is.
     """
 
-    __slots__ = ("down", "heard", "sent", "up")
+    __slots__ = ("_due", "_failed", "_over", "_started", "down", "heard", "poison", "sent", "up")
 
     def __init__(self) -> None:
         self.up = Splitter(untyped=1)
         self.down = Splitter()
         self.sent: list[Frame] = []
         self.heard: list[Frame] = []
+        self.poison = ""
+        self._due = 1  # ReadyForQuery that may come: one for the start, for each Query and each Sync
+        self._started = False
+        self._failed = False
+        self._over = False
 
     def handed_over(self, data: bytes) -> list[Frame]:
         """The client wrote."""
@@ -105,8 +115,30 @@ class Tap:
         for frame in frames:
             if frame[0] == 0 and frame[2][:4] in (SSL_REQUEST, GSS_REQUEST):
                 self.down.single += 1
+            elif frame[0] in (0x51, 0x53):
+                self._due += 1
         return frames
 
     def delivered(self, data: bytes) -> None:
         """The client got."""
-        self.heard += self.down.feed(data)
+        frames = self.down.feed(data)
+        self.heard += frames
+        if self.poison or self._over:
+            return
+        for tag, _, body in frames:
+            if tag == 0x45:
+                # FATAL, or an ERROR that nothing can have caused, is the server's last word.
+                self._over = b"FATAL" in body or b"PANIC" in body or self._failed or self._due < 1
+                self._failed = True
+                if self._over:
+                    return
+            elif tag == 0x5A:
+                self._due -= 1
+                self._started = True
+                self._failed = False
+                if self._due < 0:
+                    self.poison = "a ReadyForQuery too many"
+            elif self._started and tag in _IMPOSSIBLE:
+                self.poison = f"a message of type {tag:#04x}"
+        if self.down.broken and self._started:
+            self.poison = self.poison or "what is no message"
