@@ -14,15 +14,19 @@ from pgproto import CLIENT, Connection
 from pgproto.protocol import NEED_DATA, Closed, Skipped
 from pgproto.protocol.events import DataRows
 from pgproto.wire import (
+    CopyData,
     ErrorResponse,
     Message,
     NoticeResponse,
+    NotificationResponse,
+    ParameterStatus,
     ReadyForQuery,
+    RowDescription,
     StartupMessage,
 )
 from tests.sim.world import Receiver, Server
 
-__all__ = ["Client", "Desk"]
+__all__ = ["Client", "Desk", "words"]
 
 
 class _Timer:
@@ -170,21 +174,34 @@ class Client:
         self.desk.run()
 
     def take(self) -> list[str]:
-        """What was heard since the last call, a word each: the message's name, its SQLSTATE or status."""
-        words = [word for event in self.heard for word in _words(event)]
+        """What was heard since the last call, in words."""
+        heard = [word for event in self.heard for word in words(event)]
         self.heard.clear()
-        return words
+        return heard
 
 
-def _words(event: Message) -> list[str]:
+def words(event: Message) -> list[str]:
+    """An event in words that two servers can be compared by; [] for what the client makes up itself."""
     name = type(event).__name__
     if isinstance(event, ErrorResponse | NoticeResponse):
         return [f"{event.fields.get('S', '?')} {event.fields.get('C', '?')}"]
     if isinstance(event, ReadyForQuery):
         return [f"ReadyForQuery {event.status}"]
     if isinstance(event, DataRows):
-        return ["DataRow"] * len(event.offsets)
+        return [f"DataRow {body!r}" for body in event.bodies()]
+    if isinstance(event, RowDescription):
+        columns = [f"{field.name}:{field.type_oid}:{field.format}" for field in event.fields]
+        return [f"RowDescription {' '.join(columns)}"]
+    if isinstance(event, ParameterStatus):
+        return [f"ParameterStatus {event.name}={event.value}"]
+    if isinstance(event, NotificationResponse):
+        return [f"NotificationResponse {event.channel} {event.payload}"]
+    if isinstance(event, CopyData):
+        return [f"CopyData {event.data!r}"]
     if isinstance(event, Skipped):
         return []
-    tag = getattr(event, "command_tag", "")
-    return [f"{name} {tag}".strip()]
+    rest = [str(getattr(event, field, "")) for field in _TOLD if hasattr(event, field)]
+    return [" ".join([name, *rest])]
+
+
+_TOLD = ("command_tag", "parameter_types", "format", "column_formats")

@@ -195,10 +195,10 @@ class Block:
 
     def begin(self, read_only: bool) -> bool:
         """BEGIN; False if there was one already."""
+        self.read_only = self.read_only or read_only
         if self.state == EXPLICIT:
             return False
         self.state = EXPLICIT
-        self.read_only = read_only
         return True
 
     def commit(self) -> Generator[Wait, None, None]:
@@ -235,6 +235,7 @@ class Block:
             self.roll_back()
             return
         self.state = FAILED
+        self.local = self._savepoints[-1][1] if self._savepoints else self._base
         transaction = self._transaction
         if transaction is not None:
             keep = self._savepoints[-1][2] if self._savepoints else 0

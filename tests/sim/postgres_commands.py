@@ -102,10 +102,12 @@ def _set(session: Session, portal: Portal) -> str:
         raise SQLError("22023", f'invalid value for parameter "{name}"')
     if scope and block.state != EXPLICIT and not block.several and not block.pipelining:
         session.warn("25P01", "SET LOCAL can only be used in transaction blocks")
-    elif scope:
+    if scope:
         block.local = block.local._replace(overrides={**block.local.overrides, name: value})
     else:
-        block.local = block.local._replace(settings={**block.local.settings, name: value})
+        overrides = {key: other for key, other in block.local.overrides.items() if key != name}
+        settings = {**block.local.settings, name: value}
+        block.local = block.local._replace(settings=settings, overrides=overrides)
     return "SET"
 
 
@@ -151,7 +153,7 @@ def _alter(session: Session, portal: Portal) -> str:
 def _discard(session: Session, portal: Portal) -> str:
     session.block.prevent("DISCARD ALL")
     session.portals.clear()
-    session.statements.clear()
+    session.forget_statements()
     session.locks.clear()
     session.block.reset(session.start_settings)
     return "DISCARD ALL"
@@ -159,7 +161,7 @@ def _discard(session: Session, portal: Portal) -> str:
 
 def _deallocate(session: Session, portal: Portal) -> str:
     if not portal.plan.names:
-        session.statements.clear()
+        session.forget_statements()
         return "DEALLOCATE ALL"
     (name,) = portal.plan.names
     if session.statements.pop(name, None) is None:

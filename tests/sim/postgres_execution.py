@@ -29,9 +29,11 @@ ALONE: Final = frozenset({"vacuum", "discard"})
 """Those that run in a transaction of their own, and commit at once."""
 
 _WRITING: Final = {"insert": "INSERT", "defer": "INSERT", "delete": "DELETE", "copy_in": "COPY FROM"} | {
-    "alter": "ALTER TABLE"
+    "alter": "ALTER TABLE",
+    "create": "CREATE TABLE",
+    "drop": "DROP TABLE",
 }
-_NOT_IN_RECOVERY: Final = frozenset({"notify", "pg_notify", "listen", "unlisten", "vacuum", "create"})
+_NOT_IN_RECOVERY: Final = frozenset({"notify", "pg_notify", "listen", "unlisten", "vacuum"})
 
 
 def subjects(plan: Plan, values: list[SQLValue]) -> list[int | str]:
@@ -80,6 +82,8 @@ def run(session: Session, portal: Portal, limit: int) -> Running:
 def _copy_out(session: Session, portal: Portal) -> Running:
     query = portal.plan.query
     assert query is not None
+    if query.folding:
+        raise SQLError(query.folding)
     found = columns(session, query)
     binary = int(bool(portal.plan.names[0]))
     inner = Portal(query, found, portal.values, (binary,) * len(found), 0)

@@ -339,6 +339,8 @@ class Process:
         self.block.fail()
         if self.block.state != FAILED:
             self.portals.clear()
+        for portal in self.portals.values():
+            portal.failed = portal.failed or portal.depth == self.block.depth
         self.send(ErrorResponse(fields(error.code, error.message)))
         self.flush()
         if self.connection.head_state == states.END_OF_QUERY:

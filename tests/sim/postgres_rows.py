@@ -19,6 +19,8 @@ def columns(session: Session, plan: Plan) -> Columns:
     """The columns that it returns now; () for none."""
     if plan.kind == "shape":
         return tuple((name, INT4) for name in session.block.shape)
+    if plan.kind == "show" and session.block.setting(plan.names[0].lower()) is None:
+        raise SQLError("42704", f'unrecognized configuration parameter "{plan.names[0]}"')
     if plan.kind == "fetch":
         cursor = session.portals.get(plan.names[0])
         return cursor.columns if cursor is not None else ()
@@ -114,8 +116,6 @@ def _shape(session: Session, portal: Portal) -> Iterator[Row | Wait]:
 def _show(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     name = portal.plan.names[0].lower()
     value = session.block.setting(name)
-    if value is None:
-        raise SQLError("42704", f'unrecognized configuration parameter "{name}"')
     if name == "in_hot_standby":
         value = "on" if session.database.read_only else "off"
     yield (value,)

@@ -7,7 +7,7 @@ src/backend/tcop/postgres.c, whose order of checks is kept.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pgproto.wire import (
     Bind,
@@ -44,6 +44,9 @@ from tests.sim.postgres_values import Portal, Prepared, description
 __all__ = ["Session"]
 
 
+_ABORTED: Final = "current transaction is aborted, commands ignored until end of transaction block"
+
+
 class Session(Login):
     """A session, from its start to its end."""
 
@@ -67,9 +70,11 @@ class Session(Login):
 
     def _check_block(self, plan: Plan) -> None:
         if self.block.state == FAILED and not plan.exits and plan is not EMPTY:
-            raise SQLError(
-                "25P02", "current transaction is aborted, commands ignored until end of transaction block"
-            )
+            raise SQLError("25P02", _ABORTED)
+
+    def forget_statements(self) -> None:
+        """DEALLOCATE ALL: those with a name."""
+        self.statements = {name: prepared for name, prepared in self.statements.items() if not name}
 
     def _prepared(self, name: str) -> Prepared:
         prepared = self.statements.get(name)
@@ -93,9 +98,12 @@ class Session(Login):
         prepared = self._prepared(event.statement)
         plan = prepared.plan
         bind.check(prepared, event)
+        if plan is EMPTY and self.block.state == FAILED:
+            raise SQLError("25P02", _ABORTED)
         self._check_block(plan)
         if event.portal and event.portal in self.portals:
             raise SQLError("42P03", f'cursor "{event.portal}" already exists')
+        self.portals[event.portal] = Portal(EMPTY, (), [], (), self.block.depth)
         values = bind.values(plan, event)
         self.revalidate(prepared)
         if plan.folding:
@@ -109,12 +117,12 @@ class Session(Login):
     def _describe(self, event: Describe) -> None:
         if event.kind == "S":
             prepared = self._prepared(event.name)
+            if prepared.columns:
+                self._check_block(prepared.plan)
+            self.send(ParameterDescription(prepared.plan.types))
             self.revalidate(prepared)
             found = columns(self, prepared.plan)
             formats: tuple[int, ...] = (0,) * len(found)
-            if found:
-                self._check_block(prepared.plan)
-            self.send(ParameterDescription(prepared.plan.types))
         else:
             portal = self._portal(event.name)
             found, formats = portal.columns, portal.formats
@@ -136,11 +144,13 @@ class Session(Login):
             self.send(EmptyQueryResponse())
             return None
         self._check_block(plan)
+        if self.block.state == FAILED and portal.failed:
+            raise SQLError("25P02", _ABORTED)
         if portal.done and not plan.columns and plan.kind != "fetch":
             raise SQLError("55000", f'portal "{event.portal}" cannot be run')
-        return self._run_portal(portal, event.max_rows)
+        return self._run_portal(event.portal, portal, event.max_rows)
 
-    def _run_portal(self, portal: Portal, limit: int) -> Task:
+    def _run_portal(self, name: str, portal: Portal, limit: int) -> Task:
         plan = portal.plan
         self.queries.append(plan.sql)
         tag = yield from execution.run(self, portal, limit)
@@ -150,6 +160,8 @@ class Session(Login):
             return
         if plan.kind in execution.ALONE:
             yield from self.commit()
+            if plan.kind == "vacuum":
+                self.portals[name] = portal  # an active portal outlives the commits inside of its statement
         elif plan.kind not in execution.CONTROL:
             self.block.pipelining = True
         self.send(CommandComplete(tag))
@@ -191,7 +203,6 @@ class Session(Login):
 
     def _query(self, event: Query) -> Task:
         self.statements.pop("", None)
-        self.portals.pop("", None)
         plans = split(event.query)
         if not plans:
             self.send(EmptyQueryResponse())
@@ -207,7 +218,9 @@ class Session(Login):
             values = bind.constants(plan)
             self.database.arrived.update(execution.subjects(plan, values))
             portal = Portal(plan, found, values, (0,) * len(found), self.block.depth)
+            self.portals[""] = portal
             tag = yield from execution.run(self, portal, 0)
+            self.portals.pop("", None)
             # Committed before the tag is sent, unlike the extended query's.
             if number == len(plans) and self.block.state == NONE:
                 yield from self.commit()

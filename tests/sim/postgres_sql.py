@@ -191,7 +191,11 @@ def _inner(kind: str, *groups: str) -> _Make:
             raise SQLError("42601", "syntax error")
         found = match.groupdict()
         names = tuple(_name(found[group] or "") for group in groups)
-        return Plan(sql, kind, names=names, values=query.values, types=query.types, query=query)
+        values = tuple(Value(0, value.constant) for value in query.values)
+        error = "42P02" if query.types else ""
+        return Plan(
+            sql, kind, names=names, values=values, types=(TEXT,) * len(values), query=query, error=error
+        )
 
     return make
 

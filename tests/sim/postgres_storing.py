@@ -84,7 +84,7 @@ def _copy_in(session: Session, portal: Portal) -> Running:
                 session.database.arrived[found] += 1
                 count += 1
         if isinstance(event, CopyDone):
-            if binary and not over:
+            if binary and rest and not over:
                 raise SQLError("22P04", "unexpected EOF in COPY data")
             return f"COPY {count}"
 

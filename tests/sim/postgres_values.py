@@ -57,10 +57,11 @@ class Portal:
     Attributes:
         source: the rows that are left, once it has been started.
         done: it has run to its end.
+        failed: its transaction has failed.
         depth: how many savepoints there were when it was made.
     """
 
-    __slots__ = ("columns", "depth", "done", "formats", "plan", "source", "values")
+    __slots__ = ("columns", "depth", "done", "failed", "formats", "plan", "source", "values")
 
     def __init__(
         self, plan: Plan, columns: Columns, values: list[SQLValue], formats: tuple[int, ...], depth: int
@@ -72,6 +73,7 @@ class Portal:
         self.depth = depth
         self.source: Iterator[Row | Wait] | None = None
         self.done = False
+        self.failed = False
 
 
 # ---- From the client
