@@ -25,6 +25,7 @@ from .network import Network
 from .postgres import Postmaster
 from .record import Record
 from .settings import Settings
+from .walk import walk
 from .world import Violation, World
 
 __all__ = ["Report", "run"]
@@ -43,17 +44,19 @@ class Report:
         links: connections made.
         cells: (fault, position) that were hit.
         seconds: of virtual time.
+        trace: if it was asked for.
     """
 
-    __slots__ = ("cells", "links", "queries", "seconds", "seed", "succeeded")
+    __slots__ = ("cells", "links", "queries", "seconds", "seed", "succeeded", "trace")
 
-    def __init__(self, seed: int, queries: int, succeeded: int, links: int, seconds: float, cells: Any) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.queries = queries
-        self.succeeded = succeeded
-        self.links = links
-        self.seconds = seconds
-        self.cells: frozenset[tuple[int, str]] = frozenset(cells)
+        self.queries = 0
+        self.succeeded = 0
+        self.links = 0
+        self.seconds = 0.0
+        self.cells: frozenset[tuple[int, str]] = frozenset()
+        self.trace = ""
 
 
 _wrong = ScramVerifier.from_password("another", b"salt", 1).format()
@@ -72,14 +75,16 @@ def run(seed: int, profile: str = "all", *, trace: bool = False) -> Report:
         Violation: a promise was broken.
     """
     schedule = _Schedule(seed, profile, trace)
-    report = schedule.run()
+    report = schedule.walk() if schedule.settings.walks else schedule.run()
     broken = schedule.world.broken
     if broken is None:
+        if trace:
+            report.trace = schedule.world.lines(1_000_000)
         return report
     if not trace:
         # The same again, with every line of the trace: a schedule is a function of its seed.
         again = _Schedule(seed, profile, True)
-        again.run()
+        again.walk() if again.settings.walks else again.run()
         if again.world.broken is not None:
             schedule, broken = again, again.world.broken
     raise Violation(broken[0], broken[1], seed, profile, schedule.world.lines())
@@ -125,9 +130,19 @@ class _Schedule:
                 self._abandon()
                 asyncio.set_event_loop(None)
                 loop.close()
-        record = self.record
-        seconds = loop.time() - before
-        return Report(world.seed, len(record.asked), record.succeeded, len(self.network.links), seconds, self.faults.hit)
+        report = Report(world.seed)
+        report.queries = len(self.record.asked)
+        report.succeeded = self.record.succeeded
+        report.links = len(self.network.links)
+        report.seconds = loop.time() - before
+        report.cells = frozenset(self.faults.hit)
+        return report
+
+    def walk(self) -> Report:
+        """Not a pool this time: the protocol core alone."""
+        report = Report(self.world.seed)
+        report.queries = walk(self.world)
+        return report
 
     def _pending(self) -> str:
         waiting = [task for task in self.loop.tasks if not task.done()]

@@ -42,6 +42,7 @@ class Profile:
         lean: operations that happen more often, with their weights; `only` drops all others.
         faults: the probability that a schedule has faults at all.
         cancels: the probability that it cancels tasks.
+        walks: the probability that it is no pool's schedule, but walks through the protocol core.
         pooler: the probability that a pooler stands in front of the server.
     """
 
@@ -53,6 +54,7 @@ class Profile:
         faults: float = 0.75,
         cancels: float = 0.4,
         pooler: float = 0.15,
+        walks: float = 0.0,
         tasks: tuple[int, ...] = (1, 2, 2, 3, 4, 6),
     ) -> None:
         weights = {} if only else dict(OPERATIONS)
@@ -62,11 +64,13 @@ class Profile:
         self.faults = faults
         self.cancels = cancels
         self.pooler = pooler
+        self.walks = walks
         self.tasks = tasks
 
 
 PROFILES: Final[dict[str, Profile]] = {
-    "all": Profile(),
+    "all": Profile(walks=0.05),
+    "core": Profile(walks=1.0),
     "calm": Profile(faults=0.0, cancels=0.0),
     "cancel": Profile(faults=0.3, cancels=1.0, tasks=(2, 3, 4, 6, 8)),
     "batch": Profile(lean={"batch": 60}),
@@ -86,6 +90,7 @@ class Settings:
         rng = world.rng
         profile = PROFILES[world.profile]
         self.profile = profile
+        self.walks = rng.random() < profile.walks
         self.tasks = rng.choice(profile.tasks)
         if world.profile == "all" and rng.random() < 0.005:
             self.tasks = rng.choice((16, 32, 64))

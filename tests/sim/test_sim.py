@@ -1,0 +1,47 @@
+"""The default part of the simulation: some schedules of every profile, and that the simulation itself is one.
+
+More by `python -m tests.sim --seeds 200000 --jobs 2`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim import run
+from tests.sim.coverage import UNIVERSE, Pair, watching
+from tests.sim.settings import PROFILES
+
+# Chunks, so that several processes can share them.
+_CHUNKS = [("all", first, 100) for first in range(0, 700, 100)]
+_CHUNKS += [(profile, 0, 40) for profile in sorted(PROFILES) if profile not in ("all", "storm", "core")]
+_CHUNKS += [("core", 0, 100), ("storm", 0, 10)]
+
+
+@pytest.mark.parametrize(("profile", "first", "count"), _CHUNKS)
+def test_schedules_keep_every_promise(profile: str, first: int, count: int) -> None:
+    queries = 0
+    for seed in range(first, first + count):
+        queries += run(seed, profile).queries
+    assert queries > count  # they did something
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_schedule_is_a_function_of_its_seed(seed: int) -> None:
+    first = run(seed, trace=True)
+    second = run(seed, trace=True)
+    assert first.trace
+    assert first.trace == second.trace
+    assert (first.queries, first.cells) == (second.queries, second.cells)
+
+
+def test_different_seeds_are_different_schedules() -> None:
+    assert len({run(seed, "calm", trace=True).trace for seed in range(5)}) == 5
+
+
+def test_walks_reach_most_pairs_of_state_and_message_soon() -> None:
+    seen: set[Pair] = set()
+    with watching(seen):
+        for seed in range(60):
+            run(seed, "core")
+    assert seen <= UNIVERSE | {(state, name) for state, name in seen if name.startswith("0x")}
+    assert len(seen & UNIVERSE) > len(UNIVERSE) / 3
