@@ -23,7 +23,8 @@ from tests.sim.postgres import Postmaster
 from tests.sim.postgres_sql import SETUP
 from tests.support.postgres import PostgresServer
 
-SEEDS = [int(part) for part in os.environ.get("PGPROTO_MODEL_SEEDS", "0:200").split(":")]
+# Which conversations are held by chance, from:to; more of them by command when the model has changed.
+SEEDS = [int(part) for part in os.environ.get("PGPROTO_MODEL_SEEDS", "0:100").split(":")]
 CLEAN = """
 drop table if exists shape; create table shape (a int4); insert into shape values (1);
 truncate ledger, deferred;
@@ -128,4 +129,4 @@ def test_conversations_by_chance(address: tuple[str, int]) -> None:
     for seed in range(*SEEDS):
         clean(address)
         count += compare(address, by_chance(seed), f"seed {seed}")
-    assert count > 3000
+    assert count > 15 * len(range(*SEEDS))
