@@ -9,8 +9,9 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from pgproto import Error, Outcome
+from pgproto import ConnectionLost, Error, Outcome
 
+from .causes import Ending
 from .harness import CANARY
 from .oracle import SAFE, Oracle
 
@@ -118,6 +119,7 @@ class Checks:
         permitted: dict[int | str, frozenset[Outcome]] = {}
         lied: set[int | str] = set()
         bound: dict[int | str, int] = {}
+        endings: dict[int | str, Ending] = {}
         for link in self.network.links:
             if link.near is None:
                 continue
@@ -128,10 +130,16 @@ class Checks:
                     lied.add(key)
             for key, count in oracle.counts.items():
                 bound[key] = bound.get(key, 0) + count
+            if not link.lied:
+                endings.update(dict.fromkeys(oracle.permitted, Ending(link.tap.heard)))
         for asked in self.record.asked.values():
             if bound.get(asked.key, 0) > 1:
                 self.world.violation(f"{asked.key} was sent {bound[asked.key]} times", "twice")
             self._label(asked, permitted.get(asked.key), asked.key in lied)
+            if isinstance(asked.error, ConnectionLost) and asked.key in endings:
+                complaint = endings[asked.key].complaint(asked.error)
+                if complaint:
+                    self.world.violation(f"{asked.key}: {complaint}", "cause")
             if isinstance(asked.key, int):
                 self._truth(asked, asked.key in lied, truth)
             elif asked.parts:
@@ -202,6 +210,15 @@ class Checks:
             stored = [key for key in keys if key in truth]
             if len(stored) > 1 and not any(key in lied for key in keys):
                 self.world.violation(f"the work {logical} was done twice: {stored}", "twice")
+
+    def storm(self, limit: int) -> None:
+        """While nobody answers, connecting is tried at a pace: twice a second and connection, some at once."""
+        refused = self.network.refused
+        allowed = 4 * limit + 20
+        for first, last in zip(refused, refused[allowed:], strict=False):
+            if last - first < 1.0:
+                self.world.violation(f"{allowed} attempts to connect within {last - first:.3f} s", "storm")
+                return
 
     def secrets(self) -> None:
         """I12: the password is in no text."""

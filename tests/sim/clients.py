@@ -15,8 +15,10 @@ from pgproto import Batch, Error, Outcome, PostgresError, Retry
 from pgproto_asyncio.queries import DEFAULT
 
 from .faults import Faults
+from .fresh import stale
 from .record import Asked, Record
 from .settings import Settings
+from .surprises import surprise
 from .world import World
 
 __all__ = ["Clients", "Oops"]
@@ -83,6 +85,7 @@ class Clients:
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.closing: asyncio.Task[None] | None = None
         self.faults: Faults | None = None
+        self.expired_at = 0.0
         self._turn = 0
 
     async def run(self, number: int) -> None:
@@ -95,6 +98,7 @@ class Clients:
             try:
                 await getattr(self, name)(self.pool)
             except (Error, Oops) as error:
+                self.surprised(error)
                 self.world.note("client %d: %s ends with %r", number, name, error)
 
     # ---- Deadlines and expectations
@@ -476,6 +480,7 @@ class Clients:
 
     async def expire(self, on: Any) -> None:
         """Replace all."""
+        self.expired_at = self.world.now
         self.pool.expire()
 
     async def lease(self, on: Any, names: list[str] | None = None) -> None:
@@ -517,7 +522,8 @@ class Clients:
         for name in self.rng.choices(("fetch", "insert", "fails", "batch", "transaction", "sleep"), k=steps):
             try:
                 await getattr(self, name)(conn)
-            except (Error, Oops):
+            except (Error, Oops) as error:
+                self.surprised(error)
                 if conn.closed:
                     return
 
@@ -535,6 +541,24 @@ class Clients:
         checker = self.check_lent
         if checker is not None:
             checker(link)
+        reason = "" if self.settings.hooks else stale(link, self.world.now, self.settings, self.expired_at)
+        if reason and not (self.faults is not None and self.faults.jumped):
+            self.world.violation(f"link {link.number} was lent with {reason}", "stale")
+
+    def surprised(self, error: BaseException) -> None:
+        """See whether an error is one that a caller can have expected."""
+        settings = self.settings
+        hit = self.faults.hit if self.faults is not None else set()
+        calm = not settings.faulty and not settings.close_early and not settings.hooks and not settings.pooler
+        strange = {number for number, _ in hit}
+        kind, what = surprise(
+            error,
+            calm=calm,
+            forgotten=settings.pooler or bool(strange & {36, 17, 18, 13}),
+            cancelled=settings.pooler or bool(strange & {7, 17, 18}),
+        )
+        if kind:
+            self.world.violation(what, kind)
 
     check_lent: Any = None
 

@@ -592,6 +592,7 @@ class Network:
 
     Attributes:
         links: every link that was ever made.
+        refused: when attempts to make one were refused.
         faults: who is asked before anything happens; None for good weather.
     """
 
@@ -599,6 +600,7 @@ class Network:
         self.world = world
         self.weather = Weather(world)
         self.links: list[Link] = []
+        self.refused: list[float] = []
         self.inner: list[Link] = []
         self.faults: Any = None
         self.hosts: dict[str, str] = {}
@@ -621,8 +623,10 @@ class Network:
         await asyncio.sleep(delay * 2)
         server = self.server(host)
         if verdict == "dns":
+            self.refused.append(world.now)
             raise socket.gaierror(-3, "Temporary failure in name resolution")
         if verdict == "refused" or server is None or not getattr(server, "listening", True):
+            self.refused.append(world.now)
             raise ConnectionRefusedError(111, "Connect call failed")
         link = Link(self, host)
         near = NearEnd(link, protocol_factory())

@@ -41,8 +41,7 @@ class Edit:
     def __repr__(self) -> str:
         return f"<Edit of {self.owner.__name__}.{self.name}>"
 
-    @property
-    def function(self) -> FunctionType:
+    def target(self) -> FunctionType:
         """The function that is edited.
 
         Raises:
@@ -61,7 +60,7 @@ class Edit:
         Raises:
             LookupError: the words are not there exactly once.
         """
-        text = textwrap.dedent(inspect.getsource(self.function))
+        text = textwrap.dedent(inspect.getsource(self.target()))
         for old, new in self.changes:
             text = self._changed(text, old, new)
         return text
@@ -82,7 +81,7 @@ class Edit:
 
     def code(self) -> CodeType:
         """The changed function, compiled."""
-        function = self.function
+        function = self.target()
         # A function that says super() has `__class__` as a free variable: the wrapper's argument is one.
         # The line numbers stay, so that tracebacks and `inspect` find the original.
         above = "\n" * (function.__code__.co_firstlineno - 2)
@@ -101,7 +100,7 @@ class Edit:
     @contextmanager
     def planted(self) -> Iterator[None]:
         """The bug is in the function while the block lasts."""
-        function = self.function
+        function = self.target()
         good = function.__code__
         function.__code__ = self.code()
         try:
