@@ -133,6 +133,8 @@ class Clients:
             answer = await self.within(self._limit(on, timeout), f"{method} {key}", call)
         except Error as error:
             self.record.failed(asked, error)
+            if isinstance(error, PostgresError) and error.sqlstate == "26000":
+                self._cell(36, "P2")
             raise
         self.record.done(asked)
         return answer
@@ -385,6 +387,10 @@ class Clients:
         count = self.rng.choice((0, 3, 60))
         asked = self.record.ask(tag)
         stop = self.rng.choice((0, 1, 2)) if self.rng.random() < 0.3 else -1
+        if self.rng.random() < 0.01:
+            tag = self.record.new_tag() + 3000 * "_"  # more than the library wants to hold
+            asked = self.record.ask(tag)
+            count = 120
         got: list[Any] = []
         stream = on.stream(ROWS, tag, count)
         try:
@@ -393,6 +399,8 @@ class Clients:
                     await self.within(1.0, "aclose", stream.aclose())
                     break
                 got.append(await self.within(self._query_time, "stream", anext(stream)))
+                if len(got) == 1 and len(tag) > 3000:
+                    await asyncio.sleep(0.2)
         except StopAsyncIteration:
             stop = -1
         except Error as error:
@@ -418,6 +426,7 @@ class Clients:
             else:
                 await work
 
+        self._cell(33, "P2")
         tasks = [asyncio.ensure_future(one(number)) for number in range(self.rng.choice((2, 3, 5)))]
         try:
             done = await self.within(2 * limit, "shared", asyncio.gather(*tasks, return_exceptions=True))
@@ -515,6 +524,8 @@ class Clients:
         finally:
             if link is not None:
                 link.lent -= 1
+                if link.near.get_write_buffer_size():
+                    self._cell(42, "P1")
             await lease.__aexit__(None, error, None)
 
     async def lease_of(self, conn: Any, steps: int) -> None:
@@ -526,6 +537,10 @@ class Clients:
                 self.surprised(error)
                 if conn.closed:
                     return
+
+    def _cell(self, number: int, position: str) -> None:
+        if self.faults is not None:
+            self.faults.hit.add((number, position))
 
     # ---- Looking at what was lent
 

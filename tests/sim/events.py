@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from .position import where
+
 if TYPE_CHECKING:
     from .clients import Clients
     from .faults import Faults
@@ -61,6 +63,8 @@ class Events:
             names = rng.choices(list(_SERVER), list(_SERVER.values()), k=rng.choice((1, 1, 2)))
             for name in names:
                 self._at(rng.choice((0.0, 0.02, 0.1, 1.0)) * span * rng.random(), name, getattr(self, f"_{name}"))
+        if "P9" in self.faults.armed:
+            self._at(span * rng.random(), "terminate", self._terminate)
         if self.settings.cancelling:
             victims = [task for task in tasks if rng.random() < 0.5]
             for task in victims:
@@ -97,8 +101,8 @@ class Events:
         if task.done():
             return
         for link in self.network.links:
-            if link.lent and link.alive:
-                self.faults.hit.add((29, link.phase))
+            if link.alive:
+                self.faults.hit.add((29, where(link)))
         clients.cancelled.add(task)
         task.cancel()
         if self.rng.random() < 0.3:
@@ -118,7 +122,7 @@ class Events:
 
     def _cell(self, number: int) -> None:
         for link in self._links():
-            self.faults.hit.add((number, link.phase))
+            self.faults.hit.add((number, where(link)))
 
     def _links(self) -> list[Link]:
         return [link for link in self.network.links if link.alive]

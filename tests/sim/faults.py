@@ -393,7 +393,7 @@ class _Watch:
         if tag == 0x5A:
             self.started = True
         elif tag == 0x45:
-            self.fatal = b"SFATAL\0" in body
+            self.fatal = b"FATAL\0" in body
             self.copying = False
         elif tag in (0x47, 0x48):
             self.copying = True

@@ -9,6 +9,8 @@ from typing import Final
 
 from pgproto.wire import (
     AuthenticationCleartextPassword,
+    AuthenticationGSS,
+    AuthenticationGSSContinue,
     AuthenticationMD5Password,
     AuthenticationOk,
     AuthenticationSASL,
@@ -46,6 +48,8 @@ MESSAGES: Final[tuple[Message, ...]] = (
     AuthenticationOk(),
     AuthenticationCleartextPassword(),
     AuthenticationMD5Password(b"salt"),
+    AuthenticationGSS(),
+    AuthenticationGSSContinue(b"token"),
     AuthenticationSASL(["SCRAM-SHA-256"]),
     AuthenticationSASLContinue(b"r=x,s=AAAA,i=4096"),
     AuthenticationSASLFinal(b"v=AAAA"),

@@ -89,7 +89,7 @@ class Pipe:
 
     def release(self) -> None:
         """Undo one `hold`."""
-        self.held -= 1
+        self.held = max(0, self.held - 1)
         self.go()
 
     def go(self) -> None:
@@ -243,6 +243,7 @@ class FarEnd:
         link = self.link
         link.down.write(data)
         if link.down.size > link.down.window and not link.waiting:
+            link.network.cell(27, "P5")
             link.waiting = True  # its send blocks: it reads nothing before it can go on
             link.up.hold()
 
@@ -372,6 +373,7 @@ class NearEnd(asyncio.Transport):
         """Leave what comes in the inbox."""
         if not self._paused and not self._closing:
             self._paused = True
+            self.link.network.cell(28, "P5")
             self.link.down.hold()
 
     def resume_reading(self) -> None:
@@ -408,6 +410,7 @@ class NearEnd(asyncio.Transport):
             self._drained()
             if self._backlog_size > self.high_water and not self._write_paused:
                 self._write_paused = True
+                link.network.cell(27, "P1")
                 self.protocol.pause_writing()
         else:
             link.up.write(data)
@@ -577,7 +580,7 @@ class Weather:
         chop = rng.random()
         self.pieces_up = 0 if chop < 0.8 else rng.choice((1, 7, 64, 512))
         self.pieces_down = 0 if 0.1 < chop < 0.75 else rng.choice((1, 5, 33, 300))
-        self.gap = rng.choice((0.0, 0.0, 0.0, 0.00001))
+        self.gap = rng.choice((0.0, 0.0001, 0.001))
         self.window = 1 << 20 if rng.random() < 0.9 else rng.choice((64, 512, 4096))
         self.high_water = _HIGH_WATER if rng.random() < 0.9 else rng.choice((0, 256, 4096))
         self.busy = 0.0 if rng.random() < 0.8 else 0.002
@@ -635,12 +638,19 @@ class Network:
         near.protocol.connection_made(near)
         return near, near.protocol
 
+    def cell(self, number: int, position: str) -> None:
+        """Something of the catalogue has come about by itself."""
+        if self.faults is not None:
+            self.faults.hit.add((number, position))
+
     def heal(self) -> None:
         """Good weather for everything that is still there."""
         for link in self.links:
             for pipe in (link.up, link.down):
                 pipe.gap = 0.0
                 pipe.pieces = 0
+                pipe.window = 1 << 20
+                link.waiting = False
                 if pipe.held and not (link.near is not None and pipe is link.down and not link.near.is_reading()):
                     pipe.held = 0
                     pipe.go()

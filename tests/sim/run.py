@@ -23,6 +23,7 @@ from .faults import Faults
 from .loop import Deadlock, VirtualLoop
 from .network import Network
 from .postgres import Postmaster
+from .postgres_session import Session
 from .record import Record
 from .settings import Settings
 from .walk import walk
@@ -90,6 +91,18 @@ def run(seed: int, profile: str = "all", *, trace: bool = False) -> Report:
     raise Violation(broken[0], broken[1], seed, profile, schedule.world.lines())
 
 
+class _Server(Postmaster):
+    """Notes whom cancel requests hit."""
+
+    def __init__(self, world: World, database: Database, network: Network) -> None:
+        super().__init__(world, database)
+        self._network = network
+
+    def _cancel(self, session: Session) -> None:
+        self._network.cell(37, "P2" if session.busy else "P10")
+        super()._cancel(session)
+
+
 class _Schedule:
     def __init__(self, seed: int, profile: str, trace: bool) -> None:
         self.loop = VirtualLoop()
@@ -97,7 +110,7 @@ class _Schedule:
         self.settings = Settings(self.world)
         self.network = Network(self.world)
         self.database = Database()
-        self.server = Postmaster(self.world, self.database)
+        self.server = _Server(self.world, self.database, self.network)
         self.server.row_delay = self.world.rng.choice((0.0, 0.0, 0.0, 0.0001))
         self.server.buffer_size = self.world.rng.choice((8192, 8192, 64, 1))
         if self.settings.scram:
@@ -142,6 +155,7 @@ class _Schedule:
         """Not a pool this time: the protocol core alone."""
         report = Report(self.world.seed)
         report.queries = walk(self.world)
+        self.loop.close()
         return report
 
     def _pending(self) -> str:
@@ -171,6 +185,7 @@ class _Schedule:
 
         def on_notice(notice: Any) -> None:
             if rng.random() < 0.5:
+                self.faults.hit.add((40, "P2"))
                 raise Oops("on_notice")
 
         async def on_connect(conn: pg.Connection) -> None:
@@ -192,7 +207,9 @@ class _Schedule:
                 raise Oops("on_release")
             return rng.random() < 0.9
 
-        def on_close(conn: pg.Connection) -> None:
+        async def on_close(conn: pg.Connection) -> None:
+            if rng.random() < 0.3:
+                await asyncio.sleep(0.05)
             if rng.random() < 0.3:
                 self.faults.hit.add((40, "P10"))
                 raise Oops("on_close")
@@ -243,6 +260,7 @@ class _Schedule:
         self.checks.tasks({current})
         self.checks.links()
         self.checks.labels(clients, self.database.committed)
+        self.checks.storm(settings.max_size)
         self.checks.secrets()
 
     def _ended(self, clients: Clients, task: asyncio.Task[None]) -> None:

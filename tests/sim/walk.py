@@ -58,14 +58,15 @@ _REQUESTS: Final[tuple[Message, ...]] = (
     CopyDone(),
     CopyFail("no"),
 )
-_ANSWERS: Final = {message.tag: message for message in MESSAGES}
+_ANSWERS: Final = {message.tag: message for message in reversed(MESSAGES)}
 _STARTS: Final[dict[int, Message]] = {
     states.PASSWORD: PasswordMessage(b"secret"),
     states.SASL: SASLInitialResponse("SCRAM-SHA-256", b"n,,n=,r=x"),
     states.SASL_CONTINUE: SASLResponse(b"c=biws,r=x,p=AAAA"),
     states.GSS: GSSResponse(b"token"),
 }
-_STEPS: Final = 24
+_COPIES: Final = frozenset({tags.COPY_IN_RESPONSE, tags.COPY_OUT_RESPONSE, tags.COPY_BOTH_RESPONSE})
+_STEPS: Final = 40
 
 
 def walk(world: World, count: int = 12) -> int:
@@ -81,7 +82,9 @@ class _Walk:
         self.twin = Connection(CLIENT)
         self.requests = 0
         self.settled = 0
-        self.nonsense = self.rng.choice((0.02, 0.1, 0.3))
+        # When nonsense is said: after so many messages of the server; most walks say it once they are ready.
+        self.nonsense = self.rng.randrange(6) if self.rng.random() < 0.25 else 4 + self.rng.randrange(12)
+        self.said = 0
 
     def go(self) -> int:
         """One session."""
@@ -95,7 +98,8 @@ class _Walk:
             if phase in _STARTS and rng.random() < 0.9:
                 self._send(_STARTS[phase])
             elif phase == states.READY and rng.random() < 0.55:
-                self._send(rng.choice(_REQUESTS))
+                copying = conn.head_state in states.COPY_SENDS
+                self._send(rng.choice(_REQUESTS[-3:] if copying else _REQUESTS))
             else:
                 self._receive(self._answer(phase))
         if conn.closed is None:
@@ -106,21 +110,26 @@ class _Walk:
     def _answer(self, phase: int) -> bytes:
         rng = self.rng
         chosen: Message
-        if rng.random() < self.nonsense:
+        self.said += 1
+        if self.said > self.nonsense:
             chosen = rng.choice(MESSAGES)
         elif phase == states.READY:
             legal = states.ANSWERS[self.conn.head_state]
             if not legal:
-                return b""if rng.random() < 0.02 else _ANSWERS[tags.NOTICE_RESPONSE].encode()
-            tag = rng.choice(list(legal))
+                self.said -= rng.random() < 0.7
+                return _ANSWERS[tags.NOTICE_RESPONSE].encode()
+            copies = [tag for tag in legal if tag in _COPIES]
+            tag = rng.choice(copies if copies and rng.random() < 0.3 else list(legal))
             chosen = ReadyForQuery(rng.choice("IITE")) if tag == tags.READY_FOR_QUERY else _ANSWERS[tag]
             if rng.random() < 0.08:
                 chosen = ErrorResponse({"S": "ERROR", "C": "22012", "M": "made up"})
         else:
             legal_types = states.BACKEND_PHASES.get(phase, {})
             fitting = [message for message in MESSAGES if type(message) in legal_types]
+            if phase == states.STARTUP and rng.random() < 0.6:
+                fitting = [_ANSWERS[tags.AUTHENTICATION]]
             chosen = rng.choice(fitting or MESSAGES)
-            if phase == states.AUTHENTICATED and rng.random() < 0.6:
+            if phase == states.AUTHENTICATED and rng.random() < 0.8:
                 chosen = ReadyForQuery("I")
         return chosen.encode()
 
