@@ -99,7 +99,7 @@ BUGS: Final = (
                 ),
             )
         ],
-        kinds="label double",
+        kinds="label twice",
     ),
     Bug(
         "half-a-batch",

@@ -21,7 +21,7 @@ _SLOTS: Final = (
         "pgx-679",
         "pgx #679, #2425: a slot is free before its connection is closed: more connections than the maximum",
         [Edit(PoolMachine, "_open_missing", ("len(fleet.slots) < self", "fleet.live < self"))],
-        kinds="max",
+        kinds="size",
     ),
     Bug(
         "asyncpg-1307",
@@ -67,7 +67,7 @@ except BaseException:""",
                 ),
             )
         ],
-        kinds="cancellation",
+        kinds="cancel",
     ),
     Bug(
         "psycopg-pool-1401",
@@ -85,7 +85,7 @@ except asyncio.CancelledError:
                 ),
             )
         ],
-        kinds="cancellation late",
+        kinds="cancel late",
     ),
     Bug(
         "pgx-1259",
@@ -120,7 +120,7 @@ if slot is not None and slot.state == 3:
                 ),
             ),
         ],
-        kinds="crash dirty rows",
+        kinds="error dirty rows",
     ),
     Bug(
         "stale-check-acts",
@@ -132,7 +132,7 @@ if slot is not None and slot.state == 3:
                 ("if slot.generation != generation or slot.state != CHECKING:", "if False:"),
             )
         ],
-        kinds="crash leak max hang",
+        kinds="error leak size hang",
     ),
     Bug(
         "lost-acts-twice",
@@ -145,7 +145,7 @@ if slot is not None and slot.state == 3:
             ),
             Edit(PoolMachine, "lost", ("if slot.state in (CHECKING, IDLE, USED, RESETTING):", "if True:")),
         ],
-        kinds="crash leak max",
+        kinds="error leak size",
     ),
 )
 
@@ -166,7 +166,7 @@ _WAITERS: Final = (
                 ("self._fleet.move(slot, CLOSED)\nself._balance(now)", "self._fleet.move(slot, CLOSED)"),
             )
         ],
-        kinds="hang late liveness wakeup",
+        kinds="hang late liveness",
     ),
     Bug(
         "lost-grant",
@@ -178,7 +178,7 @@ _WAITERS: Final = (
                 ("if ticket.waited:", "if ticket.waited and self._waiters:"),
             )
         ],
-        kinds="hang late liveness wakeup",
+        kinds="hang late liveness",
     ),
 )
 
@@ -187,13 +187,13 @@ _HEALTH: Final = (
         "no-health-check",
         "pgx #672, MemMachine #1552: an idle connection is lent without a sign of life, for ever",
         [Edit(Fleet, "needs_check", ("return slot.verified_at < now and", "return False and"))],
-        kinds="liveness health",
+        kinds="liveness stale",
     ),
     Bug(
         "dead-socket-is-lent",
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
         [Edit(Fleet, "is_dead", ("return not self._is_alive(connection)", "return False"))],
-        kinds="health dirty",
+        kinds="stale dirty",
     ),
     Bug(
         "reset-skipped",
@@ -205,7 +205,7 @@ _HEALTH: Final = (
         "expired-is-lent",
         "pgx 20578f57: on a busy pool, a connection from before expire() goes from hand to hand",
         [Edit(Fleet, "unfit", ("if slot.epoch != self._epoch:", "if False:"))],
-        kinds="expired",
+        kinds="stale",
     ),
     Bug(
         "no-back-off",

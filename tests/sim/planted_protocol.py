@@ -45,7 +45,7 @@ BUGS: Final = (
                 ),
             ),
         ],
-        kinds="crash",
+        kinds="error",
     ),
     Bug(
         "pgx-2470",
@@ -63,7 +63,7 @@ if self.engine.connection.closed is not None and self.engine.connection.closed.a
             ),
             Edit(Transport, "connection_lost", ("if not self.closed.done():", "if True:")),
         ],
-        kinds="crash",
+        kinds="error",
     ),
     Bug(
         "pgx-2364",
@@ -81,7 +81,7 @@ if segment.error is not None and segment.error.fatal:
                 ),
             ),
         ],
-        kinds="crash",
+        kinds="error",
     ),
     Bug(
         "second-fatal-wins",
@@ -209,7 +209,7 @@ if length > limits.lowest:""",
                 ),
             )
         ],
-        kinds="crash",
+        kinds="error",
     ),
     Bug(
         "split-header",
@@ -227,7 +227,7 @@ if tags.DATA_ROW not in limits.by_tag:
                 ),
             )
         ],
-        kinds="crash error",
+        kinds="error",
     ),
     Bug(
         "no-length-limit",

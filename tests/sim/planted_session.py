@@ -103,16 +103,16 @@ for each in channel.segments:""",
         [
             Edit(
                 Engine,
-                "abandon",
+                "_process",
                 (
-                    "self._stop(operation)",
-                    """for segment in [s for s in self.channel.segments if s.operation is operation]:
-    self.channel.segments.remove(segment)
-self._stop(operation)""",
+                    "tag = event.tag",
+                    """if len(segments) > 1 and segments[0].operation.abandoned:
+    segments.popleft()
+tag = event.tag""",
                 ),
             )
         ],
-        kinds="rows label crash error",
+        kinds="rows label cancel",
     ),
     Bug(
         "pgx-2478",
@@ -173,7 +173,7 @@ segment.operation.handle(self.channel, segment, event)""",
                 ),
             )
         ],
-        kinds="notification",
+        kinds="rows",
     ),
     Bug(
         "stream-without-brake",
@@ -195,7 +195,7 @@ segment.operation.handle(self.channel, segment, event)""",
                 ),
             )
         ],
-        kinds="crash error",
+        kinds="error",
     ),
     Bug(
         "password-in-the-text",
@@ -250,7 +250,7 @@ _STATE: Final = (
                 ),
             )
         ],
-        kinds="lost",
+        kinds="surprise",
     ),
     Bug(
         "begin-failure-ignored",
@@ -373,7 +373,7 @@ _STATE: Final = (
         "copy-half-stored",
         "pgx v5.7.6 and kin: a COPY whose source failed is ended with CopyDone, which stores the half",
         [Edit(CopyIn, "produce", ("if self._reason is not None:", "if False:"))],
-        kinds="label copy",
+        kinds="label truth",
     ),
     Bug(
         "copy-over-too-early",
@@ -385,7 +385,7 @@ _STATE: Final = (
                 ("return WAITING if self._segment in channel.segments else SENT", "return SENT"),
             )
         ],
-        kinds="error lost hang late",
+        kinds="error surprise hang late",
     ),
 )
 
