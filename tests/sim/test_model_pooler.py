@@ -1,0 +1,312 @@
+"""The model pooler: what its clients see, against the real pgbouncer where one is installed.
+
+Every case is a short script that runs on the model and on the real software, and what was heard is compared.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+import pytest
+
+from pgproto import CLIENT, NEED_DATA, Connection, PostgresError
+from pgproto.protocol import Closed
+from pgproto.wire import (
+    PROTOCOL_3_0,
+    PROTOCOL_3_2,
+    Bind,
+    Execute,
+    Message,
+    Parse,
+    Query,
+    StartupMessage,
+    Sync,
+    Terminate,
+)
+from tests.sim.database import Database
+from tests.sim.desk import Client, Desk, words
+from tests.sim.pooler import Pooler
+from tests.sim.postgres import Postmaster
+from tests.support.pgbouncer import PgBouncer, PgBouncerFactory
+from tests.support.postgres import PostgresServer
+from tests.support.process import wait_until
+
+START = StartupMessage({"user": "postgres", "database": "postgres"}, PROTOCOL_3_0)
+HANG_UP = "the end"
+
+
+class Peer(Protocol):
+    """A client of either pooler."""
+
+    def send(self, *messages: Message) -> None:
+        """Send messages."""
+
+    def until(self, word: str) -> list[str]:
+        """What is heard up to a word."""
+
+
+class Stage(Protocol):
+    """A pooler with a server behind it, real or not."""
+
+    def client(self, start: Message = START) -> Peer:
+        """A client that has sent its StartupMessage."""
+
+    def running(self, sql: str) -> None:
+        """Return when the server runs a statement."""
+
+    def terminate_all(self) -> None:
+        """pg_terminate_backend for every session."""
+
+    def admin(self, command: str) -> None:
+        """A command of the admin console."""
+
+
+def last_words(connection: Connection) -> list[str]:
+    """What came behind the first FATAL, and the end."""
+    closed = connection.closed
+    assert closed is not None
+    errors = [error for error in closed.also if isinstance(error, PostgresError)]
+    return [*[f"{error.severity} {error.sqlstate}" for error in errors], HANG_UP]
+
+
+class ModelPeer:
+    def __init__(self, desk: Desk, start: Message) -> None:
+        self.client = Client(desk, "pooler", start)
+        self.desk = desk
+        self.heard: list[str] = []
+
+    def send(self, *messages: Message) -> None:
+        self.client.send(*messages)
+
+    def until(self, word: str) -> list[str]:
+        self.desk.run(5)
+        assert self.client.connection.closed is None or self.client.eof_seen, "nobody hung up"
+        self.heard += [heard for heard in self.client.take() if heard != "Closed"]
+        if self.client.eof_seen and HANG_UP not in self.heard:
+            self.heard += last_words(self.client.connection)
+        assert word in self.heard, self.heard
+        cut = self.heard.index(word) + 1
+        found, self.heard = self.heard[:cut], self.heard[cut:]
+        return found
+
+
+class ModelStage:
+    def __init__(self, mode: str, **settings: float) -> None:
+        self.desk = Desk()
+        self.server = Postmaster(self.desk, Database())
+        self.pooler = Pooler(self.desk, "postgres", mode=mode, size=int(settings.pop("size", 20)))
+        for name, value in settings.items():
+            setattr(self.pooler, name, value)
+        self.desk.servers = {"postgres": self.server, "pooler": self.pooler}
+
+    def client(self, start: Message = START) -> Peer:
+        return ModelPeer(self.desk, start)
+
+    def running(self, sql: str) -> None:
+        self.desk.run(0.01)
+        assert any(session.busy for session in self.server.sessions.values())
+
+    def terminate_all(self) -> None:
+        for pid in list(self.server.sessions):
+            self.server.terminate(pid)
+
+    def admin(self, command: str) -> None:
+        {"kill postgres": self.pooler.kill_database}[command]()
+
+
+class RealPeer:
+    def __init__(self, bouncer: PgBouncer, start: Message) -> None:
+        self.connection = Connection(CLIENT)
+        self.sock = socket.create_connection((bouncer.host, bouncer.port), 5)
+        self.heard: list[str] = []
+        self.send(start)
+
+    def send(self, *messages: Message) -> None:
+        self.sock.sendall(b"".join(self.connection.send(message) for message in messages))
+
+    def until(self, word: str) -> list[str]:
+        while word not in self.heard:
+            event = self.connection.next_event()
+            if event is NEED_DATA:
+                self.connection.receive_data(self.sock.recv(65536))
+                continue
+            if isinstance(event, Closed):
+                while data := self.sock.recv(65536):
+                    self.connection.receive_data(data)
+                self.heard += last_words(self.connection)
+                continue
+            self.heard += words(event)
+        cut = self.heard.index(word) + 1
+        found, self.heard = self.heard[:cut], self.heard[cut:]
+        return found
+
+
+class RealStage:
+    def __init__(self, bouncer: PgBouncer, server: PostgresServer) -> None:
+        self.bouncer = bouncer
+        self.server = server
+        self.peers: list[RealPeer] = []
+
+    def client(self, start: Message = START) -> Peer:
+        self.peers.append(RealPeer(self.bouncer, start))
+        return self.peers[-1]
+
+    def close(self) -> None:
+        for peer in self.peers:
+            peer.sock.close()
+
+    def running(self, sql: str) -> None:
+        asked = f"select 1 from pg_stat_activity where state = 'active' and query = '{sql}'"
+        wait_until(lambda: bool(self.server.query(asked)), 10, "a running statement")
+
+    def terminate_all(self) -> None:
+        self.server.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() "
+            "and backend_type = 'client backend'"
+        )
+
+    def admin(self, command: str) -> None:
+        self.bouncer.admin(command)
+
+
+Heard = list[list[str]]
+
+
+def log_in(stage: Stage) -> Peer:
+    peer = stage.client()
+    peer.until("ReadyForQuery I")
+    return peer
+
+
+def server_goes(stage: Stage) -> Heard:
+    """The two FATALs that this library is about: the server's own, and the pooler's."""
+    peer = log_in(stage)
+    peer.send(Query("select pg_sleep(60)"))
+    stage.running("select pg_sleep(60)")
+    stage.terminate_all()
+    return [peer.until(HANG_UP)]
+
+
+def kill(stage: Stage) -> Heard:
+    peer = log_in(stage)
+    peer.send(Query("select 1"))
+    first = peer.until("ReadyForQuery I")
+    stage.admin("kill postgres")
+    return [first, peer.until(HANG_UP)]
+
+
+def new_protocol(stage: Stage) -> Heard:
+    peer = stage.client(StartupMessage({"user": "postgres", "database": "postgres"}, PROTOCOL_3_2))
+    return [peer.until(HANG_UP)]
+
+
+def strange_parameter(stage: Stage) -> Heard:
+    start = {"user": "postgres", "database": "postgres", "work_mem": "1MB"}
+    return [stage.client(StartupMessage(start, PROTOCOL_3_0)).until(HANG_UP)]
+
+
+def wait_timeout(stage: Stage) -> Heard:
+    """One server connection, and somebody else has it."""
+    first, second = log_in(stage), log_in(stage)
+    first.send(Query("begin"))
+    heard = first.until("ReadyForQuery T")
+    second.send(Query("select 1"))
+    return [heard, second.until(HANG_UP)]
+
+
+def idle_in_transaction(stage: Stage) -> Heard:
+    peer = log_in(stage)
+    peer.send(Query("begin"))
+    return [peer.until("ReadyForQuery T"), peer.until(HANG_UP)]
+
+
+def switches(stage: Stage) -> Heard:
+    """Transaction mode: a named statement stays with the server, which the next transaction does not get."""
+    first, second = log_in(stage), log_in(stage)
+    first.send(Parse("s", "select 1"), Sync())
+    heard = [first.until("ReadyForQuery I")]
+    second.send(Query("begin"))
+    heard.append(second.until("ReadyForQuery T"))
+    first.send(Bind("", "s", (), (), ()), Execute(), Sync())
+    heard.append(first.until("ReadyForQuery I"))
+    second.send(Query("commit"))
+    heard.append(second.until("ReadyForQuery I"))
+    second.send(Parse("s", "select 1"), Sync(), Query("begin"), Query("commit"))
+    heard.append(second.until("ReadyForQuery T"))
+    heard.append(second.until("ReadyForQuery I"))
+    return heard
+
+
+def session_is_reset(stage: Stage) -> Heard:
+    peer = log_in(stage)
+    peer.send(Parse("s", "select 1"), Sync())
+    heard = [peer.until("ReadyForQuery I")]
+    peer.send(Terminate())
+    peer = log_in(stage)
+    peer.send(Bind("", "s", (), (), ()), Execute(), Sync())
+    return [*heard, peer.until("ReadyForQuery I")]
+
+
+CASES: dict[str, tuple[Callable[[Stage], Heard], str, dict[str, str], dict[str, float]]] = {
+    "server goes": (server_goes, "session", {}, {}),
+    "server goes, transaction mode": (server_goes, "transaction", {}, {}),
+    "KILL": (kill, "session", {}, {}),
+    "protocol 3.2": (new_protocol, "session", {}, {}),
+    "strange parameter": (strange_parameter, "session", {}, {}),
+    "query_wait_timeout": (
+        wait_timeout,
+        "transaction",
+        {"query_wait_timeout": "1", "default_pool_size": "1"},
+        {"wait_timeout": 1, "size": 1},
+    ),
+    "idle_transaction_timeout": (
+        idle_in_transaction,
+        "transaction",
+        {"idle_transaction_timeout": "1"},
+        {"idle_transaction": 1},
+    ),
+    "switching servers": (switches, "transaction", {"default_pool_size": "2"}, {"size": 2}),
+    "reset": (session_is_reset, "session", {"default_pool_size": "1"}, {"size": 1}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_the_model_says_what_pgbouncer_says(
+    pg15: PostgresServer, pgbouncer_factory: PgBouncerFactory, name: str
+) -> None:
+    case, mode, settings, model_settings = CASES[name]
+    bouncer = pgbouncer_factory(pg15, "session" if mode == "session" else "transaction", settings=settings)
+    heard = case(ModelStage(mode, **model_settings))
+    stage = RealStage(bouncer, pg15)
+    try:
+        assert heard == case(stage)
+    finally:
+        stage.close()
+
+
+def test_an_old_pooler_says_error() -> None:
+    stage = ModelStage("session", old=True)
+    (heard,) = server_goes(stage)
+    assert heard[-3:] == ["FATAL 57P01", "ERROR 08P01", HANG_UP]
+
+
+def test_both_last_words_come_in_one_write() -> None:
+    stage = ModelStage("session")
+    peer = log_in(stage)
+    assert isinstance(peer, ModelPeer)
+    peer.send(Query("select pg_sleep(60)"))
+    writes: list[bytes] = []
+    client = stage.pooler.clients.copy().pop()
+    write = client.write
+
+    def spy(data: bytes) -> None:
+        writes.append(data)
+        write(data)
+
+    setattr(client, "write", spy)  # noqa: B010 - mypy refuses the plain form
+    stage.terminate_all()
+    peer.until(HANG_UP)
+    assert [data.count(b"SFATAL") for data in writes] == [2]
