@@ -1,4 +1,4 @@
-"""Conversations that the model server and the real one must answer alike: by hand, and by chance.
+"""Conversations that the model server and the real one must answer alike, written by hand.
 
 A conversation is a list of steps, a step a list of messages that are sent in one write.  A step ends where
 the server must answer: with Sync, Flush, a simple Query, or the end of COPY data.
@@ -6,7 +6,6 @@ the server must answer: with Sync, Flush, a simple Query, or the end of COPY dat
 
 from __future__ import annotations
 
-import random
 import struct
 from typing import Final
 
@@ -26,7 +25,7 @@ from pgproto.wire import (
     Sync,
 )
 
-__all__ = ["BY_HAND", "Step", "by_chance"]
+__all__ = ["BY_HAND", "INSERT", "ROWS", "Step", "bound", "query"]
 
 Step = list[Message]
 
@@ -414,79 +413,3 @@ BY_HAND: Final[dict[str, list[Step]]] = {
     ],
     "function call": [[FunctionCall(1, (), (), 0)], *query("select 1")],
 }
-
-_CHANCE: Final = (
-    "select 1",
-    "select 1/0",
-    "select fail('40001')",
-    "selec",
-    "",
-    "begin",
-    "commit",
-    "rollback",
-    "savepoint a",
-    "savepoint b",
-    "release a",
-    "rollback to a",
-    "rollback to b",
-    "insert into ledger values (1)",
-    "insert into ledger values (2)",
-    "insert into ledger values (3)",
-    "insert into deferred values (1)",
-    "insert into deferred values (2)",
-    "delete from ledger where id = 1",
-    "select count(*) from ledger",
-    "select id from ledger where id = 2",
-    "listen news",
-    "notify news, 'x'",
-    "unlisten *",
-    "set application_name = 'x'",
-    "set local application_name = 'y'",
-    "reset all",
-    "discard all",
-    "vacuum ledger",
-    "declare c cursor for select 1",
-    "fetch c",
-    "close c",
-    "create temp table t (id int4)",
-    "drop table t",
-    "select * from shape",
-    "alter table shape add column b int4",
-    "deallocate s",
-    "copy ledger to stdout",
-    "begin read only",
-)
-
-
-def by_chance(seed: int) -> list[Step]:
-    """A conversation of a few steps that nobody has thought of."""
-    rng = random.Random(seed)
-    steps: list[Step] = []
-    for _ in range(rng.randrange(3, 9)):
-        if rng.random() < 0.35:
-            steps.append([Query("; ".join(rng.choices(_CHANCE, k=rng.choice((1, 1, 2, 3)))))])
-            continue
-        step: Step = []
-        for _ in range(rng.randrange(1, 6)):
-            step += rng.choice(_MAKERS)(rng)
-        steps.append([*step, S])
-    return steps
-
-
-def _name(rng: random.Random) -> str:
-    return rng.choice(("", "", "s", "t"))
-
-
-_MAKERS: Final = (
-    lambda rng: bound(rng.choice(_CHANCE)),
-    lambda rng: bound(rng.choice(_CHANCE)),
-    lambda rng: bound(ROWS, b"q", b"%d" % rng.randrange(4), limit=rng.randrange(3)),
-    lambda rng: bound(INSERT, b"%d" % rng.randrange(1, 5)),
-    lambda rng: [Parse(_name(rng), rng.choice(_CHANCE))],
-    lambda rng: [Bind(_name(rng), _name(rng), (), (), ())],
-    lambda rng: [Describe(rng.choice("SP"), _name(rng))],
-    lambda rng: [Execute(_name(rng), rng.randrange(3))],
-    lambda rng: [Close(rng.choice("SP"), _name(rng))],
-    lambda rng: [Sync()],
-    lambda rng: [Flush()],
-)

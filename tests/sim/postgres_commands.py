@@ -35,6 +35,8 @@ def _defer(session: Session, portal: Portal) -> str:
 
 
 def _begin(session: Session, portal: Portal) -> str:
+    if "read write" in portal.plan.sql.lower() and session.database.read_only:
+        raise SQLError("0A000", "cannot set transaction read-write mode during recovery")
     if not session.block.begin("read only" in portal.plan.sql.lower()):
         session.warn("25001", "there is already a transaction in progress")
     return "START TRANSACTION" if portal.plan.sql.strip().lower().startswith("start") else "BEGIN"

@@ -13,6 +13,7 @@ Manual: "Message Flow"; src/backend/tcop/postgres.c.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -94,6 +95,7 @@ class Process:
         self._cancelled = False
         self._doomed = False
         self._reported: dict[str, str] = {}
+        self._reported_state: tuple[object, ...] | None = None
         self._at_rest = False
         self._inbox: list[tuple[int, str, str]] = []
 
@@ -371,6 +373,11 @@ class Process:
 
     def report(self) -> None:
         """ParameterStatus for every setting that is reported and has changed."""
+        local = self.block.local
+        state = (local.settings, local.overrides, self.database.read_only)
+        if self._reported_state is not None and all(map(operator.is_, state, self._reported_state)):
+            return
+        self._reported_state = state
         known = self._reported
         for name, shown in REPORTED.items():
             value = self.block.setting(name) or ""

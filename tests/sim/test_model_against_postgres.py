@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import pytest
 
 from pgproto import CLIENT, NEED_DATA, Connection
-from pgproto.protocol import Closed
-from pgproto.wire import Message, Query, ReadyForQuery, StartupMessage, Terminate
-from tests.sim.conversations import BY_HAND, Step, by_chance
+from pgproto.protocol import Closed, states
+from pgproto.wire import CancelRequest, Message, Query, ReadyForQuery, StartupMessage, Terminate
+from tests.sim.conversations import BY_HAND, Step
+from tests.sim.conversations_more import INTERRUPTED, TERMINATE, by_chance
 from tests.sim.database import Database
 from tests.sim.desk import Client, Desk, words
 from tests.sim.postgres import Postmaster
 from tests.sim.postgres_sql import SETUP
 from tests.support.postgres import PostgresServer
+from tests.support.process import wait_until
 
 # Which conversations are held by chance, from:to; more of them by command when the model has changed.
-SEEDS = [int(part) for part in os.environ.get("PGPROTO_MODEL_SEEDS", "0:100").split(":")]
+SEEDS = [int(part) for part in os.environ.get("PGPROTO_MODEL_SEEDS", "0:40").split(":")]
 CLEAN = """
 drop table if exists shape; create table shape (a int4); insert into shape values (1);
 truncate ledger, deferred;
@@ -84,19 +86,47 @@ def address(pg18: PostgresServer) -> Iterator[tuple[str, int]]:
     pg18.query("drop database model (force)")
 
 
-def compare(address: tuple[str, int], conversation: list[Step], what: object) -> int:
+def interrupt(how: str, model: Client, server: Postmaster, real: Real, pg: PostgresServer) -> None:
+    """A cancel request or pg_terminate_backend for both, once the real server is where the model is."""
+    (session,) = server.sessions.values()
+    key = real.connection.backend_key
+    assert key is not None
+    if session.busy and session.connection.head_state not in states.COPY_IN_STATES:
+        asked = f"select 1 from pg_stat_activity where pid = {key.process_id} and wait_event = 'PgSleep'"
+        wait_until(lambda: bool(pg.query(asked)), 10, "a running statement")
+    if how == TERMINATE:
+        server.terminate(session.pid)
+        pg.query(f"select pg_terminate_backend({key.process_id})")
+        return
+    server.cancel_request(session.pid, session.key)
+    with socket.create_connection(real.sock.getpeername(), 3) as sock:
+        sock.sendall(CancelRequest(key.process_id, key.secret_key).encode())
+        assert sock.recv(1) == b""
+
+
+def compare(
+    address: tuple[str, int],
+    conversation: Sequence[Step | str],
+    what: object,
+    pg: PostgresServer | None = None,
+) -> int:
     """Hold a conversation with both; how many messages were compared."""
     desk = Desk()
-    desk.servers["postgres"] = Postmaster(desk, Database())
+    server = desk.servers["postgres"] = Postmaster(desk, Database())
     model = Client(desk)
     real = Real(address)
     count = 0
     try:
         model.take()
         for number, step in enumerate(conversation):
-            model.send(*step)
+            if isinstance(step, str):
+                assert pg is not None
+                interrupt(step, model, server, real, pg)
+            else:
+                model.send(*step)
+                real.send(*step)
+            desk.run(1.0)
             heard = model.take()
-            real.send(*step)
             try:
                 expected = real.take(len(heard))
             except TimeoutError:
@@ -104,7 +134,8 @@ def compare(address: tuple[str, int], conversation: list[Step], what: object) ->
             told = "\n".join(repr(message) for each in conversation[: number + 1] for message in each)
             assert heard == expected, f"{what}, step {number}:\n{told}\nmodel {heard}\nreal  {expected}"
             count += len(heard)
-        real.send(Terminate())
+        if real.connection.closed is None:
+            real.send(Terminate())
         assert (real.spare, real.sock.recv(1000)) == ([], b""), f"{what}: the real server had more to say"
     finally:
         real.close()
@@ -122,6 +153,12 @@ def clean(address: tuple[str, int]) -> None:
 def test_conversations_by_hand(address: tuple[str, int], name: str) -> None:
     clean(address)
     assert compare(address, BY_HAND[name], name) > 3
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_interrupted_conversations(address: tuple[str, int], pg18: PostgresServer, name: str) -> None:
+    clean(address)
+    assert compare(address, INTERRUPTED[name], name, pg18) > 1
 
 
 def test_conversations_by_chance(address: tuple[str, int]) -> None:
