@@ -378,3 +378,22 @@ def test_texts(pair: Pair) -> None:
     assert repr(queue) == "<Batch of 0, not atomic>"
     assert repr(Batch()) == "<Batch of 0, atomic>"
     assert repr(Statement("x", "s1")) == "<Statement 's1' 'x'>"
+
+
+def test_an_error_in_a_long_batch_does_not_take_the_statement_from_the_items_behind_it(pair: Pair) -> None:
+    long = batch(*["bad"] * 3000, atomic=False)  # more than is written ahead
+    pair.engine.submit(long)
+    while pair.send(4096) or pair.deliver():
+        pair.deliver()
+    assert {getattr(item.error, "sqlstate", None) for item in long.items} == {"22012"}
+    assert pair.run(batch("insert")).error is None
+    assert pair.engine.channel.statements.take_closes() == []
+    closed = [message for message in pair.backend.heard if isinstance(message, Close)]
+    assert len(closed) == 1  # once the last one was done with it
+
+
+def test_a_value_that_does_not_fit_does_not_take_the_statement_from_the_other_items(pair: Pair) -> None:
+    items = [QueuedQuery("insert $1", (value,)) for value in (1, "x", 2)]
+    mixed = pair.run(Execution(items, atomic=False))
+    assert labels(mixed) == [C, N, C]
+    assert isinstance(items[1].error, DataError)

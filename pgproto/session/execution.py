@@ -150,7 +150,9 @@ class Execution(Preparing):
         previous: Statement | None = None
         for item in self.items:
             statement = item.statement
-            if statement is not None and (statement.kept or statement.state != st.DROPPED):
+            if statement is not None and (
+                statement.kept or not (statement.suspect or statement.state == st.DROPPED)
+            ):
                 continue
             if item.sql in self.rejected:
                 continue

@@ -37,6 +37,8 @@ class Statement:
         parameter_types: the OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
+        users: how many operations have items of it that may still be written.
+        suspect: an error concerned it: nobody new uses it, and it is closed when its last user has ended.
 
     Raises:
         LocalProtocolError: no message can carry the text.
@@ -54,6 +56,7 @@ class Statement:
         "result_formats",
         "sql",
         "state",
+        "suspect",
         "traceless",
         "users",
     )
@@ -70,6 +73,7 @@ class Statement:
         self.late = describes_late(sql)
         self.result_formats: tuple[int, ...] = ()
         self.users = 0
+        self.suspect = False
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
         self._decoder = _NO_ROWS
@@ -175,12 +179,25 @@ class StatementCache:
                 self.close(statement)
 
     def drop(self, statement: Statement) -> None:
-        """An error concerned this statement: forget it, and close its name on the server."""
+        """An error concerned this statement: forget it, and close its name on the server.
+
+        Not under the hands of those that use it: the error may be about one item's values, and a Bind of the
+        name that is written later would fail for no fault of its own.
+        """
         if statement.kept and statement.state == READY:
             return
         if self._entries.get(statement.sql) is statement:
             del self._entries[statement.sql]
-        self.close(statement)
+        if statement.users and statement.state == READY:
+            statement.suspect = True
+        else:
+            self.close(statement)
+
+    def release(self, statement: Statement) -> None:
+        """One of its users has ended."""
+        statement.users -= 1
+        if not statement.users and statement.suspect:
+            self.close(statement)
 
     def close(self, statement: Statement) -> None:
         """Have the statement's name closed with the next flight.
