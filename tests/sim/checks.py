@@ -74,6 +74,12 @@ class Checks:
         if alive > limit:
             self.world.violation(f"{alive} connections of a pool of {limit}", "size")
 
+    def quiet(self) -> None:
+        """No statement runs on whose caller has been gone for longer than the library's grace."""
+        for session in self.server.sessions.values():
+            if getattr(session, "busy", False):
+                self.world.violation("a statement runs that nobody waits for", "late")
+
     # ---- When all is over
 
     def tasks(self, allowed: set[Any]) -> None:

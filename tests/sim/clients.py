@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Final, TypeVar
 
 import pgproto_asyncio as pg
-from pgproto import Batch, Error, Outcome, PostgresError, Retry
+from pgproto import Batch, Error, Outcome, PoolTimeout, PostgresError, QueryTimeout, Retry
 from pgproto_asyncio.queries import DEFAULT
 
+from .corners import INSERT, ROWS, Block, Corners, link_of
 from .faults import Faults
 from .fresh import stale
 from .record import Asked, Record
@@ -25,9 +26,7 @@ __all__ = ["Clients", "Oops"]
 
 T = TypeVar("T")
 
-ROWS: Final = "select $1::text as tag, n from generate_series(1, $2::int4) as n"
 BREAKS: Final = "select $1::text as tag, 1/($2::int4 - n) as n from generate_series(1, $3::int4) as n"
-INSERT: Final = "insert into ledger values ($1)"
 DEFER: Final = "insert into deferred values ($1)"
 SLEEP: Final = "select pg_sleep($1)"
 
@@ -59,15 +58,7 @@ class Oops(Exception):
     """Raised by the clients' own code and hooks."""
 
 
-class Block:
-    """A transaction block: the ids that were inserted in it, and how it ended."""
-
-    def __init__(self) -> None:
-        self.keys: list[int] = []
-        self.verdict: Outcome | str | None = None
-
-
-class Clients:
+class Clients(Corners):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:
@@ -108,6 +99,11 @@ class Clients:
         before = self.world.now
         try:
             return await call
+        except QueryTimeout as error:
+            took = self.world.now - before
+            if took >= self._query_time - 1e-6 and what != "sleep" and self.brisk:
+                self.world.violation(f"{what} timed out, and nothing held it up: {error!r}", "hang")
+            raise
         finally:
             took = self.world.now - before
             if took > seconds + LATE and not (self.faults is not None and self.faults.jumped):
@@ -560,11 +556,28 @@ class Clients:
         if reason and not (self.faults is not None and self.faults.jumped):
             self.world.violation(f"link {link.number} was lent with {reason}", "stale")
 
+    @property
+    def calm(self) -> bool:
+        """True if nothing happens in this schedule that could cost a connection."""
+        settings = self.settings
+        return not settings.faulty and not settings.close_early and not settings.hooks and not settings.pooler
+
+    @property
+    def brisk(self) -> bool:
+        """True if no call needs long in this schedule."""
+        settings = self.settings
+        patient = settings.command_timeout >= 1.0 and not settings.cancelling
+        return self.calm and patient and self.world.network.weather.brisk
+
     def surprised(self, error: BaseException) -> None:
         """See whether an error is one that a caller can have expected."""
         settings = self.settings
         hit = self.faults.hit if self.faults is not None else set()
-        calm = not settings.faulty and not settings.close_early and not settings.hooks and not settings.pooler
+        calm = self.calm
+        if isinstance(error, PoolTimeout) and calm:
+            stats = self.pool.stats()
+            if stats.size < stats.max_size or stats.idle:
+                self.world.violation(f"{error}, and nobody told who waits of the room", "late")
         strange = {number for number, _ in hit}
         kind, what = surprise(
             error,
@@ -576,13 +589,6 @@ class Clients:
             self.world.violation(what, kind)
 
     check_lent: Any = None
-
-
-def link_of(conn: Any) -> Any:
-    """The simulated link below a connection."""
-    transport = conn._transport
-    near = transport._transport if transport is not None else None
-    return near.link if near is not None else None
 
 
 async def _made(awaitable: Awaitable[T]) -> T:

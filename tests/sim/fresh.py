@@ -1,4 +1,4 @@
-"""Whether a connection may be lent, seen from outside: by what its socket has, and by when it was last heard."""
+"""Whether a connection may be lent, seen from outside: by what its socket has, and when it was heard last."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def stale(link: Link, now: float, settings: Settings, expired_at: float) -> str:
         return "unread bytes, or EOF, in its socket"
     if link.made < expired_at < now - _INSTANT:
         return "an age that expire() has ended"
+    if link.tap.outstanding:
+        return "an answer outstanding"
+    if link.tap.standby:
+        return "a server that has become a standby"
     silence = now - near.heard_at
     if silence > settings.check_after + _BORROWED:
         return f"{silence:.3f} s of silence behind it, unchecked"

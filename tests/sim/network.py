@@ -373,8 +373,15 @@ class NearEnd(asyncio.Transport):
         """Leave what comes in the inbox."""
         if not self._paused and not self._closing:
             self._paused = True
+            if self.backlog:
+                self.loop.call_later(0.5, self._see_if_stuck)
             self.link.network.cell(28, "P5")
             self.link.down.hold()
+
+    def _see_if_stuck(self) -> None:
+        if self._paused and self.backlog and self.link.waiting and not self._closing:
+            text = f"link {self.link.number}: both sides wait to write, and neither reads"
+            self.link.network.world.violation(text, "hang")
 
     def resume_reading(self) -> None:
         """Read on."""
@@ -554,6 +561,9 @@ class NearEnd(asyncio.Transport):
         link.network.world.note("link %d: closed at the client (%s)", link.number, error)
         try:
             self.protocol.connection_lost(error)
+            for timer in self.loop.timers():
+                if getattr(timer._callback, "__self__", None) is self.protocol:  # type: ignore[attr-defined]
+                    link.network.world.violation(f"a timer outlives link {link.number}", "leak")
         finally:
             self.gone = True
             unread = bool(self.inbox)
@@ -584,6 +594,12 @@ class Weather:
         self.window = 1 << 20 if rng.random() < 0.9 else rng.choice((64, 512, 4096))
         self.high_water = _HIGH_WATER if rng.random() < 0.9 else rng.choice((0, 256, 4096))
         self.busy = 0.0 if rng.random() < 0.8 else 0.002
+
+    @property
+    def brisk(self) -> bool:
+        """True if nothing takes long."""
+        small = self.pieces_up or self.pieces_down or self.window < 1 << 20
+        return not small and self._base <= 0.005
 
     def latency(self) -> float:
         """One way, in seconds."""

@@ -119,6 +119,7 @@ class _Schedule:
         self.world.servers["postgres"] = self.server
         self.world.servers["elsewhere"] = self.server
         self.network.hosts = {"pool": "postgres", "direct": "postgres"}
+        self.database.read_only = self.settings.standby
         self.record = Record(self.world)
         self.faults = Faults(self.world, self.settings, self.record)
         if self.settings.faulty:
@@ -249,6 +250,9 @@ class _Schedule:
         for task in tasks:
             self._ended(clients, task)
         world.note("the clients are done")
+        if not settings.faulty:
+            await asyncio.sleep(1.5)  # more than the library's grace
+            self.checks.quiet()
         self.events.stop()
         self.faults.stop()
         self.network.heal()

@@ -32,6 +32,11 @@ OPERATIONS: Final[dict[str, int]] = {
     "direct": 2,
     "lease": 8,
     "expire": 1,
+    "fat_batch": 1,
+    "big_stream": 1,
+    "reshape": 1,
+    "misfit": 1,
+    "odd_transaction": 3,
 }
 
 
@@ -79,6 +84,9 @@ PROFILES: Final[dict[str, Profile]] = {
     "shared": Profile(lean={"shared": 60}, pooler=0.0),
     "transaction": Profile(lean={"transaction": 40, "retry": 20}),
     "pooler": Profile(pooler=1.0),
+    "corners": Profile(
+        lean={"fat_batch": 5, "big_stream": 3, "reshape": 10, "misfit": 5, "odd_transaction": 20}, only=True
+    ),
     "storm": Profile(cancels=0.8, tasks=(16, 32, 64)),
 }
 
@@ -108,6 +116,8 @@ class Settings:
         self.max_lifetime = rng.choice((None, None, 0.2, 5.0))
         self.check_after = rng.choice((0.0, 0.05, 30.0, 30.0))
         self.scram = rng.random() < 0.04
+        self.standby = rng.random() < 0.05
+        """The server is a standby from the start: whatever writes fails, a BEGIN READ WRITE does too."""
         self.close_early = rng.random() < 0.06
         self.spread = rng.choice((0.0, 0.001, 0.01, 0.1, 0.5))
         """The seconds over which the clients begin."""

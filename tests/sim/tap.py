@@ -93,9 +93,22 @@ class Tap:
         up, down: the splitters.
         poison: what was delivered that no server would send then; "" so far.  After the server's own word
             that the session ends, nothing is.
+        standby: the server has said that it is another one now, in a session that had begun.
     """
 
-    __slots__ = ("_due", "_failed", "_over", "_started", "down", "heard", "poison", "sent", "up")
+    __slots__ = (
+        "_copied",
+        "_due",
+        "_failed",
+        "_over",
+        "_started",
+        "down",
+        "heard",
+        "poison",
+        "sent",
+        "standby",
+        "up",
+    )
 
     def __init__(self) -> None:
         self.up = Splitter(untyped=1)
@@ -107,6 +120,13 @@ class Tap:
         self._started = False
         self._failed = False
         self._over = False
+        self._copied = False
+        self.standby = False
+
+    @property
+    def outstanding(self) -> bool:
+        """True if ReadyForQuery has not come for all that was asked."""
+        return self._started and self._due > 0 and not self._copied
 
     def handed_over(self, data: bytes) -> list[Frame]:
         """The client wrote."""
@@ -138,6 +158,10 @@ class Tap:
                 self._failed = False
                 if self._due < 0:
                     self.poison = "a ReadyForQuery too many"
+            elif tag == 0x47:
+                self._copied = True  # Syncs behind CopyInResponse are ignored: the count is off from here on
+            elif tag == 0x53 and self._started and body.startswith(b"in_hot_standby"):
+                self.standby = True
             elif self._started and tag in _IMPOSSIBLE:
                 self.poison = f"a message of type {tag:#04x}"
         if self.down.broken and self._started:
