@@ -123,8 +123,8 @@ class Process:
 
     @property
     def idle(self) -> bool:
-        """True while it waits for a request, and no answer is outstanding."""
-        return self.connection.phase == states.READY and not self.connection.in_flight and self._task is None
+        """True from a ReadyForQuery on, until something arrives."""
+        return self._at_rest and not self.connection.unread
 
     @property
     def busy(self) -> bool:
