@@ -481,6 +481,7 @@ class Clients(Corners):
             "connect_timeout": self.settings.connect_timeout,
             "command_timeout": self.settings.command_timeout,
             "statement_cache_size": self.settings.statement_cache_size,
+            "named_statements": self.settings.named_statements,
         }
 
     async def expire(self, on: Any) -> None:

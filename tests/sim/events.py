@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .clients import Clients
     from .faults import Faults
     from .network import Link, Network
+    from .pooler import Pooler
     from .settings import Settings
     from .world import World
 
@@ -42,11 +43,16 @@ _SERVER: Final = {
     "old": 1,
 }
 
+_POOLER: Final = ("kill", "shut_down", "kill_database", "kill_client", "reconnect", "pause", "suspend")
+
 
 class Events:
     """The events of one schedule."""
 
-    def __init__(self, world: World, settings: Settings, network: Network, server: Any, faults: Faults) -> None:
+    def __init__(
+        self, world: World, settings: Settings, network: Network, server: Any, faults: Faults, pooler: Pooler | None
+    ) -> None:
+        self.pooler = pooler
         self.world = world
         self.rng = world.rng
         self.settings = settings
@@ -63,6 +69,9 @@ class Events:
             names = rng.choices(list(_SERVER), list(_SERVER.values()), k=rng.choice((1, 1, 2)))
             for name in names:
                 self._at(rng.choice((0.0, 0.02, 0.1, 1.0)) * span * rng.random(), name, getattr(self, f"_{name}"))
+        if self.pooler is not None and self.settings.faulty and rng.random() < 0.6:
+            name = rng.choice(_POOLER)
+            self._at(rng.choice((0.02, 0.1, 1.0)) * span * rng.random(), f"pooler {name}", lambda: self._pooler(name))
         if "P9" in self.faults.armed:
             self._at(span * rng.random(), "terminate", self._terminate)
         if self.settings.cancelling:
@@ -86,6 +95,12 @@ class Events:
     def stop(self) -> None:
         """Heal everything; nothing happens any more."""
         self.over = True
+        if self.pooler is not None:
+            self.pooler.wait_timeout = 120.0
+            self.pooler.idle_transaction = 0.0
+            self.pooler.cancel_delay = 0.0
+            self.pooler.start()
+            self.pooler.resume()
         server = self.server
         server.max_connections = 1000
         server.protocol = 196610
@@ -117,6 +132,20 @@ class Events:
     def _close(self, clients: Clients, pool: Any) -> None:
         self.faults.hit.add((39, "P11"))
         clients.closing = asyncio.ensure_future(pool.close(timeout=self.rng.choice((0.0, 0.05, 1.0))))
+
+    # ---- The pooler
+
+    def _pooler(self, name: str) -> None:
+        pooler = self.pooler
+        if pooler is None:
+            return
+        self._cell(22)
+        if name in ("kill", "shut_down"):
+            getattr(pooler, name)(self.rng.choice((0.05, 0.5)))
+            return
+        getattr(pooler, name)()
+        if name in ("pause", "suspend"):
+            self.world.loop.call_later(self.rng.choice((0.05, 0.5, 4.0)), pooler.resume)
 
     # ---- The server
 
@@ -218,6 +247,8 @@ class Events:
         self.network.hosts["pool"] = "elsewhere"
 
     def _password(self) -> None:
+        if self.pooler is not None:
+            return
         self.faults.hit.add((21, "P12"))
         self.server.secrets["sim"] = self.network.wrong_secret
         for link in self._links()[:1]:

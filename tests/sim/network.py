@@ -242,7 +242,7 @@ class FarEnd:
             return
         link = self.link
         link.down.write(data)
-        if link.down.size > link.down.window and not link.waiting:
+        if link.down.size > link.down.window and not link.waiting and not link.down.dead:
             link.network.cell(27, "P5")
             link.waiting = True  # its send blocks: it reads nothing before it can go on
             link.up.hold()
@@ -568,6 +568,9 @@ class NearEnd(asyncio.Transport):
             self.gone = True
             unread = bool(self.inbox)
             link.down.stop()
+            if link.waiting:
+                link.waiting = False  # its send fails, so it reads again
+                link.up.release()
             if error is None and not unread:
                 if not link.far.closed:
                     link.up.finish()

@@ -23,6 +23,7 @@ from .faults import Faults
 from .loop import Deadlock, VirtualLoop
 from .network import Network
 from .postgres import Postmaster
+from .pooler import Pooler
 from .postgres_session import Session
 from .record import Record
 from .settings import Settings
@@ -113,12 +114,13 @@ class _Schedule:
         self.server = _Server(self.world, self.database, self.network)
         self.server.row_delay = self.world.rng.choice((0.0, 0.0, 0.0, 0.0001))
         self.server.buffer_size = self.world.rng.choice((8192, 8192, 64, 1))
-        if self.settings.scram:
+        if self.settings.scram and not self.settings.pooler:
             self.server.secrets["sim"] = _right
         self.network.wrong_secret = _wrong
         self.world.servers["postgres"] = self.server
         self.world.servers["elsewhere"] = self.server
         self.network.hosts = {"pool": "postgres", "direct": "postgres"}
+        self.pooler = self._make_pooler() if self.settings.pooler else None
         self.database.read_only = self.settings.standby
         self.record = Record(self.world)
         self.faults = Faults(self.world, self.settings, self.record)
@@ -126,8 +128,20 @@ class _Schedule:
             self.network.faults = self.faults
         self.checks = Checks(self.world, self.network, self.record, self.server)
         self.loop.on_error = self.checks.told
-        self.events = Events(self.world, self.settings, self.network, self.server, self.faults)
+        self.events = Events(self.world, self.settings, self.network, self.server, self.faults, self.pooler)
         self.loop.end = self.loop.time() + _HORIZON
+
+    def _make_pooler(self) -> Pooler:
+        rng = self.world.rng
+        mode = "transaction" if self.settings.named_statements is False else "session"
+        pooler = Pooler(self.world, "postgres", mode=mode, size=rng.choice((1, 2, 20)))
+        pooler.old = rng.random() < 0.2
+        pooler.wait_timeout = rng.choice((0.3, 120.0))
+        pooler.idle_transaction = rng.choice((0.0, 0.0, 0.05))
+        pooler.lifetime = rng.choice((3600.0, 0.05))
+        self.world.servers["pooler"] = pooler
+        self.network.hosts = {"pool": "pooler", "direct": "pooler"}
+        return pooler
 
     def run(self) -> Report:
         """The whole course."""
@@ -231,6 +245,7 @@ class _Schedule:
             connect_timeout=settings.connect_timeout,
             command_timeout=settings.command_timeout,
             statement_cache_size=settings.statement_cache_size,
+            named_statements=settings.named_statements,
             **hooks,
         )
 
@@ -260,6 +275,11 @@ class _Schedule:
             await self._alive(pool)
         await self._close(pool, clients)
         await asyncio.sleep(20.0)  # servers notice, grace periods end
+        if self.pooler is not None:
+            if self.pooler.count:
+                world.violation(f"{self.pooler.count} clients are left at the pooler", "leak")
+            self.pooler.kill()
+            await asyncio.sleep(5.0)
         current = asyncio.current_task()
         self.checks.tasks({current})
         self.checks.links()

@@ -108,6 +108,7 @@ class Settings:
         self.faulty = rng.random() < profile.faults
         self.cancelling = rng.random() < profile.cancels
         self.pooler = rng.random() < profile.pooler
+        self.named_statements = not (self.pooler and rng.random() < 0.5)
         self.hooks = rng.random() < 0.15
         self.command_timeout = rng.choice((0.2, 1.0, 2.0))
         self.acquire_timeout = rng.choice((0.3, 2.0, 4.0))
