@@ -101,6 +101,11 @@ class Pooler:
         """How many clients it has."""
         return len(self.clients)
 
+    @property
+    def sessions(self) -> dict[int, PoolerClient]:
+        """Its clients by the pid that they were told, as a `Postmaster` has its sessions."""
+        return {client.pid: client for client in self.clients}
+
     def connected(self, end: ServerEnd) -> PoolerClient:
         """Somebody has connected."""
         self._last_pid += 1
