@@ -75,8 +75,14 @@ class Notifications:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sql = self._connection.listeners.remove(self._listener)
-        if sql and not self._connection.closed:
+        if not sql or self._connection.closed:
+            return
+        if error is None:
             await self._connection.script(sql)
+        else:
+            # An error of the clean-up must not hide the one that made it necessary, a cancellation least.
+            with contextlib.suppress(Error):
+                await self._connection.script(sql)
 
     def __aiter__(self) -> Notifications:
         return self

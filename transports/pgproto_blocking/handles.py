@@ -124,7 +124,9 @@ class Notifications:
         try:
             sql = connection.listeners.remove(self._listener)
             if sql and not connection.closed:
-                connection.script(sql)
+                # An error of the clean-up must not hide the one that made it necessary.
+                with contextlib.suppress(*(() if error is None else (Error,))):
+                    connection.script(sql)
         finally:
             self._close()
 

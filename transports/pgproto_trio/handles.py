@@ -82,8 +82,12 @@ class Notifications:
         sql = self._connection.listeners.remove(self._listener)
         if not sql or self._connection.closed:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        elif isinstance(error, Exception) or error is None:
+        elif error is None:
             await self._connection.script(sql)
+        elif isinstance(error, Exception):
+            # An error of the clean-up must not hide the one that made it necessary.
+            with contextlib.suppress(Error):
+                await self._connection.script(sql)
         else:
             with trio.CancelScope(shield=True), contextlib.suppress(Error):
                 await self._connection.script(sql, timeout=GRACE)
