@@ -524,6 +524,14 @@ class Clients(Corners):
                 if link.near.get_write_buffer_size():
                     self._cell(42, "P1")
             await lease.__aexit__(None, error, None)
+            self.snatch()
+
+    def snatch(self) -> None:
+        """Cancel the caller who is next, in the very moment in which he may have been served."""
+        if self.waiting and self.settings.cancelling and self.rng.random() < 0.2:
+            task = self.waiting[min(self.waiting)]
+            self.cancelled.add(task)
+            task.cancel()
 
     async def lease_of(self, conn: Any, steps: int) -> None:
         """Use a connection."""

@@ -132,7 +132,7 @@ class Corners:
             self.world.violation("a statement whose types did not fit is still cached", "surprise")
 
     async def odd_transaction(self, on: Any) -> None:
-        """A block in which an error is swallowed, a batch runs, or a statement is not waited for."""
+        """A block with several statements at once, a batch, an error that is swallowed, one not waited for."""
         if on is self.pool:
             await self.lease(on, ["odd_transaction"])
             return
@@ -144,16 +144,19 @@ class Corners:
         late: asyncio.Future[Any] | None = None
         try:
             async with context as conn:
-                key = self.record.new_id()
-                await self.ask(conn, "execute", key, INSERT, key)
-                block.keys.append(key)
-                kind = self.rng.choice(("swallow", "batch", "late", "late"))
+                kind = self.rng.choice(("swallow", "batch", "late", "together"))
+                keys = [self.record.new_id() for _ in range(3 if kind == "together" else 1)]
+                block.keys += keys
+                asks = [self.ask(conn, "execute", key, INSERT, key) for key in keys]
+                for answer in await asyncio.gather(*asks, return_exceptions=True):
+                    if isinstance(answer, BaseException):
+                        raise answer
                 if kind == "swallow":
                     with contextlib.suppress(PostgresError):
                         await self.fails(conn)
                 elif kind == "batch":
                     await self.batch(conn)
-                else:
+                elif kind == "late":
                     key = self.record.new_id()
                     late = asyncio.ensure_future(self.ask(conn, "execute", key, INSERT, key))
                     await asyncio.sleep(0)

@@ -24,19 +24,20 @@ BUGS: Final = (
                 ("item.executed = True", "item.executed = True\nitem.outcome = Outcome.COMMITTED"),
             )
         ],
-        kinds="label",
+        kinds="label truth",
     ),
     Bug(
         "not-committed-too-late",
         "NOT_COMMITTED although the Sync was handed over (its end is compared, and not its start)",
         [Edit(Segment, "lost", ("self.sync >= handed_over", "self.sync + 5 >= handed_over"))],
-        kinds="label",
+        kinds="label truth",
     ),
     Bug(
         "lazy-unknown",
         "everything that was lost is UNKNOWN, although the bytes decide more",
-        [Edit(Segment, "lost", ("return Outcome.NOT_COMMITTED", "return Outcome.UNKNOWN"))],
-        kinds="label",
+        [Edit(Segment, "lost", ("if self.plain:", "if False:"))],
+        kinds="label truth",
+        profile="corners",
     ),
     Bug(
         "skipped-and-rolled-back-swapped",
@@ -49,7 +50,7 @@ BUGS: Final = (
                 ("verdicts.append(Outcome.SKIPPED)", "verdicts.append(Outcome.ROLLED_BACK)"),
             )
         ],
-        kinds="label",
+        kinds="label truth",
     ),
     Bug(
         "in-transaction-is-committed",
@@ -61,7 +62,8 @@ BUGS: Final = (
                 ('if channel.connection.transaction_status == "I" else', "if True else"),
             )
         ],
-        kinds="label",
+        kinds="label truth",
+        profile="corners",
     ),
     Bug(
         "sync-error-forgotten",
@@ -73,13 +75,15 @@ BUGS: Final = (
                 ("if self.error is None:", "if self.error is None and self.position < max(self.last, 1):"),
             )
         ],
-        kinds="label",
+        kinds="label truth",
+        profile="batch",
     ),
     Bug(
         "transaction-fate-ignored",
         "a statement in a transaction whose COMMIT is on its way is called ROLLED_BACK",
         [Edit(Channel, "fate", ("return Outcome.UNKNOWN", "return outcome"))],
-        kinds="label",
+        kinds="label truth",
+        profile="corners",
     ),
     Bug(
         "unknown-is-repeated",
@@ -100,11 +104,13 @@ BUGS: Final = (
             )
         ],
         kinds="label twice",
+        profile="transaction",
     ),
     Bug(
         "half-a-batch",
         "pgx (by reading): a batch that is stopped half-way is closed with a Sync, which commits the half",
         [Edit(Execution, "half_written", ("return self._segment is not None", "return False"))],
-        kinds="label",
+        kinds="label truth",
+        profile="corners",
     ),
 )

@@ -22,6 +22,7 @@ _SLOTS: Final = (
         "pgx #679, #2425: a slot is free before its connection is closed: more connections than the maximum",
         [Edit(PoolMachine, "_open_missing", ("len(fleet.slots) < self", "fleet.live < self"))],
         kinds="size",
+        profile="pool",
     ),
     Bug(
         "asyncpg-1307",
@@ -47,6 +48,7 @@ _SLOTS: Final = (
             )
         ],
         kinds="hang late leak liveness",
+        profile="storm",
     ),
     Bug(
         "psycopg-pool-1275",
@@ -68,6 +70,7 @@ except BaseException:""",
             )
         ],
         kinds="cancel",
+        profile="storm",
     ),
     Bug(
         "psycopg-pool-1401",
@@ -86,6 +89,7 @@ except asyncio.CancelledError:
             )
         ],
         kinds="cancel late",
+        profile="storm",
     ),
     Bug(
         "pgx-1259",
@@ -103,6 +107,7 @@ except asyncio.CancelledError:
             )
         ],
         kinds="hang late leak liveness",
+        profile="storm",
     ),
     Bug(
         "returned-twice",
@@ -121,6 +126,7 @@ if slot is not None and slot.state == 3:
             ),
         ],
         kinds="error dirty rows",
+        profile="pool",
     ),
     Bug(
         "stale-check-acts",
@@ -133,6 +139,7 @@ if slot is not None and slot.state == 3:
             )
         ],
         kinds="error leak size hang",
+        profile="pool",
     ),
     Bug(
         "lost-acts-twice",
@@ -155,6 +162,7 @@ _WAITERS: Final = (
         "waiters are a stack",
         [Edit(PoolMachine, "_balance", ("self._waiters.popleft()", "self._waiters.pop()"))],
         kinds="fifo",
+        profile="calm",
     ),
     Bug(
         "lost-wake-up",
@@ -167,6 +175,7 @@ _WAITERS: Final = (
             )
         ],
         kinds="hang late liveness",
+        profile="pool",
     ),
     Bug(
         "lost-grant",
@@ -179,6 +188,7 @@ _WAITERS: Final = (
             )
         ],
         kinds="hang late liveness",
+        profile="calm",
     ),
 )
 
@@ -188,24 +198,28 @@ _HEALTH: Final = (
         "pgx #672, MemMachine #1552: an idle connection is lent without a sign of life, for ever",
         [Edit(Fleet, "needs_check", ("return slot.verified_at < now and", "return False and"))],
         kinds="liveness stale",
+        profile="pool",
     ),
     Bug(
         "dead-socket-is-lent",
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
         [Edit(Fleet, "is_dead", ("return not self._is_alive(connection)", "return False"))],
         kinds="stale dirty",
+        profile="pool",
     ),
     Bug(
         "reset-skipped",
         "a returned session is not reset although something was left in it (SET, LISTEN, temporary tables)",
         [Edit(Pool, "_give_back", ("not conn.dirty or not self._reset_script", "True"))],
         kinds="dirty",
+        profile="pool",
     ),
     Bug(
         "expired-is-lent",
         "pgx 20578f57: on a busy pool, a connection from before expire() goes from hand to hand",
         [Edit(Fleet, "unfit", ("if slot.epoch != self._epoch:", "if False:"))],
         kinds="stale",
+        profile="pool",
     ),
     Bug(
         "no-back-off",

@@ -82,6 +82,7 @@ if segment.error is not None and segment.error.fatal:
             ),
         ],
         kinds="error",
+        profile="copy",
     ),
     Bug(
         "second-fatal-wins",
@@ -124,7 +125,7 @@ closed.error = PostgresError.of(message.fields)""",
                 ),
             )
         ],
-        kinds="hang label late",
+        kinds="hang label late cause",
     ),
     Bug(
         "severity-localised",
@@ -136,7 +137,7 @@ closed.error = PostgresError.of(message.fields)""",
                 ("if error.fatal:", 'if error.fields.get("S") in ("FATAL", "PANIC"):'),
             )
         ],
-        kinds="hang label late",
+        kinds="hang label late cause",
     ),
     Bug(
         "severity-without-v",
@@ -148,7 +149,7 @@ closed.error = PostgresError.of(message.fields)""",
                 ("if error.fatal:", 'if error.fields.get("V") in ("FATAL", "PANIC"):'),
             )
         ],
-        kinds="hang label late",
+        kinds="hang label late cause",
     ),
     Bug(
         "error-then-eof-waits",
@@ -244,7 +245,7 @@ if tags.DATA_ROW not in limits.by_tag:
                 "_next_backend",
                 (
                     "if tag in states.ASYNCHRONOUS:",
-                    """if tag == tags.NOTICE_RESPONSE and flight.state == states.PARSE:
+                    """if tag == tags.NOTICE_RESPONSE and flight.requests:
     flight._pop()
 if tag in states.ASYNCHRONOUS:""",
                 ),
@@ -254,14 +255,14 @@ if tag in states.ASYNCHRONOUS:""",
     ),
     Bug(
         "parameter-status-is-an-answer",
-        "a ParameterStatus between the rows ends them",
+        "a ParameterStatus in the middle of answers counts as one",
         [
             Edit(
                 Connection,
                 "_next_backend",
                 (
                     "if tag in states.ASYNCHRONOUS:",
-                    """if tag == tags.PARAMETER_STATUS and flight.state == states.EXECUTE_ROWS:
+                    """if tag == tags.PARAMETER_STATUS and flight.requests:
     flight._pop()
 if tag in states.ASYNCHRONOUS:""",
                 ),

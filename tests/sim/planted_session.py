@@ -60,6 +60,7 @@ for each in channel.segments:""",
             )
         ],
         kinds="hang late",
+        profile="corners",
     ),
     Bug(
         "queued-deadlines-ignored",
@@ -75,6 +76,7 @@ for each in channel.segments:""",
             )
         ],
         kinds="late hang",
+        profile="shared",
     ),
     Bug(
         "abandon-forgets-to-drain",
@@ -90,12 +92,14 @@ for each in channel.segments:""",
             )
         ],
         kinds="dirty",
+        profile="cancel",
     ),
     Bug(
         "abandoned-runs-on",
         "pgx #659: the query of a caller that went away is neither cancelled nor given a time limit",
         [Edit(Engine, "abandon", ("self._stop(operation)", "operation.skip_rest(self.channel)"))],
         kinds="late hang leak dirty liveness",
+        profile="cancel",
     ),
     Bug(
         "redis-py",
@@ -113,6 +117,7 @@ tag = event.tag""",
             )
         ],
         kinds="rows label cancel",
+        profile="shared",
     ),
     Bug(
         "pgx-2478",
@@ -130,6 +135,7 @@ tag = event.tag""",
             ),
         ],
         kinds="cancel",
+        profile="cancel",
     ),
     Bug(
         "cancel-hits-neighbours",
@@ -142,6 +148,7 @@ tag = event.tag""",
             )
         ],
         kinds="cancel",
+        profile="shared",
     ),
     Bug(
         "rows-to-the-last-caller",
@@ -180,6 +187,7 @@ segment.operation.handle(self.channel, segment, event)""",
         "pgx #713: a consumer that stops reading is buffered for, without a bound",
         [Edit(Engine, "wants_read", ("busy is None or busy.finished or busy.has_room()", "True"))],
         kinds="memory",
+        profile="corners",
     ),
     Bug(
         "close-raises",
@@ -220,6 +228,7 @@ _STATE: Final = (
         "SQLAlchemy #13381, asyncpg: a connection with an open transaction goes back to the pool",
         [Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
         kinds="dirty",
+        profile="cancel",
     ),
     Bug(
         "sqlx-4393",
@@ -236,6 +245,7 @@ _STATE: Final = (
             Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
         ],
         kinds="dirty label",
+        profile="cancel",
     ),
     Bug(
         "pgx-2589",
@@ -251,6 +261,7 @@ _STATE: Final = (
             )
         ],
         kinds="surprise",
+        profile="corners",
     ),
     Bug(
         "begin-failure-ignored",
@@ -259,7 +270,8 @@ _STATE: Final = (
             Edit(Channel, "opening", ("return bool(segments)", "return False and bool(segments)")),
             Edit(Engine, "_process", ("self._begin_failed(segment)", "pass")),
         ],
-        kinds="label dirty",
+        kinds="label truth",
+        profile="corners",
     ),
     Bug(
         "commit-that-rolled-back",
@@ -271,13 +283,15 @@ _STATE: Final = (
                 ('if script.results and script.results[-1].tag == "ROLLBACK":', "if False:"),
             )
         ],
-        kinds="label",
+        kinds="label truth",
+        profile="corners",
     ),
     Bug(
         "standby-is-kept",
         "after a failover (25006) the connection to the old primary goes on being lent",
         [Edit(Engine, "reusable", ("not self.retiring", "True"))],
         kinds="dirty",
+        profile="pool",
     ),
     Bug(
         "pgx-1847",
@@ -287,6 +301,7 @@ _STATE: Final = (
             Edit(StatementCache, "close", ("self._to_close.append(statement.name)", "pass")),
         ],
         kinds="error",
+        profile="corners",
     ),
     Bug(
         "pgx-841",
@@ -299,12 +314,14 @@ _STATE: Final = (
             )
         ],
         kinds="error liveness",
+        profile="corners",
     ),
     Bug(
         "pgx-2442",
         "pgx #2442: a value that does not fit a cached statement's old types does not drop it",
         [Edit(Execution, "_encode", ("channel.statements.drop(statement)", "pass"))],
         kinds="error liveness",
+        profile="corners",
     ),
     Bug(
         "pgx-2223",
@@ -323,6 +340,7 @@ _STATE: Final = (
         "asyncpg, psycopg: after DISCARD ALL the cache still names statements that the server dropped",
         [Edit(Script, "_result", ("channel.statements.clear()", "pass"))],
         kinds="error",
+        profile="pool",
     ),
     Bug(
         "pgx-d22b0bc6",
@@ -337,7 +355,7 @@ _STATE: Final = (
                 ),
             )
         ],
-        kinds="rows error",
+        kinds="rows error label surprise",
     ),
     Bug(
         "pgx-f105936c",
@@ -352,7 +370,7 @@ _STATE: Final = (
                 ),
             )
         ],
-        kinds="rows error",
+        kinds="rows error label surprise",
     ),
     Bug(
         "empty-result-shifts",
@@ -374,6 +392,7 @@ _STATE: Final = (
         "pgx v5.7.6 and kin: a COPY whose source failed is ended with CopyDone, which stores the half",
         [Edit(CopyIn, "produce", ("if self._reason is not None:", "if False:"))],
         kinds="label truth",
+        profile="copy",
     ),
     Bug(
         "copy-over-too-early",
@@ -386,6 +405,7 @@ _STATE: Final = (
             )
         ],
         kinds="error surprise hang late",
+        profile="copy",
     ),
 )
 

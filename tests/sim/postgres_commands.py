@@ -37,6 +37,8 @@ def _defer(session: Session, portal: Portal) -> str:
 def _begin(session: Session, portal: Portal) -> str:
     if "read write" in portal.plan.sql.lower() and session.database.read_only:
         raise SQLError("0A000", "cannot set transaction read-write mode during recovery")
+    if session.database.cramped and session.world.rng.random() < 0.5:
+        raise SQLError("53200", "out of memory")
     if not session.block.begin("read only" in portal.plan.sql.lower()):
         session.warn("25001", "there is already a transaction in progress")
     return "START TRANSACTION" if portal.plan.sql.strip().lower().startswith("start") else "BEGIN"

@@ -122,6 +122,7 @@ class _Schedule:
         self.network.hosts = {"pool": "postgres", "direct": "postgres"}
         self.pooler = self._make_pooler() if self.settings.pooler else None
         self.database.read_only = self.settings.standby
+        self.database.cramped = self.settings.cramped
         self.record = Record(self.world)
         self.faults = Faults(self.world, self.settings, self.record)
         if self.settings.faulty:
@@ -134,7 +135,9 @@ class _Schedule:
     def _make_pooler(self) -> Pooler:
         rng = self.world.rng
         mode = "transaction" if self.settings.named_statements is False else "session"
-        pooler = Pooler(self.world, "postgres", mode=mode, size=rng.choice((1, 2, 20)))
+        # A session keeps its server: with fewer of them than sessions, somebody rightly waits for ever.
+        size = rng.choice((1, 2, 100)) if mode == "transaction" else 100
+        pooler = Pooler(self.world, "postgres", mode=mode, size=size)
         pooler.old = rng.random() < 0.2
         pooler.wait_timeout = rng.choice((0.3, 120.0))
         pooler.idle_transaction = rng.choice((0.0, 0.0, 0.05))

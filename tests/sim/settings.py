@@ -119,6 +119,8 @@ class Settings:
         self.scram = rng.random() < 0.04
         self.standby = rng.random() < 0.05
         """The server is a standby from the start: whatever writes fails, a BEGIN READ WRITE does too."""
+        self.cramped = rng.random() < 0.05
+        """The server refuses many a BEGIN."""
         self.close_early = rng.random() < 0.06
         self.spread = rng.choice((0.0, 0.001, 0.01, 0.1, 0.5))
         """The seconds over which the clients begin."""
