@@ -70,12 +70,18 @@ def test_a_name_in_use_is_closed_by_its_last_user() -> None:
     cache.release(statement)
     assert cache.take_closes() == ["p_1"]
     assert cache.take_closes() == []
-    other = prepared(cache, "b")
-    other.users = 1
-    cache.drop(other)
-    cache.clear()  # the server has forgotten it
-    cache.release(other)
+
+
+def test_a_statement_that_its_caller_closes_in_use_takes_no_new_user() -> None:
+    cache = StatementCache(10, "p_")
+    kept = Statement("a", cache.new_name(), kept=True)
+    kept.state = st.READY
+    kept.users = 1
+    cache.close(kept)
+    assert kept.state == st.DROPPED
     assert cache.take_closes() == []
+    cache.release(kept)
+    assert cache.take_closes() == ["p_1"]
 
 
 def test_an_unnamed_statement_has_nothing_to_close() -> None:

@@ -151,7 +151,7 @@ class Execution(Preparing):
         for item in self.items:
             statement = item.statement
             if statement is not None and (
-                statement.kept or not (statement.suspect or statement.state == st.DROPPED)
+                statement.kept or not (statement.leaving or statement.state == st.DROPPED)
             ):
                 continue
             if item.sql in self.rejected:

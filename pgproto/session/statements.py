@@ -38,7 +38,7 @@ class Statement:
         columns: the names of its result's columns; () if it returns no rows.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
         users: how many operations have items of it that may still be written.
-        suspect: an error concerned it: nobody new uses it, and it is closed when its last user has ended.
+        leaving: nobody new uses it, and its name is closed when its last user has ended.
 
     Raises:
         LocalProtocolError: no message can carry the text.
@@ -50,13 +50,13 @@ class Statement:
         "_result_types",
         "kept",
         "late",
+        "leaving",
         "name",
         "parameter_types",
         "plain",
         "result_formats",
         "sql",
         "state",
-        "suspect",
         "traceless",
         "users",
     )
@@ -73,7 +73,7 @@ class Statement:
         self.late = describes_late(sql)
         self.result_formats: tuple[int, ...] = ()
         self.users = 0
-        self.suspect = False
+        self.leaving = False
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
         self._decoder = _NO_ROWS
@@ -135,7 +135,7 @@ class StatementCache:
             transactions; then an entry saves the Describe, and each use sends its Parse again.
     """
 
-    __slots__ = ("_counter", "_entries", "_in_use", "_to_close", "kept", "named", "prefix", "size")
+    __slots__ = ("_counter", "_entries", "_to_close", "kept", "named", "prefix", "size")
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
@@ -144,7 +144,6 @@ class StatementCache:
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # those that callers keep, by name
         self._to_close: list[str] = []
-        self._in_use: set[str] = set()  # names to close once their last user has ended
         self._counter = 0
 
     def __len__(self) -> int:
@@ -189,37 +188,29 @@ class StatementCache:
         if self._entries.get(statement.sql) is statement:
             del self._entries[statement.sql]
         if statement.users and statement.state == READY:
-            statement.suspect = True
+            statement.leaving = True
         else:
             self.close(statement)
 
-    def release(self, statement: Statement) -> None:
-        """One of its users has ended."""
-        statement.users -= 1
-        if not statement.users and statement.suspect:
-            self.close(statement)
-
     def close(self, statement: Statement) -> None:
-        """Have the statement's name closed with the next flight.
-
-        While an operation uses it the name stays: there may be a Bind for it that was not written yet.
-        """
+        """Have the statement's name closed with the next flight, or with the end of its last user."""
         if statement.state == DROPPED:
             return
-        if statement.name and statement.state != NEW:
-            if statement.users:
-                self._in_use.add(statement.name)
-            else:
-                self._to_close.append(statement.name)
         self.kept.pop(statement.name, None)
+        if statement.users:
+            statement.leaving = statement.state != NEW
+        elif statement.name and statement.state != NEW:
+            self._to_close.append(statement.name)
         statement.state = DROPPED
 
     def release(self, statement: Statement) -> None:
         """An operation that used the statement has ended."""
         statement.users -= 1
-        if not statement.users and statement.name in self._in_use:
-            self._in_use.remove(statement.name)
-            self._to_close.append(statement.name)
+        if not statement.users and statement.leaving:
+            statement.leaving = False
+            statement.state = DROPPED
+            if statement.name:
+                self._to_close.append(statement.name)
 
     def take_closes(self) -> list[str]:
         """The names to close now."""
@@ -234,5 +225,4 @@ class StatementCache:
             statement.state = DROPPED
         self.kept.clear()
         self._entries.clear()
-        self._in_use.clear()
         self._to_close.clear()

@@ -82,7 +82,9 @@ def _replay(seed: int, profile: str, *, verbose: bool) -> int:
     except Violation as violation:
         print(violation)
         return 1
-    print(f"seed {seed}: {report.queries} queries, {report.succeeded} succeeded, {report.links} links, no violation")
+    print(
+        f"seed {seed}: {report.queries} queries, {report.succeeded} succeeded, {report.links} links, no violation"
+    )
     if verbose:
         print(report.trace)
     return 0

@@ -91,6 +91,7 @@ class Checks:
                 self.world.violation(f"a task is left: {task.get_coro()!r}", "leak")
             elif not task.cancelled() and getattr(task, "_log_traceback", False):
                 self.world.violation(f"nobody saw {task.exception()!r} of {task.get_coro()!r}", "error")
+
     def links(self) -> None:
         """I9: no socket is left, no timer of the library's, and no session at the server."""
         for link in self.network.links:
@@ -209,9 +210,13 @@ class Checks:
             if stored and len(stored) < len(block.keys):
                 self.world.violation(f"half of a transaction is in the database: {stored}", "truth")
             if block.verdict == "done" and len(stored) < len(block.keys):
-                self.world.violation(f"a transaction of {block.keys} was committed, but is not there", "truth")
+                self.world.violation(
+                    f"a transaction of {block.keys} was committed, but is not there", "truth"
+                )
             if isinstance(block.verdict, Outcome) and block.verdict in SAFE and stored:
-                self.world.violation(f"a transaction is {block.verdict}, but is in the database: {stored}", "truth")
+                self.world.violation(
+                    f"a transaction is {block.verdict}, but is in the database: {stored}", "truth"
+                )
         for logical, keys in clients.logical.items():
             stored = [key for key in keys if key in truth]
             if len(stored) > 1 and not any(key in lied for key in keys):

@@ -362,7 +362,9 @@ class Clients(Corners):
         payload = self.record.new_tag()
         self.notified.add(payload)
         async with on.listen("news") as notifications:
-            await self.within(self._limit(on), "notify", on.execute("select pg_notify($1, $2)", "news", payload))
+            await self.within(
+                self._limit(on), "notify", on.execute("select pg_notify($1, $2)", "news", payload)
+            )
             try:
                 async with asyncio.timeout(1.0):
                     async for note in notifications:
@@ -439,9 +441,7 @@ class Clients(Corners):
         """A slow statement, whose caller may have less time."""
         seconds = self.rng.choice((0.01, 0.1, 5.0))
         timeout = self.rng.choice((DEFAULT, 0.05))
-        await self.within(
-            self._limit(on, timeout), "sleep", on.execute(SLEEP, seconds, timeout=timeout)
-        )
+        await self.within(self._limit(on, timeout), "sleep", on.execute(SLEEP, seconds, timeout=timeout))
 
     async def dirty(self, on: Any) -> None:
         """Leave a trace in the session."""
@@ -465,7 +465,9 @@ class Clients(Corners):
     async def direct(self, on: Any) -> None:
         """A connection of one's own; closing it twice is once."""
         settings = self.settings
-        conn = await self.within(settings.connect_timeout, "connect", _made(pg.connect(self.dsn, **self.options)))
+        conn = await self.within(
+            settings.connect_timeout, "connect", _made(pg.connect(self.dsn, **self.options))
+        )
         try:
             await self.lease_of(conn, 1)
         finally:

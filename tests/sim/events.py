@@ -50,7 +50,13 @@ class Events:
     """The events of one schedule."""
 
     def __init__(
-        self, world: World, settings: Settings, network: Network, server: Any, faults: Faults, pooler: Pooler | None
+        self,
+        world: World,
+        settings: Settings,
+        network: Network,
+        server: Any,
+        faults: Faults,
+        pooler: Pooler | None,
     ) -> None:
         self.pooler = pooler
         self.world = world
@@ -68,16 +74,24 @@ class Events:
         if self.settings.faulty and rng.random() < 0.5:
             names = rng.choices(list(_SERVER), list(_SERVER.values()), k=rng.choice((1, 1, 2)))
             for name in names:
-                self._at(rng.choice((0.0, 0.02, 0.1, 1.0)) * span * rng.random(), name, getattr(self, f"_{name}"))
+                self._at(
+                    rng.choice((0.0, 0.02, 0.1, 1.0)) * span * rng.random(), name, getattr(self, f"_{name}")
+                )
         if self.pooler is not None and self.settings.faulty and rng.random() < 0.6:
             name = rng.choice(_POOLER)
-            self._at(rng.choice((0.02, 0.1, 1.0)) * span * rng.random(), f"pooler {name}", lambda: self._pooler(name))
+            self._at(
+                rng.choice((0.02, 0.1, 1.0)) * span * rng.random(),
+                f"pooler {name}",
+                lambda: self._pooler(name),
+            )
         if "P9" in self.faults.armed:
             self._at(span * rng.random(), "terminate", self._terminate)
         if self.settings.cancelling:
             victims = [task for task in tasks if rng.random() < 0.5]
             for task in victims:
-                when = rng.choice((0.0, 0.005, 0.05, 0.5)) * rng.random() + self.settings.spread * rng.random()
+                when = (
+                    rng.choice((0.0, 0.005, 0.05, 0.5)) * rng.random() + self.settings.spread * rng.random()
+                )
                 self._at(when, "cancel", lambda task=task: self._cancel(clients, task))
             if len(victims) > self.settings.max_size:
                 self.faults.hit.add((38, "P11"))

@@ -54,10 +54,15 @@ CRASH: Final = _words("57P02", "terminating connection because of crash", "WARNI
 _UNDECIDED: Final = frozenset({"P0", "P7", "P9", "P10", "P12"})
 
 # Faults that something else than the bytes of a link brings about; `events` and the clients see to them.
-_ELSEWHERE: Final = frozenset({6, 7, 19, 20, 21, 22, 23, 24, 27, 28, 29, 30, 33, 34, 36, 37, 38, 39, 40, 41, 42})
+_ELSEWHERE: Final = frozenset(
+    {6, 7, 19, 20, 21, 22, 23, 24, 27, 28, 29, 30, 33, 34, 36, 37, 38, 39, 40, 41, 42}
+)
 
 _ARMABLE: Final = [
-    (number, position) for number, positions in CELLS.items() for position in positions if number not in _ELSEWHERE
+    (number, position)
+    for number, positions in CELLS.items()
+    for position in positions
+    if number not in _ELSEWHERE
 ]
 
 
@@ -255,7 +260,9 @@ class Faults:
         return None
 
     def _fault_3(self, link: Link, words: bytes, rest: bytes) -> bytes | None:
-        junk = self.rng.choice((b"", rest, b"Z\0\0\0\x05I", b"\0\0\0\0\0\0", b"C\0\0\0\x0dSELECT 1", b"E\0\0"))
+        junk = self.rng.choice(
+            (b"", rest, b"Z\0\0\0\x05I", b"\0\0\0\0\0\0", b"C\0\0\0\x0dSELECT 1", b"E\0\0")
+        )
         self._end(link, words + rest + junk if words else rest[:1] + junk)
         return None
 

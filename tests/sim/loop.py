@@ -87,7 +87,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self.on_error is not None:
             self.on_error(context)
 
-    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
+    ) -> Any:  # type: ignore[override]
         """A link of the simulated network."""
         assert self.connector is not None
         return await self.connector(protocol_factory, host, port)

@@ -397,7 +397,9 @@ class NearEnd(asyncio.Transport):
         if not data or self.lost:
             return
         if self._write_paused:
-            self.link.network.world.violation(f"link {self.link.number}: written to while it is full", "memory")
+            self.link.network.world.violation(
+                f"link {self.link.number}: written to while it is full", "memory"
+            )
         data = bytes(data)
         link = self.link
         new = not link.tap.sent
@@ -670,7 +672,9 @@ class Network:
                 pipe.pieces = 0
                 pipe.window = 1 << 20
                 link.waiting = False
-                if pipe.held and not (link.near is not None and pipe is link.down and not link.near.is_reading()):
+                if pipe.held and not (
+                    link.near is not None and pipe is link.down and not link.near.is_reading()
+                ):
                     pipe.held = 0
                     pipe.go()
             if link.far.closed and link.alive:

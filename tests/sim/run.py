@@ -234,7 +234,12 @@ class _Schedule:
 
         hooks: dict[str, Any] = {}
         if settings.hooks:
-            every = {"on_connect": on_connect, "on_acquire": on_acquire, "on_release": on_release, "on_close": on_close}
+            every = {
+                "on_connect": on_connect,
+                "on_acquire": on_acquire,
+                "on_release": on_release,
+                "on_close": on_close,
+            }
             hooks = {name: hook for name, hook in every.items() if rng.random() < 0.6}
         return pg.Pool(
             f"host=pool user=sim dbname=sim password={harness.CANARY} sslmode=disable",
@@ -312,7 +317,9 @@ class _Schedule:
         while True:
             try:
                 tag = self.record.new_tag()
-                rows = await pool.fetch("select $1::text as tag, n from generate_series(1, $2::int4) as n", tag, 1, timeout=1.0)
+                rows = await pool.fetch(
+                    "select $1::text as tag, n from generate_series(1, $2::int4) as n", tag, 1, timeout=1.0
+                )
             except (Error, Oops) as error:
                 if world.now > until or isinstance(error, PoolClosed):
                     world.violation(f"no query succeeds after all is healed: {error!r}", "liveness")
