@@ -1,7 +1,7 @@
 """Why a connection ended: the first cause is what its queries are told, and what came behind it is beside it.
 
 From the bytes that were delivered alone (guarantee G10): the first FATAL; without one, the ERROR or the
-WARNING 57P01 or 57P02 that no ReadyForQuery has followed.  An ErrorResponse right behind a FATAL is in `.also`.
+WARNING 57P01 or 57P02 that no ReadyForQuery has followed.  What comes right behind a FATAL is in `.also`.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class Corners:
             self.world.violation("a statement whose types did not fit is still cached", "surprise")
 
     async def odd_transaction(self, on: Any) -> None:
-        """A block with several statements at once, a batch, an error that is swallowed, one not waited for."""
+        """A block with statements at once, a batch, an error that is swallowed, one not waited for."""
         if on is self.pool:
             await self.lease(on, ["odd_transaction"])
             return

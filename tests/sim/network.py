@@ -598,7 +598,7 @@ class Weather:
         self.gap = rng.choice((0.0, 0.0001, 0.001))
         self.window = 1 << 20 if rng.random() < 0.9 else rng.choice((64, 512, 4096))
         self.high_water = _HIGH_WATER if rng.random() < 0.9 else rng.choice((0, 256, 4096))
-        self.busy = 0.0 if rng.random() < 0.8 else 0.002
+        self.busy = 0.0 if rng.random() < 0.8 else rng.choice((0.002, 0.002, 0.03))
 
     @property
     def brisk(self) -> bool:

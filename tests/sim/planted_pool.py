@@ -8,7 +8,6 @@ from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
 from pgproto.pool.machine import PoolMachine
 from pgproto_asyncio import connecting
-from pgproto_asyncio.connection import Connection
 from pgproto_asyncio.pool import Lease, Pool
 from pgproto_asyncio.transport import Transport
 
@@ -48,7 +47,7 @@ _SLOTS: Final = (
             )
         ],
         kinds="hang late leak liveness",
-        profile="storm",
+        profile="cancel",
     ),
     Bug(
         "psycopg-pool-1275",
@@ -70,7 +69,7 @@ except BaseException:""",
             )
         ],
         kinds="cancel",
-        profile="storm",
+        profile="cancel",
     ),
     Bug(
         "psycopg-pool-1401",
@@ -89,7 +88,7 @@ except asyncio.CancelledError:
             )
         ],
         kinds="cancel late",
-        profile="storm",
+        profile="cancel",
     ),
     Bug(
         "pgx-1259",
@@ -107,7 +106,7 @@ except asyncio.CancelledError:
             )
         ],
         kinds="hang late leak liveness",
-        profile="storm",
+        profile="cancel",
     ),
     Bug(
         "returned-twice",
@@ -118,14 +117,19 @@ except asyncio.CancelledError:
                 "__aexit__",
                 (
                     "self._pool._release(ticket, lent.take_back())",
-                    """self._pool._release(ticket, lent.take_back())
-slot = ticket.slot
-if slot is not None and slot.state == 3:
-    self._pool._machine._fleet.idle.append(slot)""",
+                    """conn = lent.take_back()
+self._pool._release(ticket, conn)
+self._pool._release(ticket, conn)""",
                 ),
             ),
+            Edit(
+                PoolMachine,
+                "release",
+                ("if ticket.state != GRANTED:", "if False:"),
+                ("if slot is None or slot.ticket is not ticket:", "if slot is None or slot.state != USED:"),
+            ),
         ],
-        kinds="error dirty rows",
+        kinds="error dirty stale rows",
         profile="pool",
     ),
     Bug(
@@ -140,19 +144,6 @@ if slot is not None and slot.state == 3:
         ],
         kinds="error leak size hang",
         profile="pool",
-    ),
-    Bug(
-        "lost-acts-twice",
-        "a connection's end is reported at every event behind it, and acts on the slot every time",
-        [
-            Edit(
-                Connection,
-                "_on_change",
-                ("on_lost, self.on_lost = self.on_lost, None", "on_lost = self.on_lost"),
-            ),
-            Edit(PoolMachine, "lost", ("if slot.state in (CHECKING, IDLE, USED, RESETTING):", "if True:")),
-        ],
-        kinds="error leak size",
     ),
 )
 

@@ -300,7 +300,7 @@ _STATE: Final = (
             Edit(StatementCache, "get", ("self.new_name()", 'self.named and f"named_{sql}" or ""')),
             Edit(StatementCache, "close", ("self._to_close.append(statement.name)", "pass")),
         ],
-        kinds="error",
+        kinds="surprise",
         profile="corners",
     ),
     Bug(
@@ -313,14 +313,14 @@ _STATE: Final = (
                 ("channel.statements.drop(statement)", "pass"),
             )
         ],
-        kinds="error liveness",
+        kinds="surprise",
         profile="corners",
     ),
     Bug(
         "pgx-2442",
         "pgx #2442: a value that does not fit a cached statement's old types does not drop it",
         [Edit(Execution, "_encode", ("channel.statements.drop(statement)", "pass"))],
-        kinds="error liveness",
+        kinds="surprise",
         profile="corners",
     ),
     Bug(
@@ -333,13 +333,13 @@ _STATE: Final = (
                 ("channel.statements.drop(statement)", "pass"),
             )
         ],
-        kinds="hang late error",
+        kinds="hang late",
     ),
     Bug(
         "discard-all-forgotten",
         "asyncpg, psycopg: after DISCARD ALL the cache still names statements that the server dropped",
         [Edit(Script, "_result", ("channel.statements.clear()", "pass"))],
-        kinds="error",
+        kinds="surprise",
         profile="pool",
     ),
     Bug(
