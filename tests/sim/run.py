@@ -120,7 +120,6 @@ class _Schedule:
         self.world.servers["postgres"] = self.server
         self.world.servers["elsewhere"] = self.server
         self.network.hosts = {"pool": "postgres", "direct": "postgres"}
-        self.pooler = self._make_pooler() if self.settings.pooler else None
         self.database.read_only = self.settings.standby
         self.database.cramped = self.settings.cramped
         self.record = Record(self.world)
@@ -128,6 +127,7 @@ class _Schedule:
         if self.settings.faulty:
             self.network.faults = self.faults
         self.checks = Checks(self.world, self.network, self.record, self.server)
+        self.pooler = self._make_pooler() if self.settings.pooler else None
         self.loop.on_error = self.checks.told
         self.events = Events(self.world, self.settings, self.network, self.server, self.faults, self.pooler)
         self.loop.end = self.loop.time() + _HORIZON
@@ -135,6 +135,7 @@ class _Schedule:
     def _make_pooler(self) -> Pooler:
         rng = self.world.rng
         mode = "transaction" if self.settings.named_statements is False else "session"
+        self.checks.tangled = mode == "transaction"
         # A session keeps its server: with fewer of them than sessions, somebody rightly waits for ever.
         size = rng.choice((1, 2, 100)) if mode == "transaction" else 100
         pooler = Pooler(self.world, "postgres", mode=mode, size=size)
