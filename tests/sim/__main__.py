@@ -83,7 +83,8 @@ def _replay(seed: int, profile: str, *, verbose: bool) -> int:
         print(violation)
         return 1
     print(
-        f"seed {seed}: {report.queries} queries, {report.succeeded} succeeded, {report.links} links, no violation"
+        f"seed {seed}: {report.queries} queries, {report.succeeded} succeeded, {report.links} links,"
+        " no violation"
     )
     if verbose:
         print(report.trace)
@@ -126,8 +127,9 @@ def _progress(totals: Totals, part: Totals, seeds: int) -> None:
 def _print(totals: Totals, took: float, options: Any) -> None:
     each = 1000 * took * options.jobs / max(1, totals.schedules)
     print(
-        f"{totals.schedules} schedules of profile {options.profile!r} from seed {options.first} in {took:.1f} s"
-        f" ({each:.2f} ms each and process): {totals.queries} queries, {totals.succeeded} succeeded,"
+        f"{totals.schedules} schedules of profile {options.profile!r} from seed {options.first}"
+        f" in {took:.1f} s ({each:.2f} ms each and process):"
+        f" {totals.queries} queries, {totals.succeeded} succeeded,"
         f" {totals.links} links, {totals.seconds / 3600:.1f} virtual hours"
     )
     print(pairs_report(totals.pairs))

@@ -1,7 +1,7 @@
 """The catalogue of faults as a table: which fault can happen at which position, and why not elsewhere.
 
-Faults are numbered 1-42 and positions P0-P13 as in the project's catalogue of faults (section 1.3).  `CELLS` is
-what the simulation claims to reach; `tests.sim --seeds N` prints which of them N schedules really hit.
+Faults are numbered 1-42 and positions P0-P13 as in the project's catalogue of faults (section 1.3).  `CELLS`
+is what the simulation claims to reach; `tests.sim --seeds N` prints which of them N schedules really hit.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ CELLS: Final[dict[int, tuple[str, ...]]] = {
 }
 
 ELSEWHERE: Final[dict[int, str]] = {
-    26: "TLS is not simulated: a handshake that stalls is a silent peer (11 at P12); real TLS is in tests/test_tls.py",
+    26: "TLS is not simulated: a stalled handshake is a silent peer (11 at P12); TLS is in tests/test_tls.py",
     31: "garbage collection and the end of a loop need a real loop: tests/adapters",
     32: "fork needs real processes: tests/adapters",
 }

@@ -168,9 +168,9 @@ class Checks:
             return  # the oracle does not know at which message the session had to end
         if labels is None:
             # No Bind was handed over: it was not run.
-            if label in (Outcome.UNKNOWN, Outcome.COMMITTED, Outcome.OK_IN_TX) or label == "done":
-                if not (asked.item is None and isinstance(asked.key, str) and label == "done"):
-                    self.world.violation(f"{asked.key} is {label}, but was never sent ({error!r})", "label")
+            told = asked.item is None and isinstance(asked.key, str) and label == "done"
+            if label in (Outcome.UNKNOWN, Outcome.COMMITTED, Outcome.OK_IN_TX, "done") and not told:
+                self.world.violation(f"{asked.key} is {label}, but was never sent ({error!r})", "label")
             return
         if label == "done":
             if not labels & _GOOD:
@@ -227,7 +227,7 @@ class Checks:
                 self.world.violation(f"the work {logical} was done twice: {stored}", "twice")
 
     def storm(self, limit: int) -> None:
-        """While nobody answers, connecting is tried at a pace: twice a second and connection, some at once."""
+        """While nobody answers, connecting is tried at a pace: twice a second each, some at once."""
         refused = self.network.refused
         allowed = 4 * limit + 20
         for first, last in zip(refused, refused[allowed:], strict=False):

@@ -7,7 +7,7 @@ may raise what the library declares, and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 import pgproto_asyncio as pg
@@ -17,6 +17,7 @@ from pgproto_asyncio.queries import DEFAULT
 from .corners import INSERT, ROWS, Block, Corners, link_of
 from .faults import Faults
 from .fresh import stale
+from .moving import Moving, Oops
 from .record import Asked, Record
 from .settings import Settings
 from .surprises import surprise
@@ -54,11 +55,7 @@ DIRT: Final = (
 LATE: Final = 1.0
 
 
-class Oops(Exception):
-    """Raised by the clients' own code and hooks."""
-
-
-class Clients(Corners):
+class Clients(Corners, Moving):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:
@@ -294,120 +291,6 @@ class Clients(Corners):
         if self.rng.random() < 0.5:
             await statement.close()
 
-    async def copy_in(self, on: Any) -> None:
-        """Ids by COPY, from any kind of source, which may raise."""
-        ids = [self.record.new_id() for _ in range(self.rng.choice((0, 1, 3, 20)))]
-        asked = self.record.ask(self.record.new_tag())
-        asked.copy = True
-        asked.parts = ids
-        kind = self.rng.choice(("bytes", "list", "async", "raises", "records"))
-        limit = self._limit(on) + self._query_time * (len(ids) + 2)
-        try:
-            if kind == "records":
-                call = on.copy_records("ledger", [(key,) for key in ids], columns=["id"])
-            else:
-                call = on.copy_in("copy ledger from stdin", self._source(kind, ids))
-            count = await self.within(limit, "copy_in", call)
-        except Error as error:
-            self.record.failed(asked, error)
-            raise
-        except Oops:
-            asked.label = Outcome.ROLLED_BACK
-            raise
-        self.record.done(asked)
-        if count != len(ids) and not self.record.lied:
-            self.world.violation(f"COPY of {len(ids)} rows counted {count}", "rows")
-
-    def _source(self, kind: str, ids: list[int]) -> Any:
-        lines = [b"%d\n" % key for key in ids]
-
-        def raising() -> Iterator[bytes]:
-            yield from lines
-            raise Oops("in a source")
-
-        async def slow() -> AsyncIterator[bytes]:
-            for line in lines:
-                if self.rng.random() < 0.3:
-                    await asyncio.sleep(0.001)
-                yield line
-
-        if kind == "async":
-            return slow()
-        if kind == "raises":
-            return raising()
-        return b"".join(lines) if kind == "bytes" else lines
-
-    async def copy_out(self, on: Any) -> None:
-        """Rows by COPY; the consumer may stop."""
-        tag = self.record.new_tag()
-        count = self.rng.choice((0, 3, 30))
-        sql = f"copy (select '{tag}'::text as tag, n from generate_series(1, {count}::int4) as n) to stdout"
-        expected = b"".join(b"%s\t%d\n" % (tag.encode(), n) for n in range(1, count + 1))
-        stop = self.rng.random() < 0.2
-        got = b""
-        pieces = on.copy_out(sql)
-        async for piece in pieces:
-            got += piece
-            if stop:
-                await self.within(1.0, "aclose", pieces.aclose())
-                break
-        if not self.record.lied and got != expected and not (stop and expected.startswith(got)):
-            self.world.violation(f"COPY of {tag} brought {got[:60]!r}", "rows")
-
-    async def listen(self, on: Any) -> None:
-        """A notification of our own arrives."""
-        if on is self.pool:
-            await self.lease(on, ["listen"])
-            return
-        payload = self.record.new_tag()
-        self.notified.add(payload)
-        async with on.listen("news") as notifications:
-            await self.within(
-                self._limit(on), "notify", on.execute("select pg_notify($1, $2)", "news", payload)
-            )
-            try:
-                async with asyncio.timeout(1.0):
-                    async for note in notifications:
-                        if note.channel != "news" or note.payload not in self.notified:
-                            self.world.violation(f"a notification of nobody: {note!r}", "rows")
-                        if note.payload == payload:
-                            return
-            except TimeoutError:
-                if not self.settings.faulty and not self.settings.pooler:
-                    self.world.violation(f"the notification {payload} got lost", "rows")
-
-    async def stream(self, on: Any) -> None:
-        """Rows piece by piece."""
-        if on is self.pool:
-            await self.lease(on, ["stream"])
-            return
-        tag = self.record.new_tag()
-        count = self.rng.choice((0, 3, 60))
-        asked = self.record.ask(tag)
-        stop = self.rng.choice((0, 1, 2)) if self.rng.random() < 0.3 else -1
-        if self.rng.random() < 0.01:
-            tag = self.record.new_tag() + 3000 * "_"  # more than the library wants to hold
-            asked = self.record.ask(tag)
-            count = 120
-        got: list[Any] = []
-        stream = on.stream(ROWS, tag, count)
-        try:
-            while True:
-                if len(got) == stop:
-                    await self.within(1.0, "aclose", stream.aclose())
-                    break
-                got.append(await self.within(self._query_time, "stream", anext(stream)))
-                if len(got) == 1 and len(tag) > 3000:
-                    await asyncio.sleep(0.2)
-        except StopAsyncIteration:
-            stop = -1
-        except Error as error:
-            self.record.failed(asked, error)
-            raise
-        self.record.rows(tag, got, len(got) if stop >= 0 else count)
-        if stop < 0:
-            self.record.done(asked)
-
     async def shared(self, on: Any) -> None:
         """Several tasks on one connection; some give up."""
         if on is self.pool:
@@ -416,8 +299,8 @@ class Clients(Corners):
         limit = self._limit(on)
 
         async def one(number: int) -> None:
-            chosen = self.rng.random()
-            work = self.fetch(on) if chosen < 0.6 else self.insert(on) if chosen < 0.9 else self.fails(on)
+            kinds = ("fetch", "nap", "insert", "fails")
+            work = getattr(self, self.rng.choices(kinds, (55, 10, 25, 10))[0])(on)
             if self.rng.random() < 0.2:
                 async with asyncio.timeout(self.rng.random() * 0.02):
                     await work

@@ -69,6 +69,10 @@ class Corners:
             if item.error is None:
                 self.record.rows(tag, item.rows, 1)
 
+    async def nap(self, on: Any) -> None:
+        """A statement that takes some time."""
+        await self.within(self._limit(on), "nap", on.execute("select pg_sleep($1)", 0.01))
+
     async def big_stream(self, on: Any) -> None:
         """More rows than are kept for a consumer who takes his time."""
         if on is self.pool:

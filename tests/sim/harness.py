@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import pgproto_asyncio.pool as adapter_pool
 import pgproto_asyncio.transport as adapter_transport
@@ -54,13 +55,11 @@ def installed(world: World) -> Iterator[None]:
             random_bytes=world.rng.randbytes,
         )
 
-    old = (system.connector, system.is_quiet, adapter_transport.read_rest, adapter_pool.random)
-    system.connector = connector
-    system.is_quiet = world.network.quiet
-    adapter_transport.read_rest = world.network.read_rest
-    adapter_pool.random = world.rng  # type: ignore[assignment]
-    try:
+    with (
+        mock.patch.object(system, "connector", connector),
+        mock.patch.object(system, "is_quiet", world.network.quiet),
+        mock.patch.object(adapter_transport, "read_rest", world.network.read_rest),
+        mock.patch.object(adapter_pool, "random", world.rng),
+    ):
         asyncio._set_running_loop(None)
         yield
-    finally:
-        system.connector, system.is_quiet, adapter_transport.read_rest, adapter_pool.random = old

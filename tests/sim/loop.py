@@ -89,22 +89,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     async def create_connection(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
-    ) -> Any:  # type: ignore[override]
+    ) -> Any:
         """A link of the simulated network."""
         assert self.connector is not None
         return await self.connector(protocol_factory, host, port)
 
-    async def create_unix_connection(self, protocol_factory: Any, path: Any = None, **_: Any) -> Any:  # type: ignore[override]
+    async def create_unix_connection(self, protocol_factory: Any, path: Any = None, **_: Any) -> Any:
         """The same by path."""
         assert self.connector is not None
         return await self.connector(protocol_factory, path, 0)
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Threads would not be deterministic: run it here, answer in the next step."""
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - it is the caller's
+        except Exception as error:
             future.set_exception(error)
         return future
 

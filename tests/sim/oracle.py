@@ -47,9 +47,20 @@ class Segment:
     """
 
     __slots__ = (
-        "begins", "completed", "error", "failed_at", "genuine", "inside", "keys", "plain", "ready",
-        "simple", "status", "synced", "texts",
-    )  # fmt: skip
+        "begins",
+        "completed",
+        "error",
+        "failed_at",
+        "genuine",
+        "inside",
+        "keys",
+        "plain",
+        "ready",
+        "simple",
+        "status",
+        "synced",
+        "texts",
+    )
 
     def __init__(self) -> None:
         self.keys: list[int | str | None] = []
@@ -186,7 +197,7 @@ class Oracle:
                 if not current.error:
                     current.completed += 1
             elif tag == 0x45:  # ErrorResponse
-                fields = dict((part[:1], part[1:]) for part in body.split(b"\0") if part)
+                fields = {part[:1]: part[1:] for part in body.split(b"\0") if part}
                 severity = (fields.get(b"V") or fields.get(b"S") or b"ERROR").decode()
                 if not current.error:
                     current.error = severity

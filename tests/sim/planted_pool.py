@@ -229,6 +229,7 @@ _HEALTH: Final = (
             )
         ],
         kinds="leak hang late",
+        profile="cancel",
     ),
     Bug(
         "timer-leaks",

@@ -251,7 +251,7 @@ if tag in states.ASYNCHRONOUS:""",
                 ),
             )
         ],
-        kinds="error hang late rows",
+        kinds="error hang late rows label surprise",
     ),
     Bug(
         "parameter-status-is-an-answer",
@@ -268,7 +268,7 @@ if tag in states.ASYNCHRONOUS:""",
                 ),
             )
         ],
-        kinds="error hang late rows",
+        kinds="error hang late rows label surprise",
     ),
     Bug(
         "no-last-words",

@@ -78,9 +78,7 @@ class Record:
         asked.settled += 1
         asked.error = error
         if isinstance(error, Error):
-            asked.label = error.outcome
-            if error.outcome is None and not isinstance(error, Error):
-                self.world.violation(f"{asked.key}: {error!r} has no outcome", "label")
+            asked.label = error.outcome  # that there is one is checked with the other labels
 
     def rows(self, tag: str, rows: list[Any], count: int) -> None:
         """The rows of a query must be its own, all of them."""

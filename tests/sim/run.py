@@ -1,7 +1,7 @@
 """One schedule from its seed to its verdict: `run(seed)`.
 
 The course: a world, a network, a model server, a pool; clients that use it while faults strike; then all is
-healed, a query through the same pool must succeed (liveness), everything is closed, and the account is checked.
+healed, a query through the same pool must succeed (liveness), all is closed, and the account is checked.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .events import Events
 from .faults import Faults
 from .loop import Deadlock, VirtualLoop
 from .network import Network
-from .postgres import Postmaster
 from .pooler import Pooler
-from .postgres_session import Session
+from .postgres import Postmaster
+from .postgres_process import Process
 from .record import Record
 from .settings import Settings
 from .walk import walk
@@ -99,7 +99,7 @@ class _Server(Postmaster):
         super().__init__(world, database)
         self._network = network
 
-    def _cancel(self, session: Session) -> None:
+    def _cancel(self, session: Process) -> None:
         self._network.cell(37, "P2" if session.busy else "P10")
         super()._cancel(session)
 
@@ -196,7 +196,7 @@ class _Schedule:
         for task in loop.tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             if task.done():
-                task._log_traceback = False  # type: ignore[attr-defined]
+                task._log_traceback = False
 
     def _make_pool(self) -> pg.Pool:
         settings = self.settings

@@ -170,7 +170,7 @@ class _Walk:
             self._wrong(f"in pieces {found}, whole {other}")
 
     def _drain(self, conn: Connection, *, count: bool) -> list[str]:
-        found = []
+        found: list[str] = []
         while True:
             event = conn.next_event()
             if event is NEED_DATA:

@@ -3,7 +3,7 @@
 Everything random comes from `rng`, all time from the virtual loop.  So a schedule is a function of its
 seed, and a violation can be replayed.  Nothing here outlives the schedule.
 
-The parts meet here: the network (`network`), the model servers (`postgres`, `pooler`), the clients under test.
+The parts meet here: the network (`network`), the model servers (`postgres`, `pooler`), the clients.
 A server is an object with `connected(end)`, which returns what receives the bytes; see the protocols below.
 """
 
