@@ -13,15 +13,24 @@ from pgproto.wire import (
     AuthenticationSASLFinal,
     BackendKeyData,
     Message,
+    ParameterStatus,
     ReadyForQuery,
     SASLInitialResponse,
     SASLResponse,
 )
 from tests.support.memory import CANARY
-from tests.support.scripted import Peer, Script, ScriptError
+from tests.support.scripted import PARAMETERS, Peer, Script, ScriptError
 
 SCRAM = AuthenticationSASL(["SCRAM-SHA-256"])
-LET_IN = (AuthenticationOk(), BackendKeyData(1, b"1234"), ReadyForQuery("I"))
+LET_IN: tuple[Message, ...] = (
+    AuthenticationOk(),
+    *(ParameterStatus(name, value) for name, value in PARAMETERS.items()),
+    BackendKeyData(1, b"1234"),
+    ReadyForQuery("I"),
+)
+"""What any driver takes for a session, once it has let the server in."""
+SALT = "c2FsdHNhbHRzYWx0c2FsdA=="
+"""As long as PostgreSQL's: a challenge must be refused for its lie alone."""
 SIGNATURE = b"v=" + b"A" * 43 + b"="
 """The server's final message, wrong."""
 SERVER_NONCE = "server-nonce-0123456789"
@@ -45,7 +54,7 @@ def asked(*parts: Message | bytes) -> Script:
     return script
 
 
-def challenge(peer: Peer, template: str = "r={}server,s=c2FsdA==,i=4096") -> None:
+def challenge(peer: Peer, template: str = f"r={{}}server,s={SALT},i=4096") -> None:
     """The server's first SCRAM message, with the client's nonce for `{}`."""
     nonce = first_message(peer).decode().partition(",r=")[2]
     text = template.replace("{}", nonce)
@@ -74,7 +83,7 @@ def ten_megabytes(peer: Peer) -> None:
 
 def with_nonce(nonce: str) -> Script:
     """A challenge with this nonce; `{}` is the client's."""
-    return challenged(f"r={nonce},s=c2FsdA==,i=4096")
+    return challenged(f"r={nonce},s={SALT},i=4096")
 
 
 def with_salt(salt: str) -> Script:
@@ -84,7 +93,7 @@ def with_salt(salt: str) -> Script:
 
 def with_iterations(count: str) -> Script:
     """A challenge with this iteration count."""
-    return challenged(f"r={{}}server,s=c2FsdA==,i={count}")
+    return challenged(f"r={{}}server,s={SALT},i={count}")
 
 
 def proven(*parts: Message | bytes) -> Script:

@@ -164,7 +164,7 @@ SILENT = [
         ("inside of a header", after_startup(b"R\0\0\0"), START),
         ("inside of a message", after_startup(b"R\0\0\0\x08\0"), START),
         ("after ok", after_startup(OK), START),
-        ("before ready", after_startup(*LET_IN[:2], ParameterStatus("a", "b"), b"Z\0\0"), START),
+        ("before ready", after_startup(*LET_IN[:-1], ParameterStatus("a", "b"), b"Z\0\0"), START),
         ("after a notification", after_startup(OK, NotificationResponse(1, "c", "p")), START),
         ("after final", verified(), f"{START} AuthenticationResponse AuthenticationResponse"),
     ]

@@ -162,7 +162,7 @@ def test_configurations() -> None:
 def lost(peer: Peer) -> None:
     """Let the client in, give it a key, and go when it asks for something."""
     peer.receive_startup()
-    peer.raw(AuthenticationOk(), BackendKeyData(1, KEY), LET_IN[2])
+    peer.raw(AuthenticationOk(), BackendKeyData(1, KEY), LET_IN[-1])
     peer.receive()
     peer.raw(fatal())
     peer.finish()

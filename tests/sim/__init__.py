@@ -5,6 +5,8 @@ model servers that know the truth, and an oracle.  One seed decides everything.
     python -m tests.sim --replay 4711 -v               one again, with its trace
 """
 
+from __future__ import annotations
+
 from .run import Report, run
 from .world import Violation
 
