@@ -228,3 +228,45 @@ def test_leases_end_on_both_sides() -> None:
     assert isinstance(closing, Close)
     assert (closing.reason, closing.force) == ("mine", False)
     assert pool.stats().retired["mine"] == 1
+
+
+def test_a_reset_is_a_sign_of_life() -> None:
+    driver = Driver(settings(min_size=0, max_size=1, check_after=10, acquire_timeout=None))
+    driver.run(
+        """
+        0 acquire a       -> open 1
+        0 opened 1        -> grant a 1
+        0 release a dirty -> reset 1
+        4 reset 1 ok      ->
+        12 acquire b      ->
+        12 is b granted 1
+        """
+    )
+
+
+def test_what_expires_is_replaced_up_to_the_minimum_at_once() -> None:
+    driver = Driver(settings(min_size=1, max_size=2))
+    driver.run("0 start -> open 1\n0 opened 1 ->\n1 expire -> close 1 expired, open 2\n2 opened 2 ->")
+    driver.run("2 acquire a ->\n2 is a granted 2")
+
+
+def test_who_comes_after_the_end_is_told_so_and_leaves_nothing_behind() -> None:
+    driver = Driver(settings(min_size=0, max_size=1))
+    driver.run("0 close ->\n1 acquire a ->\n1 is a failed PoolClosed\n1 stats waiting=0 waits=0")
+
+
+def test_no_wait_takes_no_time() -> None:
+    driver = Driver(settings(min_size=0, max_size=1))
+    driver.run("5 acquire a -> open 1\n5 opened 1 -> grant a 1\n5 stats waits=1 wait_seconds=0")
+
+
+def test_a_stack_of_five_is_kept_in_the_order_of_their_last_answers() -> None:
+    driver = Driver(settings(min_size=0, max_size=5, check_after=None))
+    for number, name in enumerate("abcde", 1):
+        driver.run(f"0 acquire {name} -> open {number}\n0 opened {number} -> grant {name} {number}")
+    driver.run(
+        "1 release a ->\n2 release b ->\n3 release c ->\n3 release d ->\n4 acquire f ->\n4 is f granted 4"
+    )
+    driver.run("5 release e ->\n6 cancel f ->")  # 4 was verified at 3: below 5, above 3
+    for name, number in (("g", 5), ("h", 4), ("i", 3), ("j", 2), ("k", 1)):
+        driver.run(f"6 acquire {name} ->\n6 is {name} granted {number}")

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
@@ -61,8 +61,25 @@ def put(path: Path, source: str, mutant: Mutant) -> None:
     for name, value in changed.items():
         before = vars(module)[name]
         for other in list(sys.modules.values()):
-            if getattr(other, "__name__", "").startswith("pgproto") and vars(other).get(name) is before:
+            ours = getattr(other, "__name__", "").startswith(("pgproto", "tests"))
+            if ours and vars(other).get(name) is before:
                 setattr(other, name, value)
+    for owner, new_owner in _owners(module, namespace):  # a default may have been made from a constant
+        for name, old in list(owner.items()):
+            new = new_owner.get(name)
+            if isinstance(old, FunctionType) and isinstance(new, FunctionType):
+                old.__defaults__ = new.__defaults__
+                old.__kwdefaults__ = new.__kwdefaults__
+
+
+def _owners(
+    module: ModuleType, namespace: dict[str, Any]
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Where functions are: the module and its classes, as they are and as they would be."""
+    yield vars(module), namespace
+    for name, value in list(vars(module).items()):
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            yield vars(value), vars(namespace[name])
 
 
 def _function(namespace: dict[str, Any], name: str) -> FunctionType:
