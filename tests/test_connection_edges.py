@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pgproto import CLIENT, NEED_DATA, SERVER, Closed, Connection, PostgresError, RemoteProtocolError
+import pytest
+
+from pgproto import (
+    CLIENT,
+    NEED_DATA,
+    SERVER,
+    Closed,
+    Connection,
+    LocalProtocolError,
+    PostgresError,
+    RemoteProtocolError,
+)
 from pgproto.wire import (
     CommandComplete,
     EncryptionResponse,
@@ -15,7 +26,7 @@ from pgproto.wire import (
     SSLRequest,
     StartupMessage,
 )
-from tests.support.drive import drain, ready
+from tests.support.drive import LOGIN, drain, ready, walk
 
 
 def error(code: str, severity: str = "ERROR") -> ErrorResponse:
@@ -123,3 +134,19 @@ def test_the_status_is_what_the_last_ready_for_query_said() -> None:
     connection.receive_data(CommandComplete("BEGIN").encode() + ReadyForQuery("T").encode())
     drain(connection)
     assert connection.transaction_status == "T"
+
+
+def test_nothing_is_encrypted_twice() -> None:
+    client = Connection(CLIENT)
+    client.send(SSLRequest())
+    client.receive_data(b"S")
+    client.next_event()
+    client.secured()
+    for request in (SSLRequest(), GSSENCRequest()):
+        with pytest.raises(LocalProtocolError):
+            client.send(request)
+
+
+def test_a_server_knows_the_status_that_it_has_told() -> None:
+    server = walk(SERVER, LOGIN)
+    assert server.transaction_status == "I"

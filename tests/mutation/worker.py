@@ -65,11 +65,11 @@ def put(path: Path, source: str, mutant: Mutant) -> None:
             if ours and vars(other).get(name) is before:
                 setattr(other, name, value)
     for owner, new_owner in _owners(module, namespace):  # a default may have been made from a constant
-        for name, old in list(owner.items()):
-            new = new_owner.get(name)
-            if isinstance(old, FunctionType) and isinstance(new, FunctionType):
-                old.__defaults__ = new.__defaults__
-                old.__kwdefaults__ = new.__kwdefaults__
+        for name, function in list(owner.items()):
+            other_function = new_owner.get(name)
+            if isinstance(function, FunctionType) and isinstance(other_function, FunctionType):
+                function.__defaults__ = other_function.__defaults__
+                function.__kwdefaults__ = other_function.__kwdefaults__
 
 
 def _owners(
