@@ -10,11 +10,13 @@ from pgproto import (
     SERVER,
     Closed,
     Connection,
+    ConnectionLost,
     LocalProtocolError,
     PostgresError,
     RemoteProtocolError,
 )
 from pgproto.wire import (
+    CancelRequest,
     CommandComplete,
     EncryptionResponse,
     ErrorResponse,
@@ -150,3 +152,34 @@ def test_nothing_is_encrypted_twice() -> None:
 def test_a_server_knows_the_status_that_it_has_told() -> None:
     server = walk(SERVER, LOGIN)
     assert server.transaction_status == "I"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("57P01", True), ("57P02", True), ("01000", False), ("00000", False)]
+)
+def test_only_a_notice_of_the_end_explains_it(code: str, told: bool) -> None:
+    connection = ready()
+    connection.receive_data(NoticeResponse({"S": "WARNING", "C": code, "M": "text"}).encode())
+    connection.receive_data(b"")
+    event = closed(connection)
+    assert isinstance(event.error, PostgresError if told else ConnectionLost)
+
+
+def test_the_answer_to_an_earlier_request_for_encryption_is_refused() -> None:
+    client = Connection(CLIENT)
+    client.send(GSSENCRequest())
+    client.receive_data(b"N")
+    client.next_event()
+    client.send(SSLRequest())
+    client.receive_data(b"G")
+    assert isinstance(closed(client).error, RemoteProtocolError)
+
+
+def test_half_an_answer_to_a_request_to_cancel() -> None:
+    for data, clean in ((b"", True), (b"E\0\0", False)):
+        client = Connection(CLIENT)
+        client.send(CancelRequest(7, b"0123"))
+        if data:
+            client.receive_data(data)
+        client.receive_data(b"")
+        assert (closed(client).error is None) is clean
