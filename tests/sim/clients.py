@@ -317,6 +317,8 @@ class Clients(Corners, Moving):
             await asyncio.wait(tasks)
             raise
         for result in done:
+            if isinstance(result, Error):
+                self.surprised(result)
             if isinstance(result, BaseException) and not isinstance(result, Error | TimeoutError | Oops):
                 self.world.violation(f"a query on a shared connection raised {result!r}", "error")
 
@@ -406,6 +408,7 @@ class Clients(Corners, Moving):
         finally:
             if link is not None:
                 link.lent -= 1
+                link.returned = self.world.now
                 if link.near.get_write_buffer_size():
                     self._cell(42, "P1")
             await lease.__aexit__(None, error, None)

@@ -49,6 +49,7 @@ class Corners:
     lease: Callable[..., Awaitable[None]]
     fails: Callable[[Any], Awaitable[None]]
     batch: Callable[[Any], Awaitable[None]]
+    fetch: Callable[[Any], Awaitable[None]]
     _limit: Callable[..., float]
 
     async def fat_batch(self, on: Any) -> None:
@@ -56,6 +57,8 @@ class Corners:
         batch = Batch(atomic=self.rng.random() < 0.5)
         asked: list[Asked] = []
         wanted: list[tuple[Any, str]] = []
+        block = Block()
+        self.blocks.append(block)
         for _ in range(15):
             tag = self.record.new_tag() + "x" * 9000
             item = batch.queue(ROWS, tag, 1)
@@ -63,6 +66,12 @@ class Corners:
             entry = self.record.ask(tag)
             entry.item = item
             asked.append(entry)
+            key = self.record.new_id()
+            entry = self.record.ask(key)
+            entry.item = batch.queue(INSERT, key)
+            asked.append(entry)
+            if batch.atomic:
+                block.keys.append(key)
         self.batches.append((batch, asked))
         await self.within(self._limit(on), "fat_batch", on.send_batch(batch))
         for item, tag in wanted:
@@ -72,6 +81,16 @@ class Corners:
     async def nap(self, on: Any) -> None:
         """A statement that takes some time."""
         await self.within(self._limit(on), "nap", on.execute("select pg_sleep($1)", 0.01))
+
+    async def hasty_copy(self, on: Any) -> None:
+        """A COPY that is given up early, and a query right behind it."""
+        if on is self.pool:
+            await self.lease(on, ["hasty_copy"])
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.rng.random() * 0.02):
+                await getattr(self, "copy_in")(on)  # noqa: B009 - another part of the clients has it
+        await self.fetch(on)
 
     async def big_stream(self, on: Any) -> None:
         """More rows than are kept for a consumer who takes his time."""

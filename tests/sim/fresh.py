@@ -12,8 +12,8 @@ __all__ = ["stale"]
 
 # Between the grant and the borrower's first step no time passes; float arithmetic needs some room.
 _INSTANT: Final = 1e-6
-# A borrower may have kept it for so long without a word to the server; its return counts as a sign of life.
-_BORROWED: Final = 0.3
+# A caller who went away may have left something to be read to its end; the library's grace is 0.8 s.
+_DRAINED: Final = 0.9
 
 
 def stale(link: Link, now: float, settings: Settings, expired_at: float) -> str:
@@ -36,7 +36,8 @@ def stale(link: Link, now: float, settings: Settings, expired_at: float) -> str:
         return "an answer outstanding"
     if link.tap.standby:
         return "a server that has become a standby"
-    silence = now - near.heard_at
-    if silence > settings.check_after + _BORROWED:
+    # That a borrower gives it back counts as a sign of life.
+    silence = now - max(near.heard_at, link.returned)
+    if silence > settings.check_after + _DRAINED:
         return f"{silence:.3f} s of silence behind it, unchecked"
     return ""

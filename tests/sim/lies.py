@@ -86,4 +86,7 @@ LIES: Final[tuple[bytes, ...]] = (
     b"D\xff\xff\xff\xff",
     b"Z\0\0\0\x05X",
     b"Z\x7f\xff\xff\xff",
+    b"1\x7f\xff\xff\xff",
+    b"C\x7f\xff\xff\xff",
+    b"S\x7f\xff\xff\xff",
 )

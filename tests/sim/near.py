@@ -116,7 +116,7 @@ class NearEnd(asyncio.Transport):
         faults = link.network.faults
         if faults is not None:
             faults.asking(link, frames)
-            if new and not link.session and link.network.weather.deaf:
+            if new and not link.session and link.network.weather.deaf and not faults.stopped:
                 faults.cell(37, "P2")
                 link.hole(None)
         if self.failing:

@@ -37,7 +37,7 @@ class Link:
         tap: what went over it.
         lent: the client's code is using it (for the positions of faults).
         lied: a fault has put words into the server's mouth: its answers prove nothing about the database.
-        made: when it was connected.
+        made: when it was connected; returned: when a borrower gave it back last.
         pooled: the pool has dialled it; session: for a session, not for a cancel request.
         waiting: the server's send blocks.
         phase: the position that it is in (see `catalogue`).
@@ -55,6 +55,7 @@ class Link:
         "number",
         "phase",
         "pooled",
+        "returned",
         "session",
         "tap",
         "up",
@@ -75,7 +76,7 @@ class Link:
         self.lied = False
         self.waiting = False
         self.pooled = name == "pool"
-        self.made = world.now
+        self.made = self.returned = world.now
         self.session = False
         self.phase = "P12"
         self.near: NearEnd | None = None
@@ -237,7 +238,7 @@ class Weather:
         self.window = 1 << 20 if rng.random() < 0.9 else rng.choice((64, 512, 4096))
         self.high_water = _HIGH_WATER if rng.random() < 0.9 else rng.choice((0, 256, 4096))
         self.busy = 0.0 if rng.random() < 0.8 else rng.choice((0.002, 0.002, 0.03))
-        self.deaf = rng.random() < 0.1  # cancel requests, in schedules with faults
+        self.deaf = rng.random() < 0.2  # cancel requests, in schedules with faults
 
     @property
     def brisk(self) -> bool:

@@ -83,6 +83,7 @@ BUGS: Final = (
         "a statement in a transaction whose COMMIT is on its way is called ROLLED_BACK",
         [Edit(Channel, "fate", ("return Outcome.UNKNOWN", "return outcome"))],
         kinds="label truth",
+        rare=True,
         profile="corners",
     ),
     Bug(
@@ -104,6 +105,7 @@ BUGS: Final = (
             )
         ],
         kinds="label twice",
+        rare=True,
         profile="transaction",
     ),
     Bug(
@@ -111,6 +113,7 @@ BUGS: Final = (
         "pgx (by reading): a batch that is stopped half-way is closed with a Sync, which commits the half",
         [Edit(Execution, "half_written", ("return self._segment is not None", "return False"))],
         kinds="label truth",
+        rare=True,
         profile="corners",
     ),
 )

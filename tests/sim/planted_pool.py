@@ -132,19 +132,6 @@ self._pool._release(ticket, conn)""",
         kinds="error dirty stale rows",
         profile="pool",
     ),
-    Bug(
-        "stale-check-acts",
-        "the answer to a check that has timed out meanwhile is taken for one to the slot as it is now",
-        [
-            Edit(
-                PoolMachine,
-                "check_done",
-                ("if slot.generation != generation or slot.state != CHECKING:", "if False:"),
-            )
-        ],
-        kinds="error leak size hang",
-        profile="pool",
-    ),
 )
 
 _WAITERS: Final = (
@@ -166,6 +153,7 @@ _WAITERS: Final = (
             )
         ],
         kinds="hang late liveness",
+        rare=True,
         profile="pool",
     ),
     Bug(
@@ -196,6 +184,7 @@ _HEALTH: Final = (
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
         [Edit(Fleet, "is_dead", ("return not self._is_alive(connection)", "return False"))],
         kinds="stale dirty",
+        rare=True,
         profile="pool",
     ),
     Bug(
@@ -228,7 +217,8 @@ _HEALTH: Final = (
                 ("_Stepper(connector.config, GRACE)", "_Stepper(connector.config, None)"),
             )
         ],
-        kinds="leak hang late",
+        kinds="leak hang late liveness",
+        rare=True,
         profile="cancel",
     ),
     Bug(

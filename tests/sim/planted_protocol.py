@@ -99,6 +99,7 @@ closed.error = PostgresError.of(message.fields)""",
             )
         ],
         kinds="cause",
+        rare=True,
     ),
     Bug(
         "also-lost",
@@ -211,6 +212,7 @@ if length > limits.lowest:""",
             )
         ],
         kinds="error",
+        rare=True,
     ),
     Bug(
         "split-header",
@@ -235,6 +237,7 @@ if tags.DATA_ROW not in limits.by_tag:
         "no bound on a message: what a broken peer announces is waited for, whatever it costs",
         [Edit(FrameReader, "_check", ("if length < 4 or length > limit:", "if length < 4:"))],
         kinds="memory hang late",
+        rare=True,
     ),
     Bug(
         "notice-is-an-answer",
@@ -275,5 +278,6 @@ if tag in states.ASYNCHRONOUS:""",
         "asyncio's own transports: after a failed write, unread words (57P01) are thrown away",
         [Edit(Transport, "connection_lost", ("if rest:", "if False:"))],
         kinds="cause",
+        rare=True,
     ),
 )

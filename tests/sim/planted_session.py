@@ -114,6 +114,12 @@ for each in channel.segments:""",
     segments.popleft()
 tag = event.tag""",
                 ),
+                (
+                    "elif tag == tags.READY_FOR_QUERY:",
+                    """elif tag == tags.READY_FOR_QUERY and not segments:
+    pass
+elif tag == tags.READY_FOR_QUERY:""",
+                ),
             )
         ],
         kinds="rows label cancel",
@@ -271,6 +277,7 @@ _STATE: Final = (
             Edit(Engine, "_process", ("self._begin_failed(segment)", "pass")),
         ],
         kinds="label truth",
+        rare=True,
         profile="corners",
     ),
     Bug(
@@ -290,7 +297,7 @@ _STATE: Final = (
         "standby-is-kept",
         "after a failover (25006) the connection to the old primary goes on being lent",
         [Edit(Engine, "reusable", ("not self.retiring", "True"))],
-        kinds="dirty",
+        kinds="stale",
         profile="pool",
     ),
     Bug(
@@ -392,19 +399,6 @@ _STATE: Final = (
         "pgx v5.7.6 and kin: a COPY whose source failed is ended with CopyDone, which stores the half",
         [Edit(CopyIn, "produce", ("if self._reason is not None:", "if False:"))],
         kinds="label truth",
-        profile="copy",
-    ),
-    Bug(
-        "copy-over-too-early",
-        "psycopg #255: a COPY that was given up before the server agreed to it holds nobody back",
-        [
-            Edit(
-                CopyIn,
-                "produce",
-                ("return WAITING if self._segment in channel.segments else SENT", "return SENT"),
-            )
-        ],
-        kinds="error surprise hang late",
         profile="copy",
     ),
 )

@@ -274,9 +274,12 @@ class _Schedule:
         for task in tasks:
             self._ended(clients, task)
         world.note("the clients are done")
-        if not settings.faulty:
-            await asyncio.sleep(1.5)  # more than the library's grace
+        if not settings.faulty and clients.closing is None:
+            await asyncio.sleep(2.0)  # more than the library's grace
             self.checks.quiet()
+            if not settings.hooks:
+                with contextlib.suppress(Error):
+                    await clients.lease(pool, [])
         self.events.stop()
         self.faults.stop()
         self.network.heal()

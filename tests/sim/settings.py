@@ -37,6 +37,7 @@ OPERATIONS: Final[dict[str, int]] = {
     "reshape": 1,
     "misfit": 1,
     "odd_transaction": 3,
+    "hasty_copy": 1,
 }
 
 
@@ -79,7 +80,7 @@ PROFILES: Final[dict[str, Profile]] = {
     "calm": Profile(faults=0.0, cancels=0.0),
     "cancel": Profile(faults=0.3, cancels=1.0, tasks=(2, 3, 4, 6, 8)),
     "batch": Profile(lean={"batch": 60}),
-    "copy": Profile(lean={"copy_in": 30, "copy_out": 20, "stream": 20}),
+    "copy": Profile(lean={"copy_in": 30, "copy_out": 20, "stream": 20, "hasty_copy": 20}),
     "pool": Profile(lean={"lease": 30, "dirty": 15, "expire": 5}, tasks=(3, 5, 8, 12)),
     "shared": Profile(lean={"shared": 60}, pooler=0.0),
     "transaction": Profile(lean={"transaction": 40, "retry": 20}),

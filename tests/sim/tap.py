@@ -147,6 +147,7 @@ class Tap:
             return
         for tag, _, body in frames:
             if tag == 0x45:
+                self.standby = self.standby or b"C25006\0" in body
                 # FATAL, or an ERROR that nothing can have caused, is the server's last word.
                 self._over = b"FATAL" in body or b"PANIC" in body or self._failed or self._due < 1
                 self._failed = True
