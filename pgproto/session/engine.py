@@ -338,10 +338,16 @@ class Engine(Lifeline):
         self._produce()
 
     @property
+    def exclusive(self) -> Operation | None:
+        """The COPY or the stream that has the session for itself until it ends, if there is one."""
+        busy = self._busy
+        return None if busy is None or busy.finished else busy
+
+    @property
     def wants_read(self) -> bool:
         """False while a consumer has to catch up (COPY OUT, streams)."""
-        busy = self._busy
-        return busy is None or busy.finished or busy.has_room()
+        busy = self.exclusive
+        return busy is None or busy.has_room()
 
     # ---- The inside
 

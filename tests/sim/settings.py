@@ -75,7 +75,7 @@ class Profile:
 
 
 PROFILES: Final[dict[str, Profile]] = {
-    "all": Profile(walks=0.05),
+    "all": Profile(walks=0.25),
     "core": Profile(walks=1.0),
     "calm": Profile(faults=0.0, cancels=0.0),
     "cancel": Profile(faults=0.3, cancels=1.0, tasks=(2, 3, 4, 6, 8)),

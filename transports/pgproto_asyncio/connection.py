@@ -174,7 +174,7 @@ class Connection(Queries):
         try:
             await feed(transport, operation, source, self._seconds(timeout))
         finally:
-            self._abandon(transport, operation)
+            transport.abandon(operation)
         _raise(operation)
         return operation.rowcount
 
@@ -291,7 +291,9 @@ class Connection(Queries):
 
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
-        self._transport = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.dismiss()
         return self._lender or self
 
     # ---- The inside
@@ -336,10 +338,6 @@ class Connection(Queries):
         transport.engine.submit(operation)
         transport.pump()
         return transport
-
-    def _abandon(self, transport: Transport, operation: Operation) -> None:
-        transport.engine.abandon(operation)
-        transport.pump()
 
     async def open(self, timeout: float | None = None) -> None:
         """Connect (`connect` and the pool do it)."""

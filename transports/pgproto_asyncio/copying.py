@@ -82,7 +82,7 @@ class Pieces(Generic[T]):
         if transport.in_loop():
             self._stop()
         else:  # the garbage collector runs in whatever thread it likes
-            transport.loop.call_soon_threadsafe(_abandon, transport, self._operation)
+            transport.loop.call_soon_threadsafe(transport.abandon, self._operation)
 
     async def _fetch(self) -> None:
         """Wait for more pieces; StopAsyncIteration if there are none."""
@@ -113,12 +113,7 @@ class Pieces(Generic[T]):
         self._pieces.clear()
         transport, self._transport = self._transport, None
         if transport is not None:
-            _abandon(transport, self._operation)
-
-
-def _abandon(transport: Transport, operation: Operation) -> None:
-    transport.engine.abandon(operation)
-    transport.pump()
+            transport.abandon(self._operation)
 
 
 async def progress(transport: Transport, operation: Operation, seconds: float | None) -> None:

@@ -178,6 +178,17 @@ class Transport(asyncio.BufferedProtocol):
         else:
             self._keep_time()
 
+    def abandon(self, operation: Operation) -> None:
+        """Nobody waits for the operation any more."""
+        self.engine.abandon(operation)
+        self.pump()
+
+    def dismiss(self) -> None:
+        """The borrower is gone: nobody takes or gives what a COPY or a stream still waits for."""
+        operation = self.engine.exclusive
+        if operation is not None:
+            self.abandon(operation)
+
     async def settled(self) -> None:
         """Wait until nothing is in flight: what was abandoned is drained, or the session is over."""
         quiet = self._quiet

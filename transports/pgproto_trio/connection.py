@@ -299,7 +299,9 @@ class Connection(Queries):
 
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
-        self._transport = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.dismiss()
         lender = self._lender or self
         lender._borrower = None
         return lender

@@ -171,6 +171,13 @@ class Transport:
         self.turn()
         await self.rest()
 
+    def dismiss(self) -> None:
+        """The borrower is gone: nobody takes or gives what a COPY or a stream still waits for."""
+        operation = self.engine.exclusive
+        if operation is not None and not operation.abandoned:
+            self._abandon(operation)
+            self.turn()
+
     async def rest(self) -> None:
         """If nobody else waits, stay until what was abandoned has ended.  Shielded; GRACE bounds it."""
         engine = self.engine

@@ -33,6 +33,18 @@ async def l08_acquire_and_release(pg: Driver, db: Database) -> None:
 
 
 @behaviour
+async def l08_what_a_borrower_left_half_read_does_not_keep_its_slot(pg: Driver, db: Database) -> None:
+    async with pg.Pool(db.dsn, min_size=0, max_size=1) as pool:
+        async with pool.acquire() as conn:
+            rows = conn.stream("select n, repeat('x', 1000) from generate_series(1, 100000) n")
+            async for row in rows:
+                assert row[0] == 1
+                break
+        assert await pool.fetchval("select 1", timeout=5) == 1
+        del rows  # somebody has kept it until here
+
+
+@behaviour
 async def l10_dead_idle_connections(pg: Driver, db: Database) -> None:
     async with pg.Pool(db.dsn, min_size=0, max_size=3) as pool:
         async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
