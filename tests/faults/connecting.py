@@ -80,7 +80,7 @@ _EITHER = {
 def _startup(case: Case) -> Connecting:
     name = case.name.replace(" ", "-")
     if name.startswith("silence"):
-        return Connecting(name, 11, case.name, case.script)
+        return Connecting(name, 11, case.name, case.script, unsafe=case.name == "silence after final")
     return Connecting(
         name, _STARTUP_NUMBERS.get(case.name, 18), f"instead of a start-up: {case.name}", case.script,
         state="57P03" if case.name == "fatal" else "", expect="either" if case.name in _EITHER else "error",

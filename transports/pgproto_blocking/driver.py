@@ -381,14 +381,17 @@ class Driver:
             failure = error
         except BaseException as error:  # noqa: BLE001 - SystemExit of a hook ends nothing but the attempt
             failure = ConnectError(f"on_connect raised {error!r}")
+        if failure is not None:
+            conn.close()  # before its slot is free for another one
 
         def event(now: float) -> bool:
             self._opening.pop(slot.number, None)
-            if failure is None:
-                self._connections.add(conn)
-                return machine.opened(slot, generation, conn, now)
-            machine.open_failed(slot, generation, failure, is_permanent(failure), now)
-            return False
+            if failure is not None:
+                wanted = slot.generation == generation  # else a Close waits for its answer
+                machine.open_failed(slot, generation, failure, is_permanent(failure), now)
+                return wanted
+            self._connections.add(conn)
+            return machine.opened(slot, generation, conn, now)
 
         if not self._tell(machine, event):
             conn.close()
