@@ -2,6 +2,7 @@
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
 #   make demo | test | check | bench | clean
+#   make sim | power | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make test PYTHON=python3.12             another interpreter, another environment
 #   make test ARGS="tests/test_layers.py"   arguments for pytest (coverage is then not enforced)
 
@@ -19,7 +20,7 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench sim power faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -39,6 +40,27 @@ check: $(VENV)/.installed-check
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+sim: $(VENV)/.installed-test
+	$(BIN)/python -m tests.sim --jobs $(WORKERS) $(or $(ARGS),--seeds 200000)
+
+power: $(VENV)/.installed-test
+	$(BIN)/python -m tests.sim.planted --jobs $(WORKERS) $(ARGS)
+
+faults: $(VENV)/.installed-faults
+	$(BIN)/python -m tests.faults $(ARGS)
+
+chaos: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos $(or $(ARGS),--kills 200)
+
+storm: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos.cancellations $(ARGS)
+
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m tests.mutation --jobs $(WORKERS) $(or $(ARGS),--seconds 3 --fail-under 85)
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

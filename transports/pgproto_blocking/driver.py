@@ -395,7 +395,8 @@ class Driver:
 
         if not self._tell(machine, event):
             conn.close()
-            self._gone(machine, slot, conn)
+            # The Close that made it unwanted is answered here: without a connection nobody else does.
+            self._gone(machine, slot, slot.generation, conn)
 
     def _check(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
@@ -422,12 +423,12 @@ class Driver:
             _log.exception("on_close raised")
         finally:
             conn.close()
-            self._gone(machine, slot, conn)
+            self._gone(machine, slot, generation, conn)
 
-    def _gone(self, machine: PoolMachine, slot: Slot, conn: Connection) -> None:
+    def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection) -> None:
         def event(now: float) -> None:
             self._connections.discard(conn)
-            machine.closed(slot, slot.generation, now)
+            machine.closed(slot, generation, now)
 
         self._tell(machine, event)
 
