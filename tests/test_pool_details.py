@@ -6,8 +6,8 @@ import pytest
 
 from pgproto.errors import PoolTimeout
 from pgproto.pool import PoolMachine
-from pgproto.pool.slots import Close, Open
-from tests.support.pool_script import Driver, settings
+from pgproto.pool.slots import SLOT_STATES, Close, Open
+from tests.support.pool_script import Driver, Refused, settings
 
 
 def test_an_unverified_connection_goes_below_all_that_were_verified_later() -> None:
@@ -270,3 +270,37 @@ def test_a_stack_of_five_is_kept_in_the_order_of_their_last_answers() -> None:
     driver.run("5 release e ->\n6 cancel f ->")  # 4 was verified at 3: below 5, above 3
     for name, number in (("g", 5), ("h", 4), ("i", 3), ("j", 2), ("k", 1)):
         driver.run(f"6 acquire {name} ->\n6 is {name} granted {number}")
+
+
+def test_an_answer_in_another_state_changes_nothing_even_with_the_generation_of_now() -> None:
+    """A driver that has closed a connection by itself says so with the generation that the slot has then."""
+    for state in ("OPENING", "USED", "IDLE", "CHECKING", "RESETTING", "CLOSING", "CLOSED"):
+        driver = Driver(settings(min_size=0, max_size=1, check_after=10))
+        driver.run("0 acquire a -> open 1")
+        for line in (
+            "0 opened 1 -> grant a 1",
+            "0 release a ->",
+            "20 acquire b -> check 1",
+            "20 check 1 ok -> grant b 1",
+            "20 release b dirty -> reset 1",
+            "20 reset 1 bad -> close 1 dirty force",
+            "20 closed 1 ->",
+        ):
+            if SLOT_STATES[driver.slots[1].state] == state:
+                break
+            driver.run(line)
+        pool, slot = driver.machine, driver.slots[1]
+        assert SLOT_STATES[slot.state] == state
+        before = (slot.generation, slot.connection, pool.stats().as_dict())
+        if state != "OPENING":
+            assert not pool.opened(slot, slot.generation, "other", 21.0)
+            pool.open_failed(slot, slot.generation, Refused(), False, 21.0)
+        for usable in (True, False):
+            if state != "CHECKING":
+                pool.check_done(slot, slot.generation, usable, 21.0)
+            if state != "RESETTING":
+                pool.reset_done(slot, slot.generation, usable, 21.0)
+        if state != "CLOSING":
+            pool.closed(slot, slot.generation, 21.0)
+        assert (slot.generation, slot.connection, pool.stats().as_dict()) == before
+        assert pool.take_actions() == []

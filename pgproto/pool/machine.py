@@ -42,6 +42,7 @@ from .slots import (
     CANCELLED,
     CHECKING,
     CLOSED,
+    CLOSING,
     DIRTY,
     FAILED,
     GRANTED,
@@ -207,7 +208,7 @@ class PoolMachine:
             False if the connection is not wanted any more.  It is the caller's then: it closes it, and
             calls `closed` for the Close action that it has found or will find among the actions.
         """
-        if slot.generation != generation:
+        if slot.generation != generation or slot.state != OPENING:
             return False
         self._counters.opens += 1
         self._last_error = None
@@ -218,7 +219,7 @@ class PoolMachine:
 
     def open_failed(self, slot: Slot, generation: int, error: Exception, permanent: bool, now: float) -> None:
         """The other answer to Open; `permanent` as `backoff.is_permanent(error)` says."""
-        if slot.generation != generation:
+        if slot.generation != generation or slot.state != OPENING:
             return
         self._counters.open_failures += 1
         self._last_error = error
@@ -235,7 +236,7 @@ class PoolMachine:
 
     def check_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
         """The answer to Check: did the server reply, and is the session idle?"""
-        if slot.generation != generation:
+        if slot.generation != generation or slot.state != CHECKING:
             return
         if usable:
             self._fleet.verified(slot, now)
@@ -246,7 +247,7 @@ class PoolMachine:
 
     def reset_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
         """The answer to Reset: is the session as new?"""
-        if slot.generation != generation:
+        if slot.generation != generation or slot.state != RESETTING:
             return
         if usable:
             self._fleet.verified(slot, now)
@@ -263,7 +264,7 @@ class PoolMachine:
 
     def closed(self, slot: Slot, generation: int, now: float) -> None:
         """The answer to Close: the connection is gone (or the attempt to open one has ended)."""
-        if slot.generation == generation:
+        if slot.generation == generation and slot.state == CLOSING:
             self._fleet.move(slot, CLOSED)
             self._balance(now)
 
