@@ -38,6 +38,10 @@ _PHASES: Final = (
 )
 
 
+# How many pairs a report names.
+_SHOWN: Final = 40
+
+
 def _tag_name(tag: int) -> str:
     return tags.BACKEND_NAMES.get(tag, f"{tag:#04x}")
 
@@ -58,16 +62,16 @@ def watching(seen: set[Pair]) -> Iterator[None]:
     next_startup: Any = Connection._next_startup_answer
     next_error: Any = Connection._error
     next_asynchronous: Any = Connection._asynchronous
-    answer: Any = InFlight.answer
+    expects: Any = InFlight.expects
 
     def startup(self: Connection, tag: int) -> Message | None:
         seen.add((states.PHASE_NAMES[self.phase], _tag_name(tag)))
         message: Message | None = next_startup(self, tag)
         return message
 
-    def answered(self: InFlight, tag: int) -> bool:
+    def expected(self: InFlight, tag: int) -> bool:
         seen.add((states.HEAD_NAMES[self.state], _tag_name(tag)))
-        return bool(answer(self, tag))
+        return bool(expects(self, tag))
 
     def error(self: Connection, message: Message) -> Message | None:
         seen.add((states.HEAD_NAMES[self.head_state], _tag_name(tags.ERROR_RESPONSE)))
@@ -88,13 +92,13 @@ def watching(seen: set[Pair]) -> Iterator[None]:
     try:
         for name, wrapper in wrapped.items():
             setattr(Connection, name, wrapper)
-        InFlight.answer = answered  # type: ignore[method-assign]
+        InFlight.expects = expected  # type: ignore[method-assign]
         yield
     finally:
         Connection._next_startup_answer = next_startup  # type: ignore[method-assign]
         Connection._error = next_error  # type: ignore[method-assign]
         Connection._asynchronous = next_asynchronous  # type: ignore[method-assign]
-        InFlight.answer = answer  # type: ignore[method-assign]
+        InFlight.expects = expects  # type: ignore[method-assign]
 
 
 def pairs_report(seen: Iterable[Pair]) -> str:
@@ -102,7 +106,8 @@ def pairs_report(seen: Iterable[Pair]) -> str:
     missing = sorted(UNIVERSE - set(seen))
     text = f"(state, message) pairs: {len(UNIVERSE) - len(missing)} of {len(UNIVERSE)}"
     if missing:
-        text += "\n  missing: " + ", ".join(f"{state} {name}" for state, name in missing)
+        text += "\n  missing: " + ", ".join(f"{state} {name}" for state, name in missing[:_SHOWN])
+        text += ", ..." if len(missing) > _SHOWN else ""
     return text
 
 

@@ -182,7 +182,7 @@ _HEALTH: Final = (
     Bug(
         "dead-socket-is-lent",
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
-        [Edit(Fleet, "is_dead", ("return not self._is_alive(connection)", "return False"))],
+        [Edit(Fleet, "is_dead", ("return not self._is_alive(slot.connection)", "return False"))],
         kinds="stale dirty",
         rare=True,
         profile="pool",

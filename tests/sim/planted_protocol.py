@@ -157,7 +157,7 @@ closed.error = PostgresError.of(message.fields)""",
         "pgbouncer before 1.16 says ERROR and hangs up; who waits for ReadyForQuery waits for ever",
         [
             Edit(
-                Lifecycle,
+                Connection,
                 "_receive_eof",
                 (
                     "self._end(ConnectionLost(text))",
@@ -181,10 +181,10 @@ closed.error = PostgresError.of(message.fields)""",
                 Connection,
                 "_next_backend",
                 (
-                    "if not flight.answer(tag):",
-                    """if tag == tags.READY_FOR_QUERY and not flight.answer(tag):
+                    "if not flight.expects(tag):",
+                    """if tag == tags.READY_FOR_QUERY and not flight.expects(tag):
     return None
-if tag != tags.READY_FOR_QUERY and not flight.answer(tag):""",
+if not flight.expects(tag):""",
                 ),
             )
         ],

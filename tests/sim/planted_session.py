@@ -56,7 +56,7 @@ for each in channel.segments:""",
             Edit(
                 Engine,
                 "wants_read",
-                ("busy is None or busy.finished or busy.has_room()", "not self.channel.pending"),
+                ("busy is None or busy.has_room()", "not self.channel.pending"),
             )
         ],
         kinds="hang late",
@@ -181,8 +181,8 @@ segment.operation.handle(self.channel, segment, event)""",
                 Engine,
                 "_asynchronous",
                 (
-                    "self._notifications.put(event)",
-                    "if not self.channel.segments:\n    self._notifications.put(event)",
+                    "self._notifications.put(event, ",
+                    "if not self.channel.segments:\n    self._notifications.put(event, ",
                 ),
             )
         ],
@@ -191,7 +191,7 @@ segment.operation.handle(self.channel, segment, event)""",
     Bug(
         "stream-without-brake",
         "pgx #713: a consumer that stops reading is buffered for, without a bound",
-        [Edit(Engine, "wants_read", ("busy is None or busy.finished or busy.has_room()", "True"))],
+        [Edit(Engine, "wants_read", ("busy is None or busy.has_room()", "True"))],
         kinds="memory",
         profile="corners",
     ),
