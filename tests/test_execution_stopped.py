@@ -281,3 +281,21 @@ def test_an_error_and_then_the_end(pair: Pair) -> None:
         "ConnectionLost",
     ]
     assert operation.error is operation.items[2].error
+
+
+def test_a_batch_that_ran_out_of_time_says_so_although_the_session_ends(pair: Pair) -> None:
+    """What was not written is given up at the deadline; what was sent is lost a moment later."""
+    pair.run(query("many bytes", b"", b"", b"", b""))
+    values = (b"x" * 60_000,) * 4
+    slow = Execution([QueuedQuery("many bytes", values) for _ in range(20)], atomic=False)
+    slow.deadline = pair.now + 1
+    pair.engine.submit(slow)
+    pair.engine.data_sent(len(pair.engine.data_to_send()))
+    pair.now += 1
+    pair.engine.tick()
+    assert slow.error is not None
+    pair.eof()
+    assert isinstance(error_of(slow), QueryTimeout)
+    outcomes = [item.outcome for item in slow.items]
+    assert outcomes[0] is Outcome.UNKNOWN
+    assert outcomes[-1] is Outcome.NOT_SENT

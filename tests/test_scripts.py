@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import LocalProtocolError, Outcome
+from pgproto import ConnectionLost, DataError, LocalProtocolError, Outcome
 from pgproto.session import CopyOut, Script
+from pgproto.wire import ReadyForQuery
 from tests.support.backend import Answer, ok, rows_of
 from tests.support.pair import Pair
 from tests.support.queries import error_of, query
@@ -85,3 +86,16 @@ def test_copy_out_of_something_else(pair: Pair, sql: str, text: str, outcome: Ou
     assert isinstance(error, LocalProtocolError)
     assert (str(error), error.outcome) == (text, outcome)
     assert pair.engine.reusable
+
+
+def test_what_became_of_a_lost_script_matters_more_than_a_value_of_it(pair: Pair) -> None:
+    pair.backend.script["select"] = Answer("SELECT 1", columns=[("s", 25)], rows=[[b"\xff"]])
+    script = Script("select")
+    pair.engine.submit(script)
+    pair.send()
+    pair.deliver(bytes(pair.backend.out).removesuffix(ReadyForQuery("I").encode()))
+    assert isinstance(script.error, DataError)
+    pair.eof()
+    error = error_of(script)
+    assert isinstance(error, ConnectionLost)
+    assert error.outcome is Outcome.UNKNOWN

@@ -165,7 +165,7 @@ closed.error = PostgresError.of(message.fields)""",
                 ),
             )
         ],
-        kinds="hang late",
+        kinds="core hang late",
     ),
     Bug(
         "crash-notice-ignored",

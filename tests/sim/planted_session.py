@@ -91,7 +91,7 @@ for each in channel.segments:""",
                 ),
             )
         ],
-        kinds="dirty",
+        kinds="stale dirty",
         profile="cancel",
     ),
     Bug(
@@ -209,7 +209,7 @@ segment.operation.handle(self.channel, segment, event)""",
                 ),
             )
         ],
-        kinds="error",
+        kinds="liveness error",
     ),
     Bug(
         "password-in-the-text",
