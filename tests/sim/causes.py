@@ -34,23 +34,28 @@ class Ending:
     Attributes:
         cause: the SQLSTATE of the first cause; "" if the server said none.
         second: the SQLSTATE of the error right behind its FATAL; "" if there is none.
+        mild: the cause is an ERROR, which ends nothing by itself: this side may have closed the connection.
     """
 
     def __init__(self, heard: list[Frame]) -> None:
         self.cause = ""
         self.second = ""
+        self.mild = False
         for index, (tag, _, body) in enumerate(heard):
             if tag == 0x5A:  # ReadyForQuery
                 self.cause = ""
+                self.mild = False
             if tag not in (0x45, 0x4E):
                 continue
             fields = fields_of(body)
             code = fields.get("C", "")
             if tag == 0x4E and code in _CRASHES:
                 self.cause = code
+                self.mild = False
             elif tag == 0x45:
                 self.cause = code
-                if _severity(fields) in ("FATAL", "PANIC"):
+                self.mild = _severity(fields) not in ("FATAL", "PANIC")
+                if not self.mild:
                     following = heard[index + 1 : index + 2]
                     if following and following[0][0] == 0x45:
                         self.second = fields_of(following[0][2]).get("C", "")
@@ -61,6 +66,8 @@ class Ending:
         if not self.cause or _our_own(error):
             return ""
         cause = error.__cause__
+        if cause is None and self.mild:
+            return ""
         if not isinstance(cause, PostgresError) or cause.sqlstate != self.cause:
             return f"the first cause is {self.cause}, and {cause!r} is what is told"
         also = [each.sqlstate for each in error.also if isinstance(each, PostgresError)]
