@@ -34,7 +34,7 @@ from ..wire import (
 )
 from .inbox import Inbox
 from .lifeline import GRACE, Lifeline
-from .loss import Loss
+from .loss import Loss, out_of_time
 from .operation import HIGH_WATER, SENT, WAITING, Channel, Operation
 from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
@@ -372,7 +372,7 @@ class Engine(Lifeline):
         operation.cancel_asked = not operation.needs_cancel()
         if not operation.begun:
             self._queue.remove(operation)
-            operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
+            operation.lost(self.channel, None, out_of_time())
         elif operation.half_written():
             self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
             self._process()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, QueryTimeout
+from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
 from ..protocol import DataRows, Skipped
 from ..wire import (
     Bind,
@@ -34,7 +34,7 @@ from ..wire import (
 )
 from . import statements as st
 from .batch import QueuedQuery
-from .loss import Loss
+from .loss import Loss, out_of_time
 from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
 from .statements import Statement
@@ -121,7 +121,7 @@ class Execution(Preparing):
 
     def skip_rest(self, channel: Channel) -> None:
         """Nobody waits any more: write no further item."""
-        loss = Loss(QueryTimeout("the query's deadline passed"), [])
+        loss = out_of_time()
         for item in self.items[self._next :]:
             if item.outcome is None:
                 item.outcome = Outcome.NOT_SENT

@@ -20,7 +20,7 @@ from ..errors import (
     TransactionAborted,
 )
 from ..protocol import Closed, Connection
-from .loss import Loss
+from .loss import Loss, out_of_time
 from .operation import INSIDE, Channel, Operation, Segment
 
 __all__ = ["GRACE", "Lifeline"]
@@ -133,7 +133,7 @@ class Lifeline:
         if operation.deadline is None or operation.deadline > self.clock():
             return False
         operation.timed_out = True
-        operation.lost(self.channel, None, Loss(QueryTimeout("the query's deadline passed"), []))
+        operation.lost(self.channel, None, out_of_time())
         return True
 
     def _ask_for_cancel(self, operation: Operation) -> None:

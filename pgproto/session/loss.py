@@ -16,7 +16,7 @@ from ..errors import (
     TransactionAborted,
 )
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "out_of_time"]
 
 
 class Loss:
@@ -55,3 +55,8 @@ class Loss:
         error.outcome = outcome
         error.executed = executed
         return error
+
+
+def out_of_time() -> Loss:
+    """What becomes of an operation whose deadline has passed while the session goes on."""
+    return Loss(QueryTimeout("the query's deadline passed"), [])

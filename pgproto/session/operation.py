@@ -30,7 +30,7 @@ from ..errors import (
 )
 from ..protocol import Connection
 from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync, tags
-from .loss import Loss
+from .loss import Loss, out_of_time
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -213,7 +213,7 @@ class Operation:
         own = [segment for segment in channel.segments if segment.operation is self]
         self.abandoned = True
         self.error = None
-        self.lost(channel, own[0] if own else None, Loss(QueryTimeout("the query's deadline passed"), []))
+        self.lost(channel, own[0] if own else None, out_of_time())
 
     def fail(self, channel: Channel, error: Exception) -> None:
         """End with an error, unless an earlier one is there already."""
