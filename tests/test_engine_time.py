@@ -350,11 +350,14 @@ def test_what_was_begun_is_drained(pair: Pair) -> None:
     lone = query("insert")
     pair.engine.submit(lone)
     pair.send()
+    draining = [pair.engine.draining]
     pair.engine.abandon(lone)
+    draining.append(pair.engine.draining)
     assert pair.engine.wants_cancel
     assert pair.engine.take_cancel() is not None
     pair.backend.go_on()
     pair.pump()
+    assert [*draining, pair.engine.draining] == [False, True, False]
     idle = [pair.engine.idle]
     pair.engine.cancel_done()
     idle.append(pair.engine.idle)

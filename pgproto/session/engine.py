@@ -386,7 +386,7 @@ class Engine(Lifeline):
 
     def _out_of_grace(self, operation: Operation, now: float) -> None:
         """A stopped operation, or what is left of it on the wire, did not end in time."""
-        if all(other.unwanted or other.finished for other in self._operations()):
+        if self._unwanted():
             self.connection.close(QueryTimeout("the deadline passed, and the query could not be cancelled"))
             self._process()
             return

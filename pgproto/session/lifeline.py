@@ -136,6 +136,14 @@ class Lifeline:
         operation.lost(self.channel, None, out_of_time())
         return True
 
+    @property
+    def draining(self) -> bool:
+        """True while something is in flight, and nobody waits for any of it."""
+        return bool(self.channel.segments) and self._unwanted()
+
+    def _unwanted(self) -> bool:
+        return all(operation.unwanted or operation.finished for operation in self._operations())
+
     def _ask_for_cancel(self, operation: Operation) -> None:
         """Ask, once, for a cancel request on behalf of an operation that nobody wants.
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import pgproto_asyncio
-from pgproto import Batch
+from pgproto import Batch, QueryTimeout
 from tests.support.postgres import PostgresServer
 
 MAX = 3
@@ -318,6 +318,27 @@ def test_cancel_while_connecting(pg18: PostgresServer, waking: bool) -> None:
     deadline = time.monotonic() + 5
     while pg18.query(gone) != [["0"]]:
         assert time.monotonic() < deadline, "a connection was left behind"
+
+
+@pytest.mark.parametrize("timeout", [None, 0.05], ids=["cancelled", "timed out"])
+def test_closing_does_not_leave_the_abandoned_statement_running(
+    pg18: PostgresServer, timeout: float | None
+) -> None:
+    """The cancel request is on its way when `async with` ends: it must get there."""
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError, QueryTimeout):
+            async with (
+                asyncio.timeout(None if timeout else 0.05),
+                pgproto_asyncio.connect(pg18.dsn(), application_name=APP) as conn,
+            ):
+                await conn.fetch("select pg_sleep(60)", timeout=timeout)
+
+    run(main())
+    active = f"select count(*) from pg_stat_activity where application_name = '{APP}' and state = 'active'"
+    deadline = time.monotonic() + 5
+    while pg18.query(active) != [["0"]]:
+        assert time.monotonic() < deadline, "it runs on for nobody"
 
 
 @pytest.mark.parametrize("work", [fetch, sleep, send_batch, cold_fetch], ids=lambda work: work.__name__)

@@ -356,7 +356,7 @@ class Clients(Corners, Moving):
         try:
             await self.lease_of(conn, 1)
         finally:
-            await self.within(0.01, "close", conn.close())
+            await self.within(1.01, "close", conn.close())  # what was abandoned is cancelled first
             await self.within(0.01, "close", conn.close())
             if not conn.closed:
                 self.world.violation("a closed connection is not closed", "closed")

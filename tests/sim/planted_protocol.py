@@ -236,8 +236,7 @@ if tags.DATA_ROW not in limits.by_tag:
         "no-length-limit",
         "no bound on a message: what a broken peer announces is waited for, whatever it costs",
         [Edit(FrameReader, "_check", ("if length < 4 or length > limit:", "if length < 4:"))],
-        kinds="memory hang late",
-        rare=True,
+        kinds="poison",
     ),
     Bug(
         "notice-is-an-answer",
@@ -277,7 +276,7 @@ if tag in states.ASYNCHRONOUS:""",
         "no-last-words",
         "asyncio's own transports: after a failed write, unread words (57P01) are thrown away",
         [Edit(Transport, "connection_lost", ("if rest:", "if False:"))],
-        kinds="cause",
+        kinds="cause label",
         rare=True,
     ),
 )

@@ -165,5 +165,5 @@ class Tap:
                 self.standby = True
             elif self._started and tag in _IMPOSSIBLE:
                 self.poison = f"a message of type {tag:#04x}"
-        if self.down.broken and self._started:
+        if self.down.broken:
             self.poison = self.poison or "what is no message"

@@ -8,6 +8,7 @@ write per query, no task and no stream; works on every loop, uvloop and Proactor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -217,10 +218,17 @@ class Transport(asyncio.BufferedProtocol):
 
     async def close(self, timeout: float) -> None:
         """End the session and wait for the transport to be closed, `timeout` seconds at the most."""
-        self.engine.close()
-        self.pump()
+        deadline = self.loop.time() + timeout
+        try:
+            if self.engine.draining:  # or the server would go on with it for nobody
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(deadline):
+                        await self.settled()
+        finally:
+            self.engine.close()
+            self.pump()
         if not self.closed.done():
-            _, pending = await asyncio.wait([self.closed], timeout=timeout)
+            _, pending = await asyncio.wait([self.closed], timeout=max(0.0, deadline - self.loop.time()))
             if pending:
                 self.abort()
 
