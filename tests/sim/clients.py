@@ -449,7 +449,13 @@ class Clients(Corners, Moving):
         checker = self.check_lent
         if checker is not None:
             checker(link)
-        reason = "" if self.settings.hooks else stale(link, self.world.now, self.settings, self.expired_at)
+
+    def fresh(self, conn: Any) -> None:
+        """Check that a connection that is about to be lent is fit for it, seen from outside."""
+        link = link_of(conn)
+        if link is None or self.settings.hooks:
+            return
+        reason = stale(link, self.world.now, self.settings, self.expired_at)
         if reason and not (self.faults is not None and self.faults.jumped):
             self.world.violation(f"link {link.number} was lent with {reason}", "stale")
 

@@ -51,6 +51,7 @@ class Corners:
     batch: Callable[[Any], Awaitable[None]]
     fetch: Callable[[Any], Awaitable[None]]
     _limit: Callable[..., float]
+    _timeout: Callable[[], float]
 
     async def fat_batch(self, on: Any) -> None:
         """More bytes than two socket buffers hold, each way."""
@@ -59,7 +60,7 @@ class Corners:
         wanted: list[tuple[Any, str]] = []
         block = Block()
         self.blocks.append(block)
-        for _ in range(15):
+        for _ in range(self.rng.choice((15, 40))):
             tag = self.record.new_tag() + "x" * 9000
             item = batch.queue(ROWS, tag, 1)
             wanted.append((item, tag))
@@ -73,7 +74,8 @@ class Corners:
             if batch.atomic:
                 block.keys.append(key)
         self.batches.append((batch, asked))
-        await self.within(self._limit(on), "fat_batch", on.send_batch(batch))
+        timeout = self._timeout()
+        await self.within(self._limit(on, timeout), "fat_batch", on.send_batch(batch, timeout=timeout))
         for item, tag in wanted:
             if item.error is None:
                 self.record.rows(tag, item.rows, 1)

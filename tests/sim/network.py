@@ -235,9 +235,14 @@ class Weather:
         self.pieces_up = 0 if chop < 0.8 else rng.choice((1, 7, 64, 512))
         self.pieces_down = 0 if 0.1 < chop < 0.75 else rng.choice((1, 5, 33, 300))
         self.gap = rng.choice((0.0, 0.0001, 0.001))
-        self.window = 1 << 20 if rng.random() < 0.9 else rng.choice((64, 512, 4096))
+        profile = world.profile  # narrow windows leave batches half written; a slow loop sees an EOF late
+        self.window = (
+            1 << 20 if rng.random() < (0.5 if profile == "corners" else 0.9) else rng.choice((64, 512, 4096))
+        )
         self.high_water = _HIGH_WATER if rng.random() < 0.9 else rng.choice((0, 256, 4096))
-        self.busy = 0.0 if rng.random() < 0.8 else rng.choice((0.002, 0.002, 0.03))
+        self.busy = (
+            0.0 if rng.random() < (0.3 if profile == "pool" else 0.8) else rng.choice((0.002, 0.002, 0.03))
+        )
         self.deaf = rng.random() < 0.2  # cancel requests, in schedules with faults
 
     @property

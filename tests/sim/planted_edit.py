@@ -154,7 +154,6 @@ class Bug:
         says: what the violation's text has in it besides.
         profile: the profile of schedules that is tried.
         start: the seed that the hunt begins with, where the first ones would take long.
-        rare: it needs hundreds of schedules or more, so that only the command hunts it.
     """
 
     def __init__(
@@ -167,7 +166,6 @@ class Bug:
         says: str = "",
         profile: str = "all",
         start: int = 0,
-        rare: bool = False,
     ) -> None:
         self.name = name
         self.story = story
@@ -176,7 +174,6 @@ class Bug:
         self.says = says
         self.profile = profile
         self.start = start
-        self.rare = rare
 
     def __repr__(self) -> str:
         return f"<Bug {self.name}>"

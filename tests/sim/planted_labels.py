@@ -83,8 +83,8 @@ BUGS: Final = (
         "a statement in a transaction whose COMMIT is on its way is called ROLLED_BACK",
         [Edit(Channel, "fate", ("return Outcome.UNKNOWN", "return outcome"))],
         kinds="label truth",
-        rare=True,
         profile="corners",
+        start=650,
     ),
     Bug(
         "unknown-is-repeated",
@@ -105,15 +105,15 @@ BUGS: Final = (
             )
         ],
         kinds="label twice",
-        rare=True,
         profile="transaction",
+        start=1000,
     ),
     Bug(
         "half-a-batch",
         "pgx (by reading): a batch that is stopped half-way is closed with a Sync, which commits the half",
         [Edit(Execution, "half_written", ("return self._segment is not None", "return False"))],
         kinds="label truth",
-        rare=True,
         profile="corners",
+        start=430,
     ),
 )

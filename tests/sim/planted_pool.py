@@ -153,8 +153,8 @@ _WAITERS: Final = (
             )
         ],
         kinds="hang late liveness",
-        rare=True,
         profile="pool",
+        start=150,
     ),
     Bug(
         "lost-grant",
@@ -184,8 +184,8 @@ _HEALTH: Final = (
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
         [Edit(Fleet, "is_dead", ("return not self._is_alive(slot.connection)", "return False"))],
         kinds="stale dirty",
-        rare=True,
         profile="pool",
+        start=250,
     ),
     Bug(
         "reset-skipped",
@@ -218,8 +218,8 @@ _HEALTH: Final = (
             )
         ],
         kinds="leak hang late liveness",
-        rare=True,
         profile="cancel",
+        start=1180,
     ),
     Bug(
         "timer-leaks",

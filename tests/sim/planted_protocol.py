@@ -99,7 +99,7 @@ closed.error = PostgresError.of(message.fields)""",
             )
         ],
         kinds="cause",
-        rare=True,
+        start=600,
     ),
     Bug(
         "also-lost",
@@ -212,7 +212,7 @@ if length > limits.lowest:""",
             )
         ],
         kinds="error",
-        rare=True,
+        start=2750,
     ),
     Bug(
         "split-header",
@@ -277,6 +277,6 @@ if tag in states.ASYNCHRONOUS:""",
         "asyncio's own transports: after a failed write, unread words (57P01) are thrown away",
         [Edit(Transport, "connection_lost", ("if rest:", "if False:"))],
         kinds="cause label",
-        rare=True,
+        start=1100,
     ),
 )

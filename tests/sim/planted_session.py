@@ -56,7 +56,10 @@ for each in channel.segments:""",
             Edit(
                 Engine,
                 "wants_read",
-                ("busy is None or busy.has_room()", "not self.channel.pending"),
+                (
+                    "busy is None or busy.has_room()",
+                    "(busy is None or busy.has_room()) and not self.channel.pending",
+                ),
             )
         ],
         kinds="hang late",
@@ -142,6 +145,7 @@ elif tag == tags.READY_FOR_QUERY:""",
         ],
         kinds="cancel",
         profile="cancel",
+        start=1880,
     ),
     Bug(
         "cancel-hits-neighbours",
@@ -277,7 +281,6 @@ _STATE: Final = (
             Edit(Engine, "_process", ("self._begin_failed(segment)", "pass")),
         ],
         kinds="label truth",
-        rare=True,
         profile="corners",
     ),
     Bug(

@@ -156,8 +156,6 @@ class Postmaster:
         session = self.sessions.get(pid)
         if session is None or session.key != key:
             self.world.note("cancel request for %s: no such session", pid)
-        elif self.cancel_delay:
-            self.world.call_later(self.cancel_delay, lambda: self._cancel(session))
         else:
             self._cancel(session)
 

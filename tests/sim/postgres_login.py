@@ -51,8 +51,18 @@ class Login(Process):
         self.flush()
 
     def _cancel_request(self, event: CancelRequest) -> None:
-        self.master.cancel_request(event.process_id, event.secret_key)
-        self.end_of_process()
+        """The process that got it signals, and ends behind that: EOF says that the signal was sent."""
+        master = self.master
+
+        def signal() -> None:
+            master.cancel_request(event.process_id, event.secret_key)
+            if not self.dead:
+                self.end_of_process()
+
+        if master.cancel_delay:
+            self.world.call_later(master.cancel_delay, signal)
+        else:
+            signal()
 
     def _startup(self, event: StartupMessage) -> None:
         master = self.master

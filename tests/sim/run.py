@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import pgproto_asyncio as pg
 from pgproto import Error, PoolClosed
+from pgproto.pool import Ticket
 from pgproto.protocol.verifier import ScramVerifier
 
 from . import harness
@@ -36,6 +38,16 @@ __all__ = ["Report", "run"]
 _HORIZON: Final = 300.0
 # Virtual seconds within which a query must succeed once everything is healed.
 _HEAL: Final = 4.0
+
+
+class _Pool(pg.Pool):
+    """A pool that is watched: `look` sees each connection at the moment at which it is lent."""
+
+    look: Callable[[pg.Connection], None]
+
+    async def _accepted(self, ticket: Ticket, conn: pg.Connection) -> bool:
+        self.look(conn)
+        return await super()._accepted(ticket, conn)
 
 
 class Report:
@@ -198,7 +210,7 @@ class _Schedule:
             if task.done():
                 task._log_traceback = False
 
-    def _make_pool(self) -> pg.Pool:
+    def _make_pool(self) -> _Pool:
         settings = self.settings
         rng = self.world.rng
 
@@ -242,7 +254,7 @@ class _Schedule:
                 "on_close": on_close,
             }
             hooks = {name: hook for name, hook in every.items() if rng.random() < 0.6}
-        return pg.Pool(
+        return _Pool(
             f"host=pool user=sim dbname=sim password={harness.CANARY} sslmode=disable",
             min_size=settings.min_size,
             max_size=settings.max_size,
@@ -265,6 +277,7 @@ class _Schedule:
         dsn = f"host=direct user=sim dbname=sim password={harness.CANARY} sslmode=disable"
         clients = Clients(world, self.record, settings, dsn, pool)
         clients.check_lent = self.checks.lent
+        pool.look = clients.fresh
         clients.faults = self.faults
         self.network.on_link = lambda: self.checks.connections(settings.max_size)
         await pool.open()
