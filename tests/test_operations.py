@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 
-from pgproto import DataError, LocalProtocolError, Outcome, PostgresError, TransactionAborted
+from pgproto import DataError, LocalProtocolError, Outcome, PostgresError, QueryTimeout, TransactionAborted
 from pgproto.session import (
     CopyIn,
     CopyOut,
@@ -449,6 +449,39 @@ def test_begin_that_fails_in_front_of_a_parse_and_of_a_script() -> None:
     assert sql_error(pair.run(Script("insert"))) == "57014"
     run_flow(pair, block.rollback())
     assert pair.backend.committed == []
+
+
+@pytest.mark.parametrize("savepoint", [False, True], ids=["block", "savepoint"])
+@pytest.mark.parametrize("leave", [Transaction.commit, Transaction.rollback])
+@pytest.mark.parametrize("why", ["out of time", "abandoned"])
+def test_a_block_whose_end_was_never_sent_ends_the_session(
+    pair: Pair, why: str, leave: Callable[[Transaction], Generator[Operation, None, None]], savepoint: bool
+) -> None:
+    """The next block would be a savepoint in this one: committed, its caller is told, and then lost."""
+    block = Transaction(pair.engine)
+    block.enter()
+    assert pair.run(query("insert")).error is None
+    if savepoint:
+        block = Transaction(pair.engine)
+        block.enter()
+        assert pair.run(query("insert")).error is None
+    pair.backend.silent = True
+    slow = query("insert")
+    pair.engine.submit(slow)
+    pair.send()
+    pair.engine.abandon(slow)  # nothing is sent until its cancel request is done
+    flow = leave(block)
+    last = next(flow)
+    last.deadline = pair.now + 1
+    pair.engine.submit(last)
+    if why == "abandoned":
+        pair.engine.abandon(last)
+    else:
+        pair.pass_time(1)
+    assert last.finished
+    with pytest.raises(QueryTimeout):
+        flow.throw(last.error or QueryTimeout("abandoned"))
+    assert pair.engine.finished
 
 
 def test_rollback_of_what_is_gone(pair: Pair) -> None:

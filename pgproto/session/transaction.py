@@ -118,7 +118,7 @@ class Transaction:
         try:
             yield script
         finally:
-            self._release()
+            self._release(script)
         if script.results and script.results[-1].tag == "ROLLBACK":
             raise TransactionAborted("the transaction was rolled back: a statement in it had failed")
 
@@ -127,15 +127,15 @@ class Transaction:
         if not self._leave():
             return
         engine = self._engine
-        gone = engine.transaction_status == "I" and not engine.channel.segments
-        try:
-            if not engine.closed and not gone:
-                name = self._savepoint
-                yield Script(
-                    f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}" if name else "ROLLBACK"
-                )
-        finally:
+        if engine.closed or (engine.transaction_status == "I" and not engine.channel.segments):
             self._release()
+            return
+        name = self._savepoint
+        script = Script(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}" if name else "ROLLBACK")
+        try:
+            yield script
+        finally:
+            self._release(script)
 
     def _leave(self) -> bool:
         """False if the server never heard of the block, so that there is nothing to say."""
@@ -153,7 +153,15 @@ class Transaction:
             return False
         return True
 
-    def _release(self) -> None:
+    def _release(self, last_word: Script | None = None) -> None:
+        """Leave the block behind.
+
+        If its last word was never said (it was out of time before its turn came, or its task was cancelled)
+        the block is open at the server.  Whatever came next would be a part of it, and what is called
+        committed then would be lost: the session ends.
+        """
+        if last_word is not None and not last_word.begun:
+            self._engine.close()
         if self._outer is None:
             self._engine.channel.transaction = None
             self._engine.channel.begin_failed = False

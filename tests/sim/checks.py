@@ -151,7 +151,7 @@ class Checks:
                     self.world.violation(f"{asked.key}: {complaint}", "cause")
             if isinstance(asked.key, int):
                 self._truth(asked, asked.key in lied, truth)
-            elif asked.parts:
+            elif asked.parts and not self.record.lied:
                 self._copied(asked, truth)
         self._blocks(clients, lied, truth)
 

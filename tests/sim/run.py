@@ -289,7 +289,8 @@ class _Schedule:
         world.note("the clients are done")
         if not settings.faulty and clients.closing is None:
             await asyncio.sleep(2.0)  # more than the library's grace
-            self.checks.quiet()
+            if self.pooler is None:  # a cancel request for a client that waits at the pooler is for nothing
+                self.checks.quiet()
             if not settings.hooks:
                 with contextlib.suppress(Error):
                     await clients.lease(pool, [])

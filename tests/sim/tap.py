@@ -126,7 +126,7 @@ class Tap:
     @property
     def outstanding(self) -> bool:
         """True if ReadyForQuery has not come for all that was asked."""
-        return self._started and self._due > 0 and not self._copied
+        return self._started and self._due > 0 and not self._copied and not self._over
 
     def handed_over(self, data: bytes) -> list[Frame]:
         """The client wrote."""
@@ -148,8 +148,9 @@ class Tap:
         for tag, _, body in frames:
             if tag == 0x45:
                 self.standby = self.standby or b"C25006\0" in body
-                # FATAL, or an ERROR that nothing can have caused, is the server's last word.
-                self._over = b"FATAL" in body or b"PANIC" in body or self._failed or self._due < 1
+                # FATAL, any error at first, and one that nothing can have caused: the last word.
+                calm = self._started and not self._failed and self._due > 0
+                self._over = not calm or b"FATAL" in body or b"PANIC" in body
                 self._failed = True
                 if self._over:
                     return

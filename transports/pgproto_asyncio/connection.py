@@ -332,6 +332,9 @@ class Connection(Queries):
                     operation = flow.send(None)
         except StopIteration:
             return
+        finally:
+            if self.engine.finished:  # the flow may have ended the session
+                self.abort()
 
     def _submit(self, operation: Operation) -> Transport:
         transport = self._open_transport()

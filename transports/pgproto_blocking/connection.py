@@ -353,6 +353,9 @@ class Connection(Queries):
                     operation = flow.send(None)
         except StopIteration:
             return
+        finally:
+            if self.engine.finished:  # the flow may have ended the session
+                self.abort()
 
     # ---- The inside
 

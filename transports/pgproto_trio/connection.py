@@ -350,6 +350,9 @@ class Connection(Queries):
                     operation = flow.send(None)
         except StopIteration:
             return
+        finally:
+            if self.engine.finished:  # the flow may have ended the session
+                self.abort()
 
     async def open(self, timeout: float | None = None) -> None:
         """Connect (`connect` and the pool do it)."""
