@@ -1,12 +1,14 @@
 # Each command sets up what it needs in a virtual environment of its own and then does its work.
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
-#   make demo | test | check | bench | clean
+#   make demo | test | check | bench | wheel | clean
 #   make sim | power | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make test PYTHON=python3.12             another interpreter, another environment
+#   make test BUILD=compiled                the build that mypyc makes of the same source
 #   make test ARGS="tests/test_layers.py"   arguments for pytest (coverage is then not enforced)
 
 PYTHON ?= python3
+BUILD ?= pure
 WORKERS ?= 2
 ARGS ?=
 
@@ -19,11 +21,22 @@ BIN := $(VENV)/bin
 # The unit tests alone run every line and branch of pgproto/; the others are not slowed down by being traced.
 UNITS := tests/test_*.py --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 OTHERS := $(addprefix tests/,adapters chaos corpus faults fuzz hostile postgres sim)
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+# The compiled build, unpacked: it must come before the checkout wherever Python looks, in the processes that
+# tests start too, and the current directory must not come before it.
+COMPILED := build/compiled-$(notdir $(VENV))
+ifeq ($(BUILD),compiled)
+export PYTHONSAFEPATH := 1
+export PYTHONPATH := $(CURDIR)/$(COMPILED):$(CURDIR)
+UNITS := tests/test_*.py
+PYTEST += --import-mode=append -o 'pythonpath=$(COMPILED) .'
+endif
+export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench sim power faults chaos storm fuzz mutants clean
+.PHONY: help demo test check bench wheel sim power faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -31,7 +44,7 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m demo $(ARGS)
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
 	$(PYTEST) $(or $(ARGS),$(UNITS))
 	$(if $(ARGS),,$(PYTEST) $(OTHERS))
 
@@ -42,8 +55,13 @@ check: $(VENV)/.installed-check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_purity.py tests/test_exports.py tests/test_house_rules.py
 
-bench: $(VENV)/.installed-bench
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
+	$(BIN)/python -m benchmarks --compiled $(COMPILED) $(ARGS)
+
+# Both wheels and the source distribution.
+wheel: $(VENV)/.installed-wheel
+	$(BIN)/python -m build --outdir dist .
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build --wheel --outdir dist .
 
 sim: $(VENV)/.installed-test
 	$(BIN)/python -m tests.sim --jobs $(WORKERS) $(or $(ARGS),--seeds 200000)
@@ -69,6 +87,13 @@ mutants: $(VENV)/.installed-test
 clean:
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(COMPILED)/.unpacked: $(shell find pgproto transports -name '*.py') hatch_build.py pyproject.toml | $(BIN)/python
+	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+		--wheel-dir $(COMPILED) .
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m zipfile -e pgproto-*.whl . && rm pgproto-*.whl
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

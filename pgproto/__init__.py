@@ -40,6 +40,7 @@ from .protocol import (
 )
 from .session import Batch, Engine, QueuedQuery, ScriptResult
 from .types import Interval, Row
+from .types.native import COMPILED as _COMPILED
 from .wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
@@ -102,6 +103,9 @@ from .wire import (
 )
 
 __version__ = "0.1.0"
+
+build = "compiled" if _COMPILED else "pure"
+"""Which build this is: "compiled" with mypyc, or "pure" Python.  One source, the same behaviour."""
 
 __all__ = [
     "CLIENT",
@@ -197,6 +201,7 @@ __all__ = [
     "TooManyWaiting",
     "TransactionAborted",
     "__version__",
+    "build",
     "errors",
     "parse_config",
     "sqlstates",

@@ -18,6 +18,7 @@ from pgproto.session.sources import RecordBuffer, chunks, record_chunks
 from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from pgproto.wire import ErrorResponse, NotificationResponse, Query
 from tests.support.backend import POOLER_ERROR, Answer, error_fields, ok
+from tests.support.builds import pure_only
 from tests.support.pair import Pair
 
 
@@ -125,6 +126,7 @@ class Broken(Operation):
         return 2
 
 
+@pure_only("an operation of the test's own")
 @pytest.mark.parametrize("queued", [True, False])
 def test_a_message_that_does_not_fit_before_anything_was_written(queued: bool) -> None:
     pair = Pair({"insert": ok()})
@@ -141,6 +143,7 @@ def test_a_message_that_does_not_fit_before_anything_was_written(queued: bool) -
     assert pair.engine.reusable
 
 
+@pure_only("an operation of the test's own")
 def test_a_message_that_does_not_fit_in_the_middle_of_a_segment() -> None:
     pair = Pair({"insert": ok()})
     broken = pair.run(Broken(first=False))

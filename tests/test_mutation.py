@@ -11,6 +11,7 @@ import pytest
 from tests.mutation import worker
 from tests.mutation.operators import mutants, mutate
 from tests.mutation.survey import Survey
+from tests.support.builds import pure_only
 
 SOURCE = '''
 """A text."""
@@ -96,6 +97,7 @@ def in_a_fork(path: Path, change: str) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pure_only("compiled functions have no code that could be edited")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # xdist has a thread; forks are short
 @pytest.mark.parametrize(
     ("path", "change", "noticed"),

@@ -6,6 +6,7 @@ Its examples run in tests/postgres/test_readme_examples.py.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_the_table_of_outcomes_is_that_of_the_code() -> None:
 def test_the_table_of_pool_settings_has_all_of_them_with_their_defaults() -> None:
     settings = PoolSettings()
     rows = {row[0]: row[1] for row in table("setting")}
-    assert rows == {name: str(getattr(settings, name)) for name in PoolSettings.__slots__}
+    assert rows == {name: str(getattr(settings, name)) for name in inspect.signature(PoolSettings).parameters}
 
 
 def test_the_tree_of_errors_is_that_of_the_code() -> None:

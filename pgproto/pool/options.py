@@ -23,7 +23,7 @@ class PoolOptions(ConnectOptions, total=False):
     check_after: float | None
     check_timeout: float
     reset_timeout: float
-    close_timeout: float
+    close_timeout: float | None
     backoff: float
     max_backoff: float
 

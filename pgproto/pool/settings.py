@@ -86,7 +86,7 @@ class PoolSettings:
         check_after: float | None = 30.0,
         check_timeout: float = 2.0,
         reset_timeout: float = 5.0,
-        close_timeout: float = 10.0,
+        close_timeout: float | None = 10.0,
         backoff: float = 0.1,
         max_backoff: float = 0.5,
     ) -> None:

@@ -32,8 +32,9 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
         while piece := as_bytes(read(_CHUNK)):
             yield piece
     elif isinstance(source, Iterable):
-        for piece in source:
-            yield as_bytes(piece)
+        things: Iterable[object] = source  # compiled code insists on what is declared
+        for thing in things:
+            yield as_bytes(thing)
     else:
         raise TypeError(f"COPY data cannot come from {type(source).__name__}")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto.types.native import COMPILED
+from tests.support.builds import pure_only
 
 from . import run
 from .planted import BUGS, hunt
 from .planted_edit import Bug, Edit, Value
 
-pytestmark = pytest.mark.skipif(COMPILED, reason="compiled functions have no code that could be edited")
+pytestmark = pure_only("compiled functions have no code that could be edited")
 
 bugs = pytest.mark.parametrize("bug", BUGS.values(), ids=list(BUGS))
 

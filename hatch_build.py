@@ -1,0 +1,81 @@
+"""The build hook that compiles the core with mypyc.
+
+Off by default: a wheel is pure Python (`py3-none-any`) unless HATCH_BUILD_HOOKS_ENABLE=1 asks for this hook.
+What is compiled is installed as source too; what is not compiled is named here, with the reason.  mypyc
+works in a temporary copy and in a process of its own: setuptools, which drives the C compiler, would take
+this project's pyproject.toml for its own, and mypyc leaves files where it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PACKAGE = "pgproto"
+INTERPRETED = {  # besides each __init__.py, which is nothing but names
+    "pgproto/errors.py": "QueryTimeout is a TimeoutError too, and native classes have one base",
+    "pgproto/sqlstates.py": "classes that are made from a table",
+    "pgproto/config": "runs once for each connection, and is a dataclass",
+}
+_SETUP = """
+import sys
+from mypyc.build import mypycify
+from setuptools import setup
+extensions = mypycify(sys.argv.pop().split(), group_name="pgproto", opt_level="3")
+setup(name="pgproto", packages=[], ext_modules=extensions)
+"""
+_MYPY = """
+[mypy]
+strict = true
+warn_unreachable = true
+explicit_package_bases = true
+"""
+
+
+def compiled_files(root: Path) -> list[str]:
+    """The modules that are compiled, relative to the project's root."""
+    files = sorted(path.relative_to(root).as_posix() for path in (root / PACKAGE).rglob("[!_]*.py"))
+    return [file for file in files if not any(file.startswith(part) for part in INTERPRETED)]
+
+
+class CompiledBuild(BuildHookInterface[Any]):
+    """Adds the extension modules to a wheel."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and make the wheel one for this interpreter and platform."""
+        if version == "editable":
+            return
+        root = Path(self.root)
+        self.folder = tempfile.mkdtemp()
+        place = Path(self.folder)
+        shutil.copytree(root / PACKAGE, place / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        (place / "setup.py").write_text(_SETUP)
+        (place / "mypy.ini").write_text(_MYPY)
+        files = " ".join(compiled_files(root))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "setup.py", "-q", "build_ext", "--inplace", files],
+            cwd=place,
+            env=environment,
+            check=True,
+        )
+        for extension in sorted(place.rglob("*.so")) + sorted(place.rglob("*.pyd")):
+            name = extension.relative_to(place)
+            if name.parts[0] != "build":
+                build_data["force_include"][str(extension)] = name.as_posix()
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove the copy."""
+        if version != "editable":
+            shutil.rmtree(self.folder, ignore_errors=True)
