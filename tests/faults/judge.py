@@ -29,7 +29,7 @@ WORDS = {
     "wrong class": "an exception that the driver does not declare (KeyError, InternalClientError, ...)",
     "needless error": "the session was fine and the answer complete, and the query failed",
     "wrong label": "pgproto's own columns only: the outcome is not the one that the bytes allow",
-    "late": "a step took more than {limit:g} s, and {late:g} s in a second play (limits that a driver has built in), and was right otherwise",
+    "late": "right otherwise, but a step took more than {limit:g} s, and {late:g} s when played again",
     "lost reason": "a declared exception, without the SQLSTATE and the text of the server's reason",
     "text only": "right, but the server's reason is there as text only, without a SQLSTATE",
     "notice only": "right, but the reason, a WARNING, went to the handler of notices, not into the exception",

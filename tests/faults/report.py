@@ -15,7 +15,7 @@ from tests.faults.faults import PLACES
 from tests.faults.judge import GOOD, LIMIT, LIMIT_AGAIN, WORDS, Verdict
 from tests.faults.run import AGAIN, DEADLINE
 
-__all__ = ["DOCUMENT", "JSON", "document", "summary", "write"]
+__all__ = ["DOCUMENT", "JSON", "document", "read", "summary", "write"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT, JSON = DOCS / "fault-matrix.md", DOCS / "fault-matrix.json"
@@ -60,6 +60,7 @@ tables below.
   and tells its caller only that it couldn't.
 - The rules were made by pgproto's authors, and pgproto was made to keep them; the peers were not.  What was
   seen in each cell that is not right is in [fault-matrix.json](fault-matrix.json).
+- Races end now one way and now the other.  {unstable}
 
 To play one cell, and see the exception:
 
@@ -98,8 +99,8 @@ looked at: sockets, threads, tasks, and errors that nobody caught.
   query gets its own rows too.  pgproto must give an error.
 - pgproto must give the outcome label that the bytes allow, for each of the 100 queries of a batch too.
 - No step may take longer than {limit:g} s; a cell is killed after {deadline:g} s.  A cell that is not right,
-  hangs included, is played a second time, for {again:g} s, with {late:g} s for a step and time limits of twice
-  the length, and the second play counts: load makes no hang.
+  hangs included, is played a second time, for {again:g} s, with {late:g} s for a step and time limits of
+  twice the length, and the second play counts: load makes no hang.
 - Nobody is blamed for a feature that they do not claim: such cells are n/a, and so are positions that a
   driver never gets to (a driver that does not prepare has no answer to preparing).
 - Times: what is finite by a driver's default is shortened, in every column ({query:g} s for a command,
@@ -140,8 +141,16 @@ def summary(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdi
     return "\n".join(lines)
 
 
-def write(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
-    """Write both documents; columns that were not played stay as they are, if they have the same cells."""
+def write(
+    cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]], before: Words | None = None
+) -> None:
+    """Write both documents; what was not played stays as it is, if the cells are the same.
+
+    Args:
+        cells: all of them.
+        verdicts: by column and cell.
+        before: the words of an earlier run that were others; by default those that the JSON has now.
+    """
     stored = json.loads(JSON.read_text()) if JSON.exists() else {"words": {}, "details": {}}
     words, details = {}, {}
     for column in COLUMNS:
@@ -152,10 +161,33 @@ def write(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict
             details[column] = {name: list(by_cell[name].details) for name in bad}
         elif list(stored["words"].get(column, ())) == list(cells):
             words[column], details[column] = stored["words"][column], stored["details"][column]
+    before = before or {
+        column: {name: old for name, old in stored["words"].get(column, {}).items() if by_cell[name] != old}
+        for column, by_cell in words.items()
+        if list(stored["words"].get(column, ())) == list(cells)
+    }
     DOCS.mkdir(exist_ok=True)
-    data = {"versions": versions(), "words": words, "details": details}
+    data = {"versions": versions(), "words": words, "before": before, "details": details}
     JSON.write_text(json.dumps(data, indent=1) + "\n")
-    DOCUMENT.write_text(document(cells, words, versions()))
+    DOCUMENT.write_text(document(cells, words, before, versions()))
+
+
+def unstable() -> dict[str, dict[str, str]]:
+    """The cells that had another word in the run before the stored one, with that word."""
+    before: dict[str, dict[str, str]] = json.loads(JSON.read_text())["before"]
+    return {column: words for column, words in before.items() if words}
+
+
+def read(path: Path) -> dict[str, dict[str, Verdict]]:
+    """The verdicts of a run from its JSON."""
+    stored = json.loads(path.read_text())
+    return {
+        column: {
+            name: Verdict(word, tuple(stored["details"][column].get(name, ())))
+            for name, word in by_cell.items()
+        }
+        for column, by_cell in stored["words"].items()
+    }
 
 
 def versions() -> dict[str, str]:
@@ -164,8 +196,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def document(cells: Mapping[str, Cell], words: Words, versions: Mapping[str, str]) -> str:
-    """The page."""
+def document(cells: Mapping[str, Cell], words: Words, before: Words, versions: Mapping[str, str]) -> str:
+    """The page; `before` has the words of the run before that were others."""
     return HEAD.format(
         cells=len(cells),
         real=_result(words, [name for name, cell in cells.items() if not cell.contrived]),
@@ -173,6 +205,7 @@ def document(cells: Mapping[str, Cell], words: Words, versions: Mapping[str, str
         contrived=sum(cell.contrived for cell in cells.values()),
         settings=_settings(words, versions),
         words=_words(),
+        unstable=_unstable(before),
         limit=LIMIT,
         deadline=DEADLINE,
         again=AGAIN,
@@ -197,6 +230,19 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _words() -> str:
     limits = {"limit": LIMIT, "deadline": DEADLINE, "again": AGAIN, "late": LIMIT_AGAIN}
     return _table(("word", "meaning"), [(word, text.format(**limits)) for word, text in WORDS.items()])
+
+
+def _unstable(before: Words) -> str:
+    found = [
+        f"{COLUMNS[column].title} {', '.join(f'`{name}` ({old})' for name, old in cells.items())}"
+        for column, cells in before.items()
+        if cells
+    ]
+    told = "; ".join(found) if found else "none"
+    return (
+        "Cells that had another word in the run before this one, and were played once more, alone, with "
+        f"`--settle`: {told}."
+    )
 
 
 def _titles(words: Words) -> list[str]:

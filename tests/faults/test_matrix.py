@@ -38,7 +38,7 @@ def test_the_page_shows_what_was_measured() -> None:
     assert all(list(by_cell) == list(cells()) for by_cell in STORED["words"].values())
     assert [column for column in COLUMNS if column in STORED["words"]] == list(STORED["words"])
     assert set(OURS) <= set(STORED["words"])
-    assert DOCUMENT.read_text() == document(cells(), STORED["words"], STORED["versions"])
+    assert DOCUMENT.read_text() == document(cells(), STORED["words"], STORED["before"], STORED["versions"])
 
 
 def test_every_position_and_fault_has_a_cell() -> None:
