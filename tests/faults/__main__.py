@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.faults.catalogue import cells
 from tests.faults.columns import COLUMNS, OURS
 from tests.faults.judge import GOOD, Verdict
-from tests.faults.report import JSON, read, summary, unstable, write
+from tests.faults.report import JSON, doubtful, read, summary, unstable, write
 from tests.faults.run import play_all
 
 
@@ -30,7 +30,7 @@ def main() -> int:
         "--verdicts", type=Path, help="take them from the JSON file of another run, and play nothing"
     )
     parser.add_argument(
-        "--settle", action="store_true", help="play alone what had another word in the run before; it counts"
+        "--settle", action="store_true", help="play alone what load may have spoilt; it counts"
     )
     parser.add_argument("--details", action="store_true", help="print what was seen where it is not right")
     options = parser.parse_args()
@@ -47,8 +47,8 @@ def main() -> int:
     if options.settle:
         verdicts = read(JSON)
         columns = list(verdicts)
-        for column, words in unstable().items():
-            play_all([column], {name: chosen[name] for name in words}, lanes=1, done=done)
+        for column, names in doubtful().items():
+            play_all([column], {name: chosen[name] for name in names}, lanes=1, done=done)
     elif options.verdicts:
         verdicts = read(options.verdicts)
         columns = list(verdicts)

@@ -15,7 +15,7 @@ from tests.faults.faults import PLACES
 from tests.faults.judge import GOOD, LIMIT, LIMIT_AGAIN, WORDS, Verdict
 from tests.faults.run import AGAIN, DEADLINE
 
-__all__ = ["DOCUMENT", "JSON", "document", "read", "summary", "write"]
+__all__ = ["DOCUMENT", "JSON", "document", "doubtful", "read", "summary", "write"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT, JSON = DOCS / "fault-matrix.md", DOCS / "fault-matrix.json"
@@ -178,6 +178,22 @@ def unstable() -> dict[str, dict[str, str]]:
     return {column: words for column, words in before.items() if words}
 
 
+def doubtful() -> dict[str, list[str]]:
+    """The cells that load may have spoilt: the unstable, the late, those worse at best than by default."""
+    words = json.loads(JSON.read_text())["words"]
+    before, rank = unstable(), list(WORDS).index
+    found = {}
+    for column, by_cell in words.items():
+        usual = words.get(column.removesuffix("-best"), by_cell)
+        found[column] = [
+            name
+            for name, word in by_cell.items()
+            if name in before.get(column, ()) or word == "late" or rank(word) < rank(usual[name])
+            if word not in GOOD or name in before.get(column, ())
+        ]
+    return found
+
+
 def read(path: Path) -> dict[str, dict[str, Verdict]]:
     """The verdicts of a run from its JSON."""
     stored = json.loads(path.read_text())
@@ -240,8 +256,9 @@ def _unstable(before: Words) -> str:
     ]
     told = "; ".join(found) if found else "none"
     return (
-        "Cells that had another word in the run before this one, and were played once more, alone, with "
-        f"`--settle`: {told}."
+        "What two runs disagreed about, what was late, and what was worse with a driver's best settings "
+        "than with its defaults was played once more, alone, with `--settle`.  Cells that had another word "
+        f"in the run before: {told}."
     )
 
 
