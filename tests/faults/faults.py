@@ -186,7 +186,7 @@ _ALL = (
           states=("57P01",), speaker="server"),
     Fault("silence", 11, "silence", (), "silent"),
     Fault("deaf", 11, "silence, and nothing is read", (), "deaf"),
-    Fault("drip", 12, "the rest slowly: 60 bytes one by one, in 1.8 s", (), "drip"),
+    Fault("drip", 12, "the rest slowly: 60 bytes one by one, in 3 s", (), "drip"),
     Fault("old-pooler", 14, "ERROR 08P01 of an old pooler, then FIN", (OLD_POOLER,), states=("08P01",),
           speaker="pooler"),
     Fault("pooler", 22, "FATAL 08P01 of the pooler alone, then FIN",

@@ -58,7 +58,7 @@ TWO_WORDS = ("DISCARD", "START", "CLOSE", "CREATE", "DROP")
 COPY_IN = re.compile(r"\s*copy\b.*\bfrom\s+stdin", re.IGNORECASE | re.DOTALL)
 COPY_OUT = re.compile(r"\s*copy\b.*\bto\s+stdout", re.IGNORECASE | re.DOTALL)
 SMALL_BUFFER = 65536
-DRIP, DRIPS = 0.03, 60
+DRIP, DRIPS = 0.05, 60
 """Seconds between bytes, and how many of them come that slowly."""
 CANCELLED = (error("57014", "canceling statement due to user request"), ReadyForQuery("I"))
 
