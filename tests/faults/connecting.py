@@ -7,15 +7,16 @@ it knows it too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from pgproto.wire import AuthenticationOk, ReadyForQuery, SSLRequest
+from pgproto.wire import AuthenticationOk, BackendKeyData, ParameterStatus, ReadyForQuery, SSLRequest
 from tests.faults.faults import NOISE
 from tests.hostile.case import Case, after_startup, finish
 from tests.hostile.scram import LET_IN
 from tests.hostile.servers_authentication import AUTHENTICATION
 from tests.hostile.servers_startup import STARTUP
 from tests.support.memory import CANARY
-from tests.support.scripted import Peer, Script, fatal
+from tests.support.scripted import PARAMETERS, Peer, Script, fatal
 
 __all__ = ["CANARY", "CONNECTING", "Connecting"]
 
@@ -35,12 +36,14 @@ class Connecting:
     unsafe: bool = False
 
 
-def _noise(peer: Peer) -> None:
-    """A healthy start-up with asynchronous messages between all others."""
+def _noise(peer: Peer, *, early: bool = False) -> None:
+    """A healthy start-up with asynchronous messages between all others; PostgreSQL has none before the Ok."""
     from tests.faults.server import FaultServer, Session
 
     peer.receive_startup()
-    peer.raw(*NOISE[:2], AuthenticationOk(), *NOISE[:2])
+    if early:
+        peer.raw(*NOISE[:2])
+    peer.raw(AuthenticationOk(), *NOISE[:2])
     peer.connection.send(AuthenticationOk())
     peer.welcome(ready=False)
     peer.raw(*NOISE[:2], ReadyForQuery("I"))
@@ -77,12 +80,29 @@ _EITHER = {
 }  # fmt: skip
 
 
+# These let the client in, so they must say all that PostgreSQL says: a driver may ask for the version.
+_TOLD = [ParameterStatus(name, value) for name, value in PARAMETERS.items()]
+_COMPLETE = {
+    "client_encoding SQL_ASCII": (
+        ParameterStatus("client_encoding", "SQL_ASCII"),
+        BackendKeyData(1, b"1234"),
+    ),
+    "a key of 3 bytes in 3.2": (b"K" + (11).to_bytes(4, "big") + bytes(7),),
+    "a key of 257 bytes in 3.2": (b"K" + (265).to_bytes(4, "big") + bytes(261),),
+}
+
+
+def _script(case: Case) -> Script:
+    own = _COMPLETE.get(case.name)
+    return case.script if own is None else after_startup(AuthenticationOk(), *_TOLD, *own, ReadyForQuery("I"))
+
+
 def _startup(case: Case) -> Connecting:
     name = case.name.replace(" ", "-")
     if name.startswith("silence"):
         return Connecting(name, 11, case.name, case.script, unsafe=case.name == "silence after final")
     return Connecting(
-        name, _STARTUP_NUMBERS.get(case.name, 18), f"instead of a start-up: {case.name}", case.script,
+        name, _STARTUP_NUMBERS.get(case.name, 18), f"instead of a start-up: {case.name}", _script(case),
         state="57P03" if case.name == "fatal" else "", expect="either" if case.name in _EITHER else "error",
     )  # fmt: skip
 
@@ -106,6 +126,8 @@ CONNECTING = (
                workload="acquire"),
     Connecting("noise", 13, "Notice and ParameterStatus between all messages of the start-up", _noise,
                expect="result"),
+    Connecting("noise-before-ok", 13, "Notice and ParameterStatus before AuthenticationOk too",
+               partial(_noise, early=True), expect="result"),
     Connecting("tls-s-and-more", 26, "plain text in the segment of the S that promises TLS", _S_AND_MORE,
                options="sslmode=require", unsafe=True),
     Connecting("tls-refused", 26, "N, where TLS is required", _after_s(b"N"), options="sslmode=require",

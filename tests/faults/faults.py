@@ -58,7 +58,7 @@ class Fault:
         title: in words.
         parts: what the server says at the position.
         end: `fin`, `reset` (RST), `unread` (closed with unread input, which is a RST), `silent`, `deaf`
-            (silent, and reads nothing), `drip` (the rest of the answer byte by byte), `late` (the answer
+            (silent, and reads nothing), `drip` (the rest of the answer slowly), `late` (the answer
             comes when a cancel request has come, or after 3 s), `cancelled` (57014 then), `go` (the session
             goes on).
         mutate: what becomes of the whole answer, instead of `parts`.
@@ -186,7 +186,7 @@ _ALL = (
           states=("57P01",), speaker="server"),
     Fault("silence", 11, "silence", (), "silent"),
     Fault("deaf", 11, "silence, and nothing is read", (), "deaf"),
-    Fault("drip", 12, "the rest byte by byte, slowly", (), "drip"),
+    Fault("drip", 12, "the rest slowly: 60 bytes one by one, in 3 s", (), "drip"),
     Fault("old-pooler", 14, "ERROR 08P01 of an old pooler, then FIN", (OLD_POOLER,), states=("08P01",),
           speaker="pooler"),
     Fault("pooler", 22, "FATAL 08P01 of the pooler alone, then FIN",

@@ -11,14 +11,16 @@ from typing import Any
 
 from tests.faults.catalogue import Cell
 
-__all__ = ["GOOD", "LIMIT", "WORDS", "Record", "Verdict", "judge"]
+__all__ = ["GOOD", "LIMIT", "LIMIT_AGAIN", "WORDS", "Record", "Verdict", "judge"]
 
-LIMIT = 3.5
-"""Seconds for one step; every time limit that a driver has is far below."""
+LIMIT, LIMIT_AGAIN = 3.5, 5.0
+"""Seconds for one step, and in a second play; every time limit that can be set is far below."""
+LAWFUL = ("auth-cleartext",)
+"""What a real server may ask for, and a driver may give; pgproto does not, without TLS."""
 
 WORDS = {
     "crash": "the process died of a signal",
-    "hang": "a step had not ended after the deadline, nor when it was repeated with twice the time",
+    "hang": "the steps had not ended after {deadline:g} s, nor after {again:g} s in a second play",
     "wrong rows": "rows that are not the answer to that query, or only part of them without an error",
     "unsafe": "the driver took a server for the real one that could not prove it, or gave it the password",
     "false success": "success was reported, although the server never confirmed it with ReadyForQuery",
@@ -27,13 +29,16 @@ WORDS = {
     "wrong class": "an exception that the driver does not declare (KeyError, InternalClientError, ...)",
     "needless error": "the session was fine and the answer complete, and the query failed",
     "wrong label": "pgproto's own columns only: the outcome is not the one that the bytes allow",
+    "late": "right otherwise, but a step took more than {limit:g} s, and {late:g} s when played again",
     "lost reason": "a declared exception, without the SQLSTATE and the text of the server's reason",
     "text only": "right, but the server's reason is there as text only, without a SQLSTATE",
+    "notice only": "right, but the reason, a WARNING, went to the handler of notices, not into the exception",
+    "logged": "right, but an exception that is not declared went to the event loop, which logs it",
     "right": "everything as it must be",
     "n/a": "the driver does not have the workload, or never gets to the position",
 }  # fmt: skip
 RANK = {word: rank for rank, word in enumerate(WORDS)}
-GOOD = ("right", "text only", "n/a")
+GOOD = ("right", "text only", "notice only", "logged", "n/a")
 
 ROWS = {
     "single": [1, 2, 3], "twice": [1, 2, 3], "timed_out": [1, 2, 3], "acquire": [1, 2, 3], "connect": [],
@@ -69,20 +74,21 @@ class Verdict:
     details: tuple[str, ...]
 
 
-def judge(cell: Cell, record: Record, *, ours: bool) -> Verdict:
+def judge(cell: Cell, record: Record, *, ours: bool, limit: float = LIMIT) -> Verdict:
     """Judge what a driver did in a cell.
 
     Args:
         cell: the cell.
         record: what was seen.
         ours: the driver is pgproto, and must give the right labels as well.
+        limit: how many seconds a step may take.
     """
-    found = list(_found(cell, record, ours))
+    found = list(_found(cell, record, ours, limit))
     word = min((word for word, _ in found), key=RANK.__getitem__, default="right")
     return Verdict(word, tuple(f"{word}: {detail}" for word, detail in found))
 
 
-def _found(cell: Cell, record: Record, ours: bool) -> Iterator[tuple[str, str]]:
+def _found(cell: Cell, record: Record, ours: bool, limit: float) -> Iterator[tuple[str, str]]:
     steps = record.steps
     if "lacks" in steps:
         yield "n/a", steps["lacks"]["text"]
@@ -98,36 +104,42 @@ def _found(cell: Cell, record: Record, ours: bool) -> Iterator[tuple[str, str]]:
         yield "n/a", "this driver does not get to the position"
         return
     for name in ("warm", "spoil", "workload", "next", "again", "close"):
-        if name in steps and steps[name]["seconds"] > LIMIT:
-            yield "hang", f"{name} took {steps[name]['seconds']:.1f} s"
+        if name in steps and steps[name]["seconds"] > limit:
+            yield "late", f"{name} took {steps[name]['seconds']:.1f} s"
     if "warm" in steps and steps["warm"]["result"] != ROWS["single"]:
         yield "wrong rows", f"before the fault: {steps['warm']}"
     spoilt = steps.get("spoil", {}).get("error")
-    if spoilt and (ours or not spoilt["declared"]):
-        yield "needless error" if spoilt["declared"] else "wrong class", f"spoil: {_shown(spoilt)}"
+    if spoilt and (ours or not _declared(cell, spoilt)):
+        yield "needless error" if _declared(cell, spoilt) else "wrong class", f"spoil: {_shown(spoilt)}"
     if "workload" in steps:
-        yield from _workload(cell, steps["workload"], ours)
+        yield from _workload(cell, steps["workload"], steps.get("end", {}).get("notices", []), ours)
     yield from _next(cell, steps)
-    yield from _end(steps)
+    yield from _end(cell, steps, ours)
     if record.leaked_password:
-        yield "unsafe", "the server got the password"
+        yield "n/a" if not ours and cell.fault.name in LAWFUL else "unsafe", "the server got the password"
 
 
-def _workload(cell: Cell, step: dict[str, Any], ours: bool) -> Iterator[tuple[str, str]]:
+def _declared(cell: Cell, error: dict[str, Any]) -> bool:
+    """Whether a driver may raise this: where the server lies, its internal error is right."""
+    return bool(error["declared"] or (cell.contrived and error.get("internal")))
+
+
+def _workload(cell: Cell, step: dict[str, Any], notices: list[str], ours: bool) -> Iterator[tuple[str, str]]:
     error, result = step["error"], step["result"]
     if error is None:
-        if cell.expect == "error":
+        if cell.expect == "error" or (ours and cell.expect == "strict"):
             yield "unsafe" if cell.unsafe else "false success", f"it returned {str(result)[:60]}"
         elif result != ROWS[cell.workload]:
             yield "wrong rows", str(result)[:200]
-    elif not error["declared"]:
+    elif not _declared(cell, error):
         yield "wrong class", _shown(error)
-    elif cell.expect == "result" and (ours or cell.place not in ("P10", "P11")):
+    elif cell.expect == "result" and (ours or not (cell.place in ("P10", "P11") or cell.contrived)):
         yield "needless error", _shown(error)
     elif cell.reason and cell.reason not in error["states"]:
         said = [part.fields["M"] for part in cell.fault.parts if hasattr(part, "fields")]
         known = any(text in error["text"] for text in [*said, *_said(cell)])
-        yield "text only" if known else "lost reason", _shown(error)
+        heard = not ours and cell.reason in notices
+        yield "text only" if known else "notice only" if heard else "lost reason", _shown(error)
     if ours and error is not None and cell.outcomes:
         yield from _labels(cell, step)
 
@@ -171,7 +183,7 @@ def _next(cell: Cell, steps: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if step["error"] is None:
             if step["result"] != value:
                 yield "wrong rows", f"{name}: {step['result']!r} instead of {value}"
-        elif not step["error"]["declared"]:
+        elif not _declared(cell, step["error"]):
             yield "wrong class", f"{name}: {_shown(step['error'])}"
         elif name == "again" or not _may_fail_once(cell, steps):
             yield "bad pool", f"{name}: {_shown(step['error'])}"
@@ -182,10 +194,13 @@ def _may_fail_once(cell: Cell, steps: dict[str, Any]) -> bool:
     return cell.expect != "error" and steps["workload"]["error"] is None
 
 
-def _end(steps: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _end(cell: Cell, steps: dict[str, Any], ours: bool) -> Iterator[tuple[str, str]]:
     close = steps.get("close")
     if close is not None and close["error"] is not None:
-        yield "bad pool" if close["error"]["declared"] else "wrong class", f"close: {_shown(close['error'])}"
+        yield (
+            "bad pool" if _declared(cell, close["error"]) else "wrong class",
+            f"close: {_shown(close['error'])}",
+        )
     if "left" in steps:
         yield "leak", steps["left"]["text"]
     end = steps.get("end")
@@ -195,7 +210,7 @@ def _end(steps: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield "leak", f"{kind}: {end[kind]}"
         for error in end["unhandled"]:
             if not error["declared"]:
-                yield "wrong class", f"in the event loop: {_shown(error)}"
+                yield "wrong class" if ours else "logged", f"in the event loop: {_shown(error)}"
 
 
 def _shown(error: dict[str, Any]) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata, util
 from pathlib import Path
 
 from tests.faults.catalogue import LEFT_OUT, Cell
 from tests.faults.columns import ACQUIRE, COLUMNS, CONNECT, PATIENCE, QUERY
 from tests.faults.faults import PLACES
-from tests.faults.judge import GOOD, LIMIT, WORDS, Verdict
-from tests.faults.run import DEADLINE
+from tests.faults.judge import GOOD, LIMIT, LIMIT_AGAIN, WORDS, Verdict
+from tests.faults.run import AGAIN, DEADLINE
 
-__all__ = ["DOCUMENT", "JSON", "document", "summary", "write"]
+__all__ = ["DOCUMENT", "JSON", "document", "doubtful", "read", "summary", "write"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT, JSON = DOCS / "fault-matrix.md", DOCS / "fault-matrix.json"
@@ -29,16 +29,44 @@ HEAD = """\
 
 What a PostgreSQL driver does when the server, the pooler or the network goes wrong: {cells} ways to go wrong,
 played over real TCP by a scripted server against pgproto's three adapters and their peers.  Repeat it with
-`make faults` (or `python -m tests.faults`), which writes this page; `make test` plays pgproto's columns and
-compares them with it.
+`make faults` (or `python -m tests.faults`), which takes some 10 minutes and writes this page; `make test`
+plays pgproto's columns and compares them with it.
 
 ## Result
 
 Cells that are *right* (see the rules), of those that the driver can play; then what the others are.
+First what PostgreSQL, poolers and networks do:
 
-{result}
+{real}
+
+Then what only a broken or hostile server does (or somebody in between): messages out of their order, frames
+that are none, other protocols, authentication that proves nothing.  These {contrived} cells have a `*` in the
+tables below.
+
+{lies}
 
 {settings}
+
+### How to read it
+
+- A column without limits (asyncpg, psycopg async and pg8000 by default) hangs where a server is silent,
+  because nobody has told it how long to wait.  That is documented, and one setting away; the best column has
+  that setting, and is the one to judge the driver by.
+- *Late* is psycopg's cancellation: it allows the server 5 s for a cancel request, and 5 s more to end the
+  query.  psycopg's blocking connection has no limit for a query but the server's own `statement_timeout`,
+  which a silent server doesn't keep; so it hangs in its best column too.
+- *Lost reason* means that the program sees "connection was closed" and not "terminating connection due to
+  administrator command": an error of a declared class, in time.  psycopg's pool logs why it can't connect,
+  and tells its caller only that it couldn't.
+- The rules were made by pgproto's authors, and pgproto was made to keep them; the peers were not.  What was
+  seen in each cell that is not right is in [fault-matrix.json](fault-matrix.json).
+- Races end now one way and now the other.  {unstable}
+
+To play one cell, and see the exception:
+
+```console
+python -m tests.faults --column asyncpg-best --cell copy_out/P5/noise --details
+```
 
 ## The rules of judgement
 
@@ -52,18 +80,27 @@ looked at: sockets, threads, tasks, and errors that nobody caught.
 - A declared exception is one of the driver's own documented hierarchy: `pgproto.Error`;
   `asyncpg.PostgresError`, `asyncpg.InterfaceError`, `TimeoutError`, `OSError` (asyncpg promises nothing else
   for connecting), but not `asyncpg.InternalClientError`; `psycopg.Error`, and the `TimeoutError` of
-  `asyncio.timeout` where that is the column's setting; `pg8000.native.Error` and its DB-API siblings, and
-  `TimeoutError` where `timeout` was given.
+  `asyncio.timeout` where that is the column's setting; `pg8000.native.Error` and its DB-API siblings (in
+  which it wraps a socket's errors, but for the one place that shows here), and `TimeoutError` where `timeout`
+  was given.
 - The reason of the server is kept if the SQLSTATE of its *first* words can be found in the exception, in its
   cause, or in what it carries along.  Who has only the text gets "text only", which counts as right.
 - A driver that reports success before ReadyForQuery may be wrong about the commit: false success.
+- A WARNING is a reason too (57P02, "because of crash").  A peer that hands it to its documented handler of
+  notices, and has it not in the exception, gets "notice only", which counts as right.
+- Where the server is broken or hostile, a peer's class for internal errors is a declared one
+  (`asyncpg.InternalClientError`), and refusing is never needless.  What the event loop logs, while the caller
+  gets what it should, is "logged", which counts as right for a peer.
+- Sending the password in plain text to a server that asks for it is a lawful choice: n/a for a peer.
 - Where the fault strikes an idle connection, or behind a good answer (an extra ReadyForQuery), the next query
   may fail once, with a declared error, and that is right.  pgproto must do better in its own columns: an idle
   connection that died must not be seen at all.
-- Protocol violations: an error is right; so is the right answer, if the next query gets its own rows too.
+- Protocol violations, and answers that come slowly: an error is right; so is the right answer, if the next
+  query gets its own rows too.  pgproto must give an error.
 - pgproto must give the outcome label that the bytes allow, for each of the 100 queries of a batch too.
 - No step may take longer than {limit:g} s; a cell is killed after {deadline:g} s.  A cell that is not right,
-  hangs included, is played a second time with twice that time, and the second play counts.
+  hangs included, is played a second time, for {again:g} s, with {late:g} s for a step and time limits of
+  twice the length, and the second play counts: load makes no hang.
 - Nobody is blamed for a feature that they do not claim: such cells are n/a, and so are positions that a
   driver never gets to (a driver that does not prepare has no answer to preparing).
 - Times: what is finite by a driver's default is shortened, in every column ({query:g} s for a command,
@@ -86,7 +123,7 @@ Left out, because a server that talks over TCP is not where it happens:
 
 The name of a cell is its workload, its position and its fault.  Positions: {places}.
 
-Words: `.` right, `t` text only, `-` n/a, else the word.
+Words: `.` right, `t` text only, `m` notice only, `l` logged, `-` n/a, else the word.
 
 {by_cell}
 """
@@ -104,8 +141,16 @@ def summary(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdi
     return "\n".join(lines)
 
 
-def write(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]]) -> None:
-    """Write both documents; columns that were not played stay as they are, if they have the same cells."""
+def write(
+    cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict]], before: Words | None = None
+) -> None:
+    """Write both documents; what was not played stays as it is, if the cells are the same.
+
+    Args:
+        cells: all of them.
+        verdicts: by column and cell.
+        before: the words of an earlier run that were others; by default those that the JSON has now.
+    """
     stored = json.loads(JSON.read_text()) if JSON.exists() else {"words": {}, "details": {}}
     words, details = {}, {}
     for column in COLUMNS:
@@ -116,10 +161,49 @@ def write(cells: Mapping[str, Cell], verdicts: Mapping[str, Mapping[str, Verdict
             details[column] = {name: list(by_cell[name].details) for name in bad}
         elif list(stored["words"].get(column, ())) == list(cells):
             words[column], details[column] = stored["words"][column], stored["details"][column]
+    before = before or {
+        column: {name: old for name, old in stored["words"].get(column, {}).items() if by_cell[name] != old}
+        for column, by_cell in words.items()
+        if list(stored["words"].get(column, ())) == list(cells)
+    }
     DOCS.mkdir(exist_ok=True)
-    data = {"versions": versions(), "words": words, "details": details}
+    data = {"versions": versions(), "words": words, "before": before, "details": details}
     JSON.write_text(json.dumps(data, indent=1) + "\n")
-    DOCUMENT.write_text(document(cells, words, versions()))
+    DOCUMENT.write_text(document(cells, words, before, versions()))
+
+
+def unstable() -> dict[str, dict[str, str]]:
+    """The cells that had another word in the run before the stored one, with that word."""
+    before: dict[str, dict[str, str]] = json.loads(JSON.read_text())["before"]
+    return {column: words for column, words in before.items() if words}
+
+
+def doubtful() -> dict[str, list[str]]:
+    """The cells that load may have spoilt: the unstable, the late, those worse at best than by default."""
+    words = json.loads(JSON.read_text())["words"]
+    before, rank = unstable(), list(WORDS).index
+    found = {}
+    for column, by_cell in words.items():
+        usual = words.get(column.removesuffix("-best"), by_cell)
+        found[column] = [
+            name
+            for name, word in by_cell.items()
+            if name in before.get(column, ()) or word == "late" or rank(word) < rank(usual[name])
+            if word not in GOOD or name in before.get(column, ())
+        ]
+    return found
+
+
+def read(path: Path) -> dict[str, dict[str, Verdict]]:
+    """The verdicts of a run from its JSON."""
+    stored = json.loads(path.read_text())
+    return {
+        column: {
+            name: Verdict(word, tuple(stored["details"][column].get(name, ())))
+            for name, word in by_cell.items()
+        }
+        for column, by_cell in stored["words"].items()
+    }
 
 
 def versions() -> dict[str, str]:
@@ -128,15 +212,20 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def document(cells: Mapping[str, Cell], words: Words, versions: Mapping[str, str]) -> str:
-    """The page."""
+def document(cells: Mapping[str, Cell], words: Words, before: Words, versions: Mapping[str, str]) -> str:
+    """The page; `before` has the words of the run before that were others."""
     return HEAD.format(
         cells=len(cells),
-        result=_result(words),
+        real=_result(words, [name for name, cell in cells.items() if not cell.contrived]),
+        lies=_result(words, [name for name, cell in cells.items() if cell.contrived]),
+        contrived=sum(cell.contrived for cell in cells.values()),
         settings=_settings(words, versions),
-        words=_table(("word", "meaning"), WORDS.items()),
+        words=_words(),
+        unstable=_unstable(before),
         limit=LIMIT,
         deadline=DEADLINE,
+        again=AGAIN,
+        late=LIMIT_AGAIN,
         query=QUERY,
         patience=PATIENCE,
         connect=CONNECT,
@@ -154,17 +243,37 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * columns, *lines[1:]])
 
 
+def _words() -> str:
+    limits = {"limit": LIMIT, "deadline": DEADLINE, "again": AGAIN, "late": LIMIT_AGAIN}
+    return _table(("word", "meaning"), [(word, text.format(**limits)) for word, text in WORDS.items()])
+
+
+def _unstable(before: Words) -> str:
+    found = [
+        f"{COLUMNS[column].title} {', '.join(f'`{name}` ({old})' for name, old in cells.items())}"
+        for column, cells in before.items()
+        if cells
+    ]
+    told = "; ".join(found) if found else "none"
+    return (
+        "What two runs disagreed about, what was late, and what was worse with a driver's best settings "
+        "than with its defaults was played once more, alone, with `--settle`.  Cells that had another word "
+        f"in the run before: {told}."
+    )
+
+
 def _titles(words: Words) -> list[str]:
     return [COLUMNS[column].title for column in words]
 
 
-def _result(words: Words) -> str:
-    bad = [word for word in WORDS if word not in GOOD and any(word in by.values() for by in words.values())]
+def _result(words: Words, names: Sequence[str]) -> str:
+    found = {by_cell[name] for by_cell in words.values() for name in names}
+    bad = [word for word in WORDS if word not in GOOD and word in found]
     rows = []
     for column, by_cell in words.items():
-        counts = Counter(by_cell.values())
-        played = len(by_cell) - counts["n/a"]
-        right = counts["right"] + counts["text only"]
+        counts = Counter(by_cell[name] for name in names)
+        played = len(names) - counts["n/a"]
+        right = sum(counts[word] for word in GOOD) - counts["n/a"]
         share = f"**{right}** of {played}" if right == played else f"{right} of {played}"
         rows.append([COLUMNS[column].title, share, *[str(counts[word] or "") for word in bad]])
     return _table(["", "right", *bad], rows)
@@ -183,7 +292,8 @@ def _by_fault(cells: Mapping[str, Cell], words: Words) -> str:
         for name, cell in cells.items():
             groups.setdefault(_group(cell), []).append(name)
         for (number, title), names in sorted(groups.items()):
-            row = [str(number or ""), title]
+            mark = "*" if all(cells[name].contrived for name in names) else ""
+            row = [str(number or ""), f"{title} {mark}".strip()]
             for by_cell in words.values():
                 played = [by_cell[name] for name in names if by_cell[name] != "n/a"]
                 right = sum(word in GOOD for word in played)
@@ -211,9 +321,12 @@ def _group(cell: Cell) -> tuple[int, str]:
 
 
 def _by_cell(cells: Mapping[str, Cell], words: Words) -> str:
-    short = {"right": ".", "text only": "t", "n/a": "-"}
+    short = {"right": ".", "text only": "t", "notice only": "m", "logged": "l", "n/a": "-"}
     rows = [
-        [f"`{name}`", *[short.get(by_cell[name], by_cell[name]) for by_cell in words.values()]]
+        [
+            f"`{name}`{'*' if cells[name].contrived else ''}",
+            *[short.get(by_cell[name], by_cell[name]) for by_cell in words.values()],
+        ]
         for name in cells
     ]
     return _table(["cell", *_titles(words)], rows)

@@ -15,14 +15,14 @@ from typing import Any, Self
 from tests.faults.catalogue import Cell
 from tests.faults.columns import OURS, PATIENCE, QUERY
 from tests.faults.connecting import CANARY
-from tests.faults.judge import GOOD, Record, Verdict, judge
+from tests.faults.judge import GOOD, LIMIT_AGAIN, Record, Verdict, judge
 from tests.faults.server import FaultServer
 
 __all__ = ["play_all"]
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 4.0
-"""Seconds for all steps of a cell; no step of a driver that ends in time comes near to it."""
+DEADLINE, AGAIN = 4.0, 12.0
+"""Seconds for all steps of a cell in its first play, and in its second."""
 
 
 class Worker:
@@ -54,7 +54,7 @@ class Worker:
                 # Where nothing ends by time, a machine under load shall have some.
                 query=PATIENCE
                 if cell.expect == "result" and cell.place != "P11"
-                else QUERY * deadline / DEADLINE,
+                else QUERY * (1 if deadline == DEADLINE else 2),
                 deadline=deadline,
             )
             while not (line := self._line()).get("end"):
@@ -123,8 +123,8 @@ def play_all(
                     ours = column in OURS
                     verdict = judge(cell, worker.play(cell, DEADLINE), ours=ours)
                     again = verdict.word not in GOOD
-                    if again:  # once more, with twice the time, to be sure
-                        verdict = judge(cell, worker.play(cell, 2 * DEADLINE), ours=ours)
+                    if again:  # once more, with more time, to be sure
+                        verdict = judge(cell, worker.play(cell, AGAIN), ours=ours, limit=LIMIT_AGAIN)
                     with lock:
                         done(column, cell.name, verdict, again)
         except BaseException as error:

@@ -58,6 +58,8 @@ TWO_WORDS = ("DISCARD", "START", "CLOSE", "CREATE", "DROP")
 COPY_IN = re.compile(r"\s*copy\b.*\bfrom\s+stdin", re.IGNORECASE | re.DOTALL)
 COPY_OUT = re.compile(r"\s*copy\b.*\bto\s+stdout", re.IGNORECASE | re.DOTALL)
 SMALL_BUFFER = 65536
+DRIP, DRIPS = 0.05, 60
+"""Seconds between bytes, and how many of them come that slowly."""
 CANCELLED = (error("57014", "canceling statement due to user request"), ReadyForQuery("I"))
 
 
@@ -322,10 +324,15 @@ class Session:
             mine = False
         self.finished_one = self.finished_one or executions > 0
         halves = position(server.place, answer, wanted) if mine else None
-        if halves is None:
+        if halves is None or not self._has_effect([*halves[0], *halves[1]]):
             self._write(encoded(answer))
         else:
             self._strike(*halves)
+
+    def _has_effect(self, answer: Answer) -> bool:
+        """Whether the fault is one here: who asks with a simple query gets no BindComplete to be missed."""
+        mutate = self.server.fault.mutate
+        return mutate is None or encoded(mutate(answer)) != encoded(answer)
 
     def _strike(self, before: Answer, after: Answer) -> None:
         """Say what comes before the fault and the fault's own words; then end as the fault ends."""
@@ -355,11 +362,12 @@ class Session:
         elif end == "deaf":
             self.server.signal("stop").wait(20)
         elif end == "drip":
-            for number in range(len(rest)):
-                if self.server.signal("stop").wait(0.05):
+            for number in range(DRIPS):
+                if self.server.signal("stop").wait(DRIP):
                     break
                 self._write(rest[number : number + 1])
-            peer.keep_open()
+            self._write(rest[DRIPS:])
+            self.run()
         elif end in ("late", "cancelled"):
             self.server.cancelled.wait(3)
             self._write(rest if end == "late" else encoded(CANCELLED))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
 
+from pgproto.wire import Query, StartupMessage
 from tests.faults.catalogue import cells
 from tests.faults.columns import COLUMNS, OURS
 from tests.faults.judge import GOOD, WORDS, Record, Verdict, judge
 from tests.faults.report import DOCUMENT, JSON, document
 from tests.faults.run import play_all
+from tests.faults.server import FaultServer
 
 STORED = json.loads(JSON.read_text())
 
@@ -35,7 +38,7 @@ def test_the_page_shows_what_was_measured() -> None:
     assert all(list(by_cell) == list(cells()) for by_cell in STORED["words"].values())
     assert [column for column in COLUMNS if column in STORED["words"]] == list(STORED["words"])
     assert set(OURS) <= set(STORED["words"])
-    assert DOCUMENT.read_text() == document(cells(), STORED["words"], STORED["versions"])
+    assert DOCUMENT.read_text() == document(cells(), STORED["words"], STORED["before"], STORED["versions"])
 
 
 def test_every_position_and_fault_has_a_cell() -> None:
@@ -101,11 +104,30 @@ CASES: list[tuple[str, str, Record]] = [
     ("wrong rows", "single/P2/noise", record(step([1, 2]))),
     ("wrong rows", "batch/P7/early-ready", record(step([1, 2]), steps={"next": step(0)})),
     ("hang", FATAL, record(RIGHT, killed=True)),
-    ("hang", FATAL, record({**RIGHT, "seconds": 60.0})),
+    ("late", FATAL, record({**RIGHT, "seconds": 60.0})),
     ("crash", FATAL, record(RIGHT, signal=11)),
     ("wrong class", FATAL, record(RIGHT, steps={"broken": {"error": error(declared=False)}})),
     ("n/a", FATAL, Record(steps={"workload": step([1, 2, 3])})),
     ("n/a", FATAL, record(RIGHT, steps={"lacks": {"text": "no pool"}})),
+]
+
+
+CRASH = step(error=error())
+ALIEN = {**GOOD_END, "unhandled": [error(declared=False)]}
+INTERNAL = step(error={**error(declared=False), "internal": True})
+PEERS: list[tuple[str, str, Record]] = [
+    ("notice only", "single/P2/crash", record(CRASH, steps={"end": {**GOOD_END, "notices": ["57P02"]}})),
+    ("lost reason", "single/P2/crash", record(CRASH, steps={"end": {**GOOD_END, "notices": []}})),
+    ("logged", FATAL, record(RIGHT, steps={"end": ALIEN})),
+    ("right", "single/P7/unknown", record(INTERNAL)),
+    ("wrong class", "single/P2/eof", record(INTERNAL)),
+    ("right", "single/P7/unknown", record(step([1, 2, 3]))),
+    ("wrong rows", "single/P7/unknown", record(step([1, 2]))),
+    ("right", "single/P4/drip", record(step([1, 2, 3]))),
+    ("right", "connect/P12/noise-before-ok", record(step(error=error()))),
+    ("needless error", "connect/P12/noise", record(step(error=error()))),
+    ("n/a", "connect/P12/auth-cleartext", record(step(error=error()), leaked_password=True)),
+    ("unsafe", "connect/P12/auth-cleartext-after-scram", record(step(error=error()), leaked_password=True)),
 ]
 
 
@@ -115,8 +137,34 @@ def test_judge(index: int) -> None:
     assert judge(cells()[name], seen, ours=True).word == word
 
 
+@pytest.mark.parametrize("index", range(len(PEERS)))
+def test_judge_of_peers(index: int) -> None:
+    word, name, seen = PEERS[index]
+    assert judge(cells()[name], seen, ours=False).word == word
+
+
+@pytest.mark.parametrize("name", ["single/P7/unknown", "single/P4/drip", "connect/P12/noise-before-ok"])
+def test_pgproto_gets_no_such_pardon(name: str) -> None:
+    """What a peer may do here, pgproto may not."""
+    done = step([1, 2, 3]) if "single" in name else step(error=error())
+    assert judge(cells()[name], record(done), ours=True).word not in GOOD
+
+
 def test_every_word_is_tested() -> None:
-    assert {word for word, _, _ in CASES} == set(WORDS)
+    assert {word for word, _, _ in CASES + PEERS} == set(WORDS)
+
+
+def test_a_fault_that_changes_nothing_is_none() -> None:
+    """A simple query has no BindComplete that could be missing: the cell is not played then."""
+    with FaultServer(cells()["single/P7/no-bind"].fault, "P7") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.settimeout(10)
+            for message in (StartupMessage({"user": "me"}), Query("select n from matrix")):
+                client.sendall(message.encode())
+                heard = b""
+                while b"Z\0\0\0\5" not in heard:
+                    heard += client.recv(65536)
+        assert not server.strikes
 
 
 def test_peers_are_not_asked_for_more_than_they_claim() -> None:

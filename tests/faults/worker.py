@@ -81,6 +81,7 @@ def _play(play: Any, job: dict[str, Any]) -> None:
         sockets=_sockets(job["port"]),
         threads=sorted(thread.name for thread in left if thread.is_alive()),
         tasks=play.tasks,
+        notices=play.notices,
         unhandled=[_described(error, play) for error in play.unhandled],
     )
 
@@ -134,6 +135,7 @@ def _described(error: BaseException, play: Any) -> dict[str, Any]:
     return {
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "declared": declared,
+        "internal": play is not None and isinstance(error, play.INTERNAL),
         "states": [state for each in chain if (state := _sqlstate(each))],
         "text": " | ".join(str(each) for each in chain)[:2000],
         "outcome": getattr(getattr(error, "outcome", None), "value", ""),

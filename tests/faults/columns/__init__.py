@@ -46,6 +46,8 @@ class Play:
         """The labels of the workload's queries, where the driver gives any."""
         self.unhandled: list[BaseException] = []
         """What the event loop's exception handler got."""
+        self.notices: list[str] = []
+        """The SQLSTATEs of the notices that the driver's documented handler got."""
         self.tasks = 0
         """How many tasks were left at the end."""
 
@@ -85,7 +87,7 @@ COLUMNS = {
     "psycopg": Column("psycopg async", "peer_psycopg", "Psycopg", False, "defaults, autocommit"),
     "psycopg-best": Column(
         "psycopg async best", "peer_psycopg", "Psycopg", True,
-        f"autocommit, `asyncio.timeout` around each call, {_CHECKED}",
+        f"autocommit, `asyncio.timeout` around each query and around its use of the pool, {_CHECKED}",
     ),
     "psycopg-blocking": Column(
         "psycopg blocking best", "peer_psycopg", "PsycopgBlocking", True,

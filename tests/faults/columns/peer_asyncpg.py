@@ -24,10 +24,15 @@ class Asyncpg(Looped, Play):
     DECLARED = (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, OSError)
     INTERNAL = (asyncpg.InternalClientError,)
 
-    async def open(self, dsn: str) -> None:
+    async def open(self, dsn: str, *, size: int = 1) -> None:
         """Open a pool of one connection."""
         options = {"command_timeout": self.query} if self.best else {}
-        self.pool = await asyncpg.create_pool(dsn, min_size=1, max_size=1, timeout=CONNECT, **options)
+        self.pool = await asyncpg.create_pool(
+            dsn, min_size=size, max_size=1, timeout=CONNECT, setup=self._listen, **options
+        )
+
+    async def _listen(self, conn: Any) -> None:
+        conn.add_log_listener(lambda _, message: self.notices.append(message.sqlstate))
 
     async def close(self) -> None:
         """Close the pool; asyncpg advises to use a timeout."""
@@ -115,8 +120,8 @@ class Asyncpg(Looped, Play):
         return [int(line) for line in target.getvalue().split()]
 
     async def acquire(self, dsn: str) -> list[int]:
-        """A pool's first query."""
-        await self.open(dsn)
+        """A pool's first query, which makes its first connection."""
+        await self.open(dsn, size=0)
         return await self.single()
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -81,6 +81,7 @@ class Pg8000(Play):
             return [row[0] for row in self.conn.run(sql, **values) or []]
         except BaseException:
             conn, self.conn = self.conn, None
+            self.notices += [notice.get(b"C", b"").decode() for notice in conn.notices]
             try:
                 conn.close()
             except Exception:

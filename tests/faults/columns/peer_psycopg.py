@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,14 +40,23 @@ class Psycopg(Looped, Play):
     def _limit(self) -> Any:
         return asyncio.timeout(self.query if self.best else None)
 
-    async def open(self, dsn: str) -> None:
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with asyncio.timeout(ACQUIRE + QUERY if self.best else None), self.pool.connection() as conn:
+            yield conn
+
+    async def _listen(self, conn: Any) -> None:
+        conn.add_notice_handler(lambda notice: self.notices.append(notice.sqlstate))
+
+    async def open(self, dsn: str, *, wait: bool = True) -> None:
         """Open a pool of one connection."""
         options = {"check": psycopg_pool.AsyncConnectionPool.check_connection} if self.best else {}
         self.pool = psycopg_pool.AsyncConnectionPool(
             _conninfo(dsn, self.best),
-            min_size=1, max_size=1, open=False, timeout=ACQUIRE, kwargs={"autocommit": True}, **options,
+            min_size=1, max_size=1, open=False, timeout=ACQUIRE, kwargs={"autocommit": True},
+            configure=self._listen, **options,
         )  # fmt: skip
-        await self.pool.open(wait=True, timeout=ACQUIRE)
+        await self.pool.open(wait=wait, timeout=ACQUIRE)
 
     async def close(self) -> None:
         """Close the pool."""
@@ -59,7 +69,7 @@ class Psycopg(Looped, Play):
         return []
 
     async def _rows(self, sql: str) -> list[int]:
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             cursor = await conn.execute(sql)
             return [row[0] for row in await cursor.fetchall()]
 
@@ -69,7 +79,7 @@ class Psycopg(Looped, Play):
 
     async def spoil(self) -> None:
         """Leave a trace in the session."""
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             await conn.execute("set matrix.trace to 1")
 
     async def single(self) -> list[int]:
@@ -78,19 +88,19 @@ class Psycopg(Looped, Play):
 
     async def twice(self) -> list[int]:
         """The same query twice on one connection, prepared; the second one's rows."""
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             await conn.execute("select n from matrix", prepare=True)
             cursor = await conn.execute("select n from matrix", prepare=True)
             return [row[0] for row in await cursor.fetchall()]
 
     async def timed_out(self) -> list[int]:
         """One query, whose task is cancelled at the time limit."""
-        async with self.pool.connection() as conn, asyncio.timeout(QUERY):
+        async with self._connection() as conn, asyncio.timeout(QUERY):
             cursor = await conn.execute("select n from matrix")
             return [row[0] for row in await cursor.fetchall()]
 
     async def _pipeline(self, sql: str, values: list[Any]) -> list[Any]:
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             async with conn.pipeline():
                 cursors = [await conn.execute(sql, (value,)) for value in values]
             return [(await cursor.fetchone())[0] for cursor in cursors]
@@ -108,19 +118,19 @@ class Psycopg(Looped, Play):
 
     async def stream(self) -> list[int]:
         """The rows of a query one by one."""
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             return [row[0] async for row in conn.cursor().stream("select n from matrix_stream")]
 
     async def abandon(self) -> list[int]:
         """The first row of a query; nobody reads the others."""
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             async for row in conn.cursor().stream("select n from matrix_stream"):
                 return [row[0]]
         return []
 
     async def copy_in(self) -> list[int]:
         """8 MB of COPY data."""
-        async with self.pool.connection() as conn, self._limit():
+        async with self._connection() as conn, self._limit():
             cursor = conn.cursor()
             async with cursor.copy("copy matrix from stdin") as copy:
                 for piece in copy_data():
@@ -129,13 +139,13 @@ class Psycopg(Looped, Play):
 
     async def copy_out(self) -> list[int]:
         """Three lines of COPY data."""
-        async with self.pool.connection() as conn, self._limit(), conn.cursor().copy(COPY_OUT) as copy:
+        async with self._connection() as conn, self._limit(), conn.cursor().copy(COPY_OUT) as copy:
             data = b"".join([bytes(piece) async for piece in copy])
         return [int(line) for line in data.split()]
 
     async def acquire(self, dsn: str) -> list[int]:
         """A pool's first query."""
-        await self.open(dsn)
+        await self.open(dsn, wait=False)
         return await self.single()
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -158,14 +168,18 @@ class PsycopgBlocking(Play):
             return
         raise AssertionError("a blocking driver awaited something")
 
-    def open(self, dsn: str) -> Any:
+    def _listen(self, conn: Any) -> None:
+        conn.add_notice_handler(lambda notice: self.notices.append(notice.sqlstate))
+
+    def open(self, dsn: str, *, wait: bool = True) -> Any:
         """Open a pool of one connection."""
         options = {"check": psycopg_pool.ConnectionPool.check_connection} if self.best else {}
         info = _conninfo(dsn, self.best) + "&tcp_user_timeout=400"
         self.pool = psycopg_pool.ConnectionPool(
-            info, min_size=1, max_size=1, open=False, timeout=ACQUIRE, kwargs={"autocommit": True}, **options
-        )
-        self.pool.open(wait=True, timeout=ACQUIRE)
+            info, min_size=1, max_size=1, open=False, timeout=ACQUIRE, kwargs={"autocommit": True},
+            configure=self._listen, **options,
+        )  # fmt: skip
+        self.pool.open(wait=wait, timeout=ACQUIRE)
         return _Done()
 
     def close(self) -> None:
@@ -245,7 +259,7 @@ class PsycopgBlocking(Play):
 
     def acquire(self, dsn: str) -> list[int]:
         """A pool's first query."""
-        self.open(dsn)
+        self.open(dsn, wait=False)
         return self.single()
 
 
