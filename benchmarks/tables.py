@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .drivers import FLOOR
@@ -72,13 +72,62 @@ _ABOUT_GROWTH: Final = (
 
 
 def _targets(results: Results) -> str:
+    verdicts = [(target.title, target.verdict(results)) for target in TARGETS]
+    head = ("target (compiled build, asyncio, if nothing else is said)", "")
+    return table(head, [(title, str(verdict)) for title, verdict in verdicts])
+
+
+def _workload(workload: Workload, series: Mapping[str, Series]) -> str:
+    """A line for each driver."""
+    references = [(name, series[driver]) for name, driver in _REFERENCES.items() if driver in series]
+    own = next((one for name, one in series.items() if name.startswith("pgproto asyncio")), None)
+    own = own or next((one for name, one in series.items() if name.startswith("pgproto")), None)
+    if own is not None:
+        references.insert(0, (own.driver, own))
+    references = [(name, one) for name, one in references if one.rounds and not one.error]
+    head = ["", "", "median", "quartiles", "CPU", *[f"to {name}" for name, _ in references]]
+    asyncpg = next((one for name, one in references if name == "asyncpg"), None)
+    head += ["CPU to asyncpg"] if asyncpg is not None else []
+    head += ["memory, MiB"] if workload.fresh else []
     lines = []
-    for target in TARGETS:
-        verdict = target.verdict(results)
-        word, _, rest = str(verdict).partition(verdict.text)
-        lines.append((target.title, f"{word.strip()}{rest}", verdict.text))
-    return table(("target (compiled build, if nothing else is said)", "", "figure"), lines)
+    for one in series.values():
+        if one.error or not one.rounds:
+            lines.append([one.driver, f"failed: {one.error}", *[""] * (len(head) - 2)])
+            continue
+        first, third = one.quartiles("wall")
+        line = [one.driver, one.way, _cell(one, "wall"), f"{_ms(first)} to {_ms(third)}", _cell(one, "cpu")]
+        line += [_ratio(one.ratio_to(other, "wall")) for _, other in references]
+        line += [_ratio(one.ratio_to(asyncpg, "cpu"))] if asyncpg is not None else []
+        line += [f"{one.median('peak') / MEGABYTE:.1f}"] if workload.fresh else []
+        lines.append(line)
+    return table(head, lines)
 
 
-def _workload(workload: Workload, series: dict[str, Series] | Results[str]) -> str:  # type: ignore[type-arg]
-    raise NotImplementedError
+def _per_unit(results: Results) -> str:
+    """Nanoseconds of CPU for each value, statement or byte: a column for each build."""
+    drivers = list(dict.fromkeys(driver for series in results.values() for driver in series))
+    lines = []
+    for name, series in results.items():
+        workload = WORKLOADS[name]
+        figures = [series[driver].median("cpu") / workload.per * 1e9 for driver in drivers if driver in series]
+        line = [workload.title, *[f"{figure:,.1f}" if figure < 10 else f"{figure:,.0f}" for figure in figures]]
+        lines.append([*line, _ratio(figures[-1] / figures[0])] if len(figures) > 1 else line)
+    head = ["nanoseconds of CPU for each value, statement or byte", *drivers]
+    return table([*head, "ratio"] if len(drivers) > 1 else head, lines)
+
+
+def _cell(series: Series | None, metric: str) -> str:
+    return _ms(series.median(metric)) if series is not None and series.rounds else "-"
+
+
+def _ms(seconds: float) -> str:
+    milliseconds = seconds * 1e3
+    if milliseconds >= 100:
+        return f"{milliseconds:,.0f}"
+    return f"{milliseconds:.1f}" if milliseconds >= 10 else f"{milliseconds:.3f}"
+
+
+def _ratio(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
