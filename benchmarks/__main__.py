@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks` in a checkout with the extra `bench` installed.  See README.md here."""
+"""`make bench`, or `python -m benchmarks` in a checkout with the extra `bench`.  See README.md here."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def main() -> None:
     """Measure and report."""
     options = _parser().parse_args()
     trees = {"pure": options.pure, "compiled": options.compiled}
-    drivers = _drivers(options.driver, trees)
+    drivers = _drivers(options, trees)
     workloads = [workload for workload in _workloads(options) if able(drivers, workload)]
     rounds = options.rounds or (3 if options.quick else 9)
-    seconds = options.seconds or (0.015 if options.quick else 0.05)
+    seconds = options.seconds or (0.01 if options.quick else 0.05)
     results: dict[str, dict[str, Series]] = {}
-    with _server(options.dsn) as dsn, Measurement(
-        drivers, dsn, trees, rounds=rounds, seconds=seconds, progress=_progress
-    ) as measurement:
+    with (
+        _server(options.dsn) as dsn,
+        Measurement(drivers, dsn, trees, rounds=rounds, seconds=seconds, progress=_progress) as measurement,
+    ):
         with connect(dsn) as conn:
             version = conn.parameters["server_version"].split()[0]
         circumstances = facts.circumstances(drivers, version, rounds)
@@ -55,7 +56,9 @@ def main() -> None:
     if options.readme:
         report.write_readme(ROOT / "README.md", tables.summary(results, circumstances))
     for fit in growths(results):
-        _say(f"growth with {fit.family}, {fit.driver}: exponent {fit.exponent:.2f}")
+        _say(
+            f"growth with {fit.family}, {fit.driver}: exponent {fit.exponent:.2f}, at the end {fit.last:.2f}"
+        )
     for target in TARGETS:
         _say(f"{target.title}: {target.verdict(results)}")
     _say("\n".join(str(path.relative_to(ROOT)) for path in files))
@@ -66,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="three short rounds, nothing heavy: two minutes")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these workloads; with wildcards")
     parser.add_argument(
-        "--driver", action="append", metavar="TEXT", help="only drivers with this in their name (and the floor)"
+        "--driver",
+        action="append",
+        metavar="TEXT",
+        help="only drivers with this in their name (and the floor)",
     )
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default 9)")
     parser.add_argument("--seconds", type=float, help="a driver's turn in a round (default 0.05)")
@@ -78,19 +84,24 @@ def _parser() -> argparse.ArgumentParser:
         help="the compiled build, unpacked (default: build/compiled, if it is there)",
     )
     parser.add_argument("--dsn", help="a server that runs already; by default one is started")
-    parser.add_argument("--publish", action="store_true", help="write to docs/benchmarks, not to build/benchmarks")
+    parser.add_argument(
+        "--publish", action="store_true", help="write to docs/benchmarks, not to build/benchmarks"
+    )
     parser.add_argument("--readme", action="store_true", help="write the targets into README.md as well")
     return parser
 
 
-def _drivers(texts: list[str] | None, trees: dict[str, Path]) -> list[Driver]:
+def _drivers(options: argparse.Namespace, trees: dict[str, Path]) -> list[Driver]:
     """The drivers that are wanted and can be had; what is missing is said."""
     chosen = []
+    texts = options.driver
     for driver in DRIVERS.values():
         if texts is not None and driver.name != FLOOR and not any(text in driver.name for text in texts):
             continue
         if driver.missing:
             _say(f"{driver.name} is left out: {driver.missing} is not installed")
+        elif options.quick and not driver.main:
+            _say(f"{driver.name} is left out of a quick run")
         elif driver.build and not (trees[driver.build] / "pgproto").is_dir():
             _say(f"{driver.name} is left out: there is no {driver.build} build")
         else:

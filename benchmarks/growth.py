@@ -1,7 +1,7 @@
 """How time grows with size: the exponent of a power law, fitted to what was measured.  1.0 is linear.
 
-What an operation costs whatever its size makes the exponent smaller than 1; what grows with the square of the
-size makes it larger, and that is what is looked for.  The times are CPU seconds, which other work on the
+What an operation costs whatever its size makes the exponent smaller than 1, and could hide what grows with the
+square of the size; so there are two: of all sizes, and of the step to the largest alone.  The times are CPU seconds, which other work on the
 machine disturbs least; the floor's, which is a server's and not a client's, is wall time.
 """
 
@@ -16,8 +16,8 @@ from .workloads import GROWTH, WORKLOADS
 
 __all__ = ["LINEAR", "Growth", "growths"]
 
-LINEAR: Final = 1.1
-"""An exponent up to this is taken for linear."""
+LINEAR: Final = 1.15
+"""Exponents up to this are taken for linear."""
 
 _LEAST: Final = 3  # points that make a line
 
@@ -31,15 +31,16 @@ class Growth:
         self.sizes = sizes
         self.times = times
         self.exponent = exponent(sizes, times)
+        self.last = exponent(sizes[-2:], times[-2:])
 
     @property
     def linear(self) -> bool:
         """True if it grows no faster than its size."""
-        return self.exponent <= LINEAR
+        return max(self.exponent, self.last) <= LINEAR
 
 
 def growths(results: Results) -> Iterator[Growth]:
-    """A fit for each family of workloads and each driver of pgproto (and the floor) that has enough points."""
+    """A fit for each family of workloads, and each driver of pgproto and the floor that has enough points."""
     for family, names in GROWTH.items():
         measured = [name for name in names if name in results]
         drivers = dict.fromkeys(driver for name in measured for driver in results[name])

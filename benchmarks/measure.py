@@ -26,7 +26,8 @@ from .workloads import Workload
 __all__ = ["Measurement", "able"]
 
 _PATIENCE: Final = 6  # times the time of a turn: what one driver may take in all of a workload's rounds, at
-_LEAST_TURNS: Final = 3  # least this many turns
+_LEAST_TURNS: Final = 2  # least so many turns
+_FEW: Final = 3  # rounds, of which one is enough for a slow driver
 _MOST_OPERATIONS: Final = 5000
 
 Progress = Callable[[str], None]
@@ -124,16 +125,18 @@ class Measurement:
                 break
             self._empty(workload)
             one = worker.run(max(1, turn.operations // 3))["wall"]
-        turns = max(_LEAST_TURNS, _PATIENCE * self._seconds / one)
-        turn.every = max(1, math.ceil(min(self._rounds, workload.rounds) / turns))
+        rounds = min(self._rounds, workload.rounds)
+        turns = max(_LEAST_TURNS if rounds > _FEW else 1, _PATIENCE * self._seconds / one)
+        turn.every = max(1, math.ceil(rounds / turns))
 
-    def _run_fresh(
-        self, workload: Workload, drivers: Sequence[Driver], series: Mapping[str, Series]
-    ) -> None:
+    def _run_fresh(self, workload: Workload, drivers: Sequence[Driver], series: Mapping[str, Series]) -> None:
         for number in range(min(self._rounds, workload.rounds)):
             for driver in drivers:
                 self._progress(f"{workload.name}: round {number + 1}, {driver.name}")
-                with WorkerProcess(driver, self._trees) as worker, _Turn(worker, series[driver.name]).failing():
+                with (
+                    WorkerProcess(driver, self._trees) as worker,
+                    _Turn(worker, series[driver.name]).failing(),
+                ):
                     worker.prepare(workload, self._addresses[workload.delay])
                     self._empty(workload)
                     series[driver.name].add(number, worker.run(1))

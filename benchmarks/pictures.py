@@ -1,4 +1,4 @@
-"""The report as pictures: bars of ratios, as SVG with a transparent ground and colours for dark and light pages.
+"""The report as pictures: bars of ratios, as SVG that can be read on dark and on light pages.
 
 A picture is an entry of a table: which workloads, which drivers, which metric, and whose figure is 1.
 """

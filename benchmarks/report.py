@@ -28,7 +28,12 @@ def as_json(results: Results, facts: Facts) -> str:
             for target, verdict in ((target, target.verdict(results)) for target in TARGETS)
         ],
         "growth": [
-            {"with": fit.family, "driver": fit.driver, "exponent": round(fit.exponent, 3)}
+            {
+                "with": fit.family,
+                "driver": fit.driver,
+                "exponent": round(fit.exponent, 3),
+                "last": round(fit.last, 3),
+            }
             for fit in growths(results)
         ],
         "workloads": {

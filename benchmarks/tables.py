@@ -31,9 +31,13 @@ def markdown(results: Results, facts: Facts, pictures: Sequence[str] = ()) -> st
     """The whole report."""
     parts = ["# Benchmarks", sentence(facts), _HOW_TO_READ, "## Targets", _targets(results)]
     parts += [f"![{name}]({name}.svg)" for name in pictures]
-    fits = [(fit.family, fit.driver, f"{fit.exponent:.2f}", "yes" if fit.linear else "NO") for fit in growths(results)]
+    fits = [
+        (fit.family, fit.driver, f"{fit.exponent:.2f}", f"{fit.last:.2f}", "yes" if fit.linear else "NO")
+        for fit in growths(results)
+    ]
     if fits:
-        parts += ["## Growth", _ABOUT_GROWTH, table(("with", "driver", "exponent", "linear"), fits)]
+        head = ("with", "driver", "exponent", "of the last step", "linear")
+        parts += ["## Growth", _ABOUT_GROWTH, table(head, fits)]
     groups = dict.fromkeys(WORKLOADS[name].group for name in results)
     for group in groups:
         members = {name: series for name, series in results.items() if WORKLOADS[name].group == group}
@@ -42,7 +46,11 @@ def markdown(results: Results, facts: Facts, pictures: Sequence[str] = ()) -> st
             parts.append(_per_unit(members))
         else:
             for name, series in members.items():
-                parts += [f"### {WORKLOADS[name].title}", f"`--only {name}`", _workload(WORKLOADS[name], series)]
+                parts += [
+                    f"### {WORKLOADS[name].title}",
+                    f"`--only {name}`",
+                    _workload(WORKLOADS[name], series),
+                ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -61,13 +69,14 @@ def summary(results: Results, facts: Facts) -> str:
 
 
 _HOW_TO_READ: Final = (
-    "Milliseconds for one operation: the median and the quartiles of the rounds. CPU is the client process's, its"
-    " threads included. Ratios are made within a round, of wall times if nothing else is said; below 1 is"
+    "Milliseconds for one operation: the median and the quartiles of the rounds. CPU is the client process's,"
+    " its threads included. Ratios are made within a round, of wall times if nothing else is said; below 1 is"
     " faster. The server works on the same CPUs as the client, so compare within one table only."
 )
 _ABOUT_GROWTH: Final = (
     f"The exponent of a power law fitted to the times (CPU; wall for the raw socket). Up to {LINEAR} it is"
-    " taken for linear; what every operation costs, however small, makes it smaller than 1."
+    " taken for linear; what every operation costs, however small, makes it smaller than 1. So the exponent of the"
+    " step to the largest size stands beside it."
 )
 
 
@@ -109,8 +118,13 @@ def _per_unit(results: Results) -> str:
     lines = []
     for name, series in results.items():
         workload = WORKLOADS[name]
-        figures = [series[driver].median("cpu") / workload.per * 1e9 for driver in drivers if driver in series]
-        line = [workload.title, *[f"{figure:,.1f}" if figure < 10 else f"{figure:,.0f}" for figure in figures]]
+        figures = [
+            series[driver].median("cpu") / workload.per * 1e9 for driver in drivers if driver in series
+        ]
+        line = [
+            workload.title,
+            *[f"{figure:,.1f}" if figure < 10 else f"{figure:,.0f}" for figure in figures],
+        ]
         lines.append([*line, _ratio(figures[-1] / figures[0])] if len(figures) > 1 else line)
     head = ["nanoseconds of CPU for each value, statement or byte", *drivers]
     return table([*head, "ratio"] if len(drivers) > 1 else head, lines)

@@ -106,7 +106,14 @@ def _batches(*sizes: int) -> tuple[str, ...]:
 
 def _at_floor() -> list[Target]:
     return [
-        Target(f"batch of {size:,} selects, blocking, wall, to the raw socket", _batches(size), BLOCKING, FLOOR, "wall", 1.6)
+        Target(
+            f"batch of {size:,} selects, blocking, wall, to the raw socket",
+            _batches(size),
+            BLOCKING,
+            FLOOR,
+            "wall",
+            1.6,
+        )
         for size in (100, 1000)
     ]
 
@@ -170,7 +177,15 @@ def _pure() -> list[Target]:
             faster=True,
         ),
         *[
-            Target(f"pure build: {name}, blocking, wall, to pg8000", (name,), blocking, "pg8000", "wall", 4, faster=True)
+            Target(
+                f"pure build: {name}, blocking, wall, to pg8000",
+                (name,),
+                blocking,
+                "pg8000",
+                "wall",
+                4,
+                faster=True,
+            )
             for name in ("pg_type", "mixed_rows")
         ],
     ]
@@ -193,7 +208,9 @@ TARGETS: Final = (
     *_fetches(),
     Target("10,000 mixed rows, asyncio, CPU, to asyncpg", ("mixed_rows",), ASYNCIO, "asyncpg", "cpu", 0.7),
     Target("10,000 mixed rows, asyncio, wall, to asyncpg", ("mixed_rows",), ASYNCIO, "asyncpg", "wall", 0.7),
-    Target("executemany of 1,000 rows, asyncio, wall, to asyncpg", ("batch",), ASYNCIO, "asyncpg", "wall", 1.0),
+    Target(
+        "executemany of 1,000 rows, asyncio, wall, to asyncpg", ("batch",), ASYNCIO, "asyncpg", "wall", 1.0
+    ),
     Target("executemany of 1,000 rows, asyncio, CPU, to asyncpg", ("batch",), ASYNCIO, "asyncpg", "cpu", 1.0),
     Target(
         "toolbench, geometric mean, asyncio, CPU, to asyncpg",
@@ -214,8 +231,22 @@ TARGETS: Final = (
         faster=True,
     ),
     *_pure(),
-    Target("batch of 1,000,000 inserts, growth of peak memory", ("batch_million",), BLOCKING, "", "peak", 64 * MEGABYTE),
-    Target("1,000,000 rows streamed, growth of peak memory", ("stream_million",), BLOCKING, "", "peak", 32 * MEGABYTE),
+    Target(
+        "batch of 1,000,000 inserts, growth of peak memory",
+        ("batch_million",),
+        BLOCKING,
+        "",
+        "peak",
+        64 * MEGABYTE,
+    ),
+    Target(
+        "1,000,000 rows streamed, growth of peak memory",
+        ("stream_million",),
+        BLOCKING,
+        "",
+        "peak",
+        32 * MEGABYTE,
+    ),
     Target(
         "1,000,000 rows streamed, asyncio, growth of peak memory",
         ("stream_million",),

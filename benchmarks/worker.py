@@ -27,6 +27,7 @@ from .workloads import Workload, workloads
 
 __all__ = ["check", "prepared", "settled"]
 
+
 def build() -> str:
     """The build of pgproto that this process has imported: "compiled" or "pure"."""
     import pgproto
@@ -63,6 +64,8 @@ class _Work:
         self._session: Any = None
         self._workload: Any = None
         self._operation: Callable[[], Any] = list
+        gc.collect()
+        gc.freeze()  # the table of workloads is nobody's garbage, and nobody shall pay for looking through it
 
     async def prepare(self, command: dict[str, Any]) -> dict[str, object]:
         await self.close()

@@ -1,9 +1,9 @@
 """The core alone: bytes in memory, no socket, no server.  What decoding, encoding and messages cost.
 
-    decode(oid, value, count)     `count` rows of one column, decoded to Row objects
-    encode(oid, value, count)     so many values, encoded
-    messages(count)               Bind and Execute of so many statements, a Sync, and all of their answers
-    segments(size, segment)       one row of `size` bytes that arrives in segments of so many bytes
+decode(oid, value, count)     `count` rows of one column, decoded to Row objects
+encode(oid, value, count)     so many values, encoded
+messages(count)               Bind and Execute of so many statements, a Sync, and all of their answers
+segments(size, segment)       one row of `size` bytes that arrives in segments of so many bytes
 """
 
 from __future__ import annotations

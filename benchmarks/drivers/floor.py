@@ -26,7 +26,9 @@ from .session import Operation, Session, Statements
 
 __all__ = ["Floor"]
 
-_SENT_AT_ONCE: Final = 65536  # a larger request could fill the buffers of both sides, so it is sent while reading
+_SENT_AT_ONCE: Final = (
+    65536  # a larger request could fill the buffers of both sides, so it is sent while reading
+)
 
 
 class Floor(Session):
@@ -166,7 +168,8 @@ class Floor(Session):
     def _exchange_until(self, condition: Any) -> tuple[bytes, bytes]:
         """Send and receive until it is so: what was sent, what was received."""
         engine, sock = self._engine, self._sock()
-        sent, received = [], []
+        sent: list[bytes] = []
+        received: list[bytes] = []
         while True:
             while data := engine.data_to_send():
                 sock.sendall(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pgproto
@@ -89,7 +90,7 @@ class _PgprotoAsync(Session):
         conn, together = self._conn, self._together
 
         async def operation() -> Any:
-            return await together([lambda value=value: conn.fetch(sql, value) for value in values])
+            return await together([partial(conn.fetch, sql, value) for value in values])
 
         return operation
 

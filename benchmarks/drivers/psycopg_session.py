@@ -141,4 +141,3 @@ class Psycopg(Session):
                 return sum(1 for _ in cursor.stream(sql, binary=True, size=1000))
 
         return operation
-
