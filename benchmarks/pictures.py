@@ -31,6 +31,7 @@ _COLOURS: Final = {
     "psqlpy": "#a77bd1",
     "pg8000": "#c8606e",
 }
+_FAMILIES: Final = ("#35b07c", "#4a90d9", "#d98a3d", "#a77bd1")
 _PURE: Final = 0.5  # how opaque the pure build is
 
 
@@ -96,7 +97,7 @@ def pictures(results: Results) -> Iterator[tuple[str, str]]:
         text = _bars(picture, results)
         if text:
             yield name, text
-    fits = [fit for fit in growths(results) if fit.driver != "raw socket"]
+    fits = [fit for fit in growths(results) if fit.driver.startswith(("pgproto blocking", "pgproto core"))]
     if fits:
         yield "growth", _lines(fits)
 
@@ -136,11 +137,12 @@ def _bars(picture: Picture, results: Results) -> str:
             position += 1
         position += 1
     axes.set_yticks([where for where, _ in ticks], [name for _, name in ticks])
-    axes.invert_yaxis()
+    axes.set_ylim(position - 1, -1)
     axes.set_xscale("log")
     axes.axvline(1, color=_TEXT, linewidth=0.8)
     axes.set_xlabel(f"times that of {picture.reference} (less is better, logarithmic)", color=_TEXT)
     axes.set_title(picture.title, color=_TEXT)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.margins(x=0.12)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.8 / (0.21 * count + 1.2)), ncols=4, **_LEGEND)
     return _svg(figure)
@@ -148,15 +150,16 @@ def _bars(picture: Picture, results: Results) -> str:
 
 def _lines(fits: list[Growth]) -> str:
     figure, axes = _paper(9, 5)
+    families = list(dict.fromkeys(fit.family for fit in fits))
     for fit in fits:
-        short, _, build = fit.driver.partition(", ")
+        build = fit.driver.rpartition(", ")[2]
         axes.plot(
             fit.sizes,
             [time * 1e3 for time in fit.times],
             marker="o",
             markersize=3,
             linewidth=1.2,
-            color=_COLOURS.get(short, "#b0a030"),
+            color=_FAMILIES[families.index(fit.family) % len(_FAMILIES)],
             linestyle="--" if build == "pure" else "-",
             label=f"{fit.family}, {fit.driver}: {fit.exponent:.2f}",
         )

@@ -75,8 +75,8 @@ _HOW_TO_READ: Final = (
 )
 _ABOUT_GROWTH: Final = (
     f"The exponent of a power law fitted to the times (CPU; wall for the raw socket). Up to {LINEAR} it is"
-    " taken for linear; what every operation costs, however small, makes it smaller than 1. So the exponent of the"
-    " step to the largest size stands beside it."
+    " taken for linear; what every operation costs, however small, makes it smaller than 1, so"
+    " the exponent of the step to the largest size stands beside it."
 )
 
 
