@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fnmatch
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _DATABASE: Final = "pgproto_benchmarks"
 def main() -> None:
     """Measure and report."""
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server and the workers are ended
     trees = {"pure": options.pure, "compiled": options.compiled}
     drivers = _drivers(options, trees)
     workloads = [workload for workload in _workloads(options) if able(drivers, workload)]

@@ -1,8 +1,9 @@
 """How time grows with size: the exponent of a power law, fitted to what was measured.  1.0 is linear.
 
-What an operation costs whatever its size makes the exponent smaller than 1, and could hide what grows with the
-square of the size; so there are two: of all sizes, and of the step to the largest alone.  The times are CPU
-seconds, which other work on the machine disturbs least; the floor's, which is the server's work, is wall time.
+What an operation costs whatever its size makes the exponent smaller than 1, and could hide what grows with
+the square of the size; so there are two: of all sizes, and of the step to the largest alone.  The times are
+CPU seconds, which other work on the machine disturbs least; the floor's are wall time, for they are the
+server's.
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ class Measurement:
         turns = []
         for driver in drivers:
             self._progress(f"{workload.name}: {driver.name}")
-            if driver.name not in self._workers:
+            known = self._workers.get(driver.name)
+            if known is None or not known.alive:
                 worker = self._stack.enter_context(WorkerProcess(driver, self._trees))
                 self._workers[driver.name] = worker
             turn = _Turn(self._workers[driver.name], series[driver.name])

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,9 @@ from .workloads import Workload
 __all__ = ["ROOT", "WorkerError", "WorkerProcess"]
 
 ROOT: Final = Path(__file__).parents[1]
+
+_PATIENCE: Final = 30.0  # seconds that a worker may take to answer
+_LONG_PATIENCE: Final = 300.0  # the same for what is large
 
 
 class WorkerError(Exception):
@@ -33,6 +37,7 @@ class WorkerProcess:
 
     def __init__(self, driver: Driver, trees: Mapping[str, Path]) -> None:
         self.driver = driver
+        self._patience = _PATIENCE
         tree = trees.get(driver.build, ROOT)
         path = [tree, tree / "transports", ROOT, ROOT / "transports"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
@@ -45,12 +50,18 @@ class WorkerProcess:
             env=environment,
         )
 
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended: a driver that hangs is killed."""
+        return self._process.poll() is None
+
     def prepare(self, workload: Workload, dsn: str) -> None:
         """Make it ready for a workload.
 
         Raises:
             WorkerError: it cannot do it, or has another build than it should.
         """
+        self._patience = _LONG_PATIENCE if workload.fresh else _PATIENCE
         build = self._ask(do="prepare", workload=workload.name, dsn=dsn)["build"]
         if self.driver.build not in ("", build):
             raise WorkerError(f"{self.driver.name} runs with the {build} build")
@@ -68,14 +79,24 @@ class WorkerProcess:
         process = self._process
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the worker has no pipes")
+        watch = threading.Timer(self._patience, process.kill)
+        watch.start()
         try:
             process.stdin.write(json.dumps(command) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError:
             line = ""
+        finally:
+            expired = watch.finished.is_set()
+            watch.cancel()
         if not line:
-            raise WorkerError(f"{self.driver.name}: the process ended with {process.wait(10)}")
+            how = (
+                f"no answer within {self._patience:g} s"
+                if expired
+                else f"the process ended with {process.wait(10)}"
+            )
+            raise WorkerError(f"{command['do']}: {how}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerError(answer["error"])

@@ -299,7 +299,7 @@ def _batch(verb: str, sql: str, size: int, atomic: bool, limit: int) -> Workload
         per=count,
         table="bench_ints" if verb == "insert" else "",
         stored=count if verb == "insert" else 0,
-        mains=size not in (100, 1000),
+        mains=verb == "insert" or not atomic or size not in (100, 1000),
         rounds=3 if size == 10000 else 1000,
         heavy=size == 10000 or not atomic,
     )
@@ -372,7 +372,9 @@ def _rows(limit: int) -> Iterator[Workload]:
 def _lives() -> Iterator[Workload]:
     group = "Connections and pools"
     one = _is([(1,)])
-    yield Workload("connect", "Connect, one query, close", group, "connecting", ("select 1",), one)
+    yield Workload(
+        "connect", "Connect, one query, close", group, "connecting", ("select 1",), one, mains=True
+    )
     yield Workload("pool_cycle", "Pool: acquire, one query, release", group, "pool_cycle", ("select 1",), one)
     for count in (1, 10, 100):
         yield Workload(
@@ -383,6 +385,7 @@ def _lives() -> Iterator[Workload]:
             (count, "select 1"),
             _is(count * ROUNDS),
             per=count * ROUNDS,
+            mains=count < 100,
         )
 
 
