@@ -166,6 +166,23 @@ def test_the_report_has_every_driver_and_every_failure() -> None:
     assert "one cached select" in tables.summary(results, facts)
 
 
+def test_the_pictures_have_a_bar_for_each_driver_and_no_ground(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    names = (FLOOR, "pgproto asyncio, compiled", "pgproto asyncio, pure", "pgproto blocking, compiled")
+    results = {
+        f"batch_select_{size}": {
+            name: _series(name, size * factor / 1e6) for factor, name in enumerate(names, 1)
+        }
+        for size in (10, 100, 1000)
+    }
+    files = report.write(tmp_path, results, circumstances([], "18.6", 1))
+    assert {path.name for path in files} == {"batches.svg", "growth.svg", "results.json", "README.md"}
+    text = (tmp_path / "batches.svg").read_text()
+    assert "pgproto asyncio, pure" in text
+    assert "1.50" in text
+    assert "fill: #ffffff" not in text
+
+
 def test_the_report_finds_its_place_in_the_readme(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text(README)
