@@ -19,7 +19,7 @@ from . import facts, report, tables
 from .drivers import DRIVERS, FLOOR, Driver
 from .growth import growths
 from .measure import Measurement, able
-from .process import ROOT
+from .process import ROOT, WrongBuildError
 from .series import Series
 from .targets import TARGETS
 from .workloads import SETUP, WORKLOADS, Workload
@@ -36,7 +36,7 @@ def main() -> None:
     drivers = _drivers(options, trees)
     workloads = [workload for workload in _workloads(options) if able(drivers, workload)]
     rounds = options.rounds or (3 if options.quick else 9)
-    seconds = options.seconds or (0.01 if options.quick else 0.05)
+    seconds = options.seconds or (0.01 if options.quick else 0.04)
     results: dict[str, dict[str, Series]] = {}
     with (
         _server(options.dsn) as dsn,
@@ -47,7 +47,10 @@ def main() -> None:
         circumstances = facts.circumstances(drivers, version, rounds)
         for number, workload in enumerate(workloads, 1):
             began = time.monotonic()
-            results[workload.name] = measurement.run(workload)
+            try:
+                results[workload.name] = measurement.run(workload)
+            except WrongBuildError as error:
+                raise SystemExit(str(error)) from None
             _progress("")
             _say(f"{number}/{len(workloads)} {workload.name}: {time.monotonic() - began:.1f} s")
             for one in results[workload.name].values():
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="only drivers with this in their name (and the floor)",
     )
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default 9)")
-    parser.add_argument("--seconds", type=float, help="a driver's turn in a round (default 0.05)")
+    parser.add_argument("--seconds", type=float, help="a driver's turn in a round (default 0.04)")
     parser.add_argument("--pure", type=Path, default=ROOT, help="the pure build (default: this checkout)")
     parser.add_argument(
         "--compiled",

@@ -15,12 +15,16 @@ from typing import Any, Final
 from .drivers import Driver
 from .workloads import Workload
 
-__all__ = ["ROOT", "WorkerError", "WorkerProcess"]
+__all__ = ["ROOT", "WorkerError", "WorkerProcess", "WrongBuildError"]
 
 ROOT: Final = Path(__file__).parents[1]
 
 _PATIENCE: Final = 30.0  # seconds that a worker may take to answer
 _LONG_PATIENCE: Final = 300.0  # the same for what is large
+
+
+class WrongBuildError(Exception):
+    """A worker has imported another build of pgproto than it should: the run would be worthless."""
 
 
 class WorkerError(Exception):
@@ -59,12 +63,15 @@ class WorkerProcess:
         """Make it ready for a workload.
 
         Raises:
-            WorkerError: it cannot do it, or has another build than it should.
+            WorkerError: it cannot do it.
+            WrongBuildError: it has another build than it should.
         """
         self._patience = _LONG_PATIENCE if workload.fresh else _PATIENCE
         build = self._ask(do="prepare", workload=workload.name, dsn=dsn)["build"]
         if self.driver.build not in ("", build):
-            raise WorkerError(f"{self.driver.name} runs with the {build} build")
+            raise WrongBuildError(
+                f"{self.driver.name} has imported the {build} build: see --pure and --compiled"
+            )
 
     def check(self) -> float:
         """Run it once and hold the result against what is expected: the seconds it took."""
