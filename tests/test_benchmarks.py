@@ -18,7 +18,8 @@ from benchmarks import report, tables
 from benchmarks.drivers import CORE, DRIVERS, FLOOR, Driver
 from benchmarks.facts import circumstances
 from benchmarks.growth import growths
-from benchmarks.measure import able
+from benchmarks.measure import Measurement, able
+from benchmarks.process import ROOT, WorkerError, WorkerProcess, WrongBuildError
 from benchmarks.series import Series, exponent, geometric_mean
 from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import check, prepared, settled
@@ -78,6 +79,29 @@ def test_every_workload_gives_the_right_result(database: str, driver: Driver) ->
     with pgproto_blocking.connect(database) as reader:
         driver.run(main)
     assert wrong == []
+
+
+def test_a_run_measures_each_round_in_processes_of_their_own(database: str) -> None:
+    drivers = [DRIVERS[name] for name in (FLOOR, "pgproto blocking, pure")]
+    how: dict[str, Any] = {"rounds": 2, "seconds": 0.05, "progress": lambda _: None}
+    with Measurement(drivers, database, {"pure": ROOT}, **how) as measurement:
+        direct = measurement.run(WORKLOADS["batch_insert_10"])
+        delayed = measurement.run(WORKLOADS["single_rtt_5"])
+    for series in (*direct.values(), *delayed.values()):
+        assert series.error == ""
+        assert list(series.rounds) == [0, 1]
+        assert min(series.values("wall")) > 0
+    assert all(min(series.values("wall")) >= 0.005 for series in delayed.values())
+
+
+def test_a_wrong_build_and_a_failure_are_told(database: str) -> None:
+    with WorkerProcess(DRIVERS["pgproto blocking, compiled"], {"compiled": ROOT}) as worker:
+        with pytest.raises(WrongBuildError, match="has imported the pure build"):
+            worker.prepare(WORKLOADS["single"], database)
+        with pytest.raises(WorkerError, match="ConnectError"):
+            worker.prepare(WORKLOADS["single"], "postgresql://postgres@127.0.0.1:1/postgres")
+        assert worker.alive
+    assert not worker.alive
 
 
 def test_every_workload_is_somebodys() -> None:
