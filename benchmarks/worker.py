@@ -1,141 +1,128 @@
-"""A driver's process: it connects once, and runs what it is told to, while all others are idle.
+"""A driver's process: it runs what it is told to, while all others are idle.
 
 Rule: one process per driver, so that no driver pays for another one's garbage, imports or event loop, and
-so that the process's CPU time is the driver's.  Parent and child speak JSON, one line a message:
+so that the process's CPU time, threads included, is the driver's.  Parent and child speak JSON, one line a
+message:
 
-    {"workload": "batch100", "iterations": 20}  ->  {"seconds": [...], "cpu": 0.014}
+    {"do": "prepare", "workload": "single", "dsn": "..."}   a new connection, the operation made ready
+    {"do": "check"}                                         runs it once and looks at the result
+    {"do": "run", "operations": 20}                         -> {"wall": 0.002, "cpu": 0.001, "peak": 31000}
 
-The first command for a workload prepares it: the result is held against what the workload expects.
+Seconds are those of one operation; `peak` is by how many bytes the process's peak memory has grown.
 """
 
 from __future__ import annotations
 
 import gc
+import inspect
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from . import memory
 from .drivers import DRIVERS, Driver
-from .workloads import WORKLOADS, Workload
+from .workloads import Workload, workloads
 
-__all__ = ["Worker"]
-
-
-class Worker:
-    """The parent's side: starts the process; a context manager that ends it."""
-
-    def __init__(self, driver: Driver, dsn: str) -> None:
-        self.driver = driver
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", driver.name, dsn],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[1],
-        )
-
-    def run(self, workload: Workload, iterations: int) -> tuple[list[float], float]:
-        """Run a workload so many times: the seconds of each, and the CPU seconds of all."""
-        process = self._process
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the worker has no pipes")
-        process.stdin.write(json.dumps({"workload": workload.name, "iterations": iterations}) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.driver.name}: the process ended with {process.wait(10)}")
-        answer = json.loads(line)
-        return answer["seconds"], answer["cpu"]
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        process = self._process
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
+__all__ = ["check", "prepared", "settled"]
 
 
-def _commands() -> Iterator[tuple[Workload, int]]:
+def build() -> str:
+    """The build of pgproto that this process has imported: "compiled" or "pure"."""
+    import pgproto
+    from pgproto.types.native import COMPILED
+
+    named = getattr(pgproto, "build", None)
+    return named if isinstance(named, str) else ("compiled" if COMPILED else "pure")
+
+
+def prepared(session: Any, workload: Workload) -> Any:
+    """The workload's operation; something to wait for, if the session's method is asynchronous."""
+    return getattr(session, workload.kind)(*workload.arguments)
+
+
+def check(driver: Driver, session: Any, workload: Workload, result: Any) -> None:
+    """Hold a result against what the workload expects."""
+    plain = session.plain(workload.kind, result)
+    if not workload.check(plain):
+        raise AssertionError(f"{driver.name}: a wrong result for {workload.name}: {plain!r:.200}")
+
+
+def _commands() -> Iterator[dict[str, Any]]:
+    # Reading blocks an event loop, on purpose: between two commands nothing shall run here.
     for line in sys.stdin:
-        command = json.loads(line)
-        yield WORKLOADS[command["workload"]], command["iterations"]
+        yield json.loads(line)
 
 
-def _reply(seconds: list[float], cpu: float) -> None:
-    sys.stdout.write(json.dumps({"seconds": seconds, "cpu": cpu}) + "\n")
-    sys.stdout.flush()
+class _Work:
+    """What the process is doing: one workload at a time, with a session of its own."""
 
-
-def _check(driver: Driver, session: Any, workload: Workload, result: Any) -> None:
-    if session.plain(result) != workload.expected:
-        raise AssertionError(f"{driver.name}: a wrong result for {workload.name}")
-
-
-def _work_blocking(driver: Driver, dsn: str, session: Any) -> None:
-    session.connect(dsn)
-    operations: dict[str, Any] = {}
-    clock, cpu_clock = time.perf_counter, time.process_time
-    for workload, iterations in _commands():
-        if workload.name not in operations:
-            operations[workload.name] = getattr(session, driver.kind)(workload.statements)
-            _check(driver, session, workload, operations[workload.name]())
-        operation = operations[workload.name]
-        seconds: list[float] = []
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._table = workloads()
+        self._session: Any = None
+        self._workload: Any = None
+        self._operation: Callable[[], Any] = list
         gc.collect()
-        cpu = cpu_clock()
-        for _ in range(iterations):
-            start = clock()
-            result = operation()
-            seconds.append(clock() - start)
-        cpu = cpu_clock() - cpu
-        _check(driver, session, workload, result)
-        _reply(seconds, cpu)
-    session.close()
+        gc.freeze()  # the table of workloads is nobody's garbage, and nobody shall pay for looking through it
 
+    async def prepare(self, command: dict[str, Any]) -> dict[str, object]:
+        await self.close()
+        session = self._driver.session()
+        await settled(session.connect(command["dsn"]))
+        self._session = session
+        self._workload = self._table[command["workload"]]
+        self._operation = await settled(prepared(session, self._workload))
+        return {"build": build()}
 
-async def _work_async(driver: Driver, dsn: str, session: Any) -> None:
-    await session.connect(dsn)
-    operations: dict[str, Any] = {}
-    clock, cpu_clock = time.perf_counter, time.process_time
-    # Reading commands blocks the loop, on purpose: between two of them nothing shall run here.
-    for workload, iterations in _commands():
-        if workload.name not in operations:
-            operations[workload.name] = getattr(session, driver.kind)(workload.statements)
-            _check(driver, session, workload, await operations[workload.name]())
-        operation = operations[workload.name]
-        seconds: list[float] = []
+    async def check(self, command: dict[str, Any]) -> dict[str, object]:
+        start = time.perf_counter()
+        result = await settled(self._operation())
+        wall = time.perf_counter() - start
+        check(self._driver, self._session, self._workload, result)
+        return {"wall": wall}
+
+    async def run(self, command: dict[str, Any]) -> dict[str, object]:
+        count, operation = command["operations"], self._operation
+        result: Any = None
         gc.collect()
-        cpu = cpu_clock()
-        for _ in range(iterations):
-            start = clock()
-            result = await operation()
-            seconds.append(clock() - start)
-        cpu = cpu_clock() - cpu
-        _check(driver, session, workload, result)
-        _reply(seconds, cpu)
-    await session.close()
+        before = memory.now()
+        cpu, start = time.process_time(), time.perf_counter()
+        if self._driver.blocking:
+            for _ in range(count):
+                result = operation()
+        else:
+            for _ in range(count):
+                result = await operation()
+        wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+        grown = memory.peak() - before
+        check(self._driver, self._session, self._workload, result)
+        return {"wall": wall / count, "cpu": cpu / count, "peak": grown}
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await settled(session.close())
 
 
-def _main(name: str, dsn: str) -> None:
-    driver = DRIVERS[name]
-    work = _work_blocking if driver.blocking else _work_async
-    driver.run(driver.make(), lambda session: work(driver, dsn, session))
+async def _main(driver: Driver) -> None:
+    work = _Work(driver)
+    for command in _commands():
+        try:
+            answer = await getattr(work, command["do"])(command)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    await work.close()
+
+
+async def settled(value: Any) -> Any:
+    """The value, waited for if it is something to wait for."""
+    return await value if inspect.isawaitable(value) else value
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2])
+    chosen = DRIVERS[sys.argv[1]]
+    chosen.run(lambda: _main(chosen))

@@ -9,14 +9,9 @@ import ast
 import inspect
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
-from benchmarks import report
-from benchmarks.drivers import DRIVERS, FLOOR, Driver
-from benchmarks.measure import Series
-from benchmarks.workloads import WORKLOADS
 from pgproto import Outcome, errors
 from pgproto.pool import PoolSettings
 from tests.support.readme import KINDS, README, ROOT, blocks, table
@@ -78,60 +73,3 @@ def test_files_that_are_named_exist() -> None:
     names = re.findall(r"`((?:transports|benchmarks|tests|pgproto)/[\w./]+\.\w+)`", README)
     assert names
     assert [name for name in names if not (ROOT / name).is_file()] == []
-
-
-# ---- The place for the benchmark's tables
-
-
-def test_the_benchmark_finds_its_place_in_the_readme(tmp_path: Path) -> None:
-    page = tmp_path / "README.md"
-    page.write_text(README)
-    report.write_readme(page, "FIGURES")
-    text = page.read_text()
-    before, _, after = text.partition("FIGURES")
-    assert before.endswith(f"{report.BEGIN}\n\n")
-    assert after.startswith(f"\n\n{report.END}")
-    assert README.startswith(before)
-    assert README.endswith(after)
-    report.write_readme(page, "FIGURES")
-    assert page.read_text() == text
-
-
-def test_a_readme_without_the_place_is_an_error(tmp_path: Path) -> None:
-    page = tmp_path / "README.md"
-    page.write_text(f"text {report.BEGIN} text")
-    with pytest.raises(ValueError, match="no place"):
-        report.write_readme(page, "FIGURES")
-
-
-def _series(name: str, *rounds: list[float]) -> Series:
-    driver = DRIVERS[FLOOR] if name == FLOOR else Driver(name, "", "batch", object)
-    series = Series(driver)
-    for one in rounds:
-        series.add(one, sum(one) / 2)
-    return series
-
-
-def test_ratios_are_made_within_a_round() -> None:
-    # The machine was ten times slower in the second round: that is nobody's merit.
-    floor = _series(FLOOR, [1.0, 1.0], [10.0, 10.0], [1.0, 1.0])
-    ours = _series("pgproto x", [2.0, 2.0], [20.0, 20.0], [3.0, 3.0])
-    assert ours.ratio_to(floor) == 2.0
-    assert ours.median == 3.0
-    assert ours.fastest == 2.0
-    assert ours.cpu_median == 1.5
-
-
-def test_the_tables_have_a_line_for_each_driver_and_a_ratio_to_each_peer() -> None:
-    name = next(iter(WORKLOADS))
-    series = [
-        _series(FLOOR, [0.001, 0.001, 0.001]),
-        _series("pgproto x", [0.002, 0.002, 0.002]),
-        _series("peer", [0.008, 0.008, 0.008]),
-    ]
-    facts = report.circumstances([one.driver for one in series], "18.6", 1)
-    markdown = report.as_markdown({name: series}, facts)
-    assert "| pgproto x | 2.00 | 2.00 to 2.00 | 2.00 | 1.00 | 2.0 |" in markdown
-    assert "| peer | 4.0 |" in markdown
-    assert "peer" in report.as_text({name: series}, facts)
-    assert '"median_seconds": 0.008' in report.as_json({name: series}, facts)

@@ -1,0 +1,129 @@
+"""asyncpg, with its cache of prepared statements.  It has no batch of different statements: one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from .session import POOL, ROUNDS, Operation, Session, Statements
+
+__all__ = ["Asyncpg"]
+
+
+class Asyncpg(Session):
+    """asyncpg."""
+
+    ways = {"batch": "one by one", "many": "executemany", "gather": "pool of 10", "stream": "cursor"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self._asyncpg: Any = importlib.import_module("asyncpg")
+        self._pool: Any = None
+
+    async def connect(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._conn: Any = await self._asyncpg.connect(dsn)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+        await self._conn.close()
+
+    async def _open_pool(self) -> Any:
+        self._pool = await self._asyncpg.create_pool(self._dsn, min_size=POOL, max_size=POOL)
+        return self._pool
+
+    def fetch(self, sql: str, args: tuple[Any, ...]) -> Operation:
+        conn = self._conn
+
+        async def operation() -> Any:
+            return await conn.fetch(sql, *args)
+
+        return operation
+
+    def batch(self, statements: Statements, atomic: bool) -> Operation:
+        conn = self._conn
+
+        async def operation() -> Any:
+            if not atomic:
+                return [await conn.fetch(sql, *args) for sql, args in statements]
+            async with conn.transaction():
+                return [await conn.fetch(sql, *args) for sql, args in statements]
+
+        return operation
+
+    def many(self, sql: str, records: Sequence[tuple[Any, ...]]) -> Operation:
+        conn = self._conn
+
+        async def operation() -> None:
+            await conn.executemany(sql, records)
+
+        return operation
+
+    def copy(self, table: str, columns: Sequence[str], records: Sequence[tuple[Any, ...]]) -> Operation:
+        conn = self._conn
+
+        async def operation() -> Any:
+            tag = await conn.copy_records_to_table(table, columns=columns, records=records)
+            return int(tag.split()[-1])
+
+        return operation
+
+    async def gather(self, sql: str, values: Sequence[Any]) -> Operation:
+        pool = await self._open_pool()
+
+        async def operation() -> Any:
+            return await asyncio.gather(*[pool.fetch(sql, value) for value in values])
+
+        return operation
+
+    def transaction(self, statements: Statements) -> Operation:
+        return self.batch(statements, True)
+
+    def connecting(self, sql: str) -> Operation:
+        module, dsn = self._asyncpg, self._dsn
+
+        async def operation() -> Any:
+            conn = await module.connect(dsn)
+            try:
+                return await conn.fetch(sql)
+            finally:
+                await conn.close()
+
+        return operation
+
+    async def pool_cycle(self, sql: str) -> Operation:
+        pool = await self._open_pool()
+
+        async def operation() -> Any:
+            async with pool.acquire() as conn:
+                return await conn.fetch(sql)
+
+        return operation
+
+    async def tasks(self, count: int, sql: str) -> Operation:
+        pool = await self._open_pool()
+
+        async def task() -> int:
+            done = 0
+            for _ in range(ROUNDS):
+                done += len(await pool.fetch(sql))
+            return done
+
+        async def operation() -> int:
+            return sum(await asyncio.gather(*[task() for _ in range(count)]))
+
+        return operation
+
+    def stream(self, sql: str) -> Operation:
+        conn = self._conn
+
+        async def operation() -> int:
+            count = 0
+            async with conn.transaction():
+                async for _ in conn.cursor(sql, prefetch=1000):
+                    count += 1
+            return count
+
+        return operation
