@@ -8,6 +8,7 @@ from pgproto.errors import (
     ConfigError,
     ConnectError,
     ConnectionClosed,
+    ConnectionLost,
     LocalProtocolError,
     Outcome,
     PoolClosed,
@@ -23,6 +24,7 @@ from pgproto.pool import (
     Open,
     PoolMachine,
     PoolSettings,
+    ending,
     is_permanent,
 )
 from pgproto.pool.backoff import Backoff
@@ -330,3 +332,8 @@ def test_options_of_the_pool_and_of_its_connections_are_told_apart() -> None:
     assert others == {"user": "app", "connect_timeout": 7}
     with pytest.raises(ConfigError, match="max_size must be 1 or more"):
         split_options({"max_size": 0})
+
+
+def test_a_connection_that_ended_counts_as_who_ended_it() -> None:
+    assert ending(None) == "broken"  # and is no reason to connect more slowly
+    assert ending(ConnectionLost("reset")) == "lost"

@@ -26,6 +26,7 @@ from .slots import (
     Reset,
     Slot,
     Ticket,
+    ending,
 )
 from .stats import PoolStats
 
@@ -50,6 +51,7 @@ __all__ = [
     "Retry",
     "Slot",
     "Ticket",
+    "ending",
     "is_permanent",
     "transaction_outcome",
 ]

@@ -150,7 +150,7 @@ class PoolMachine:
             usable: False if the connection must not be lent again: it is closed, not idle, or has
                 something outstanding or unread.
             clean: True if its session is as new; otherwise it is reset first.
-            reason: what to count it as if it is not usable: BROKEN, or LOST if it ended by itself.
+            reason: what to count it as if it is not usable; see `ending`.
         """
         if ticket.state != GRANTED:
             return
@@ -256,10 +256,10 @@ class PoolMachine:
             self._fleet.retire(slot, DIRTY, now)
         self._balance(now)
 
-    def lost(self, slot: Slot, now: float) -> None:
-        """The connection ended by itself, whoever has it.  A borrower's `release` may follow or not."""
+    def lost(self, slot: Slot, now: float, reason: str = LOST) -> None:
+        """The connection has ended (see `ending`), whoever has it.  A `release` may follow or not."""
         if slot.state in (CHECKING, IDLE, USED, RESETTING):
-            self._fleet.retire(slot, LOST, now)
+            self._fleet.retire(slot, reason, now)
             self._balance(now)
 
     def closed(self, slot: Slot, generation: int, now: float) -> None:

@@ -53,6 +53,7 @@ __all__ = [
     "SlotAction",
     "Ticket",
     "TicketAction",
+    "ending",
 ]
 
 # States of a slot
@@ -84,6 +85,15 @@ REFUSED: Final = "refused"  # the on_acquire hook said no
 BROKEN: Final = "broken"  # returned in a state that cannot be reset
 POOL_CLOSED: Final = "closed"  # the pool was closed
 REASONS: Final = (LIFETIME, UNUSED, LOST, DIRTY, CHECK_FAILED, EXPIRED, REFUSED, BROKEN, POOL_CLOSED)
+
+
+def ending(cause: BaseException | None) -> str:
+    """What a connection that has ended counts as: LOST, or BROKEN if it was closed on this side.
+
+    Args:
+        cause: the session's first cause (`Engine.cause`).
+    """
+    return BROKEN if cause is None else LOST
 
 
 class Slot:

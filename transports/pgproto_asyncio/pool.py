@@ -17,7 +17,6 @@ from typing import Any, TypeVar, Unpack
 from pgproto import Batch, Error, QueuedQuery
 from pgproto.pool import (
     FAILED,
-    LOST,
     WAITING,
     Check,
     Close,
@@ -30,6 +29,7 @@ from pgproto.pool import (
     Retry,
     Slot,
     Ticket,
+    ending,
     is_permanent,
     transaction_outcome,
 )
@@ -276,7 +276,7 @@ class Pool(Queries):
         usable = wanted and conn.reusable
         clean = not conn.dirty or not self._reset_script
         if conn.closed:
-            self._machine.release(ticket, self._now(), usable=False, reason=LOST)
+            self._machine.release(ticket, self._now(), usable=False, reason=ending(conn.engine.cause))
         else:
             self._machine.release(ticket, self._now(), usable=usable, clean=clean)
         self._act()
@@ -341,13 +341,13 @@ class Pool(Queries):
         conn.forget_traces()
         if machine.opened(slot, generation, conn, self._now()):
             self._opening.pop(slot.number, None)
-            conn.on_lost = lambda: self._lost(slot)
+            conn.on_lost = lambda: self._lost(slot, conn)
         else:
             await conn.close()
         self._act()
 
-    def _lost(self, slot: Slot) -> None:
-        self._machine.lost(slot, self._now())
+    def _lost(self, slot: Slot, conn: Connection) -> None:
+        self._machine.lost(slot, self._now(), ending(conn.engine.cause))
         self._act()
 
     async def _check(self, slot: Slot, generation: int) -> None:

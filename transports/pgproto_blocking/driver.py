@@ -24,7 +24,6 @@ from typing import Final, NamedTuple, TypeVar
 from pgproto import ConnectError, Error
 from pgproto.pool import (
     FAILED,
-    LOST,
     WAITING,
     Action,
     Check,
@@ -38,6 +37,7 @@ from pgproto.pool import (
     Reset,
     Slot,
     Ticket,
+    ending,
     is_permanent,
 )
 from pgproto.session import GRACE, Connector, check_new
@@ -154,7 +154,7 @@ class Driver:
         def event(now: float) -> bool:
             done()
             if conn.closed:
-                machine.release(ticket, now, usable=False, reason=LOST)
+                machine.release(ticket, now, usable=False, reason=ending(conn.engine.cause))
             else:
                 clean = not self._reset_script or not conn.dirty
                 machine.release(ticket, now, usable=wanted and conn.reusable, clean=clean)

@@ -22,7 +22,6 @@ from pgproto import Batch, Error, LocalProtocolError, PoolClosed, QueuedQuery
 from pgproto.pool import (
     FAILED,
     GRANTED,
-    LOST,
     WAITING,
     Check,
     Close,
@@ -35,6 +34,7 @@ from pgproto.pool import (
     Retry,
     Slot,
     Ticket,
+    ending,
     is_permanent,
     transaction_outcome,
 )
@@ -315,7 +315,7 @@ class Pool(Queries):
         clean = not conn.dirty or not self._reset_script
         now = trio.current_time()
         if conn.closed:
-            self._machine.release(ticket, now, usable=False, reason=LOST)
+            self._machine.release(ticket, now, usable=False, reason=ending(conn.engine.cause))
         else:
             self._machine.release(ticket, now, usable=usable, clean=clean)
         self._act()
@@ -376,7 +376,7 @@ class Pool(Queries):
             now = trio.current_time()
             if finished:
                 conn.forget_traces()
-                conn.on_lost = lambda: self._lost(slot)
+                conn.on_lost = lambda: self._lost(slot, conn)
                 finished = machine.opened(slot, generation, conn, now)
             elif failure is not None:
                 machine.open_failed(slot, generation, failure, is_permanent(failure), now)
@@ -385,8 +385,8 @@ class Pool(Queries):
             opening.ended.set()
             self._act()
 
-    def _lost(self, slot: Slot) -> None:
-        self._machine.lost(slot, trio.current_time())
+    def _lost(self, slot: Slot, conn: Connection) -> None:
+        self._machine.lost(slot, trio.current_time(), ending(conn.engine.cause))
         self._act()
 
     async def _check(self, slot: Slot, generation: int) -> None:
