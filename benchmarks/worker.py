@@ -31,7 +31,7 @@ __all__ = ["check", "prepared", "settled"]
 def build() -> str:
     """The build of pgproto that this process has imported: "compiled" or "pure"."""
     import pgproto
-    from pgproto.types.native import COMPILED
+    from pgproto.wire.native import COMPILED
 
     named = getattr(pgproto, "build", None)
     return named if isinstance(named, str) else ("compiled" if COMPILED else "pure")

@@ -40,7 +40,6 @@ from .protocol import (
 )
 from .session import Batch, Engine, QueuedQuery, ScriptResult
 from .types import Interval, Row
-from .types.native import COMPILED as _COMPILED
 from .wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
@@ -101,6 +100,7 @@ from .wire import (
     Terminate,
     trace_line,
 )
+from .wire.native import COMPILED as _COMPILED
 
 __version__ = "0.1.0"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pgproto.errors import DataError
 from pgproto.types import Codec, codec_for, type_name
 from pgproto.types.codec import MAX_FIELD, FixedCodec, frame_length
-from pgproto.types.native import read_integer
+from pgproto.wire.native import read_integer
 
 FIXED = settings(deadline=None, derandomize=True)
 

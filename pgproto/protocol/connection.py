@@ -139,14 +139,15 @@ class Connection(Lifecycle):
             return
         tag = message.tag
         flight = self._in_flight
-        if isinstance(message, Terminate):
-            self._end(None)
-        elif flight.state in states.COPY_IN_STATES or tag in states.COPY_TAGS:
-            if not flight.copy_message(tag):
-                raise self._not_now(message)
-        elif tag in states.FIRST_STATE:
+        copying = states.IS_COPY_IN[flight.state]
+        if states.FIRST[tag] != states.NEVER and not copying:
             if not flight.add(message):
                 self._skip(message, None)
+        elif isinstance(message, Terminate):
+            self._end(None)
+        elif copying or tag in states.COPY_TAGS:
+            if not flight.copy_message(tag):
+                raise self._not_now(message)
         elif tag != tags.FLUSH:
             raise self._not_now(message)
 
@@ -158,7 +159,7 @@ class Connection(Lifecycle):
                 self._end(None)
                 return
             raise self._not_now(message)
-        if isinstance(message, SSLRequest | GSSENCRequest):
+        if isinstance(message, (SSLRequest, GSSENCRequest)):
             self._request_encryption(message)
         elif isinstance(message, StartupMessage):
             self.protocol = message.protocol
@@ -185,8 +186,10 @@ class Connection(Lifecycle):
         elif self._phase != states.READY:
             self._walk(states.BACKEND_PHASES, message)
         else:
-            if not self._in_flight.answer(tag):
+            after = self._in_flight.after(tag)
+            if after == states.NEVER:
                 raise self._not_now(message)
+            self._in_flight.advance(after)
             if isinstance(message, ReadyForQuery):
                 self.transaction_status = message.status
             elif isinstance(message, CopyInResponse):
@@ -282,15 +285,12 @@ class Connection(Lifecycle):
         if self._phase != states.READY:
             return self._next_startup_answer(tag)
         flight = self._in_flight
-        if tag in states.ASYNCHRONOUS:
-            return self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
-        if tag == tags.ERROR_RESPONSE:
-            return self._error(decode_backend(tag, reader.buffer, reader.start, reader.end))
+        after = flight.after(tag)
+        if after == states.NEVER:
+            return self._next_other(tag)
         request = flight.head
-        if not flight.expects(tag):
-            raise self._unexpected(tag)
         if tag == tags.DATA_ROW:
-            flight.answer(tag)
+            flight.advance(after)
             offsets = reader.run(tag, self._limits)
             rows = DataRows(reader.buffer, offsets, reader.end)
             rows.request = request
@@ -298,13 +298,22 @@ class Connection(Lifecycle):
         # Decoded before it counts: an answer that cannot be read has answered nothing.
         event = decode_backend(tag, reader.buffer, reader.start, reader.end)
         event.request = request
-        flight.answer(tag)
+        flight.advance(after)
         if isinstance(event, ReadyForQuery):
             self.transaction_status = event.status
             self._hint = None
         elif isinstance(event, CopyInResponse) and flight.begin_copy_in():
             self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued behind it"))
         return event
+
+    def _next_other(self, tag: int) -> Message | None:
+        """What answers no request: legal between any two messages, an error, or the end."""
+        reader = self._reader
+        if tag in states.ASYNCHRONOUS:
+            return self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
+        if tag == tags.ERROR_RESPONSE:
+            return self._error(decode_backend(tag, reader.buffer, reader.start, reader.end))
+        raise self._unexpected(tag)
 
     def _next_encryption_answer(self) -> Message | None:
         """The answer to SSLRequest or GSSENCRequest: exactly one byte (CVE-2021-23222)."""
@@ -446,7 +455,7 @@ class Connection(Lifecycle):
 
     def _walk_received(self, message: Message) -> Message:
         after = states.FRONTEND_PHASES[self._phase][type(message)]
-        if isinstance(message, SSLRequest | GSSENCRequest):
+        if isinstance(message, (SSLRequest, GSSENCRequest)):
             try:
                 self._request_encryption(message)
             except LocalProtocolError:

@@ -48,20 +48,16 @@ class InFlight:
             self.state = _first_state(request)
         return True
 
-    def expects(self, tag: int) -> bool:
-        """True if an answer of this type is legal now."""
-        return self.state * 256 + tag in states.ANSWER
+    def after(self, tag: int) -> int:
+        """The state behind an answer of this type; NEVER if it is not legal now."""
+        return states.ANSWER[self.state << 8 | tag]
 
-    def answer(self, tag: int) -> bool:
-        """An answer of this type came: go to the next state; False if it is not legal now."""
-        after = states.ANSWER.get(self.state * 256 + tag, -1)
-        if after < 0:
-            return False
+    def advance(self, after: int) -> None:
+        """The answer has come: go to the state behind it."""
         if after != states.DONE:
             self.state = after
         else:
             self._pop()
-        return True
 
     def copy_message(self, tag: int) -> bool:
         """CopyData, CopyDone or CopyFail of the requesting side; False if it is not legal now."""
@@ -118,4 +114,4 @@ class InFlight:
 def _first_state(request: Message) -> int:
     if isinstance(request, Describe) and request.kind == "P":
         return states.DESCRIBE_ROWS
-    return states.FIRST_STATE[request.tag]
+    return states.FIRST[request.tag]

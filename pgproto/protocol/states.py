@@ -291,9 +291,15 @@ AFTER_ERROR: Final[dict[int, int]] = {
     if HEAD_NAMES[state].startswith(("QUERY", "FUNCTION_CALL", "SYNC"))
 }
 
-# One lookup per message on the hot path: state * 256 + type byte.
-ANSWER: Final[dict[int, int]] = {
-    state * 256 + tag: after for state, row in ANSWERS.items() for tag, after in row.items()
-}
+NEVER: Final = 255
+"""In `ANSWER`: no answer that is legal in this state."""
+# What is looked up for every message is in bytes, which compiled code reads without a call.  At state * 256 +
+# type byte: the state behind an answer.
+ANSWER: Final = bytes([ANSWERS.get(key >> 8, {}).get(key & 255, NEVER) for key in range((DONE + 1) << 8)])
+
+FIRST: Final = bytes([FIRST_STATE.get(tag, NEVER) for tag in range(256)])
+"""FIRST_STATE, at the type byte."""
+IS_COPY_IN: Final = bytes([state in COPY_IN_STATES for state in range(DONE + 1)])
+"""COPY_IN_STATES, at the state."""
 
 ASYNCHRONOUS: Final = frozenset({tags.NOTICE_RESPONSE, tags.NOTIFICATION_RESPONSE, tags.PARAMETER_STATUS})

@@ -19,7 +19,6 @@ from typing import Final
 from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
 from ..protocol import DataRows, Skipped
 from ..wire import (
-    Bind,
     CommandComplete,
     CopyFail,
     CopyInResponse,
@@ -239,9 +238,7 @@ class Execution(Preparing):
         self.begun = True
         if not statement.name:
             channel.write(Parse("", statement.sql, statement.parameter_types))
-        channel.write(
-            Bind("", statement.name, statement.encoder.formats, parameters, statement.result_formats)
-        )
+        channel.write(statement.bind(parameters))
         if statement.late:
             channel.write(Describe("P", ""))
         channel.write(Execute())
@@ -258,7 +255,7 @@ class Execution(Preparing):
         elif isinstance(event, DataRows):
             if not segment.prologue:
                 self.take_rows(channel, self.items[segment.position], event)
-        elif isinstance(event, CommandComplete | EmptyQueryResponse):
+        elif isinstance(event, (CommandComplete, EmptyQueryResponse)):
             self._completed(segment, event)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
@@ -435,7 +432,10 @@ def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
 
 def _fitting(parameters: list[bytes | None]) -> list[bytes | None]:
     """Refuse what no Bind can carry before anything is sent (CVE-2024-27304)."""
-    size = sum([len(value) for value in parameters if value is not None])
+    size = 0
+    for value in parameters:
+        if value is not None:
+            size += len(value)
     if size > _MAX_BIND:
         raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
     return parameters

@@ -75,7 +75,7 @@ class Preparing(Operation):
                 segment.prologue -= 1
         elif isinstance(event, ParameterDescription):
             self._to_prepare[self._described].parameters_described(tuple(event.parameter_types))
-        elif isinstance(event, RowDescription | NoData):
+        elif isinstance(event, (RowDescription, NoData)):
             statement = self._to_prepare[self._described]
             statement.rows_described(tuple(event.fields) if isinstance(event, RowDescription) else ())
             statement.state = st.READY

@@ -24,7 +24,7 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
     Raises:
         TypeError: it is none of these, or gives something else than bytes.
     """
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         yield bytes(source)
         return
     read = getattr(source, "read", None)
@@ -43,7 +43,7 @@ def as_bytes(piece: object) -> bytes:
     """The piece, if it is bytes."""
     if isinstance(piece, bytes):
         return piece
-    if isinstance(piece, bytearray | memoryview):
+    if isinstance(piece, (bytearray, memoryview)):
         return bytes(piece)
     raise TypeError(f"COPY data must be bytes, not {type(piece).__name__}")
 

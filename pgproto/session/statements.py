@@ -16,7 +16,8 @@ from collections import OrderedDict
 from typing import Final
 
 from ..types import ParameterEncoder, RowDecoder
-from ..wire import FieldDescription
+from ..wire import Bind, FieldDescription
+from ..wire.frontend import BindTemplate
 from .sql import check_sql, describes_late, is_plain, leaves_no_trace
 
 __all__ = ["Statement", "StatementCache"]
@@ -48,6 +49,7 @@ class Statement:
         "_decoder",
         "_encoder",
         "_result_types",
+        "_template",
         "kept",
         "late",
         "leaving",
@@ -77,6 +79,7 @@ class Statement:
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
         self._decoder = _NO_ROWS
+        self._template: BindTemplate | None = None
 
     @property
     def encoder(self) -> ParameterEncoder:
@@ -98,10 +101,18 @@ class Statement:
         """The OIDs of the result's columns."""
         return self._result_types
 
+    def bind(self, parameters: list[bytes | None]) -> Bind:
+        """The Bind that executes it with these values."""
+        formats = self._encoder.formats
+        if self._template is None:
+            self._template = BindTemplate("", self.name, formats, self.result_formats)
+        return Bind("", self.name, formats, parameters, self.result_formats, self._template)
+
     def parameters_described(self, types: tuple[int, ...]) -> None:
         """ParameterDescription arrived."""
         self.parameter_types = types
         self._encoder = ParameterEncoder(types)
+        self._template = None
 
     def rows_described(self, fields: tuple[FieldDescription, ...]) -> None:
         """RowDescription arrived (or NoData: no fields)."""
@@ -109,6 +120,7 @@ class Statement:
         self._result_types = tuple(field.type_oid for field in fields)
         # Columns that only the portal will tell are asked for in binary, all of them.
         self.result_formats = (1,) if self.late and not fields else self._decoder.result_formats
+        self._template = None
 
     def portal_described(self, fields: tuple[FieldDescription, ...]) -> None:
         """RowDescription of a portal arrived: what it says holds for this one execution.

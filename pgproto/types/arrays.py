@@ -58,7 +58,7 @@ class ArrayCodec(Codec):
             TypeError: it is no list, or an element is of the wrong type; the text has its index.
             ValueError: it is ragged, has more than six dimensions, or an element is unfit.
         """
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, (list, tuple)):
             raise expected("list", value)
         lengths: list[int] = []
         items = self._flatten(list(value), lengths)
@@ -98,7 +98,7 @@ class ArrayCodec(Codec):
                 raise ValueError(f"more than {_MAX_ITEMS} elements")
             inner: list[object] = []
             for item in items:
-                if not isinstance(item, list | tuple) or len(item) != width:
+                if not isinstance(item, (list, tuple)) or len(item) != width:
                     raise ValueError("ragged: the lists of one dimension must have the same length")
                 inner.extend(item)
             items = inner

@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from pgproto.types.native import COMPILED
+from pgproto.wire.native import COMPILED
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

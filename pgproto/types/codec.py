@@ -15,7 +15,7 @@ import struct
 from typing import Any, Final
 
 from pgproto.errors import DataError
-from pgproto.types.native import COMPILED, read_integer
+from pgproto.wire.native import COMPILED, read_integer
 
 __all__ = ["MAX_FIELD", "Codec", "FixedCodec", "expected", "frame_length", "malformed", "with_type"]
 

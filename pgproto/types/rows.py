@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import DataError, RemoteProtocolError
 from pgproto.types.codec import Codec, FixedCodec
-from pgproto.types.native import COMPILED, read_integer
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.row import Columns, Row
 from pgproto.types.scalars import ByteaCodec, TextCodec
 from pgproto.wire.messages import FieldDescription
+from pgproto.wire.native import COMPILED, read_integer
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -96,7 +96,7 @@ class FloatCodec(FixedCodec):
 
     def encode(self, value: object) -> bytes:
         """Take a float, or an int that rounds to one; float4 rounds to the nearest float4."""
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise expected("float", value)
         try:
             data: bytes = self.pack(value)
@@ -165,7 +165,7 @@ class ByteaCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take bytes, bytearray or a memoryview."""
-        if not isinstance(value, bytes | bytearray | memoryview):
+        if not isinstance(value, (bytes, bytearray, memoryview)):
             raise expected("bytes", value)
         return bytes(value)
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from pgproto.errors import RemoteProtocolError
 from pgproto.wire import tags
+from pgproto.wire.native import COMPILED, read_int32
 
 _HEADER: Final = Struct(">Bi").unpack_from
 _LENGTH: Final = Struct(">i").unpack_from
@@ -151,7 +152,11 @@ class FrameReader:
                 return False
             position = self._next
             available = len(self.buffer) - position
-        tag, length = _HEADER(self.buffer, position)
+        if COMPILED:
+            tag = self.buffer[position]
+            length = read_int32(self.buffer, position + 1)
+        else:
+            tag, length = _HEADER(self.buffer, position)
         if length < 4 or length > limits.lowest:
             self._check(tag, length, limits.of(tag))
         if available <= length:

@@ -205,6 +205,25 @@ class Parse(Message):
         return frame(tags.PARSE, cstrings(f"{self.name}\x00{self.query}\x00", 2) + oids(self.parameter_types))
 
 
+class BindTemplate:
+    """What is the same in every Bind of a statement, encoded once.
+
+    Args:
+        portal, statement, parameter_formats, result_formats: as for Bind.
+
+    Raises:
+        LocalProtocolError: one of them does not fit the protocol.
+    """
+
+    __slots__ = ("head", "tail")
+
+    def __init__(
+        self, portal: str, statement: str, parameter_formats: Sequence[int], result_formats: Sequence[int]
+    ) -> None:
+        self.head = cstrings(f"{portal}\x00{statement}\x00", 2) + int16s(parameter_formats)
+        self.tail = int16s(result_formats)
+
+
 class Bind(Message):
     """Makes a portal of a statement and its parameters.
 
@@ -214,9 +233,10 @@ class Bind(Message):
         parameter_formats: none (all text), one for all, or one each: 0 text, 1 binary.
         parameters: the values in their formats; None is NULL.
         result_formats: none (all text), one for all, or one for each column.
+        template: the other arguments but `parameters`, encoded; made of them if it is None.
     """
 
-    __slots__ = ("parameter_formats", "parameters", "portal", "result_formats", "statement")
+    __slots__ = ("parameter_formats", "parameters", "portal", "result_formats", "statement", "template")
     tag: ClassVar[int] = tags.BIND
     field_names: ClassVar[tuple[str, ...]] = (
         "portal",
@@ -233,6 +253,7 @@ class Bind(Message):
         parameter_formats: Sequence[int],
         parameters: Sequence[bytes | None],
         result_formats: Sequence[int],
+        template: BindTemplate | None = None,
     ) -> None:
         self.request = None
         self.portal = portal
@@ -240,14 +261,17 @@ class Bind(Message):
         self.parameter_formats = parameter_formats
         self.parameters = parameters
         self.result_formats = result_formats
+        self.template = template
 
     def encode(self) -> bytes:
-        names = cstrings(f"{self.portal}\x00{self.statement}\x00", 2)
-        formats = int16s(self.parameter_formats)
-        result_formats = int16s(self.result_formats)
-        parts = [b"", names, formats]
-        length = 4 + len(names) + len(formats) + add_values(parts, self.parameters) + len(result_formats)
-        parts.append(result_formats)
+        template = self.template
+        if template is None:
+            template = BindTemplate(self.portal, self.statement, self.parameter_formats, self.result_formats)
+        head = template.head
+        tail = template.tail
+        parts = [b"", head]
+        length = 4 + len(head) + add_values(parts, self.parameters) + len(tail)
+        parts.append(tail)
         return join_frame(tags.BIND, parts, length)
 
 

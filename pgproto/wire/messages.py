@@ -27,6 +27,9 @@ _HEADER: Final = Struct(">Bi")
 _COUNT: Final = Struct(">H")
 _LENGTH: Final = Struct(">i")
 _NULL: Final = b"\xff\xff\xff\xff"
+# Most values are short and few: their lengths and counts ready made save a call each.
+_COUNTS: Final = [_COUNT.pack(count) for count in range(64)]
+_LENGTHS: Final = [_LENGTH.pack(length) for length in range(256)]
 
 
 class Message:
@@ -264,9 +267,8 @@ def add_values(parts: list[bytes], values: Sequence[bytes | None]) -> int:
     count = len(values)
     if count > 65535:
         raise too_many(count)
-    parts.append(_COUNT.pack(count))
+    parts.append(_COUNTS[count] if count < 64 else _COUNT.pack(count))
     total = 2 + 4 * count
-    length_of = _LENGTH.pack
     try:
         for value in values:
             if value is None:
@@ -274,7 +276,7 @@ def add_values(parts: list[bytes], values: Sequence[bytes | None]) -> int:
             else:
                 size = len(value)
                 total += size
-                parts.append(length_of(size))
+                parts.append(_LENGTHS[size] if size < 256 else _LENGTH.pack(size))
                 parts.append(value)
     except struct_error:
         raise LocalProtocolError(f"a value is longer than the protocol's {tags.MAX_INT32} bytes") from None

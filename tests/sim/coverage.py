@@ -62,16 +62,16 @@ def watching(seen: set[Pair]) -> Iterator[None]:
     next_startup: Any = Connection._next_startup_answer
     next_error: Any = Connection._error
     next_asynchronous: Any = Connection._asynchronous
-    expects: Any = InFlight.expects
+    after: Any = InFlight.after
 
     def startup(self: Connection, tag: int) -> Message | None:
         seen.add((states.PHASE_NAMES[self.phase], _tag_name(tag)))
         message: Message | None = next_startup(self, tag)
         return message
 
-    def expected(self: InFlight, tag: int) -> bool:
+    def looked_up(self: InFlight, tag: int) -> int:
         seen.add((states.HEAD_NAMES[self.state], _tag_name(tag)))
-        return bool(expects(self, tag))
+        return int(after(self, tag))
 
     def error(self: Connection, message: Message) -> Message | None:
         seen.add((states.HEAD_NAMES[self.head_state], _tag_name(tags.ERROR_RESPONSE)))
@@ -92,13 +92,13 @@ def watching(seen: set[Pair]) -> Iterator[None]:
     try:
         for name, wrapper in wrapped.items():
             setattr(Connection, name, wrapper)
-        InFlight.expects = expected  # type: ignore[method-assign]
+        InFlight.after = looked_up  # type: ignore[method-assign]
         yield
     finally:
         Connection._next_startup_answer = next_startup  # type: ignore[method-assign]
         Connection._error = next_error  # type: ignore[method-assign]
         Connection._asynchronous = next_asynchronous  # type: ignore[method-assign]
-        InFlight.expects = expects  # type: ignore[method-assign]
+        InFlight.after = after  # type: ignore[method-assign]
 
 
 def pairs_report(seen: Iterable[Pair]) -> str:

@@ -181,10 +181,10 @@ closed.error = PostgresError.of(message.fields)""",
                 Connection,
                 "_next_backend",
                 (
-                    "if not flight.expects(tag):",
-                    """if tag == tags.READY_FOR_QUERY and not flight.expects(tag):
+                    "if after == states.NEVER:",
+                    """if tag == tags.READY_FOR_QUERY and after == states.NEVER:
     return None
-if not flight.expects(tag):""",
+if after == states.NEVER:""",
                 ),
             )
         ],
@@ -193,7 +193,7 @@ if not flight.expects(tag):""",
     Bug(
         "unexpected-message-skipped",
         'Npgsql #1636: "received X while expecting Y" is logged, and the next message tried',
-        [Edit(Connection, "_next_backend", ("raise self._unexpected(tag)", "return None"))],
+        [Edit(Connection, "_next_other", ("raise self._unexpected(tag)", "return None"))],
         kinds="poison hang late rows",
     ),
     Bug(
@@ -244,11 +244,11 @@ if tags.DATA_ROW not in limits.by_tag:
         [
             Edit(
                 Connection,
-                "_next_backend",
+                "_next_other",
                 (
                     "if tag in states.ASYNCHRONOUS:",
-                    """if tag == tags.NOTICE_RESPONSE and flight.requests:
-    flight._pop()
+                    """if tag == tags.NOTICE_RESPONSE and self._in_flight.requests:
+    self._in_flight._pop()
 if tag in states.ASYNCHRONOUS:""",
                 ),
             )
@@ -261,11 +261,11 @@ if tag in states.ASYNCHRONOUS:""",
         [
             Edit(
                 Connection,
-                "_next_backend",
+                "_next_other",
                 (
                     "if tag in states.ASYNCHRONOUS:",
-                    """if tag == tags.PARAMETER_STATUS and flight.requests:
-    flight._pop()
+                    """if tag == tags.PARAMETER_STATUS and self._in_flight.requests:
+    self._in_flight._pop()
 if tag in states.ASYNCHRONOUS:""",
                 ),
             )

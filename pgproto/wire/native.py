@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["COMPILED", "read_integer"]
+__all__ = ["COMPILED", "read_int32", "read_integer"]
 
 
 def read_integer(buffer: bytes, position: int, size: int, signed: bool) -> int:
@@ -26,6 +26,15 @@ def read_integer(buffer: bytes, position: int, size: int, signed: bool) -> int:
     while index < stop:
         value = value << 8 | buffer[index]
         index += 1
+    return value
+
+
+def read_int32(buffer: bytes, position: int) -> int:
+    """The big-endian int32 at `position`."""
+    at: i64 = position
+    value: i64 = buffer[at] << 24 | buffer[at + 1] << 16 | buffer[at + 2] << 8 | buffer[at + 3]
+    if value > 0x7FFFFFFF:
+        value -= 0x100000000
     return value
 
 
