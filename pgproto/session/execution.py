@@ -153,6 +153,9 @@ class Execution(Preparing):
                 statement.kept or not (statement.leaving or statement.state == st.DROPPED)
             ):
                 continue
+            if previous is not None and item.sql == previous.sql:
+                item.statement = previous  # as a rule a long batch is one text
+                continue
             if item.sql in self.rejected:
                 continue
             try:
