@@ -329,14 +329,15 @@ class Execution(Preparing):
             item = self.items[index]
             if item.outcome is None:
                 item.outcome = good if verdicts is None else verdicts[index - segment.first]
-                if index == segment.failed_at or item.outcome is Outcome.FAILED:
+                if verdicts is not None and (index == segment.failed_at or item.outcome is Outcome.FAILED):
                     item.error = segment.error
             error = item.error
-            if isinstance(error, Error) and error.outcome is None:
-                error.outcome = item.outcome
-            item.error = self.in_time(error)
-            if self.atomic and self.error is None and isinstance(error, DataError):
-                self.error = error
+            if error is not None:
+                if isinstance(error, Error) and error.outcome is None:
+                    error.outcome = item.outcome
+                item.error = self.in_time(error)
+                if self.atomic and self.error is None and isinstance(error, DataError):
+                    self.error = error
             if item.tag in _FORGETTING_TAGS:
                 channel.statements.clear()
         if segment.error is not None:

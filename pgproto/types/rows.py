@@ -30,14 +30,13 @@ from pgproto.types.registry import codec_for, type_name
 from pgproto.types.row import Columns, Row
 from pgproto.types.scalars import ByteaCodec, TextCodec
 from pgproto.wire.messages import FieldDescription
-from pgproto.wire.native import COMPILED, read_integer
+from pgproto.wire.native import COMPILED, read_int32
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
 __all__ = ["Row", "RowDecoder"]
 
-_LENGTH: Final = struct.Struct(">i")
 # Columns of a run: struct keeps what it compiled, and a result can have 1,664 columns.
 _MAX_RUN: Final = 64
 _MAX_COLUMNS: Final = 0xFFFF
@@ -174,11 +173,7 @@ class RowDecoder:
         for codec in codecs:
             if stop - position < 4:
                 raise RemoteProtocolError("DataRow ends before its last column")
-            length: i64 = (
-                read_integer(buffer, position, 4, True)
-                if COMPILED
-                else _LENGTH.unpack_from(buffer, position)[0]
-            )
+            length: i64 = read_int32(buffer, position)
             position += 4
             if length == -1:
                 values.append(None)

@@ -65,6 +65,8 @@ def decode_backend(tag: int, buffer: bytes, start: int, end: int) -> Message:
     if decoder is None:
         raise _unknown(tag, "backend", plain, end - start)
     try:
+        if tag == tags.COMMAND_COMPLETE:
+            return _command_complete(buffer, start, end)  # a direct call, as above
         return decoder(buffer, start, end)
     except RemoteProtocolError as error:
         raise RemoteProtocolError(f"malformed {tags.backend_name(tag)}: {error}") from None
@@ -183,11 +185,22 @@ def _backend_key_data(buffer: bytes, start: int, end: int) -> Message:
     return backend.BackendKeyData(process_id, buffer[start + 4 : end])
 
 
+# Command tags that were decoded, by their bytes: there are few, and one comes with every statement.
+_COMMAND_TAGS: Final[dict[bytes, str]] = {}
+_MAX_COMMAND_TAGS: Final = 256
+_MAX_COMMAND_TAG: Final = 64
+
+
 def _command_complete(buffer: bytes, start: int, end: int) -> Message:
-    nul = buffer.find(0, start, end)
-    if nul < 0 or nul != end - 1:
-        raise RemoteProtocolError("a string without its NUL, or bytes behind it")
-    return backend.CommandComplete(buffer[start:nul].decode("utf-8", "backslashreplace"))
+    body = buffer[start:end]
+    command_tag = _COMMAND_TAGS.get(body)
+    if command_tag is None:
+        if body.find(0) != len(body) - 1 or not body:
+            raise RemoteProtocolError("a string without its NUL, or bytes behind it")
+        command_tag = body[:-1].decode("utf-8", "backslashreplace")
+        if len(_COMMAND_TAGS) < _MAX_COMMAND_TAGS and len(body) <= _MAX_COMMAND_TAG:
+            _COMMAND_TAGS[body] = command_tag
+    return backend.CommandComplete(command_tag)
 
 
 def _copy_in_response(buffer: bytes, start: int, end: int) -> Message:
