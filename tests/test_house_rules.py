@@ -93,6 +93,19 @@ def test_compiled_files_use_plain_classes() -> None:
     assert found == []
 
 
+def test_no_flow_waits_inside_of_a_handler() -> None:
+    """Compiled (mypyc 2.4.1), what is handled at a yield stays the thread's exception for ever: every later
+    error gets it for its __context__."""
+    found = []
+    for path in python_files("pgproto"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Try):
+                blocks = [*node.finalbody, *(line for handler in node.handlers for line in handler.body)]
+                inner = [each for line in blocks for each in ast.walk(line)]
+                found += [name(path) for each in inner if isinstance(each, (ast.Yield, ast.YieldFrom))]
+    assert found == []
+
+
 def test_no_paths_of_the_machine_it_was_written_on() -> None:
     own = Path(__file__).resolve()
     found = []

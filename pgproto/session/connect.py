@@ -136,10 +136,14 @@ class Connector:
         canceller = self._engine()
         yield Dial(host, canceller, fresh=True)
         way = engine.encryption
+        error: BaseException | None = None
         try:
             yield Cancel(key, encryption=way, make_tls=self._tls_factory(host, way))
-        finally:
-            yield HangUp(canceller)
+        except BaseException as caught:  # noqa: BLE001 - raised again below
+            error = caught
+        yield HangUp(canceller)
+        if error is not None:
+            raise error
 
     def _hosts(self) -> list[Host]:
         hosts = list(self.config.hosts)
@@ -161,6 +165,7 @@ class Connector:
             engine = self._engine()
             engine.host = host
             startup = self._startup(host, way, protocol)
+            error: Exception | None = None
             try:
                 yield Dial(host, engine, fresh=fresh)
                 fresh = False
@@ -169,23 +174,24 @@ class Connector:
                 if engine.connection.protocol < self.config.min_protocol_version:
                     raise ConnectError("the server does not support min_protocol_version")
                 yield from self._check_target(engine, target)
-            except (Error, OSError) as error:
-                yield HangUp(engine)
-                error.add_note(f"while connecting to {host}")
-                errors.append(error)
-                if isinstance(error, ConfigError) or not startup.begun:
-                    return None  # the transport did not open: no other way leads there
-                encryption_matters = not startup.opened or _about_encryption(error, engine)
-                older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol and not startup.answered
-                if older and not encryption_matters and _about_protocol(error):
-                    # Old poolers hang up on a minor version that they do not know.
-                    protocol = PROTOCOL_3_0
-                    continue
-                ways.pop(0)
-                if ways and not encryption_matters:
-                    return None
+            except (Error, OSError) as caught:
+                error = caught
+            if error is None:
+                return engine
+            yield HangUp(engine)
+            error.add_note(f"while connecting to {host}")
+            errors.append(error)
+            if isinstance(error, ConfigError) or not startup.begun:
+                return None  # the transport did not open: no other way leads there
+            encryption_matters = not startup.opened or _about_encryption(error, engine)
+            older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol and not startup.answered
+            if older and not encryption_matters and _about_protocol(error):
+                # Old poolers hang up on a minor version that they do not know.
+                protocol = PROTOCOL_3_0
                 continue
-            return engine
+            ways.pop(0)
+            if ways and not encryption_matters:
+                return None
         return None
 
     def _ways(self, host: Host) -> tuple[int, ...]:
