@@ -399,6 +399,16 @@ def test_cancel_goes_the_way_that_the_session_came() -> None:
     assert list(world.connector.cancel(engine, BackendKeyData(7, b"0123"))) == []
 
 
+def test_a_cancel_request_that_fails_hangs_up_all_the_same() -> None:
+    world = World({"a": [Server()], "b": []})
+    flow = world.connector.cancel(world.connect(), BackendKeyData(7, b"0123"))
+    next(flow)
+    assert isinstance(flow.send(None), Cancel)
+    assert isinstance(flow.throw(OSError("down")), HangUp)
+    with pytest.raises(OSError, match="down"):
+        flow.send(None)
+
+
 # ---- Starting, by itself
 
 

@@ -163,11 +163,9 @@ class Execution(Preparing):
             except LocalProtocolError as error:
                 self.rejected[item.sql] = error
                 continue
-            item.statement = statement
-            if statement is not previous:
-                statement.users += 1
-                self._users.append(statement)
-                previous = statement
+            item.statement = previous = statement
+            statement.users += 1
+            self._users.append(statement)
             if statement.state == st.NEW:
                 statement.state = st.PREPARING
                 new.append(statement)

@@ -92,7 +92,7 @@ class FixedCodec(Codec):
             needed.
     """
 
-    __slots__ = ("_by_shifts", "_is_int32", "_with_sign", "code", "exact", "pack", "size", "unpack_from")
+    __slots__ = ("_by_shifts", "_with_sign", "code", "exact", "pack", "size", "unpack_from")
 
     def __init__(self, oid: int, name: str, code: str, exact: type[object] | None) -> None:
         super().__init__(oid, name)
@@ -103,7 +103,6 @@ class FixedCodec(Codec):
         # Not "_signed": mypyc prefixes an underscore, and gcc has a keyword __signed.
         self._with_sign: bool = code in "hiq"
         self._by_shifts: bool = COMPILED and code in "hiqHIB"
-        self._is_int32: bool = COMPILED and code == "i"
         # struct's own signatures take and give anything.
         self.pack: Any = shape.pack
         self.unpack_from: Any = shape.unpack_from
@@ -117,9 +116,9 @@ class FixedCodec(Codec):
         """The `struct` item at `start`; DataError if it is not exactly as wide as the type."""
         if end - start != self.size:
             raise malformed(self.name, f"{end - start} bytes instead of {self.size}")
-        if self._is_int32:
-            return read_int32(buffer, start)
         if self._by_shifts:
+            if self.size == 4 and self._with_sign:
+                return read_int32(buffer, start)
             return read_integer(buffer, start, self.size, self._with_sign)
         return self.unpack_from(buffer, start)[0]
 
