@@ -179,7 +179,8 @@ def test_the_report_has_every_driver_and_every_failure() -> None:
         }
         for size in (10, 100, 1000)
     }
-    facts = circumstances([DRIVERS[name] for name in names], "18.6", 1)
+    installed = [DRIVERS[name] for name in names if not DRIVERS[name].missing]
+    facts = circumstances(installed, "18.6", 1)
     markdown = tables.markdown(results, facts)
     line = "| pgproto asyncio, pure |  | 0.200 | 0.200 to 0.200 | 0.100 | 1.00 | 2.00 | 0.67 | 0.67 |"
     assert line in markdown
