@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from .session import POOL, ROUNDS, Operation, Session, Statements
+from .session import POOL, Operation, Session, Statements, repeated
 
 __all__ = ["Asyncpg"]
 
@@ -105,14 +106,8 @@ class Asyncpg(Session):
     async def tasks(self, count: int, sql: str) -> Operation:
         pool = await self._open_pool()
 
-        async def task() -> int:
-            done = 0
-            for _ in range(ROUNDS):
-                done += len(await pool.fetch(sql))
-            return done
-
         async def operation() -> int:
-            return sum(await asyncio.gather(*[task() for _ in range(count)]))
+            return sum(await asyncio.gather(*[repeated(partial(pool.fetch, sql)) for _ in range(count)]))
 
         return operation
 

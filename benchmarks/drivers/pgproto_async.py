@@ -10,7 +10,7 @@ from typing import Any
 
 import pgproto
 
-from .session import POOL, ROUNDS, Operation, Session, Statements
+from .session import POOL, Operation, Session, Statements, repeated
 
 __all__ = ["PgprotoAsyncio", "PgprotoTrio", "batch_of"]
 
@@ -124,14 +124,8 @@ class _PgprotoAsync(Session):
     async def tasks(self, count: int, sql: str) -> Operation:
         pool, together = await self._open_pool(), self._together
 
-        async def task() -> int:
-            done = 0
-            for _ in range(ROUNDS):
-                done += len(await pool.fetch(sql))
-            return done
-
         async def operation() -> int:
-            return sum(await together([task] * count))
+            return sum(await together([partial(repeated, partial(pool.fetch, sql))] * count))
 
         return operation
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from .session import POOL, ROUNDS, Operation, Session, Statements
+from .session import POOL, Operation, Session, Statements, repeated
 
 __all__ = ["Psqlpy"]
 
@@ -129,14 +129,8 @@ class Psqlpy(Session):
     def tasks(self, count: int, sql: str) -> Operation:
         query = self.pool_cycle(sql)
 
-        async def task() -> int:
-            done = 0
-            for _ in range(ROUNDS):
-                done += len(await query())
-            return done
-
         async def operation() -> int:
-            return sum(await asyncio.gather(*[task() for _ in range(count)]))
+            return sum(await asyncio.gather(*[repeated(query) for _ in range(count)]))
 
         return operation
 

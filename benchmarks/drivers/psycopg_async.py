@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .psycopg_session import connect_arguments, percent
-from .session import POOL, ROUNDS, Operation, Session, Statements
+from .session import POOL, Operation, Session, Statements, repeated
 
 __all__ = ["PsycopgAsync"]
 
@@ -116,13 +116,7 @@ class PsycopgAsync(Session):
     async def tasks(self, count: int, sql: str) -> Operation:
         query = await self.pool_cycle(sql)
 
-        async def task() -> int:
-            done = 0
-            for _ in range(ROUNDS):
-                done += len(await query())
-            return done
-
         async def operation() -> int:
-            return sum(await asyncio.gather(*[task() for _ in range(count)]))
+            return sum(await asyncio.gather(*[repeated(query) for _ in range(count)]))
 
         return operation

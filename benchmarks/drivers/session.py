@@ -21,10 +21,10 @@ check, outside of the timing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sized
 from typing import Any, Final
 
-__all__ = ["POOL", "ROUNDS", "Operation", "Session", "Statements"]
+__all__ = ["POOL", "ROUNDS", "Operation", "Session", "Statements", "repeated"]
 
 Operation = Callable[[], Any]
 Statements = Iterable[tuple[str, tuple[Any, ...]]]
@@ -52,3 +52,11 @@ class Session:
         if kind in _SETS:
             return [[tuple(row) for row in rows] for rows in result]
         return result
+
+
+async def repeated(query: Callable[[], Awaitable[Sized]]) -> int:
+    """One task of `tasks`: the query ROUNDS times, one after the other; how many rows came."""
+    done = 0
+    for _ in range(ROUNDS):
+        done += len(await query())
+    return done
