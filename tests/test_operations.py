@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import DataError, LocalProtocolError, Outcome, PostgresError
+from pgproto import DataError, LocalProtocolError, Outcome
 from pgproto.session import (
     CopyIn,
     CopyOut,
-    Execution,
-    Operation,
     Prepare,
     QueuedQuery,
     Reset,
@@ -20,6 +18,7 @@ from pgproto.session import (
 from pgproto.wire import CopyFail, NoticeResponse, ParameterStatus
 from tests.support.backend import FATAL, Answer, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
+from tests.support.queries import query, sql_error
 
 SCRIPT = {
     "copy t from stdin": Answer("COPY 2", copy="in"),
@@ -37,15 +36,6 @@ SCRIPT = {
 @pytest.fixture
 def pair() -> Pair:
     return Pair(SCRIPT)
-
-
-def sql_error(operation: Operation) -> str:
-    assert operation.finished
-    return operation.error.sqlstate if isinstance(operation.error, PostgresError) else repr(operation.error)
-
-
-def query(sql: str) -> Execution:
-    return Execution([QueuedQuery(sql, ())])
 
 
 # ---- COPY

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from pgproto import LocalProtocolError, Outcome, PostgresError, QueryTimeout, TransactionAborted
+from pgproto import LocalProtocolError, Outcome, QueryTimeout, TransactionAborted
 from pgproto.session import (
     Execution,
     Operation,
@@ -18,6 +18,7 @@ from pgproto.session import (
 from pgproto.wire import Query
 from tests.support.backend import fails, ok
 from tests.support.pair import Pair
+from tests.support.queries import query, sql_error
 
 SCRIPT = {"insert": ok(), "bad": fails("22012")}
 
@@ -25,11 +26,6 @@ SCRIPT = {"insert": ok(), "bad": fails("22012")}
 @pytest.fixture
 def pair() -> Pair:
     return Pair(SCRIPT)
-
-
-def sql_error(operation: Operation) -> str:
-    assert operation.finished
-    return operation.error.sqlstate if isinstance(operation.error, PostgresError) else repr(operation.error)
 
 
 def run_flow(pair: Pair, flow: Generator[Operation, None, None]) -> None:
@@ -47,10 +43,6 @@ def run_flow(pair: Pair, flow: Generator[Operation, None, None]) -> None:
                 operation = flow.send(None)
     except StopIteration:
         return
-
-
-def query(sql: str) -> Execution:
-    return Execution([QueuedQuery(sql, ())])
 
 
 def test_golden_begin_travels_with_the_first_statement() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgproto import PostgresError
 from pgproto.session import Execution, Operation, QueuedQuery
 from tests.support.backend import Answer, fails, ok, rows_of
 
@@ -27,3 +28,9 @@ def error_of(operation: Operation) -> Exception:
     assert operation.finished
     assert operation.error is not None
     return operation.error
+
+
+def sql_error(operation: Operation) -> str:
+    """The SQLSTATE of what it failed with, or what else that was."""
+    assert operation.finished
+    return operation.error.sqlstate if isinstance(operation.error, PostgresError) else repr(operation.error)
