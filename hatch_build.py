@@ -22,6 +22,7 @@ PACKAGE = "pgproto"
 INTERPRETED = {  # besides each __init__.py, which is nothing but names
     "pgproto/errors.py": "QueryTimeout is a TimeoutError too, and native classes have one base",
     "pgproto/sqlstates.py": "classes that are made from a table",
+    "pgproto/wire/hints.py": "what it defines is there for the interpreter alone",
     "pgproto/config": "runs once for each connection, and is a dataclass",
 }
 _SETUP = """

@@ -10,6 +10,7 @@ import tracemalloc
 import pytest
 
 from pgproto.errors import RemoteProtocolError
+from pgproto.protocol import DataRows
 from pgproto.wire import (
     BindComplete,
     CommandComplete,
@@ -43,9 +44,11 @@ def read_runs(reader: FrameReader, limits: Limits = BACKEND) -> list[Frame]:
     """All frames that are there, runs of one type at a time."""
     found: list[Frame] = []
     while reader.next_frame(limits):
-        starts = reader.run(reader.tag, limits)
-        ends = [start - 5 for start in starts[1:]] + [reader.end]
-        found += [(reader.tag, reader.buffer[start:end]) for start, end in zip(starts, ends, strict=True)]
+        start = reader.start - 5
+        count = reader.skip_run(limits)
+        run = DataRows(reader.buffer, start, reader.end, count)
+        assert len(run.bodies()) == count
+        found += [(reader.tag, body) for body in run.bodies()]
     return found
 
 
@@ -137,15 +140,15 @@ def test_buffer_is_the_data_that_was_received() -> None:
     assert reader.buffer is ANSWER
     # ... and indices into it stay good when the reader has gone on to another.
     assert reader.next_frame(BACKEND)
-    buffer, starts, end = reader.buffer, reader.run(tags.DATA_ROW, BACKEND), reader.end
+    buffer, start, count, end = reader.buffer, reader.start, reader.skip_run(BACKEND), reader.end
     reader.receive_data(b"D")
     assert len(read_frames(reader)) == 2
     reader.receive_data(header(tags.DATA_ROW, 6)[1:] + b"\x00\x00")
     assert read_frames(reader) == [(tags.DATA_ROW, b"\x00\x00")]
-    assert [buffer[start + 6 : start + 7] for start in starts[:3]] == [b"0", b"1", b"2"]
     assert buffer is ANSWER
-    assert len(starts) == 20
-    assert decode_backend(tags.DATA_ROW, buffer, starts[19], end) == DataRow([b"19", None])
+    assert count == 20
+    assert decode_backend(tags.DATA_ROW, buffer, start, start + 11) == DataRow([b"0", None])
+    assert decode_backend(tags.DATA_ROW, buffer, end - 12, end) == DataRow([b"19", None])
 
 
 def test_a_consumed_buffer_is_let_go() -> None:
@@ -174,13 +177,13 @@ def test_run_stops_at_another_type_and_at_a_part() -> None:
     reader = FrameReader()
     reader.receive_data(row + row + BindComplete().encode() + row + row[:-1])
     assert reader.next_frame(BACKEND)
-    assert reader.run(tags.DATA_ROW, BACKEND) == [5, 5 + len(row)]
+    assert (reader.skip_run(BACKEND), reader.start) == (2, 5)
     assert reader.end == 2 * len(row)
     assert reader.next_frame(BACKEND)
     assert reader.tag == tags.BIND_COMPLETE
-    assert reader.run(tags.BIND_COMPLETE, BACKEND) == [2 * len(row) + 5]
+    assert (reader.skip_run(BACKEND), reader.start) == (1, 2 * len(row) + 5)
     assert reader.next_frame(BACKEND)
-    assert len(reader.run(tags.DATA_ROW, BACKEND)) == 1
+    assert reader.skip_run(BACKEND) == 1
     assert not reader.next_frame(BACKEND)
     assert reader.pending == len(row) - 1
     reader.receive_data(row[-1:])
@@ -193,7 +196,7 @@ def test_run_stops_at_a_part_of_a_header(cut: int) -> None:
     reader = FrameReader()
     reader.receive_data(row + row[:cut])
     assert reader.next_frame(BACKEND)
-    assert reader.run(tags.DATA_ROW, BACKEND) == [5]
+    assert reader.skip_run(BACKEND) == 1
     assert reader.pending == cut
 
 
@@ -204,7 +207,7 @@ def test_run_leaves_a_bad_length_for_next_frame(length: int) -> None:
     reader = FrameReader()
     reader.receive_data(row + row + header(tags.DATA_ROW, length) + bytes(200))
     assert reader.next_frame(limits)
-    assert len(reader.run(tags.DATA_ROW, limits)) == 2
+    assert reader.skip_run(limits) == 2
     for _ in range(2):  # it is no matter of asking again
         with pytest.raises(RemoteProtocolError, match=f"'D' .* length {length}; allowed are 4 to 100"):
             reader.next_frame(limits)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pgproto.errors import DataError, RemoteProtocolError
 from pgproto.types import Row, RowDecoder, codec_for
 from pgproto.types.row import Columns
-from pgproto.wire.messages import FieldDescription
+from pgproto.wire import DataRow, FieldDescription
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -32,15 +32,13 @@ def body(values: list[bytes | None]) -> bytes:
     return data
 
 
-def run(bodies: list[bytes]) -> tuple[bytes, list[int], int]:
+def run(bodies: list[bytes]) -> tuple[bytes, int, int]:
     """Consecutive DataRow messages with something before and behind them."""
     data = b"Z\0\0\0\5I"
-    offsets: list[int] = []
+    start = len(data)
     for item in bodies:
-        data += b"D" + struct.pack(">i", len(item) + 4)
-        offsets.append(len(data))
-        data += item
-    return data + b"C\0\0\0\x08tag", offsets, len(data)
+        data += b"D" + struct.pack(">i", len(item) + 4) + item
+    return data + b"C\0\0\0\x08tag", start, len(data)
 
 
 def encoded(oid: int, value: Any) -> bytes | None:
@@ -157,7 +155,9 @@ def test_decoder_describes_what_to_ask_for() -> None:
     assert decoder.result_formats == (1, 0, 1)
 
 
-def test_a_run_of_rows() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_run_of_rows(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgproto.types.rows.COMPILED", compiled)  # which way each build goes
     fields = [field(f"c{index}", oid) for index, oid in enumerate(MIXED)]
     with_nulls = [None if index % 2 else value for index, value in enumerate(VALUES)]
     bodies = [
@@ -167,7 +167,7 @@ def test_a_run_of_rows() -> None:
     rows = RowDecoder(fields).decode(*run(bodies))
     assert rows == [tuple(VALUES), tuple(with_nulls), (None,) * len(MIXED), tuple(VALUES)]
     assert rows[0]["c5"] == MOMENT
-    assert RowDecoder(fields).decode(b"", [], 0) == []
+    assert RowDecoder(fields).decode(b"", 0, 0) == []
 
 
 def test_no_columns() -> None:
@@ -230,6 +230,19 @@ def test_malformed_rows(data: bytes, text: str) -> None:
     for bodies in ([data], [good, data], [data, good]):
         with pytest.raises(RemoteProtocolError, match=text):
             decoder.decode(*run(bodies))
+
+
+NOT_WHOLE = [b"D", b"D\0\0\0", b"D\0\0\0\3\0\0", b"D\0\0\0\7\0\0", b"D\xff\xff\xff\xff\0\0"]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("data", NOT_WHOLE)
+def test_what_is_no_whole_message(data: bytes, count: int) -> None:
+    decoder = RowDecoder([field("a", 23)] * count)
+    good = DataRow([b"\0\0\0\1"] * count).encode()
+    for buffer in (data, good + data):
+        with pytest.raises(RemoteProtocolError, match="not a whole DataRow message"):
+            decoder.decode(buffer + good, 0, len(buffer))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgproto.session import Statement
 from pgproto.session import statements as st
 from pgproto.session.statements import StatementCache
-from pgproto.wire import FieldDescription
+from pgproto.wire import DataRow, FieldDescription
 
 INT4 = FieldDescription("n", 0, 0, 23, 4, -1)
 ENUM = FieldDescription("e", 0, 0, 99999, 4, -1)
@@ -131,5 +131,5 @@ def test_a_late_statement_is_described_by_each_portal() -> None:
     binary = FieldDescription("e", 0, 0, 99999, 4, -1, 1)
     statement.portal_described((binary,))
     assert statement.columns == ("e",)
-    assert statement.decoder.decode(b"\0\1\0\0\0\1x", [0], 7)[0][0] == b"x"
+    assert statement.decoder.decode(DataRow([b"x"]).encode(), 0, 12)[0][0] == b"x"
     assert statement.late

@@ -43,10 +43,9 @@ class Core(Session):
         frame = DataRow(ParameterEncoder([oid]).encode([value])).encode()
         decoder = RowDecoder([FieldDescription("value", 0, 0, type_oid=oid, type_size=-1, type_modifier=-1)])
         buffer = frame * count
-        offsets = list(range(5, len(buffer), len(frame)))
 
         def operation() -> Any:
-            return decoder.decode(buffer, offsets, len(buffer))
+            return decoder.decode(buffer, 0, len(buffer))
 
         return operation
 

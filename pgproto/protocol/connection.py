@@ -291,8 +291,9 @@ class Connection(Lifecycle):
         request = flight.head
         if tag == tags.DATA_ROW:
             flight.advance(after)
-            offsets = reader.run(tag, self._limits)
-            rows = DataRows(reader.buffer, offsets, reader.end)
+            start = reader.start - 5
+            count = reader.skip_run(self._limits)
+            rows = DataRows(reader.buffer, start, reader.end, count)
             rows.request = request
             return rows
         # Decoded before it counts: an answer that cannot be read has answered nothing.

@@ -31,25 +31,29 @@ NEED_DATA: Final = NeedData()
 class DataRows(Message):
     """A run of DataRow messages that arrived together, not yet decoded.
 
-    `buffer` holds them as they came; `offsets` has the start of each body (its Int16 column count);
-    `end` is the end of the last body.  The frames are consecutive: body i ends at offsets[i + 1] - 5.
+    `buffer[start:end]` has them as they came, each from its type byte on; `count` is how many there are.
     """
 
-    __slots__ = ("buffer", "end", "offsets")
+    __slots__ = ("buffer", "count", "end", "start")
     tag: ClassVar[int] = 0
-    field_names: ClassVar[tuple[str, ...]] = ("buffer", "offsets", "end")
+    field_names: ClassVar[tuple[str, ...]] = ("buffer", "start", "end", "count")
 
-    def __init__(self, buffer: bytes, offsets: list[int], end: int) -> None:
+    def __init__(self, buffer: bytes, start: int, end: int, count: int) -> None:
         self.request = None
         self.buffer = buffer
-        self.offsets = offsets
+        self.start = start
         self.end = end
+        self.count = count
 
     def bodies(self) -> list[bytes]:
         """Each row's body as bytes of its own, for code that decodes one row at a time."""
-        ends = [offset - 5 for offset in self.offsets[1:]]
-        ends.append(self.end)
-        return [self.buffer[start:end] for start, end in zip(self.offsets, ends, strict=True)]
+        found: list[bytes] = []
+        position = self.start
+        while position < self.end:
+            following = position + 1 + int.from_bytes(self.buffer[position + 1 : position + 5], "big")
+            found.append(self.buffer[position + 5 : following])
+            position = following
+        return found
 
 
 class Skipped(Message):

@@ -280,7 +280,7 @@ class Execution(Preparing):
         if statement is None or item.error is not None or self.abandoned:
             return
         try:
-            item.rows += statement.decoder.decode(event.buffer, event.offsets, event.end)
+            item.rows += statement.decoder.decode(event.buffer, event.start, event.end)
         except DataError as error:
             # The messages are consumed, so the connection is in step; the outcome is the server's to say.
             item.error = error

@@ -86,7 +86,7 @@ class Script(Operation):
         elif isinstance(event, DataRows):
             if self._decoder is not None and not self.abandoned:
                 try:
-                    self._rows += self._decoder.decode(event.buffer, event.offsets, event.end)
+                    self._rows += self._decoder.decode(event.buffer, event.start, event.end)
                 except DataError as error:
                     self.error = self.error or error
         elif isinstance(event, CommandComplete):

@@ -41,10 +41,10 @@ class Stream(Execution):
         if statement is None or item.error is not None or self.abandoned:
             return
         try:
-            self._rows += statement.decoder.decode(event.buffer, event.offsets, event.end)
+            self._rows += statement.decoder.decode(event.buffer, event.start, event.end)
         except DataError as error:
             item.error = error
-        self._size += event.end - event.offsets[0]
+        self._size += event.end - event.start
         self.progress(channel)
 
     def take(self) -> list[Row]:

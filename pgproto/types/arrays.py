@@ -16,16 +16,19 @@ the way out.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgproto.types.codec import Codec, FixedCodec, expected, frame_length, malformed
 from pgproto.types.scalars import JsonCodec
+from pgproto.wire.native import COMPILED, read_int32
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["ArrayCodec"]
 
 _HEADER: Final = struct.Struct(">iiI")
 _DIMENSION: Final = struct.Struct(">ii")
-_LENGTH: Final = struct.Struct(">i")
 _NULL: Final = b"\xff\xff\xff\xff"
 _EMPTY_DIMENSIONS: Final = 0
 _MAX_DIMENSIONS: Final = 6
@@ -121,36 +124,38 @@ class ArrayCodec(Codec):
                 return None  # one of them is out of range: the other way says which
         return b"".join(parts)
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The elements as a list, nested once for every dimension after the first."""
         if end - start < 12:
             raise malformed(self.name, f"{end - start} bytes, which is too short")
-        dimensions, flags, oid = _HEADER.unpack_from(buffer, start)
+        header: tuple[int, int, int] = _HEADER.unpack_from(buffer, start)
+        dimensions, flags, oid = header
         if not 0 <= dimensions <= _MAX_DIMENSIONS:
             raise malformed(self.name, f"{dimensions} dimensions")
         if flags not in (0, 1):
             raise malformed(self.name, f"flags {flags}")
         if oid != self._element.oid:
             raise malformed(self.name, f"elements of type {oid} instead of {self._element.oid}")
-        position = start + 12
-        if end - position < 8 * dimensions:
+        position: i64 = start + 12
+        room: i64 = end - position - 8 * dimensions
+        if room < 0:
             raise malformed(self.name, "it ends inside of its dimensions")
         lengths: list[int] = []
-        count = 1 if dimensions else 0
+        count: i64 = 1 if dimensions else 0
         for _ in range(dimensions):
-            length: int = _DIMENSION.unpack_from(buffer, position)[0]
+            length: i64 = read_int32(buffer, position)
             if length < 1:
                 raise malformed(self.name, f"a dimension of length {length}")
             lengths.append(length)
             count *= length
+            if count > room // 4:
+                raise malformed(self.name, f"{count} elements announced in {room} bytes")
             position += 8
-        if count > (end - position) // 4:
-            raise malformed(self.name, f"{count} elements announced in {end - position} bytes")
-        items = self._decode_exact(buffer, position, end, count)
+        items = None if COMPILED else self._decode_exact(buffer, position, end, count)
         if items is None:
             items = self._decode_items(buffer, position, end, count)
-        for length in reversed(lengths[1:]):
-            items = [items[index : index + length] for index in range(0, len(items), length)]
+        for width in reversed(lengths[1:]):
+            items = [items[index : index + width] for index in range(0, len(items), width)]
         return items
 
     def _decode_exact(self, buffer: bytes, position: int, end: int, count: int) -> list[object] | None:
@@ -172,21 +177,24 @@ class ArrayCodec(Codec):
             return [fixed.convert(item) for item in items]
         return items
 
-    def _decode_items(self, buffer: bytes, position: int, end: int, count: int) -> list[object]:
+    def _decode_items(self, buffer: bytes, position: i64, end: i64, count: i64) -> list[object]:
         """All elements, one by one."""
         items: list[object] = []
-        for _ in range(count):
+        element = self._element
+        while count:
             if end - position < 4:
                 raise malformed(self.name, "it ends inside of an element's length")
-            length: int = _LENGTH.unpack_from(buffer, position)[0]
+            length: i64 = read_int32(buffer, position)
             position += 4
+            count -= 1
             if length == -1:
                 items.append(None)
                 continue
-            if not 0 <= length <= end - position:
+            stop: i64 = position + length
+            if length < 0 or stop > end:
                 raise malformed(self.name, f"an element of {length} bytes with {end - position} left")
-            items.append(self._element.decode(buffer, position, position + length))
-            position += length
+            items.append(element.decode(buffer, position, stop))
+            position = stop
         if position != end:
             raise malformed(self.name, f"{end - position} bytes behind the last element")
         return items

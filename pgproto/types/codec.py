@@ -12,10 +12,13 @@ number (`code`) and `convert`, so that a row or an array reads a whole run of th
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import DataError
-from pgproto.wire.native import COMPILED, read_int32, read_integer
+from pgproto.wire.native import COMPILED, read_integer
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["MAX_FIELD", "Codec", "FixedCodec", "expected", "frame_length", "malformed", "with_type"]
 
@@ -69,7 +72,7 @@ class Codec:
         """
         raise NotImplementedError
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value whose binary form is `buffer[start:end]`.
 
         Raises:
@@ -107,20 +110,16 @@ class FixedCodec(Codec):
         self.pack: Any = shape.pack
         self.unpack_from: Any = shape.unpack_from
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value whose binary form is `buffer[start:end]`."""
-        raw = self.raw(buffer, start, end)
-        return self.convert(raw) if self.exact is None else raw
-
-    def raw(self, buffer: bytes, start: int, end: int) -> object:
-        """The `struct` item at `start`; DataError if it is not exactly as wide as the type."""
-        if end - start != self.size:
-            raise malformed(self.name, f"{end - start} bytes instead of {self.size}")
-        if self._by_shifts:
-            if self.size == 4 and self._with_sign:
-                return read_int32(buffer, start)
-            return read_integer(buffer, start, self.size, self._with_sign)
-        return self.unpack_from(buffer, start)[0]
+        size: i64 = end - start
+        if size != self.size:
+            raise malformed(self.name, f"{size} bytes instead of {self.size}")
+        if not self._by_shifts:
+            raw: object = self.unpack_from(buffer, start)[0]
+            return raw if self.exact is not None else self.convert(raw)
+        number: int = read_integer(buffer, start, size, self._with_sign)
+        return number if self.exact is not None else self.convert(number)
 
     def convert(self, raw: object) -> object:
         """The value for a raw `struct` item; DataError if Python has none."""

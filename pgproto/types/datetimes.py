@@ -20,12 +20,15 @@ from __future__ import annotations
 
 import struct
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgproto.errors import DataError
 from pgproto.types.calendar import EPOCH, EPOCH_UTC, MAX_MICROS, MIN_MICROS, moment
 from pgproto.types.codec import Codec, FixedCodec, expected, malformed
 from pgproto.types.interval import Interval
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["DateCodec", "IntervalCodec", "TimeCodec", "TimestampCodec", "TimetzCodec"]
 
@@ -123,7 +126,7 @@ class TimetzCodec(Codec):
             raise ValueError("UTC offset with a fraction of a second")
         return _TIMETZ.pack(_micros_of_day(value), -(offset.days * 86400 + offset.seconds))
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The time, with a datetime.timezone of its offset."""
         if end - start != 12:
             raise malformed(self.name, f"{end - start} bytes instead of 12")
@@ -182,7 +185,7 @@ class IntervalCodec(Codec):
             raise expected("Interval or timedelta", value)
         return _INTERVAL.pack(value.microseconds, value.days, value.months)
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The Interval."""
         if end - start != 16:
             raise malformed(self.name, f"{end - start} bytes instead of 16")

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import struct
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgproto.types.codec import Codec, expected, malformed
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["NumericCodec"]
 
@@ -61,7 +64,7 @@ class NumericCodec(Codec):
             return _MINUS_INFINITY if number.is_signed() else _INFINITY
         return _encode_finite(number)
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The exact number, with as many decimal places as PostgreSQL shows."""
         if end - start < 8:
             raise malformed(self.name, f"{end - start} bytes, which is too short")

@@ -1,13 +1,13 @@
 """RowDecoder: a run of DataRow messages to rows.  The hot loop of every query.
 
-Body of a DataRow (manual, "Message Formats"): int16 number of columns, then each column as int32 length
-(-1: NULL) and value.
+A DataRow (manual, "Message Formats"): its type byte, int32 length, int16 number of columns, then each column
+as int32 length (-1: NULL) and value.
 
 Two ways lead to the values.  The one by columns reads a length and calls a codec, for each column; it is
 the fast one when compiled.  Interpreted, the one by runs comes first: the columns are cut into runs, as many
 columns of fixed width as follow one another, then at most one of variable width, and one `struct` call reads
 a run's lengths and raw values, together with the length of the variable column behind it.  It gives
-up on anything unusual (a NULL of fixed width, an error), and the other way decides.
+a row up on anything unusual (a NULL of fixed width, an error), and the other way decides.
 
 Rule: every length is checked against the end of its row.  A row that does not add up is RemoteProtocolError:
 the server is not to be trusted with the next byte.  A value that cannot be decoded is DataError, names its
@@ -43,18 +43,24 @@ _MAX_COLUMNS: Final = 0xFFFF
 
 
 class _Run:
-    """Neighbouring columns: some of fixed width, then perhaps one of variable width."""
+    """Neighbouring columns: some of fixed width, then perhaps one of variable width.
 
-    __slots__ = ("fixed", "lengths", "size", "tail", "tail_is_text", "unpack_from")
+    The first run of a row begins with the message's header: its length and the number of columns.
+    """
 
-    def __init__(self, fixed: list[FixedCodec], tail: Codec | None) -> None:
-        shape = struct.Struct(">" + "".join(["i" + codec.code for codec in fixed]) + ("i" if tail else ""))
-        self.fixed = fixed
+    __slots__ = ("lengths", "lengths_at", "size", "tail", "tail_is_text", "unpack_from", "values_at")
+
+    def __init__(self, fixed: list[FixedCodec], tail: Codec | None, *, first: bool) -> None:
+        code = "".join(["i" + codec.code for codec in fixed]) + ("i" if tail else "")
+        shape = struct.Struct((">xiH" if first else ">") + code)
+        start = 2 if first else 0
         self.tail = tail
         self.tail_is_text: bool = isinstance(tail, TextCodec)
         self.size: int = shape.size
         self.unpack_from: Any = shape.unpack_from
         self.lengths: tuple[int, ...] = tuple([codec.size for codec in fixed])
+        self.lengths_at = slice(start, -1 if tail else None, 2)
+        self.values_at = slice(start + 1, None, 2)
 
 
 class RowDecoder:
@@ -71,7 +77,7 @@ class RowDecoder:
         result_formats: the format codes to ask for in Bind: 1 for each column whose type has a codec.
     """
 
-    __slots__ = ("_codecs", "_columns", "_converted", "_count", "_runs", "columns", "result_formats")
+    __slots__ = ("_codecs", "_columns", "_converted", "_runs", "columns", "result_formats")
 
     def __init__(self, fields: Sequence[FieldDescription], formats: Sequence[int] | None = None) -> None:
         wanted: list[int] = [0 if codec_for(field.type_oid) is None else 1 for field in fields]
@@ -85,20 +91,19 @@ class RowDecoder:
         self._codecs = codecs
         if len(codecs) > _MAX_COLUMNS:
             raise RemoteProtocolError(f"RowDescription with {len(codecs)} columns")
-        self._count: bytes = len(codecs).to_bytes(2, "big")
         self._converted: list[tuple[int, FixedCodec]] = []
         for index, codec in enumerate(codecs):
             if isinstance(codec, FixedCodec) and codec.exact is None:
                 self._converted.append((index, codec))
         self._runs: list[_Run] = _runs(codecs)
 
-    def decode(self, buffer: bytes, offsets: list[int], end: int) -> list[Row]:
-        """The rows of a run of consecutive DataRow messages.
+    def decode(self, buffer: bytes, start: i64, end: i64) -> list[Row]:
+        """The rows of consecutive DataRow messages.
 
         Args:
-            buffer: what the messages are in.
-            offsets: the start of each message's body.
-            end: the end of the last body.
+            buffer: what the messages are in, whole.
+            start: the index of the first one's type byte.
+            end: the index behind the last one's body.
 
         Raises:
             RemoteProtocolError: a row is malformed.
@@ -107,91 +112,100 @@ class RowDecoder:
         """
         rows: list[Row] = []
         columns = self._columns
-        last = len(offsets) - 1
-        for index, start in enumerate(offsets):
-            stop = offsets[index + 1] - 5 if index < last else end
-            values = None if COMPILED else self._by_runs(buffer, start, stop)
-            if values is None:
-                values = self._by_columns(buffer, start, stop, index)
+        values: list[Any] = [None] * len(self._codecs)  # for all the rows, whose tuples are made of it
+        while start < end:
+            if not COMPILED:
+                start = self._by_runs(buffer, start, end, rows)
+                if start == end:
+                    break
+            stop: i64 = start + 1 + (read_int32(buffer, start + 1) if end - start > 4 else 0)
+            if stop < start + 5 or stop > end:
+                raise RemoteProtocolError("not a whole DataRow message")
+            self._by_columns(buffer, start + 5, stop, values, len(rows))
             rows.append(Row(columns, tuple(values)))
+            start = stop
         return rows
 
-    def _by_runs(self, buffer: bytes, position: int, end: int) -> list[Any] | None:
-        """The values of the row `buffer[position:end]`; None if anything is out of the ordinary."""
-        if end - position < 2 or not buffer.startswith(self._count, position):
-            return None
-        position += 2
-        values: list[Any] = []
+    def _by_runs(self, buffer: bytes, start: int, end: int, rows: list[Row]) -> int:
+        """Add the rows up to the first that is out of the ordinary; where that begins, or `end`."""
+        columns = self._columns
+        runs = self._runs
+        count = len(self._codecs)
         try:
-            for run in self._runs:
-                stop = position + run.size
-                if stop > end:
-                    return None
-                fields = run.unpack_from(buffer, position)
-                position = stop
-                tail = run.tail
-                if tail is None:
-                    if fields[::2] != run.lengths:
-                        return None
-                    values += fields[1::2]
-                    continue
-                if fields[:-1:2] != run.lengths:
-                    return None
-                values += fields[1::2]
-                length: int = fields[-1]
-                if length == -1:
-                    values.append(None)
-                    continue
-                stop += length
-                if length < 0 or stop > end:
-                    return None
-                if run.tail_is_text:
-                    values.append(buffer[position:stop].decode())
-                else:
-                    values.append(tail.decode(buffer, position, stop))
-                position = stop
-            if position != end:
-                return None
-            for index, codec in self._converted:
-                values[index] = codec.convert(values[index])
-        except ValueError:
-            return None
-        return values
+            while runs and start < end:
+                position = start
+                stop = 0
+                values: list[Any] = []
+                for run in runs:
+                    fields = run.unpack_from(buffer, position)
+                    if fields[run.lengths_at] != run.lengths:
+                        return start
+                    if not stop:
+                        stop = start + 1 + fields[0]
+                        if fields[1] != count or stop > end:
+                            return start
+                    values += fields[run.values_at]
+                    position += run.size
+                    tail = run.tail
+                    if tail is None:
+                        continue
+                    length: int = fields[-1]
+                    if length < 0:
+                        if length != -1:
+                            return start
+                        values.append(None)
+                        continue
+                    following = position + length
+                    if run.tail_is_text:
+                        values.append(buffer[position:following].decode())
+                    else:
+                        values.append(tail.decode(buffer, position, following))
+                    position = following
+                if position != stop:
+                    return start
+                for index, codec in self._converted:
+                    values[index] = codec.convert(values[index])
+                rows.append(Row(columns, tuple(values)))
+                start = stop
+        except (ValueError, struct.error):
+            pass
+        return start
 
-    def _by_columns(self, buffer: bytes, start: int, end: int, row: int) -> list[Any]:
-        """The values of the row `buffer[start:end]`, or the error that says what is wrong with it."""
-        position: i64 = start
-        stop: i64 = end
-        codecs = self._codecs
-        if stop - position < 2:
+    def _by_columns(self, buffer: bytes, start: i64, end: i64, values: list[Any], row: int) -> None:
+        """Put the values of the body `buffer[start:end]` into the list, or raise what is wrong with it."""
+        position: i64 = start + 2
+        if end < position:
             raise RemoteProtocolError("DataRow without a number of columns")
-        count: i64 = buffer[position] << 8 | buffer[position + 1]
+        codecs = self._codecs
+        count: i64 = buffer[start]
+        count = count << 8 | buffer[start + 1]
         if count != len(codecs):
             raise RemoteProtocolError(f"DataRow with {count} columns, where {len(codecs)} were described")
-        position += 2
-        values: list[Any] = []
-        for codec in codecs:
-            if stop - position < 4:
+        for index, codec in enumerate(codecs):
+            if end - position < 4:
                 raise RemoteProtocolError("DataRow ends before its last column")
             length: i64 = read_int32(buffer, position)
             position += 4
-            if length == -1:
-                values.append(None)
-                continue
-            if length < 0 or length > stop - position:
-                raise RemoteProtocolError(
-                    f"DataRow with a column of {length} bytes where {stop - position} are left"
-                )
-            try:
-                values.append(codec.decode(buffer, position, position + length))
-            except DataError as error:
-                refused = self._named(error, row, len(values))
-                break
-            position += length
+            if length < 0:
+                if length < -1:
+                    raise RemoteProtocolError(f"DataRow with a column of {length} bytes")
+                values[index] = None
+            else:
+                stop: i64 = position + length
+                if stop > end:
+                    raise RemoteProtocolError(
+                        f"DataRow with a column of {length} bytes where {end - position} are left"
+                    )
+                try:
+                    values[index] = codec.decode(buffer, position, stop)
+                except DataError as error:
+                    refused = self._named(error, row, index)
+                    break
+                position = stop
         else:
-            if position != stop:
-                raise RemoteProtocolError(f"DataRow with {stop - position} bytes behind its last column")
-            return values
+            if position != end:
+                raise RemoteProtocolError(f"DataRow with {end - position} bytes behind its last column")
+            return
         raise refused  # out here, where no __context__ (a UnicodeDecodeError) shows the value
 
     def _named(self, error: DataError, row: int, index: int) -> DataError:
@@ -217,10 +231,10 @@ def _runs(codecs: list[Codec]) -> list[_Run]:
             fixed.append(codec)
             if len(fixed) < _MAX_RUN:
                 continue
-            runs.append(_Run(fixed, None))
+            runs.append(_Run(fixed, None, first=not runs))
         else:
-            runs.append(_Run(fixed, codec))
+            runs.append(_Run(fixed, codec, first=not runs))
         fixed = []
     if fixed:
-        runs.append(_Run(fixed, None))
+        runs.append(_Run(fixed, None, first=not runs))
     return runs

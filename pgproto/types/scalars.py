@@ -23,11 +23,14 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from pgproto.errors import DataError
 from pgproto.types.codec import Codec, FixedCodec, expected, malformed
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = [
     "BoolCodec",
@@ -58,7 +61,7 @@ class BoolCodec(FixedCodec):
             return b"\x00"
         raise expected("bool", value)
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """True or False."""
         if end - start != 1:
             raise malformed(self.name, f"{end - start} bytes instead of 1")
@@ -123,7 +126,7 @@ class TextCodec(Codec):
                 f"str that is not valid Unicode (at index {error.start}, lone surrogate)"
             ) from None
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The characters as str."""
         try:
             return buffer[start:end].decode()
@@ -169,7 +172,7 @@ class ByteaCodec(Codec):
             raise expected("bytes", value)
         return bytes(value)
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The bytes."""
         return buffer[start:end]
 
@@ -224,7 +227,7 @@ class JsonCodec(Codec):
         except RecursionError:
             raise ValueError("nested too deeply for json.dumps") from None
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """What json.loads makes of the text."""
         if self._prefix:
             if start == end or buffer[start] != _JSONB_VERSION:
@@ -250,7 +253,7 @@ class VoidCodec(Codec):
         """Take nothing."""
         raise expected("None", value)
 
-    def decode(self, buffer: bytes, start: int, end: int) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """None."""
         if start != end:
             raise malformed(self.name, f"{end - start} bytes instead of 0")

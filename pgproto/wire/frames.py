@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgproto.errors import RemoteProtocolError
 from pgproto.wire import tags
 from pgproto.wire.native import COMPILED, read_int32
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 _HEADER: Final = Struct(">Bi").unpack_from
 _LENGTH: Final = Struct(">i").unpack_from
@@ -195,31 +198,30 @@ class FrameReader:
         self._next += 1
         return self.buffer[self._next - 1]
 
-    def run(self, tag: int, limits: Limits) -> list[int]:
-        """Take the whole frames of the same type that follow the current one in `buffer`.
+    def skip_run(self, limits: Limits) -> int:
+        """Take the whole frames of the current one's type that follow it in `buffer`.
 
         Args:
-            tag: the type byte of the current frame.
             limits: as for `next_frame`; a frame that breaks them is left for it to report.
 
         Returns:
-            Where the bodies start, the current frame's first.  The next body starts five bytes behind
-            the end of the one before; `end` is the end of the last.
+            How many frames were taken, the current one included; `end` is the end of the last.
         """
         buffer = self.buffer
-        size = len(buffer)
-        limit = limits.of(tag)
-        position = self._next
-        starts = [self.start]
+        tag: i64 = self.tag
+        size: i64 = len(buffer)
+        limit: i64 = limits.of(self.tag)
+        position: i64 = self._next
+        count: i64 = 1
         while position + 5 <= size and buffer[position] == tag:
-            length: int = _LENGTH(buffer, position + 1)[0]
-            following = position + 1 + length
+            length: i64 = read_int32(buffer, position + 1)
+            following: i64 = position + 1 + length
             if following > size or length < 4 or length > limit:
                 break
-            starts.append(position + 5)
             position = following
+            count += 1
         self.end = self._next = position
-        return starts
+        return count
 
     @property
     def pending(self) -> int:

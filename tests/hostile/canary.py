@@ -31,6 +31,7 @@ from pgproto.types import ParameterEncoder, RowDecoder
 from pgproto.wire import (
     BackendKeyData,
     CancelRequest,
+    DataRow,
     FieldDescription,
     PasswordMessage,
     SASLInitialResponse,
@@ -282,8 +283,8 @@ def bad_row(rng: random.Random) -> list[object]:
     oid = rng.choice([16, 20, 23, 701, 1082, 1184, 1186, 1700, 2950, 1007, 1009, 114, 3802, 25, 1043, 2278])
     decoder = RowDecoder([FieldDescription("password", 0, 0, oid, -1, -1, 1)], [1])
     value = CANARY.encode() + rng.choice([b"\xff", b"", b"\0", b"{"])
-    body = b"\0\1" + len(value).to_bytes(4, "big") + value
-    found = failed(lambda: decoder.decode(body, [0], len(body)))
+    row = DataRow([value]).encode()
+    found = failed(lambda: decoder.decode(row, 0, len(row)))
     return found if isinstance(found[0], Exception) else []
 
 

@@ -169,7 +169,7 @@ elif tag == tags.READY_FOR_QUERY:""",
                 "_process",
                 (
                     "segment.operation.handle(self.channel, segment, event)",
-                    """if hasattr(event, "offsets") and hasattr(segments[-1].operation, "take_rows"):
+                    """if hasattr(event, "buffer") and hasattr(segments[-1].operation, "take_rows"):
     segment = segments[-1]
 segment.operation.handle(self.channel, segment, event)""",
                 ),
