@@ -193,7 +193,7 @@ def test_values_that_no_message_can_carry(pair: Pair) -> None:
     operation = pair.run(query("many bytes", block, block, block, block))
     error = error_of(operation)
     assert isinstance(error, LocalProtocolError)
-    assert str(error) == "the values are 1258291200 bytes, more than a message can carry"
+    assert str(error) == "the values are 1258291216 bytes, more than a message can carry"
     assert operation.items[0].outcome is Outcome.NOT_SENT
     assert pair.run(query("many bytes", None, b"", None, b"x")).error is None
     assert pair.engine.idle

@@ -7,7 +7,6 @@ from pgproto.protocol.inflight import InFlight
 from pgproto.wire import (
     Bind,
     Close,
-    CopyData,
     Describe,
     Execute,
     FunctionCall,
@@ -119,7 +118,7 @@ def test_copy_messages_move_the_head_and_nothing_else_does() -> None:
     queue = flight(Query("copy t from stdin"))
     assert not queue.copy_message(tags.COPY_DATA)
     assert answered(queue, tags.COPY_IN_RESPONSE)
-    assert queue.copy_message(CopyData.tag)
+    assert queue.copy_message(tags.COPY_DATA)
     assert queue.state == states.QUERY_COPY_IN
     assert queue.copy_message(tags.COPY_DONE)
     assert not queue.copy_message(tags.COPY_DATA)

@@ -50,6 +50,8 @@ from pgproto.wire import (
     decode_frontend,
     tags,
 )
+from pgproto.wire.frontend import BindTemplate, BindValues
+from pgproto.wire.messages import int32
 from tests.support.vectors import (
     FRAMED,
     LONG_KEY,
@@ -255,6 +257,20 @@ def test_encode_refuses_a_value_longer_than_its_length_can_say(make: Callable[[b
 
 
 # Objects.
+
+
+def test_a_template_makes_the_binds_that_a_bind_is() -> None:
+    template = BindTemplate("s", (1, 1), (1,))
+    for values in ([b"ab", None], [b"cd", None], [b"x" * 5000, b""], [None, None]):
+        fields = b"".join([b"\xff" * 4 if value is None else int32(len(value)) + value for value in values])
+        bind = BindValues(template, fields)
+        assert bind.encode() == Bind("", "s", (1, 1), values, (1,)).encode()
+        assert repr(bind).startswith("BindValues(statement='s', values=b")
+        assert bind == BindValues(BindTemplate("s", (1, 1), (1,)), fields)
+    with pytest.raises(LocalProtocolError, match="65536 of them"):
+        BindTemplate("s", [1] * 65536, ())
+    with pytest.raises(LocalProtocolError, match="NUL"):
+        BindTemplate("a\0b", (), ())
 
 
 def test_messages_compare_by_type_and_fields() -> None:

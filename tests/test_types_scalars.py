@@ -208,6 +208,8 @@ def test_base_class_and_repr() -> None:
         base.encode(1)
     with pytest.raises(NotImplementedError):
         base.decode(b"", 0, 0)
+    with pytest.raises(NotImplementedError):
+        FixedCodec(1, "base", "i", int).encode(1)
     assert repr(codec(23)) == "<IntCodec int4 (23)>"
 
 

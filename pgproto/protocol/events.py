@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from ..wire import ErrorResponse, Message
+from ..wire.hints import mypyc_attr
 
 __all__ = ["NEED_DATA", "Closed", "DataRows", "NeedData", "Secure", "Skipped"]
 
@@ -17,7 +18,7 @@ class NeedData(Message):
     """Nothing can be said before more bytes arrive: call `receive_data`."""
 
     __slots__ = ()
-    tag: ClassVar[int] = 0
+    tag: int = 0
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ NEED_DATA: Final = NeedData()
 """The one instance of NeedData: compare with `is`."""
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class DataRows(Message):
     """A run of DataRow messages that arrived together, not yet decoded.
 
@@ -35,7 +37,7 @@ class DataRows(Message):
     """
 
     __slots__ = ("buffer", "count", "end", "start")
-    tag: ClassVar[int] = 0
+    tag: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("buffer", "start", "end", "count")
 
     def __init__(self, buffer: bytes, start: int, end: int, count: int) -> None:
@@ -63,7 +65,7 @@ class Skipped(Message):
     """
 
     __slots__ = ("cause",)
-    tag: ClassVar[int] = 0
+    tag: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("cause",)
 
     def __init__(self, cause: ErrorResponse | None) -> None:
@@ -78,7 +80,7 @@ class Secure(Message):
     """
 
     __slots__ = ()
-    tag: ClassVar[int] = 0
+    tag: int = 0
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -95,7 +97,7 @@ class Closed(Message):
     """
 
     __slots__ = ("also", "error", "unanswered")
-    tag: ClassVar[int] = 0
+    tag: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("error", "also", "unanswered")
 
     def __init__(

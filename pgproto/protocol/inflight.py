@@ -11,31 +11,46 @@ of the queue; if no Sync is there yet, `skipping` stays on until one is added.
 
 from __future__ import annotations
 
-from collections import deque
+from typing import TYPE_CHECKING, Final
 
 from ..wire import Describe, Message, tags
+from ..wire.messages import PlainMessage
 from . import states
 
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
 __all__ = ["InFlight"]
+
+# The list is cut when so many in front are answered, and half of it is.
+_LEFT_BEHIND: Final = 1000
+_ANSWERED: Final = PlainMessage()
 
 
 class InFlight:
     """A queue of requests, with the state of the answer to its head."""
 
-    __slots__ = ("requests", "skipping", "state")
+    __slots__ = ("_head", "_requests", "skipping", "state")
 
     def __init__(self) -> None:
-        self.requests: deque[Message] = deque()
+        # A list and an index: compiled code reaches into a list without a call, and a deque takes four.
+        self._requests: list[Message] = []
+        self._head: i64 = 0
         self.state = states.IDLE
         self.skipping = False
 
     def __len__(self) -> int:
-        return len(self.requests)
+        return len(self._requests) - self._head
+
+    @property
+    def requests(self) -> list[Message]:
+        """The requests in flight, oldest first."""
+        return self._requests[self._head :]
 
     @property
     def head(self) -> Message | None:
         """The request that is being answered."""
-        return self.requests[0] if self.requests else None
+        return self._requests[self._head] if self._head < len(self._requests) else None
 
     def add(self, request: Message) -> bool:
         """Queue a request; False if the server will discard it, because an error precedes it."""
@@ -43,7 +58,7 @@ class InFlight:
             if request.tag != tags.SYNC:
                 return False
             self.skipping = False
-        self.requests.append(request)
+        self._requests.append(request)
         if self.state == states.IDLE:
             self.state = _first_state(request)
         return True
@@ -56,8 +71,19 @@ class InFlight:
         """The answer has come: go to the state behind it."""
         if after != states.DONE:
             self.state = after
-        else:
-            self._pop()
+            return
+        requests = self._requests
+        requests[self._head] = _ANSWERED  # let go of it
+        self._head += 1
+        if self._head == len(requests):
+            self._requests = []
+            self._head = 0
+            self.state = states.IDLE
+            return
+        if self._head > _LEFT_BEHIND and 2 * self._head > len(requests):
+            self._requests = requests = self.requests
+            self._head = 0
+        self.state = _first_state(requests[self._head])
 
     def copy_message(self, tag: int) -> bool:
         """CopyData, CopyDone or CopyFail of the requesting side; False if it is not legal now."""
@@ -78,12 +104,15 @@ class InFlight:
         if after >= 0:
             self.state = after
             return []
-        self.requests.popleft()
         skipped: list[Message] = []
-        while self.requests and self.requests[0].tag != tags.SYNC:
-            skipped.append(self.requests.popleft())
-        self.skipping = not self.requests
-        self.state = states.SYNC if self.requests else states.IDLE
+        for request in self.requests[1:]:
+            if request.tag == tags.SYNC:
+                break
+            skipped.append(request)
+        self._requests = self.requests[1 + len(skipped) :]
+        self._head = 0
+        self.skipping = not self._requests
+        self.state = states.IDLE if self.skipping else states.SYNC
         return skipped
 
     def begin_copy_in(self) -> list[Message]:
@@ -92,23 +121,19 @@ class InFlight:
         Manual: "COPY Operations" (the backend ignores Flush and Sync during copy-in mode).  Anything
         else behind the head would be read as a violation of the COPY sub-protocol.
         """
-        rest = [request for request in list(self.requests)[1:] if request.tag != tags.SYNC]
-        head = self.requests[0]
-        self.requests.clear()
-        self.requests.append(head)
-        return rest
+        requests = self.requests
+        self._requests = requests[:1]
+        self._head = 0
+        return [request for request in requests[1:] if request.tag != tags.SYNC]
 
     def settle(self) -> tuple[Message, ...]:
         """The session is over: every request that was in flight, and none is any more."""
         unanswered = tuple(self.requests)
-        self.requests.clear()
+        self._requests = []
+        self._head = 0
         self.state = states.IDLE
         self.skipping = False
         return unanswered
-
-    def _pop(self) -> None:
-        self.requests.popleft()
-        self.state = _first_state(self.requests[0]) if self.requests else states.IDLE
 
 
 def _first_state(request: Message) -> int:

@@ -303,3 +303,5 @@ IS_COPY_IN: Final = bytes([state in COPY_IN_STATES for state in range(DONE + 1)]
 """COPY_IN_STATES, at the state."""
 
 ASYNCHRONOUS: Final = frozenset({tags.NOTICE_RESPONSE, tags.NOTIFICATION_RESPONSE, tags.PARAMETER_STATUS})
+IS_ASYNCHRONOUS: Final = bytes([tag in ASYNCHRONOUS for tag in range(256)])
+"""ASYNCHRONOUS, at the type byte."""

@@ -66,7 +66,7 @@ class QueuedQuery:
         self.outcome: Outcome | None = None
         self.executed = False
         self.statement = statement
-        self.parameters: list[bytes | None] | None = None
+        self.parameters: bytes | None = None
 
     @property
     def rowcount(self) -> int:

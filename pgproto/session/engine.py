@@ -409,7 +409,7 @@ class Engine(Lifeline):
                 return
             tag = event.tag
             try:
-                if tag in states.ASYNCHRONOUS:
+                if states.IS_ASYNCHRONOUS[tag]:
                     self._asynchronous(event)
                 elif self._starting is not None:
                     self._handle_start(self._starting, event)

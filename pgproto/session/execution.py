@@ -44,6 +44,7 @@ __all__ = ["Execution"]
 _KEEPING_TAGS: Final = ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE")
 # PostgreSQL's MaxAllocSize: a longer message is refused by the server.
 _MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
+_EXECUTE: Final = Execute()
 _FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
 
 
@@ -106,7 +107,7 @@ class Execution(Preparing):
         while self._next < len(items):
             if channel.pending >= HIGH_WATER:
                 return MORE
-            if channel.opening:
+            if self._segment is None and channel.opening:
                 return WAITING
             self._write_item(channel, items[self._next])
         if self._segment is not None:
@@ -197,7 +198,7 @@ class Execution(Preparing):
             try:
                 if statement.state != st.READY:
                     raise LocalProtocolError(f"the prepared statement was closed: {statement.sql}")
-                item.parameters = _fitting(statement.encoder.encode(item.args))
+                item.parameters = _joined(statement.encoder.encode_fields(item.args))
                 item.columns = statement.columns
             except (DataError, LocalProtocolError) as error:
                 # A parameter's type may have changed under a cached statement (pgx #2442).
@@ -242,7 +243,7 @@ class Execution(Preparing):
         channel.write(statement.bind(parameters))
         if statement.late:
             channel.write(Describe("P", ""))
-        channel.write(Execute())
+        channel.write(_EXECUTE)
         if not self.atomic:
             channel.sync(segment)
             self._segment = None
@@ -432,12 +433,11 @@ def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
     return Outcome.UNKNOWN
 
 
-def _fitting(parameters: list[bytes | None]) -> list[bytes | None]:
-    """Refuse what no Bind can carry before anything is sent (CVE-2024-27304)."""
+def _joined(parts: list[bytes]) -> bytes:
+    """The values of a Bind; what no message can carry is refused before it is built (CVE-2024-27304)."""
     size = 0
-    for value in parameters:
-        if value is not None:
-            size += len(value)
+    for part in parts:
+        size += len(part)
     if size > _MAX_BIND:
         raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
-    return parameters
+    return b"".join(parts)

@@ -16,8 +16,8 @@ from collections import OrderedDict
 from typing import Final
 
 from ..types import ParameterEncoder, RowDecoder
-from ..wire import Bind, FieldDescription
-from ..wire.frontend import BindTemplate
+from ..wire import FieldDescription
+from ..wire.frontend import BindTemplate, BindValues
 from .sql import check_sql, describes_late, is_plain, leaves_no_trace
 
 __all__ = ["Statement", "StatementCache"]
@@ -101,12 +101,11 @@ class Statement:
         """The OIDs of the result's columns."""
         return self._result_types
 
-    def bind(self, parameters: list[bytes | None]) -> Bind:
-        """The Bind that executes it with these values."""
-        formats = self._encoder.formats
+    def bind(self, values: bytes) -> BindValues:
+        """The Bind that executes it with these values (`ParameterEncoder.encode_fields`)."""
         if self._template is None:
-            self._template = BindTemplate("", self.name, formats, self.result_formats)
-        return Bind("", self.name, formats, parameters, self.result_formats, self._template)
+            self._template = BindTemplate(self.name, self._encoder.formats, self.result_formats)
+        return BindValues(self._template, values)
 
     def parameters_described(self, types: tuple[int, ...]) -> None:
         """ParameterDescription arrived."""

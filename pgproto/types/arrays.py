@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from pgproto.types.codec import Codec, FixedCodec, expected, frame_length, malformed
+from pgproto.types.codec import NULL, Codec, FixedCodec, expected, malformed
 from pgproto.types.scalars import JsonCodec
 from pgproto.wire.native import COMPILED, read_int32
 
@@ -29,7 +29,6 @@ __all__ = ["ArrayCodec"]
 
 _HEADER: Final = struct.Struct(">iiI")
 _DIMENSION: Final = struct.Struct(">ii")
-_NULL: Final = b"\xff\xff\xff\xff"
 _EMPTY_DIMENSIONS: Final = 0
 _MAX_DIMENSIONS: Final = 6
 # MaxArraySize of PostgreSQL: what it can allocate for elements.
@@ -77,16 +76,14 @@ class ArrayCodec(Codec):
         for index, item in enumerate(items):
             if item is None:
                 has_null = 1
-                parts.append(_NULL)
+                parts.append(NULL)
                 continue
             try:
-                data = self._element.encode(item)
-                parts.append(frame_length(len(data)))
+                self._element.add_field(parts, item)
             except TypeError as error:
                 raise TypeError(f"element {_subscript(index, lengths)}: {error}") from None
             except ValueError as error:
                 raise ValueError(f"element {_subscript(index, lengths)}: {error}") from None
-            parts.append(data)
         parts[0] = _HEADER.pack(len(lengths), has_null, self._element.oid)
         return b"".join(parts)
 

@@ -6,7 +6,8 @@ Rule: `decode` looks at `buffer[start:end]` and nowhere else, takes all of it, a
 no server would send with DataError.  The caller guarantees `0 <= start <= end <= len(buffer)`.
 
 A `FixedCodec` is a codec of one width, which `struct` can read.  Its value is found in two steps, the raw
-number (`code`) and `convert`, so that a row or an array reads a whole run of them with one `struct` call.
+number (`code`) and `convert`, so that a row or an array reads a whole run of them with one `struct` call;
+and encoded in two steps, `raw` and the number, so that its length goes with it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from pgproto.wire.native import COMPILED, read_integer
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["MAX_FIELD", "Codec", "FixedCodec", "expected", "frame_length", "malformed", "with_type"]
+__all__ = ["MAX_FIELD", "NULL", "Codec", "FixedCodec", "expected", "frame_length", "malformed", "with_type"]
 
 MAX_FIELD: Final = 0x7FFFFFFF
 """The longest value, in bytes, that the int32 length in front of it can announce."""
+
+
+NULL: Final = b"\xff\xff\xff\xff"
+"""The field of a NULL: the length -1 and nothing."""
+
+_LENGTHS: Final = [size.to_bytes(4, "big") for size in range(256)]  # most values are short
 
 
 def expected(what: str, value: object) -> TypeError:
@@ -44,6 +51,8 @@ def malformed(name: str, reason: str) -> DataError:
 
 def frame_length(length: int) -> bytes:
     """The int32 in front of a value of `length` bytes; ValueError if it does not fit."""
+    if length < 256:
+        return _LENGTHS[length]
     if length > MAX_FIELD:
         raise ValueError(f"{length} bytes are more than a value can have ({MAX_FIELD})")
     return length.to_bytes(4, "big")
@@ -72,6 +81,12 @@ class Codec:
         """
         raise NotImplementedError
 
+    def add_field(self, parts: list[bytes], value: object) -> None:
+        """Append what Bind and COPY carry: the length of `encode(value)`, and that.  Raises as it does."""
+        data = self.encode(value)
+        parts.append(frame_length(len(data)))
+        parts.append(data)
+
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value whose binary form is `buffer[start:end]`.
 
@@ -95,7 +110,7 @@ class FixedCodec(Codec):
             needed.
     """
 
-    __slots__ = ("_by_shifts", "_with_sign", "code", "exact", "pack", "size", "unpack_from")
+    __slots__ = ("_by_shifts", "_pack", "_pack_field", "_with_sign", "code", "exact", "size", "unpack_from")
 
     def __init__(self, oid: int, name: str, code: str, exact: type[object] | None) -> None:
         super().__init__(oid, name)
@@ -107,8 +122,34 @@ class FixedCodec(Codec):
         self._with_sign: bool = code in "hiq"
         self._by_shifts: bool = COMPILED and code in "hiqHIB"
         # struct's own signatures take and give anything.
-        self.pack: Any = shape.pack
+        self._pack: Any = shape.pack
+        self._pack_field: Any = struct.Struct(">i" + code).pack
         self.unpack_from: Any = shape.unpack_from
+
+    def raw(self, value: object) -> object:
+        """The `struct` item for a value that is not None; raises as `encode`."""
+        raise NotImplementedError
+
+    def encode(self, value: object) -> bytes:
+        """The binary form of a value that is not None."""
+        item = self.raw(value)
+        try:
+            data: bytes = self._pack(item)
+        except (struct.error, OverflowError):
+            raise self._out_of_range(value) from None
+        return data
+
+    def add_field(self, parts: list[bytes], value: object) -> None:
+        """Append length and value, by one call."""
+        item = self.raw(value)
+        try:
+            field: bytes = self._pack_field(self.size, item)
+        except (struct.error, OverflowError):
+            raise self._out_of_range(value) from None
+        parts.append(field)
+
+    def _out_of_range(self, value: object) -> ValueError:
+        return ValueError(f"{type(value).__name__} out of range of {self.name}")
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value whose binary form is `buffer[start:end]`."""

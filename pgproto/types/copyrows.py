@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pgproto.errors import DataError
-from pgproto.types.codec import Codec, frame_length, with_type
+from pgproto.types.codec import NULL, Codec, with_type
 from pgproto.types.registry import codec_for, type_name
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
@@ -25,7 +25,6 @@ COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER: Final = b"\xff\xff"
 """The int16 -1 in the place of a tuple's number of fields."""
 
-_NULL: Final = b"\xff\xff\xff\xff"
 _MAX_COLUMNS: Final = 32767
 
 
@@ -77,18 +76,16 @@ class CopyRowEncoder:
         parts: list[bytes] = [self._head]
         for index, value in enumerate(values):
             if value is None:
-                parts.append(_NULL)
+                parts.append(NULL)
                 continue
             try:
-                data = codecs[index].encode(value)
-                parts.append(frame_length(len(data)))
+                codecs[index].add_field(parts, value)
             except (TypeError, ValueError) as error:
                 refused = DataError(
                     f"record {self._rows}, column {self._columns[index]!r} of type {codecs[index].name}: "
                     f"{with_type(str(error), value)}"
                 )
                 break
-            parts.append(data)
         else:
             return b"".join(parts)
         raise refused  # out here, as in ParameterEncoder: no __context__ shows the value

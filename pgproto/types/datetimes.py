@@ -67,12 +67,11 @@ class DateCodec(FixedCodec):
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name, "i", None)
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take a date that is no datetime."""
         if not isinstance(value, date) or isinstance(value, datetime):
             raise expected("date", value)
-        data: bytes = self.pack(value.toordinal() - _EPOCH_ORDINAL)
-        return data
+        return value.toordinal() - _EPOCH_ORDINAL
 
     def convert(self, raw: object) -> object:
         """The date that many days after 2000-01-01."""
@@ -95,14 +94,13 @@ class TimeCodec(FixedCodec):
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name, "q", None)
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take a time without tzinfo."""
         if not isinstance(value, time):
             raise expected("time", value)
         if value.tzinfo is not None:
             raise ValueError("time with tzinfo; pass one without, or use timetz")
-        data: bytes = self.pack(_micros_of_day(value))
-        return data
+        return _micros_of_day(value)
 
     def convert(self, raw: object) -> object:
         """The time that many microseconds after midnight."""
@@ -145,7 +143,7 @@ class TimestampCodec(FixedCodec):
         super().__init__(oid, name, "q", None)
         self._aware = aware
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take a datetime, with tzinfo for timestamptz and without for timestamp."""
         if not isinstance(value, datetime):
             raise expected("datetime", value)
@@ -157,8 +155,7 @@ class TimestampCodec(FixedCodec):
             if value.tzinfo is not None:
                 raise ValueError("datetime with time zone; pass one without tzinfo, or use timestamptz")
             delta = value - EPOCH
-        data: bytes = self.pack((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds)
-        return data
+        return (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
 
     def convert(self, raw: object) -> object:
         """The datetime that many microseconds after 2000-01-01."""

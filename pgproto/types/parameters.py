@@ -14,10 +14,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from pgproto.errors import DataError
-from pgproto.types.codec import Codec, with_type
+from pgproto.types.codec import NULL, Codec, with_type
 from pgproto.types.interval import Interval
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.scalars import TextCodec
+from pgproto.wire.native import read_int32
 
 __all__ = ["ParameterEncoder"]
 
@@ -68,21 +69,37 @@ class ParameterEncoder:
         Raises:
             DataError: there are too many or too few values, or one does not fit its type.
         """
+        encoded: list[bytes | None] = []
+        position = 0
+        data = b"".join(self.encode_fields(values))
+        while position < len(data):
+            size: int = read_int32(data, position)
+            position += 4
+            encoded.append(None if size < 0 else data[position : position + size])
+            position += max(size, 0)
+        return encoded
+
+    def encode_fields(self, values: Sequence[Any]) -> list[bytes]:
+        """The parameters' values as they stand in a Bind, each with its length in front; in pieces.
+
+        Raises:
+            DataError: as `encode`.
+        """
         codecs = self._codecs
         if len(values) != len(codecs):
             raise DataError(f"the statement takes {_count(len(codecs))}, but {len(values)} were given")
-        encoded: list[bytes | None] = []
-        for value in values:
+        parts: list[bytes] = []
+        for index, value in enumerate(values):
             if value is None:
-                encoded.append(None)
+                parts.append(NULL)
                 continue
             try:
-                encoded.append(codecs[len(encoded)].encode(value))
+                codecs[index].add_field(parts, value)
             except (TypeError, ValueError) as error:
-                refused = self._refused(len(encoded), value, str(error), isinstance(error, TypeError))
+                refused = self._refused(index, value, str(error), isinstance(error, TypeError))
                 break
         else:
-            return encoded
+            return parts
         # Out here it has no __context__: a UnicodeEncodeError there would show the whole value.
         raise refused
 

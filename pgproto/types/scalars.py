@@ -22,7 +22,6 @@ Binary formats: the `*send` and `*recv` functions of PostgreSQL's src/backend/ut
 from __future__ import annotations
 
 import json
-import struct
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -53,13 +52,11 @@ class BoolCodec(FixedCodec):
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name, "?", bool)
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take True and False only."""
-        if value is True:
-            return b"\x01"
-        if value is False:
-            return b"\x00"
-        raise expected("bool", value)
+        if not isinstance(value, bool):
+            raise expected("bool", value)
+        return value
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """True or False."""
@@ -79,14 +76,13 @@ class IntCodec(FixedCodec):
         self.minimum: int = -(1 << (bits - 1)) if code.islower() else 0
         self.maximum: int = (1 << (bits - 1)) - 1 if code.islower() else (1 << bits) - 1
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take an int within the type's range, and no bool."""
         if not isinstance(value, int) or isinstance(value, bool):
             raise expected("int", value)
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
-        data: bytes = self.pack(value)
-        return data
+        return value
 
 
 class FloatCodec(FixedCodec):
@@ -97,15 +93,11 @@ class FloatCodec(FixedCodec):
     def __init__(self, oid: int, name: str, code: str) -> None:
         super().__init__(oid, name, code, float)
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take a float, or an int that rounds to one; float4 rounds to the nearest float4."""
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise expected("float", value)
-        try:
-            data: bytes = self.pack(value)
-        except (OverflowError, struct.error):
-            raise ValueError(f"{type(value).__name__} out of range of {self.name}") from None
-        return data
+        return value
 
 
 class TextCodec(Codec):
@@ -142,15 +134,15 @@ class CharCodec(FixedCodec):
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name, "B", None)
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         r"""Take "" (byte 0), one ASCII character, or a backslash and three octal digits."""
         if not isinstance(value, str):
             raise expected("str", value)
         if len(value) <= 1 and value.isascii():
-            return value.encode() or b"\0"
+            return ord(value) if value else 0
         octal = value[1:] if len(value) == 4 and value[0] == "\\" else ""
         if octal and octal[0] in "0123" and octal[1] in "01234567" and octal[2] in "01234567":
-            return bytes([int(octal, 8)])
+            return int(octal, 8)
         raise ValueError('"char" takes one ASCII character, or a backslash and three octal digits')
 
     def convert(self, raw: object) -> object:
@@ -185,7 +177,7 @@ class UuidCodec(FixedCodec):
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name, "16s", None)
 
-    def encode(self, value: object) -> bytes:
+    def raw(self, value: object) -> object:
         """Take a UUID, or a str that UUID() takes."""
         if isinstance(value, UUID):
             return value.bytes

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
+from pgproto.wire.hints import mypyc_attr
 from pgproto.wire.messages import (
     FieldDescription,
     Message,
@@ -53,7 +54,7 @@ class AuthenticationMD5Password(Message):
     """Asks for an MD5-hashed password.  `salt` has four bytes."""
 
     __slots__ = ("salt",)
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     field_names: ClassVar[tuple[str, ...]] = ("salt",)
 
     def __init__(self, salt: bytes) -> None:
@@ -70,7 +71,7 @@ class AuthenticationData(Message):
     """Base of the authentication messages that carry a mechanism's data."""
 
     __slots__ = ("data",)
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     field_names: ClassVar[tuple[str, ...]] = ("data",)
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
     code: ClassVar[int] = 0
@@ -109,7 +110,7 @@ class AuthenticationSASL(Message):
     """Asks for SASL and names the server's mechanisms, the preferred one first."""
 
     __slots__ = ("mechanisms",)
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     field_names: ClassVar[tuple[str, ...]] = ("mechanisms",)
 
     def __init__(self, mechanisms: Sequence[str]) -> None:
@@ -127,7 +128,7 @@ class BackendKeyData(Message):
     """What a CancelRequest for this session must carry.  `secret_key` has 4 bytes, up to 256 in 3.2."""
 
     __slots__ = ("process_id", "secret_key")
-    tag: ClassVar[int] = tags.BACKEND_KEY_DATA
+    tag: int = tags.BACKEND_KEY_DATA
     field_names: ClassVar[tuple[str, ...]] = ("process_id", "secret_key")
     secret_names: ClassVar[tuple[str, ...]] = ("secret_key",)
 
@@ -140,11 +141,12 @@ class BackendKeyData(Message):
         return frame(tags.BACKEND_KEY_DATA, int32(self.process_id) + secret_key_bytes(self.secret_key))
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CommandComplete(Message):
     """A statement ran to its end.  `command_tag`: "INSERT 0 1", "SELECT 3", "BEGIN", ..."""
 
     __slots__ = ("command_tag",)
-    tag: ClassVar[int] = tags.COMMAND_COMPLETE
+    tag: int = tags.COMMAND_COMPLETE
     field_names: ClassVar[tuple[str, ...]] = ("command_tag",)
 
     def __init__(self, command_tag: str) -> None:
@@ -181,28 +183,28 @@ class CopyInResponse(CopyResponse):
     """The server waits for COPY data."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.COPY_IN_RESPONSE
+    tag: int = tags.COPY_IN_RESPONSE
 
 
 class CopyOutResponse(CopyResponse):
     """The server is about to send COPY data."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.COPY_OUT_RESPONSE
+    tag: int = tags.COPY_OUT_RESPONSE
 
 
 class CopyBothResponse(CopyResponse):
     """COPY data may travel both ways (streaming replication only)."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.COPY_BOTH_RESPONSE
+    tag: int = tags.COPY_BOTH_RESPONSE
 
 
 class DataRow(Message):
     """One row: the columns' values in their formats, None for NULL."""
 
     __slots__ = ("values",)
-    tag: ClassVar[int] = tags.DATA_ROW
+    tag: int = tags.DATA_ROW
     field_names: ClassVar[tuple[str, ...]] = ("values",)
 
     def __init__(self, values: Sequence[bytes | None]) -> None:
@@ -243,21 +245,21 @@ class ErrorResponse(Report):
     """The server reports an error."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.ERROR_RESPONSE
+    tag: int = tags.ERROR_RESPONSE
 
 
 class NoticeResponse(Report):
     """The server reports something that is no error."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.NOTICE_RESPONSE
+    tag: int = tags.NOTICE_RESPONSE
 
 
 class FunctionCallResponse(Message):
     """The result of a FunctionCall, None for NULL."""
 
     __slots__ = ("value",)
-    tag: ClassVar[int] = tags.FUNCTION_CALL_RESPONSE
+    tag: int = tags.FUNCTION_CALL_RESPONSE
     field_names: ClassVar[tuple[str, ...]] = ("value",)
 
     def __init__(self, value: bytes | None) -> None:
@@ -279,7 +281,7 @@ class NegotiateProtocolVersion(Message):
     """
 
     __slots__ = ("options", "protocol")
-    tag: ClassVar[int] = tags.NEGOTIATE_PROTOCOL_VERSION
+    tag: int = tags.NEGOTIATE_PROTOCOL_VERSION
     field_names: ClassVar[tuple[str, ...]] = ("protocol", "options")
 
     def __init__(self, protocol: int, options: Sequence[str]) -> None:
@@ -297,7 +299,7 @@ class NotificationResponse(Message):
     """A NOTIFY of the session with `process_id` on a channel that this session listens to."""
 
     __slots__ = ("channel", "payload", "process_id")
-    tag: ClassVar[int] = tags.NOTIFICATION_RESPONSE
+    tag: int = tags.NOTIFICATION_RESPONSE
     field_names: ClassVar[tuple[str, ...]] = ("process_id", "channel", "payload")
 
     def __init__(self, process_id: int, channel: str, payload: str) -> None:
@@ -315,7 +317,7 @@ class ParameterDescription(Message):
     """The type OIDs of a statement's parameters."""
 
     __slots__ = ("parameter_types",)
-    tag: ClassVar[int] = tags.PARAMETER_DESCRIPTION
+    tag: int = tags.PARAMETER_DESCRIPTION
     field_names: ClassVar[tuple[str, ...]] = ("parameter_types",)
 
     def __init__(self, parameter_types: Sequence[int]) -> None:
@@ -330,7 +332,7 @@ class ParameterStatus(Message):
     """The value, or the new value, of a run-time parameter that the server reports."""
 
     __slots__ = ("name", "value")
-    tag: ClassVar[int] = tags.PARAMETER_STATUS
+    tag: int = tags.PARAMETER_STATUS
     field_names: ClassVar[tuple[str, ...]] = ("name", "value")
 
     def __init__(self, name: str, value: str) -> None:
@@ -346,7 +348,7 @@ class ReadyForQuery(Message):
     """A segment is over.  `status`: "I" idle, "T" in a transaction block, "E" in a failed one."""
 
     __slots__ = ("status",)
-    tag: ClassVar[int] = tags.READY_FOR_QUERY
+    tag: int = tags.READY_FOR_QUERY
     field_names: ClassVar[tuple[str, ...]] = ("status",)
 
     def __init__(self, status: str) -> None:
@@ -363,7 +365,7 @@ class RowDescription(Message):
     """The columns of the rows that follow."""
 
     __slots__ = ("fields",)
-    tag: ClassVar[int] = tags.ROW_DESCRIPTION
+    tag: int = tags.ROW_DESCRIPTION
     field_names: ClassVar[tuple[str, ...]] = ("fields",)
 
     def __init__(self, fields: Sequence[FieldDescription]) -> None:
@@ -403,7 +405,7 @@ class AuthenticationOk(PlainMessage):
     """Authentication succeeded."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
 
 
@@ -411,7 +413,7 @@ class AuthenticationKerberosV5(PlainMessage):
     """Asks for Kerberos V5 (no server has sent it since 9.3)."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x02"
 
 
@@ -419,7 +421,7 @@ class AuthenticationCleartextPassword(PlainMessage):
     """Asks for the password in clear text."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x03"
 
 
@@ -427,7 +429,7 @@ class AuthenticationGSS(PlainMessage):
     """Asks for GSSAPI."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x07"
 
 
@@ -435,7 +437,7 @@ class AuthenticationSSPI(PlainMessage):
     """Asks for SSPI."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.AUTHENTICATION
+    tag: int = tags.AUTHENTICATION
     encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x09"
 
 
@@ -443,15 +445,16 @@ class ParseComplete(PlainMessage):
     """The statement is prepared."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.PARSE_COMPLETE
+    tag: int = tags.PARSE_COMPLETE
     encoded: ClassVar[bytes] = b"1\x00\x00\x00\x04"
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class BindComplete(PlainMessage):
     """The portal is there."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.BIND_COMPLETE
+    tag: int = tags.BIND_COMPLETE
     encoded: ClassVar[bytes] = b"2\x00\x00\x00\x04"
 
 
@@ -459,7 +462,7 @@ class CloseComplete(PlainMessage):
     """The statement or portal is closed."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.CLOSE_COMPLETE
+    tag: int = tags.CLOSE_COMPLETE
     encoded: ClassVar[bytes] = b"3\x00\x00\x00\x04"
 
 
@@ -467,7 +470,7 @@ class EmptyQueryResponse(PlainMessage):
     """The query was empty; it stands in place of CommandComplete."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.EMPTY_QUERY_RESPONSE
+    tag: int = tags.EMPTY_QUERY_RESPONSE
     encoded: ClassVar[bytes] = b"I\x00\x00\x00\x04"
 
 
@@ -475,7 +478,7 @@ class NoData(PlainMessage):
     """What was described returns no rows."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.NO_DATA
+    tag: int = tags.NO_DATA
     encoded: ClassVar[bytes] = b"n\x00\x00\x00\x04"
 
 
@@ -483,5 +486,5 @@ class PortalSuspended(PlainMessage):
     """Execute reached its `max_rows`; the portal has more."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.PORTAL_SUSPENDED
+    tag: int = tags.PORTAL_SUSPENDED
     encoded: ClassVar[bytes] = b"s\x00\x00\x00\x04"

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from pgproto.errors import RemoteProtocolError
 from pgproto.wire import tags
-from pgproto.wire.native import COMPILED, read_int32
+from pgproto.wire.native import read_int32
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-_HEADER: Final = Struct(">Bi").unpack_from
 _LENGTH: Final = Struct(">i").unpack_from
 _SMALL_PIECE: Final = 4096
 _GATHERED: Final = 65536
@@ -41,7 +40,7 @@ class Limits:
     def __init__(self, default: int, by_tag: Mapping[int, int]) -> None:
         self.default = default
         self.by_tag = dict(by_tag)
-        self.lowest = min([default, *by_tag.values()])
+        self.lowest: i64 = min([default, *by_tag.values()])
 
     def of(self, tag: int) -> int:
         """Return the largest length for the type `tag`."""
@@ -110,13 +109,13 @@ class FrameReader:
 
     def __init__(self) -> None:
         self.buffer: bytes = b""
-        self.tag: int = 0
+        self.tag: i64 = 0
         """The type byte of the current frame; 0 for an untagged packet."""
-        self.start: int = 0
+        self.start: i64 = 0
         """Where its body begins in `buffer`."""
-        self.end: int = 0
+        self.end: i64 = 0
         """Where its body ends in `buffer` (exclusive)."""
-        self._next = 0  # the first byte in `buffer` that isn't consumed
+        self._next: i64 = 0  # the first byte in `buffer` that isn't consumed
         self._pieces: list[bytes] = []  # what came behind `buffer`
         self._gathered = bytearray()  # small pieces behind `_pieces`, on their way to become one
         self._waiting = 0  # bytes in both
@@ -148,18 +147,16 @@ class FrameReader:
         Raises:
             RemoteProtocolError: its length is below 4 or above the limit for its type.
         """
-        position = self._next
-        available = len(self.buffer) - position
+        position: i64 = self._next
+        available: i64 = len(self.buffer) - position
         if available < 5:
             if not self._have(5):
                 return False
             position = self._next
             available = len(self.buffer) - position
-        if COMPILED:
-            tag = self.buffer[position]
-            length = read_int32(self.buffer, position + 1)
-        else:
-            tag, length = _HEADER(self.buffer, position)
+        buffer = self.buffer
+        tag: i64 = buffer[position]
+        length: i64 = read_int32(buffer, position + 1)
         if length < 4 or length > limits.lowest:
             self._check(tag, length, limits.of(tag))
         if available <= length:
@@ -210,14 +207,18 @@ class FrameReader:
         buffer = self.buffer
         tag: i64 = self.tag
         size: i64 = len(buffer)
-        limit: i64 = limits.of(self.tag)
+        limit: i64 = limits.lowest
         position: i64 = self._next
         count: i64 = 1
         while position + 5 <= size and buffer[position] == tag:
             length: i64 = read_int32(buffer, position + 1)
             following: i64 = position + 1 + length
-            if following > size or length < 4 or length > limit:
+            if following > size or length < 4:
                 break
+            if length > limit:
+                limit = limits.of(self.tag)
+                if length > limit:
+                    break
             position = following
             count += 1
         self.end = self._next = position

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
+from pgproto.wire.hints import mypyc_attr
 from pgproto.wire.messages import (
     Message,
     PlainMessage,
@@ -32,6 +33,7 @@ _UINT32: Final = Struct(">I")
 _INT16: Final = Struct(">h")
 _EXECUTE_ALL: Final = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"  # the unnamed portal, all rows
 
+_SHORT: Final = 4096  # bytes that are copied twice sooner than joined
 STATEMENT: Final = "S"
 PORTAL: Final = "P"
 
@@ -101,7 +103,7 @@ class PasswordMessage(Message):
     """A password in clear text, or hashed for MD5 (without the closing NUL)."""
 
     __slots__ = ("password",)
-    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    tag: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("password",)
     secret_names: ClassVar[tuple[str, ...]] = ("password",)
 
@@ -119,7 +121,7 @@ class SASLInitialResponse(Message):
     """Chooses the SASL mechanism.  `data` is the initial response, None if the mechanism has none."""
 
     __slots__ = ("data", "mechanism")
-    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    tag: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("mechanism", "data")
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -139,7 +141,7 @@ class SASLResponse(Message):
     """A further step of a SASL exchange."""
 
     __slots__ = ("data",)
-    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    tag: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("data",)
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -155,7 +157,7 @@ class GSSResponse(Message):
     """A GSSAPI or SSPI token."""
 
     __slots__ = ("data",)
-    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    tag: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("data",)
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -171,7 +173,7 @@ class Query(Message):
     """A simple query: one or more statements, without parameters."""
 
     __slots__ = ("query",)
-    tag: ClassVar[int] = tags.QUERY
+    tag: int = tags.QUERY
     field_names: ClassVar[tuple[str, ...]] = ("query",)
 
     def __init__(self, query: str) -> None:
@@ -192,7 +194,7 @@ class Parse(Message):
     """
 
     __slots__ = ("name", "parameter_types", "query")
-    tag: ClassVar[int] = tags.PARSE
+    tag: int = tags.PARSE
     field_names: ClassVar[tuple[str, ...]] = ("name", "query", "parameter_types")
 
     def __init__(self, name: str, query: str, parameter_types: Sequence[int] = ()) -> None:
@@ -205,25 +207,6 @@ class Parse(Message):
         return frame(tags.PARSE, cstrings(f"{self.name}\x00{self.query}\x00", 2) + oids(self.parameter_types))
 
 
-class BindTemplate:
-    """What is the same in every Bind of a statement, encoded once.
-
-    Args:
-        portal, statement, parameter_formats, result_formats: as for Bind.
-
-    Raises:
-        LocalProtocolError: one of them does not fit the protocol.
-    """
-
-    __slots__ = ("head", "tail")
-
-    def __init__(
-        self, portal: str, statement: str, parameter_formats: Sequence[int], result_formats: Sequence[int]
-    ) -> None:
-        self.head = cstrings(f"{portal}\x00{statement}\x00", 2) + int16s(parameter_formats)
-        self.tail = int16s(result_formats)
-
-
 class Bind(Message):
     """Makes a portal of a statement and its parameters.
 
@@ -233,11 +216,10 @@ class Bind(Message):
         parameter_formats: none (all text), one for all, or one each: 0 text, 1 binary.
         parameters: the values in their formats; None is NULL.
         result_formats: none (all text), one for all, or one for each column.
-        template: the other arguments but `parameters`, encoded; made of them if it is None.
     """
 
-    __slots__ = ("parameter_formats", "parameters", "portal", "result_formats", "statement", "template")
-    tag: ClassVar[int] = tags.BIND
+    __slots__ = ("parameter_formats", "parameters", "portal", "result_formats", "statement")
+    tag: int = tags.BIND
     field_names: ClassVar[tuple[str, ...]] = (
         "portal",
         "statement",
@@ -253,7 +235,6 @@ class Bind(Message):
         parameter_formats: Sequence[int],
         parameters: Sequence[bytes | None],
         result_formats: Sequence[int],
-        template: BindTemplate | None = None,
     ) -> None:
         self.request = None
         self.portal = portal
@@ -261,25 +242,83 @@ class Bind(Message):
         self.parameter_formats = parameter_formats
         self.parameters = parameters
         self.result_formats = result_formats
-        self.template = template
 
     def encode(self) -> bytes:
-        template = self.template
-        if template is None:
-            template = BindTemplate(self.portal, self.statement, self.parameter_formats, self.result_formats)
-        head = template.head
-        tail = template.tail
+        head = cstrings(f"{self.portal}\x00{self.statement}\x00", 2) + int16s(self.parameter_formats)
+        tail = int16s(self.result_formats)
         parts = [b"", head]
         length = 4 + len(head) + add_values(parts, self.parameters) + len(tail)
         parts.append(tail)
         return join_frame(tags.BIND, parts, length)
 
 
+class BindTemplate:
+    """What is the same in every Bind of a statement to the unnamed portal, encoded once.
+
+    Args:
+        statement: the statement's name.
+        parameter_formats: one for each parameter: 0 text, 1 binary.
+        result_formats: as for Bind.
+
+    Raises:
+        LocalProtocolError: one of them does not fit the protocol.
+    """
+
+    __slots__ = ("_header", "_size", "_tail", "head", "statement")
+
+    def __init__(
+        self, statement: str, parameter_formats: Sequence[int], result_formats: Sequence[int]
+    ) -> None:
+        self.statement = statement
+        formats = int16s(parameter_formats)
+        self.head = cstrings(f"\x00{statement}\x00", 2) + formats + len(parameter_formats).to_bytes(2, "big")
+        self._tail = int16s(result_formats)
+        self._header = b""  # type byte, length and head of a message whose values take `_size` bytes
+        self._size = -1
+
+    def encode(self, values: bytes) -> bytes:
+        """The Bind with these values.  As a rule they are as long as the last ones, and so is the message."""
+        size = len(values)
+        if size != self._size:
+            self._header = frame(tags.BIND, self.head, size + len(self._tail))
+            self._size = size
+        if size < _SHORT:
+            return self._header + values + self._tail
+        return b"".join([self._header, values, self._tail])
+
+
+@mypyc_attr(acyclic=True, free_list_len=1)
+class BindValues(Message):
+    """A Bind by its template: for a statement that is run again and again.
+
+    Args:
+        template: what all of its Binds share.
+        values: the parameters as they stand in the message: each with its length in front.
+    """
+
+    __slots__ = ("template", "values")
+    tag: int = tags.BIND
+    field_names: ClassVar[tuple[str, ...]] = ("statement", "values")
+
+    def __init__(self, template: BindTemplate, values: bytes) -> None:
+        self.request = None
+        self.template = template
+        self.values = values
+
+    @property
+    def statement(self) -> str:
+        """The statement's name."""
+        return self.template.statement
+
+    def encode(self) -> bytes:
+        return self.template.encode(self.values)
+
+
 class Describe(Message):
     """Asks for the description of a statement (kind "S") or a portal (kind "P")."""
 
     __slots__ = ("kind", "name")
-    tag: ClassVar[int] = tags.DESCRIBE
+    tag: int = tags.DESCRIBE
     field_names: ClassVar[tuple[str, ...]] = ("kind", "name")
 
     def __init__(self, kind: str, name: str) -> None:
@@ -295,7 +334,7 @@ class Execute(Message):
     """Runs a portal.  `max_rows` bounds the rows of the answer, 0 means all."""
 
     __slots__ = ("max_rows", "portal")
-    tag: ClassVar[int] = tags.EXECUTE
+    tag: int = tags.EXECUTE
     field_names: ClassVar[tuple[str, ...]] = ("portal", "max_rows")
 
     def __init__(self, portal: str = "", max_rows: int = 0) -> None:
@@ -313,7 +352,7 @@ class Close(Message):
     """Closes a statement (kind "S") or a portal (kind "P"); it is no error if there is none."""
 
     __slots__ = ("kind", "name")
-    tag: ClassVar[int] = tags.CLOSE
+    tag: int = tags.CLOSE
     field_names: ClassVar[tuple[str, ...]] = ("kind", "name")
 
     def __init__(self, kind: str, name: str) -> None:
@@ -329,7 +368,7 @@ class Flush(PlainMessage):
     """Asks the server to send what it has answered so far."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.FLUSH
+    tag: int = tags.FLUSH
     encoded: ClassVar[bytes] = b"H\x00\x00\x00\x04"
 
 
@@ -337,7 +376,7 @@ class Sync(PlainMessage):
     """Ends a segment: the server commits or rolls back, and answers ReadyForQuery."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.SYNC
+    tag: int = tags.SYNC
     encoded: ClassVar[bytes] = b"S\x00\x00\x00\x04"
 
 
@@ -345,7 +384,7 @@ class FunctionCall(Message):
     """Calls a function by OID (a legacy sub-protocol; the manual advises against it)."""
 
     __slots__ = ("argument_formats", "arguments", "oid", "result_format")
-    tag: ClassVar[int] = tags.FUNCTION_CALL
+    tag: int = tags.FUNCTION_CALL
     field_names: ClassVar[tuple[str, ...]] = ("oid", "argument_formats", "arguments", "result_format")
 
     def __init__(
@@ -380,7 +419,7 @@ class CopyFail(Message):
     """Ends COPY IN with an error; `message` comes back in the server's ErrorResponse."""
 
     __slots__ = ("message",)
-    tag: ClassVar[int] = tags.COPY_FAIL
+    tag: int = tags.COPY_FAIL
     field_names: ClassVar[tuple[str, ...]] = ("message",)
 
     def __init__(self, message: str) -> None:
@@ -395,7 +434,7 @@ class Terminate(PlainMessage):
     """Ends the session."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.TERMINATE
+    tag: int = tags.TERMINATE
     encoded: ClassVar[bytes] = b"X\x00\x00\x00\x04"
 
 

@@ -18,6 +18,7 @@ from typing import ClassVar, Final
 
 from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
+from pgproto.wire.hints import mypyc_attr
 
 MASK: Final = "******"
 """What is shown in place of a secret."""
@@ -32,6 +33,7 @@ _COUNTS: Final = [_COUNT.pack(count) for count in range(64)]
 _LENGTHS: Final = [_LENGTH.pack(length) for length in range(256)]
 
 
+@mypyc_attr(acyclic=True)  # as is every message that is made and dropped with every statement
 class Message:
     """One message of the protocol.
 
@@ -40,8 +42,8 @@ class Message:
 
     __slots__ = ("request",)
 
-    tag: ClassVar[int] = tags.NO_TAG
-    """The type byte; 0 for the messages that have none."""
+    tag: int = tags.NO_TAG
+    """The type byte; 0 for the messages that have none.  Ask an object: compiled, the class does not know."""
     field_names: ClassVar[tuple[str, ...]] = ()
     """The names of the fields, in the order of the constructor's arguments."""
     secret_names: ClassVar[tuple[str, ...]] = ()
@@ -88,6 +90,7 @@ class Message:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+@mypyc_attr(acyclic=True)
 class PlainMessage(Message):
     """Base of the messages without fields."""
 
@@ -169,7 +172,7 @@ class CopyData(Message):
     """A piece of COPY data, in either direction.  Its borders mean nothing when a frontend sends it."""
 
     __slots__ = ("data",)
-    tag: ClassVar[int] = tags.COPY_DATA
+    tag: int = tags.COPY_DATA
     field_names: ClassVar[tuple[str, ...]] = ("data",)
 
     def __init__(self, data: bytes) -> None:
@@ -184,16 +187,16 @@ class CopyDone(PlainMessage):
     """The COPY data is complete, in either direction."""
 
     __slots__ = ()
-    tag: ClassVar[int] = tags.COPY_DONE
+    tag: int = tags.COPY_DONE
     encoded: ClassVar[bytes] = b"c\x00\x00\x00\x04"
 
 
 # Packing.
 
 
-def frame(tag: int, body: bytes) -> bytes:
-    """Return `body` as a frame of type `tag`."""
-    length = 4 + len(body)
+def frame(tag: int, body: bytes, more: int = 0) -> bytes:
+    """Return `body` as a frame of type `tag`, behind which `more` bytes of the body will be put."""
+    length = 4 + len(body) + more
     if length > tags.MAX_INT32:
         raise too_long(length)
     return _HEADER.pack(tag, length) + body

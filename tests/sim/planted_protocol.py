@@ -248,7 +248,7 @@ if tags.DATA_ROW not in limits.by_tag:
                 (
                     "if tag in states.ASYNCHRONOUS:",
                     """if tag == tags.NOTICE_RESPONSE and self._in_flight.requests:
-    self._in_flight._pop()
+    self._in_flight.advance(states.DONE)
 if tag in states.ASYNCHRONOUS:""",
                 ),
             )
@@ -265,7 +265,7 @@ if tag in states.ASYNCHRONOUS:""",
                 (
                     "if tag in states.ASYNCHRONOUS:",
                     """if tag == tags.PARAMETER_STATUS and self._in_flight.requests:
-    self._in_flight._pop()
+    self._in_flight.advance(states.DONE)
 if tag in states.ASYNCHRONOUS:""",
                 ),
             )
