@@ -43,7 +43,16 @@ class Transaction:
         LocalProtocolError: an unknown isolation level, or options for a savepoint, which has none.
     """
 
-    __slots__ = ("_begin", "_begin_failed", "_engine", "_open", "_outer", "_savepoint", "committing")
+    __slots__ = (
+        "_begin",
+        "_begin_failed",
+        "_engine",
+        "_open",
+        "_outer",
+        "_savepoint",
+        "committing",
+        "entered",
+    )
 
     def __init__(
         self,
@@ -68,6 +77,8 @@ class Transaction:
         self._begin_failed = False
         self.committing = False
         """True once COMMIT was submitted: from then on its own outcome is the transaction's."""
+        self.entered = False
+        """True from `enter` until `commit` or `rollback` has ended, however it did."""
 
     @property
     def nested(self) -> bool:
@@ -96,7 +107,7 @@ class Transaction:
                 raise LocalProtocolError("a savepoint has no isolation level or access mode of its own")
             self._savepoint = f"pgproto_{channel.next_savepoint()}"
             self._begin = f"SAVEPOINT {self._savepoint}"
-        self._open = True
+        self._open = self.entered = True
         if self._outer is None:
             channel.transaction = self
             INSIDE.set((*INSIDE.get(), self))
@@ -166,3 +177,4 @@ class Transaction:
             self._engine.channel.transaction = None
             self._engine.channel.begin_failed = False
             INSIDE.set(tuple(each for each in INSIDE.get() if each is not self))
+        self.entered = False

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from linecache import getline
 from types import FrameType
@@ -108,11 +109,15 @@ def test_an_interrupt_while_waiting_for_another_thread(conn: pg.Connection) -> N
 
 
 def lines_of(work: Callable[[], object], interrupt_at: int = -1) -> int:
-    """Run some work, counting the lines of pgproto that this thread executes, and interrupt it at one.
+    """Run some work, counting the lines of pgproto that its thread executes, and interrupt it at one.
 
     A real interrupt can come only behind a call or a jump backwards.  So the lines are left out between
     which it cannot come, and where it would do harm: the release of a lock, by `_locked` or at the end of
-    a `with` block (whose first line is traced once more then).
+    a `with` block (whose first line is traced once more then).  And so is the one place where it can come and
+    nothing can be done about it: the entry of an `__exit__`, in front of its `try`.
+
+    It has a thread of its own: what a tracer raises where an exception is being handled leaves that one the
+    thread's (CPython 3.11 to 3.13), and every later error would have it for its context.
     """
     count = 0
 
@@ -121,18 +126,23 @@ def lines_of(work: Callable[[], object], interrupt_at: int = -1) -> int:
         name = frame.f_globals.get("__name__", "")
         if not name.startswith("pgproto") or frame.f_code.co_name in ("_locked", "__del__"):
             return None if event == "call" else trace
-        if event == "line" and "with self._lock:" not in getline(frame.f_code.co_filename, frame.f_lineno):
+        source = getline(frame.f_code.co_filename, frame.f_lineno)
+        entry = frame.f_code.co_name == "__exit__" and source.strip() == "try:"
+        if event == "line" and not entry and "with self._lock:" not in source:
             count += 1
             if count == interrupt_at:
                 raise Interrupt
         return trace
 
-    previous = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(previous)
+    def traced() -> None:
+        sys.settrace(trace)
+        try:
+            work()
+        finally:
+            sys.settrace(None)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(traced).result(BOUND)
     return count
 
 
@@ -146,13 +156,14 @@ def test_an_interrupt_at_any_line_leaves_the_connection_right_or_closed(pg18: Po
 
     work()
     total = lines_of(work)
-    assert total > 300
+    assert total > 200  # where the core is compiled, these are the adapter's lines alone
     kept = 0
-    for at in range(1, total, 3):
+    for at in range(1, total, 1 + total // 500):
         with pytest.raises(Interrupt):
             lines_of(work, at)
         if conn.closed:
             conn = pg.connect(pg18.dsn())
+            work()  # with an empty cache it would have other lines
             continue
         kept += 1
         assert conn.fetchval("select $1::int4", at) == at

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pgproto import Error, Row
+from pgproto import Error, LocalProtocolError, Row
 from pgproto.session import Listener, Notification, Statement, Transaction
 
 from . import system
@@ -149,7 +149,12 @@ class Notifications:
 
 
 class TransactionContext:
-    """`with conn.transaction()`."""
+    """`with conn.transaction()`.
+
+    An interrupt between two steps leaves nobody who would end the block, and what came next would be a part
+    of it.  Then the session ends.  (The flow's own `finally` comes too late for that, and compiled not at
+    all: mypyc 2.4.1 does not close a generator that is dropped.)
+    """
 
     def __init__(self, connection: Connection, block: Transaction) -> None:
         self._connection = connection
@@ -161,15 +166,29 @@ class TransactionContext:
         return self._block.committing
 
     def __enter__(self) -> Connection:
-        self._connection.alone(self._block.enter)
-        return self._connection
+        try:
+            self._connection.alone(self._block.enter)
+            return self._connection
+        except LocalProtocolError:  # refused: there is nothing to end
+            raise
+        except BaseException:
+            self._end()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._connection.run_flow(self._block.commit())
-        else:
-            # An error of the clean-up must not hide the one that made it necessary.
-            with contextlib.suppress(Error):
-                self._connection.run_flow(self._block.rollback())
+        try:
+            if error is None:
+                self._connection.run_flow(self._block.commit())
+            else:
+                # An error of the clean-up must not hide the one that made it necessary.
+                with contextlib.suppress(Error):
+                    self._connection.run_flow(self._block.rollback())
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Close the connection if the block is still open."""
+        if self._block.entered:
+            self._connection.abort()
