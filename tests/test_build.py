@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_what_is_compiled_and_what_is_not() -> None:
     native = {name for name, file in modules().items() if not file.endswith(".py")}
     names = {file.removesuffix(".py").replace("/", ".") for file in compiled_files(ROOT)}
     assert native == (names if ASKED == "compiled" else set())
+
+
+def test_processes_that_tests_start_have_the_same_build() -> None:
+    asked = [sys.executable, "-c", "import pgproto, pgproto_blocking; print(pgproto.build)"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ASKED
 
 
 def test_the_adapters_come_from_the_same_place() -> None:
