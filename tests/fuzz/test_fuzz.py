@@ -13,6 +13,7 @@ from tests.fuzz.__main__ import cover
 from tests.fuzz.inputs import DIRECTORY, LIMIT, kept, seeds
 from tests.fuzz.mutator import join, mutate, plain_mutation, split
 from tests.fuzz.targets import TARGETS
+from tests.support.builds import pure_only
 
 MUTATIONS = 1500
 CHUNKS = 4
@@ -104,6 +105,7 @@ def test_what_is_not_linear_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(watch.findings) == ["slow"]
 
 
+@pure_only("the lines of compiled code are not traced")
 def test_the_smallest_set_reaches_all() -> None:
     assert cover("sql", [b"select 1", b"select 2", b"\xff"]) != []
     assert len(cover("sql", [b"select 1", b"select 2", b"select 3"])) == 1

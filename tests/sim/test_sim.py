@@ -10,6 +10,7 @@ import pytest
 from tests.sim import run
 from tests.sim.coverage import UNIVERSE, Pair, watching
 from tests.sim.settings import PROFILES
+from tests.support.builds import pure_only
 
 # Chunks, so that several processes can share them.
 _CHUNKS = [("all", first, 100) for first in range(0, 700, 100)]
@@ -38,6 +39,7 @@ def test_different_seeds_are_different_schedules() -> None:
     assert len({run(seed, "calm", trace=True).trace for seed in range(5)}) == 5
 
 
+@pure_only("compiled methods cannot be wrapped")
 def test_walks_reach_most_pairs_of_state_and_message_soon() -> None:
     seen: set[Pair] = set()
     with watching(seen):
