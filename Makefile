@@ -1,7 +1,7 @@
 # Each command sets up what it needs in a virtual environment of its own and then does its work.
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
-#   make demo | test | check | bench | wheel | clean
+#   make demo | test | check | bench | budget | wheel | clean
 #   make sim | power | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make test PYTHON=python3.12             another interpreter, another environment
 #   make test BUILD=compiled                the build that mypyc makes of the same source
@@ -36,7 +36,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench wheel sim power faults chaos storm fuzz mutants clean
+.PHONY: help demo test check bench budget wheel sim power faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -57,6 +57,10 @@ check: $(VENV)/.installed-check
 
 bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
 	$(BIN)/python -m benchmarks --compiled $(COMPILED) $(ARGS)
+
+# Instructions of the hot paths against benchmarks/budget.json; it needs valgrind.
+budget: $(COMPILED)/.unpacked
+	$(BIN)/python -m benchmarks.budget --compiled $(COMPILED) $(ARGS)
 
 # Both wheels and the source distribution.
 wheel: $(VENV)/.installed-wheel
