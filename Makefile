@@ -23,7 +23,7 @@ UNITS := tests/test_*.py --cov --cov-report=term-missing:skip-covered --cov-fail
 OTHERS := $(addprefix tests/,adapters chaos corpus faults fuzz hostile postgres sim)
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-# The compiled build, unpacked: it must come before the checkout wherever Python looks, in the processes that
+# The compiled build, unpacked, beside its wheel and what that was made of: it must come before the checkout wherever Python looks, in the processes that
 # tests start too, and the current directory must not come before it.
 COMPILED := build/compiled-$(notdir $(VENV))
 ifeq ($(BUILD),compiled)
@@ -44,9 +44,9 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m demo $(ARGS)
 
+# The rest runs even if a unit test has failed: whoever repeats what failed must not skip what never ran.
 test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
-	$(PYTEST) $(or $(ARGS),$(UNITS))
-	$(if $(ARGS),,$(PYTEST) $(OTHERS))
+	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check
@@ -62,10 +62,11 @@ bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
 budget: $(COMPILED)/.unpacked
 	$(BIN)/python -m benchmarks.budget --compiled $(COMPILED) $(ARGS)
 
-# Both wheels and the source distribution.
-wheel: $(VENV)/.installed-wheel
+# The source distribution, and both wheels made out of it.
+wheel: $(VENV)/.installed-wheel $(COMPILED)/.unpacked
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
-	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build --wheel --outdir dist .
+	cp $(COMPILED)/*.whl dist
 
 sim: $(VENV)/.installed-test
 	$(BIN)/python -m tests.sim --jobs $(WORKERS) $(or $(ARGS),--seeds 200000)
@@ -92,11 +93,12 @@ clean:
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(COMPILED)/.unpacked: $(shell find pgproto transports -name '*.py') hatch_build.py pyproject.toml | $(BIN)/python
+# What is tested is what comes out of the source distribution, as for those who install from that.
+$(COMPILED)/.unpacked: $(shell find pgproto transports -name '*.py') hatch_build.py pyproject.toml \
+		| $(VENV)/.installed-wheel
 	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
-	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
-		--wheel-dir $(COMPILED) .
-	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m zipfile -e pgproto-*.whl . && rm pgproto-*.whl
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build --outdir $(COMPILED) .
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m zipfile -e pgproto-*.whl .
 	@touch $@
 
 $(BIN)/python:

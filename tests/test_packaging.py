@@ -1,0 +1,122 @@
+"""What is handed out: the source distribution builds the wheel, and the wheel works where nothing else is.
+
+The pure wheel is built here.  The compiled one takes minutes: it is the wheel beside the compiled build that
+the tests run on, which the Makefile has made out of the source distribution.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import pgproto
+from hatch_build import compiled_files
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "pgproto": ROOT / "pgproto",
+    "pgproto_asyncio": ROOT / "transports/pgproto_asyncio",
+    "pgproto_blocking": ROOT / "transports/pgproto_blocking",
+    "pgproto_trio": ROOT / "transports/pgproto_trio",
+}
+PROGRAM = """
+import pkgutil, sys
+before = set(sys.modules)
+import pgproto, pgproto_asyncio, pgproto_blocking
+for package in (pgproto, pgproto_asyncio, pgproto_blocking):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        __import__(module.name)
+print(pgproto.build)
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))
+"""
+
+
+def run(*command: object, folder: Path) -> str:
+    """The output of a command that has nothing of this process's environment but where programs are."""
+    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked where nothing else is."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, folder=ROOT)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    """The wheel of the build that is tested."""
+    if pgproto.build == "pure":
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", source / "dist", folder=source)
+        (built,) = (source / "dist").glob("*.whl")
+        return built
+    assert pgproto.__file__ is not None
+    beside = list(Path(pgproto.__file__).parents[1].glob("*.whl"))
+    if not beside:
+        pytest.skip("the wheel that this build was unpacked from is not beside it")
+    return beside[0]
+
+
+def sources(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
+    }
+
+
+def test_the_source_distribution_has_all_that_building_and_testing_needs(source: Path) -> None:
+    for folder in ("pgproto", "transports", "tests", "benchmarks", "demo", "docs"):
+        assert sources(source / folder) == sources(ROOT / folder)
+    for file in ("pyproject.toml", "hatch_build.py", "Makefile", "README.md", "LICENSE"):
+        assert (source / file).read_bytes() == (ROOT / file).read_bytes()
+    assert compiled_files(source) == compiled_files(ROOT) != []
+
+
+def test_the_wheel_has_the_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    files = {f"{name}/{file}" for name, folder in PACKAGES.items() for file in sources(folder)}
+    others = {name for name in names - files if ".dist-info/" not in name}
+    assert files <= names
+    if pgproto.build == "pure":
+        assert wheel.name.endswith("-py3-none-any.whl")
+        assert others == set()
+    else:
+        assert f"-cp{sys.version_info[0]}{sys.version_info[1]}-" in wheel.name
+        assert {name.partition(".")[0] for name in others} == {
+            "pgproto__mypyc",
+            *(file.removesuffix(".py") for file in compiled_files(ROOT)),
+        }
+
+
+def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+    """It says which build it is, and its modules load nobody else's packages: there are none."""
+    run(sys.executable, "-m", "venv", "--without-pip", "fresh", folder=tmp_path)
+    python = tmp_path / "fresh/bin/python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps")
+    run(*pip, wheel, folder=tmp_path)
+    build, loaded = run(python, "-I", "-c", PROGRAM, folder=tmp_path).splitlines()
+    assert build == pgproto.build
+    assert {name.removesuffix("__mypyc") for name in loaded.split()} == set(PACKAGES) - {"pgproto_trio"}
