@@ -23,8 +23,8 @@ UNITS := tests/test_*.py --cov --cov-report=term-missing:skip-covered --cov-fail
 OTHERS := $(addprefix tests/,adapters chaos corpus faults fuzz hostile postgres sim)
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-# The compiled build, unpacked, beside its wheel and what that was made of: it must come before the checkout wherever Python looks, in the processes that
-# tests start too, and the current directory must not come before it.
+# The compiled build, unpacked, beside its wheel and what that was made of: it must come before the checkout
+# wherever Python looks, in the processes that tests start too, and the current directory must not come before it.
 COMPILED := build/compiled-$(notdir $(VENV))
 ifeq ($(BUILD),compiled)
 export PYTHONSAFEPATH := 1

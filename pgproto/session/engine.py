@@ -2,7 +2,7 @@
 
     what happened        submit  receive_data  receive_eof  transport_failed  data_sent  tick  abandon
     what to do about it  data_to_send  take_ready  take_notices  take_notifications  take_cancel
-                         wants_read  next_deadline  finished
+                         wants_read  next_deadline  has_news  finished
 
 After every call of the first kind an adapter looks at all of the second kind.
 
@@ -98,6 +98,12 @@ class Engine(Lifeline):
         return self._notices.dropped + self._notifications.dropped
 
     @property
+    def has_news(self) -> bool:
+        """True if there is something besides answers: the end, a notice, a notification, a wish to cancel."""
+        inboxes = len(self._notices) + len(self._notifications)
+        return inboxes > 0 or self._wants_cancel or self.finished or self.closed
+
+    @property
     def idle(self) -> bool:
         """True if nothing is in flight, queued, unread or unsent."""
         return (
@@ -170,9 +176,6 @@ class Engine(Lifeline):
                 data = tls.receive_data(data)
             except RemoteProtocolError as error:
                 self.connection.close(error)
-                self._process()
-                return
-            if not data and not tls.eof:
                 self._process()
                 return
         if data:
@@ -411,8 +414,10 @@ class Engine(Lifeline):
             try:
                 if states.IS_ASYNCHRONOUS[tag]:
                     self._asynchronous(event)
-                elif self._starting is not None:
-                    self._handle_start(self._starting, event)
+                elif (starting := self._starting) is not None:
+                    starting.handle_start(self.channel, event)
+                    if starting.finished:
+                        self._starting = None
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
                     segment.operation.segment_done(self.channel, segment)
@@ -437,11 +442,6 @@ class Engine(Lifeline):
         except Error as error:
             self.connection.close(error)
             self._process()
-
-    def _handle_start(self, operation: Operation, event: Message) -> None:
-        operation.handle_start(self.channel, event)
-        if operation.finished:
-            self._starting = None
 
     def _asynchronous(self, event: Message) -> None:
         if isinstance(event, ParameterStatus):

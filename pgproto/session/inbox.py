@@ -39,6 +39,9 @@ class Inbox:
         self._sizes: deque[int] = deque()
         self._size = 0
 
+    def __len__(self) -> int:
+        return len(self._messages)
+
     def put(self, message: object, size: int) -> None:
         """One has arrived, with so many characters."""
         while self._messages and (len(self._messages) >= self._limit or self._size + size > self._max_size):

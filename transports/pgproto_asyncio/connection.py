@@ -313,7 +313,7 @@ class Connection(Queries):
             item = QueuedQuery(query.sql, args, query)
         else:
             item = QueuedQuery(query, args)
-        await self._run(Execution([item]), timeout)
+        await self._open_transport().run(Execution([item]), self._seconds(timeout))
         return item
 
     async def _run(self, operation: Operation, timeout: float | None) -> None:

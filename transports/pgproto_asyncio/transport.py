@@ -39,6 +39,7 @@ class Transport(asyncio.BufferedProtocol):
         self._write_paused = False
         self._read_paused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when it will go off, in the loop's time; uvloop does not say
         self._closing = False
         self._pump_scheduled = False
         self._quiet: asyncio.Future[None] | None = None
@@ -118,58 +119,48 @@ class Transport(asyncio.BufferedProtocol):
         else:
             engine.submit(operation)
             self.pump()
-        while not operation.finished:
-            await self.wait(operation)
-            work = operation.take_work()
-            if work is not None:
-                await self._compute(operation, work)
+        try:
+            while not operation.finished:
+                operation.waiter = waiter = self.loop.create_future()
+                await waiter
+                work = operation.take_work()
+                if work is not None:
+                    await self.loop.run_in_executor(None, work)
+                    self.resume()
+        except asyncio.CancelledError:
+            self.abandon(operation)
+            raise
         if operation.error is not None:
             raise operation.error
-
-    async def _compute(self, operation: Operation, work: Callable[[], None]) -> None:
-        """Run a long computation of an operation in a thread, then let it go on."""
-        try:
-            await self.loop.run_in_executor(None, work)
-        except asyncio.CancelledError:
-            self.engine.abandon(operation)
-            self.pump()
-            raise
-        self.resume()
 
     async def wait(self, operation: Operation) -> None:
         """Wait until the operation has ended or made progress; abandon it if the waiting is cancelled."""
         if operation.finished:
             return
-        waiter: asyncio.Future[None] = self.loop.create_future()
-        operation.waiter = waiter
+        operation.waiter = waiter = self.loop.create_future()
         try:
             await waiter
         except asyncio.CancelledError:
-            self.engine.abandon(operation)
-            self.pump()
+            self.abandon(operation)
             raise
-        finally:
-            operation.waiter = None
 
     def pump(self) -> None:
         """Do what the engine has to say; every event ends here."""
         engine = self.engine
         transport = self._transport
         if transport is not None and not self._closing:
-            # A transport that has failed, but has not said so yet, drops what it is given.
-            while not self._write_paused and not transport.is_closing():
-                data = engine.data_to_send()
-                if not data:
-                    break
+            while not self._write_paused and (data := engine.data_to_send()):
+                if transport.is_closing():
+                    break  # it has failed, but has not said so yet, and drops what it is given
                 transport.write(data)
                 engine.data_sent(len(data))
             if engine.wants_read == self._read_paused:
                 self._toggle_reading(transport)
         for operation in engine.take_ready():
-            waiter = operation.waiter
+            waiter, operation.waiter = operation.waiter, None
             if isinstance(waiter, asyncio.Future) and not waiter.done():
                 waiter.set_result(None)
-        if self.on_change is not None:
+        if self.on_change is not None and engine.has_news:
             self.on_change()
         quiet = self._quiet
         if quiet is not None and (engine.idle or engine.finished) and not quiet.done():
@@ -277,11 +268,12 @@ class Transport(asyncio.BufferedProtocol):
         if deadline is None:
             return
         delay = max(0.0, deadline - self.engine.clock())
-        timer = self._timer
-        if timer is not None:
-            if timer.when() <= self.loop.time() + delay:
+        due = self.loop.time() + delay
+        if self._timer is not None:
+            if self._due <= due:
                 return
-            timer.cancel()
+            self._timer.cancel()
+        self._due = due
         self._timer = self.loop.call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:

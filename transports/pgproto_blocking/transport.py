@@ -316,7 +316,7 @@ class Transport:
                 break
             engine.data_sent(count)
         engine.take_ready()  # whoever waits for them is this very thread
-        if self.on_change is not None:
+        if self.on_change is not None and engine.has_news:
             self.on_change()
         if engine.finished and sock is not None:
             self.sock = None

@@ -273,7 +273,7 @@ class Transport:
                 waiter.wake()
         if self._quiet is not None and engine.idle:
             self._quiet.wake()
-        if self.on_change is not None:
+        if self.on_change is not None and self.engine.has_news:
             self.on_change()
         if engine.finished:
             self._close_socket()
