@@ -39,7 +39,7 @@ class Transport(asyncio.BufferedProtocol):
         self._write_paused = False
         self._read_paused = False
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0  # when it will go off, in the loop's time; uvloop does not say
+        self._due = 0.0  # the deadline that it keeps, in the engine's time
         self._closing = False
         self._pump_scheduled = False
         self._quiet: asyncio.Future[None] | None = None
@@ -267,14 +267,12 @@ class Transport(asyncio.BufferedProtocol):
         deadline = self.engine.next_deadline()
         if deadline is None:
             return
-        delay = max(0.0, deadline - self.engine.clock())
-        due = self.loop.time() + delay
         if self._timer is not None:
-            if self._due <= due:
+            if self._due <= deadline:
                 return
             self._timer.cancel()
-        self._due = due
-        self._timer = self.loop.call_later(delay, self._on_timer)
+        self._due = deadline
+        self._timer = self.loop.call_later(max(0.0, deadline - self.engine.clock()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
