@@ -79,6 +79,11 @@ def test_every_message_has_a_vector() -> None:
     assert len(public) == 53
 
 
+@each_vector
+def test_a_message_knows_the_type_byte_of_its_class(vector: Vector) -> None:
+    assert vector.message.type_byte == vector.message.tag == type(vector.message).tag
+
+
 def test_every_type_byte_has_a_vector() -> None:
     # The tables that decode, and the names that errors show, cover the same types as the vectors.
     for direction, names in (("F", tags.FRONTEND_NAMES), ("B", tags.BACKEND_NAMES)):

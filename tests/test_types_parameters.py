@@ -7,11 +7,13 @@ from collections import UserString
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from pgproto.errors import DataError
-from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder
+from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder, codec_for
+from pgproto.types.codec import frame_length
 
 SECRET = "hunter2-correct-horse"
 
@@ -132,3 +134,30 @@ def test_copy_refusals() -> None:
     assert str(caught.value) == ("record 3, column 'b' of type text: expected str, got int")
     with pytest.raises(DataError, match="record 4, column 'a' of type int4: int out of range"):
         encoder.encode((2**40, "x"))
+
+
+def test_any_values_make_the_fields_that_their_codecs_make() -> None:
+    """However they are cut into runs: long ones, ones with NULLs, and ones that need a second look."""
+    cases: list[tuple[list[int], list[Any]]] = [
+        ([23] * 70, list(range(70))),
+        ([23] * 70, [None, *range(69)]),
+        ([23, 25, 701, 16, 25], [1, "x", 2.5, True, "é"]),
+        ([23, 25, 701, 16, 25], [None, None, None, None, None]),
+        ([701, 23, 701], [1, 2, 3]),
+        ([1114, 2950, 1007], [datetime(2026, 1, 1), UUID(int=7), [1, None]]),
+        ([25], [""]),
+        ([], []),
+    ]
+    for oids, values in cases:
+        encoder = ParameterEncoder(oids)
+        expected: list[bytes | None] = []
+        for oid, value in zip(oids, values, strict=True):
+            codec = codec_for(oid)
+            assert codec is not None
+            expected.append(None if value is None else codec.encode(value))
+        assert encoder.encode(values) == expected
+        fields = b"".join(
+            [b"\xff" * 4 if data is None else frame_length(len(data)) + data for data in expected]
+        )
+        assert b"".join(encoder.encode_fields(values)) == fields
+        assert CopyRowEncoder([""] * len(oids), oids).encode(values) == len(oids).to_bytes(2, "big") + fields

@@ -137,7 +137,7 @@ class Connection(Lifecycle):
         if self._phase != states.READY:
             self._walk(states.FRONTEND_PHASES, message)
             return
-        tag = message.tag
+        tag = message.type_byte
         flight = self._in_flight
         copying = states.IS_COPY_IN[flight.state]
         if states.FIRST[tag] != states.NEVER and not copying:
@@ -175,7 +175,7 @@ class Connection(Lifecycle):
         self._requested += answer
 
     def _send_backend(self, message: Message) -> None:
-        tag = message.tag
+        tag = message.type_byte
         if isinstance(message, EncryptionResponse):
             self._answer_encryption(message)
         elif isinstance(message, ErrorResponse):
@@ -467,7 +467,7 @@ class Connection(Lifecycle):
         return message
 
     def _received_request(self, message: Message) -> Message | None:
-        tag = message.tag
+        tag = message.type_byte
         flight = self._in_flight
         if tag in states.COPY_TAGS:
             # Outside of COPY they are dropped: the client may not know yet that its COPY has failed.

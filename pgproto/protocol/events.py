@@ -18,7 +18,8 @@ class NeedData(Message):
     """Nothing can be said before more bytes arrive: call `receive_data`."""
 
     __slots__ = ()
-    tag: int = 0
+    tag: ClassVar[int] = 0
+    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -37,7 +38,8 @@ class DataRows(Message):
     """
 
     __slots__ = ("buffer", "count", "end", "start")
-    tag: int = 0
+    tag: ClassVar[int] = 0
+    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("buffer", "start", "end", "count")
 
     def __init__(self, buffer: bytes, start: int, end: int, count: int) -> None:
@@ -65,7 +67,8 @@ class Skipped(Message):
     """
 
     __slots__ = ("cause",)
-    tag: int = 0
+    tag: ClassVar[int] = 0
+    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("cause",)
 
     def __init__(self, cause: ErrorResponse | None) -> None:
@@ -80,7 +83,8 @@ class Secure(Message):
     """
 
     __slots__ = ()
-    tag: int = 0
+    tag: ClassVar[int] = 0
+    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -97,7 +101,8 @@ class Closed(Message):
     """
 
     __slots__ = ("also", "error", "unanswered")
-    tag: int = 0
+    tag: ClassVar[int] = 0
+    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("error", "also", "unanswered")
 
     def __init__(

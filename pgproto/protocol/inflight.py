@@ -55,7 +55,7 @@ class InFlight:
     def add(self, request: Message) -> bool:
         """Queue a request; False if the server will discard it, because an error precedes it."""
         if self.skipping:
-            if request.tag != tags.SYNC:
+            if request.type_byte != tags.SYNC:
                 return False
             self.skipping = False
         self._requests.append(request)
@@ -106,7 +106,7 @@ class InFlight:
             return []
         skipped: list[Message] = []
         for request in self.requests[1:]:
-            if request.tag == tags.SYNC:
+            if request.type_byte == tags.SYNC:
                 break
             skipped.append(request)
         self._requests = self.requests[1 + len(skipped) :]
@@ -124,7 +124,7 @@ class InFlight:
         requests = self.requests
         self._requests = requests[:1]
         self._head = 0
-        return [request for request in requests[1:] if request.tag != tags.SYNC]
+        return [request for request in requests[1:] if request.type_byte != tags.SYNC]
 
     def settle(self) -> tuple[Message, ...]:
         """The session is over: every request that was in flight, and none is any more."""
@@ -139,4 +139,4 @@ class InFlight:
 def _first_state(request: Message) -> int:
     if isinstance(request, Describe) and request.kind == "P":
         return states.DESCRIBE_ROWS
-    return states.FIRST[request.tag]
+    return states.FIRST[request.type_byte]

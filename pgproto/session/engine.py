@@ -410,7 +410,7 @@ class Engine(Lifeline):
             if isinstance(event, Closed):
                 self._ended(event)
                 return
-            tag = event.tag
+            tag = event.type_byte
             try:
                 if states.IS_ASYNCHRONOUS[tag]:
                     self._asynchronous(event)

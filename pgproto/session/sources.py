@@ -64,9 +64,7 @@ class RecordBuffer:
         Raises:
             DataError: a value does not fit its column.
         """
-        data = self._encoder.encode(record)
-        self._parts.append(data)
-        self._size += len(data)
+        self._size += self._encoder.add(self._parts, record)
         return self._flush() if self._size >= _CHUNK else b""
 
     def end(self) -> bytes:

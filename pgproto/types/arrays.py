@@ -176,22 +176,23 @@ class ArrayCodec(Codec):
 
     def _decode_items(self, buffer: bytes, position: i64, end: i64, count: i64) -> list[object]:
         """All elements, one by one."""
-        items: list[object] = []
+        items: list[object] = [None] * count
         element = self._element
-        while count:
+        index: i64 = 0
+        while index < count:
             if end - position < 4:
                 raise malformed(self.name, "it ends inside of an element's length")
             length: i64 = read_int32(buffer, position)
             position += 4
-            count -= 1
-            if length == -1:
-                items.append(None)
-                continue
-            stop: i64 = position + length
-            if length < 0 or stop > end:
+            if length >= 0:
+                stop: i64 = position + length
+                if stop > end:
+                    raise malformed(self.name, f"an element of {length} bytes with {end - position} left")
+                items[index] = element.decode(buffer, position, stop)
+                position = stop
+            elif length != -1:
                 raise malformed(self.name, f"an element of {length} bytes with {end - position} left")
-            items.append(element.decode(buffer, position, stop))
-            position = stop
+            index += 1
         if position != end:
             raise malformed(self.name, f"{end - position} bytes behind the last element")
         return items

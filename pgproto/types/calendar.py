@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EPOCH", "EPOCH_UTC", "MAX_MICROS", "MIN_MICROS", "by_arithmetic", "by_timedelta", "moment"]
 
+_DATETIME: Final = datetime  # a constant, which compiled code does not look up by its name
+_UTC: Final = UTC
 EPOCH: Final = datetime(2000, 1, 1)
 EPOCH_UTC: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MIN_MICROS: Final = -730119 * 86_400_000_000
@@ -58,8 +60,8 @@ def by_arithmetic(micros: int, aware: bool) -> datetime:
     second: i64 = seconds - minutes * 60
     micro: i64 = rest - seconds * 1_000_000
     if aware:
-        return datetime(year, month, day, hours, minute, second, micro, UTC)
-    return datetime(year, month, day, hours, minute, second, micro)
+        return _DATETIME(year, month, day, hours, minute, second, micro, _UTC)
+    return _DATETIME(year, month, day, hours, minute, second, micro)
 
 
 def moment(micros: int, aware: bool) -> datetime:

@@ -81,11 +81,17 @@ class Codec:
         """
         raise NotImplementedError
 
-    def add_field(self, parts: list[bytes], value: object) -> None:
-        """Append what Bind and COPY carry: the length of `encode(value)`, and that.  Raises as it does."""
+    def add_field(self, parts: list[bytes], value: object) -> int:
+        """Append what Bind and COPY carry: the length of `encode(value)`, and that.  Raises as it does.
+
+        Returns:
+            How many bytes were appended.
+        """
         data = self.encode(value)
-        parts.append(frame_length(len(data)))
+        size = len(data)
+        parts.append(frame_length(size))
         parts.append(data)
+        return 4 + size
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value whose binary form is `buffer[start:end]`.
@@ -139,7 +145,7 @@ class FixedCodec(Codec):
             raise self._out_of_range(value) from None
         return data
 
-    def add_field(self, parts: list[bytes], value: object) -> None:
+    def add_field(self, parts: list[bytes], value: object) -> int:
         """Append length and value, by one call."""
         item = self.raw(value)
         try:
@@ -147,6 +153,7 @@ class FixedCodec(Codec):
         except (struct.error, OverflowError):
             raise self._out_of_range(value) from None
         parts.append(field)
+        return 4 + self.size
 
     def _out_of_range(self, value: object) -> ValueError:
         return ValueError(f"{type(value).__name__} out of range of {self.name}")

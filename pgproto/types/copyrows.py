@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pgproto.errors import DataError
-from pgproto.types.codec import NULL, Codec, with_type
+from pgproto.types.codec import Codec, with_type
+from pgproto.types.fields import FieldsEncoder, Unfit
 from pgproto.types.registry import codec_for, type_name
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
@@ -39,7 +40,7 @@ class CopyRowEncoder:
         DataError: a column's type has no binary codec; the text names column and type.
     """
 
-    __slots__ = ("_codecs", "_columns", "_head", "_rows")
+    __slots__ = ("_columns", "_fields", "_head", "_rows")
 
     def __init__(self, columns: Sequence[str], type_oids: Sequence[int]) -> None:
         if len(columns) != len(type_oids) or len(columns) > _MAX_COLUMNS:
@@ -53,7 +54,7 @@ class CopyRowEncoder:
                     "binary codec; use a COPY in text format"
                 )
             codecs.append(codec)
-        self._codecs = codecs
+        self._fields = FieldsEncoder(codecs)
         self._columns = tuple(columns)
         self._head = len(codecs).to_bytes(2, "big")
         self._rows = 0
@@ -68,24 +69,33 @@ class CopyRowEncoder:
             DataError: wrong number of values, or one does not fit its column; the text names the record
                 (the first is 1), the column, the SQL type and the Python type.
         """
+        parts: list[bytes] = []
+        self.add(parts, record)
+        return b"".join(parts)
+
+    def add(self, parts: list[bytes], record: Iterable[Any]) -> int:
+        """Append the tuple of one record, in pieces, or nothing of it.
+
+        Returns:
+            How many bytes were appended.
+
+        Raises:
+            DataError: as `encode`.
+        """
         values = list(record)
-        codecs = self._codecs
+        codecs = self._fields.codecs
         self._rows += 1
         if len(values) != len(codecs):
             raise DataError(f"record {self._rows} has {len(values)} values for {len(codecs)} columns")
-        parts: list[bytes] = [self._head]
-        for index, value in enumerate(values):
-            if value is None:
-                parts.append(NULL)
-                continue
-            try:
-                codecs[index].add_field(parts, value)
-            except (TypeError, ValueError) as error:
-                refused = DataError(
-                    f"record {self._rows}, column {self._columns[index]!r} of type {codecs[index].name}: "
-                    f"{with_type(str(error), value)}"
-                )
-                break
-        else:
-            return b"".join(parts)
-        raise refused  # out here, as in ParameterEncoder: no __context__ shows the value
+        before = len(parts)
+        parts.append(self._head)
+        try:
+            return 2 + self._fields.add(parts, values)
+        except Unfit as unfit:
+            index = unfit.index
+            refused = DataError(
+                f"record {self._rows}, column {self._columns[index]!r} of type {codecs[index].name}: "
+                f"{with_type(unfit.reason, values[index])}"
+            )
+        del parts[before:]
+        raise refused  # out here, as in ParameterEncoder: without a __context__

@@ -14,7 +14,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from pgproto.errors import DataError
-from pgproto.types.codec import NULL, Codec, with_type
+from pgproto.types.codec import Codec, with_type
+from pgproto.types.fields import FieldsEncoder, Unfit
 from pgproto.types.interval import Interval
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.scalars import TextCodec
@@ -51,7 +52,7 @@ class ParameterEncoder:
         formats: the format code of each parameter, for Bind: 1 binary, 0 text.
     """
 
-    __slots__ = ("_codecs", "formats")
+    __slots__ = ("_fields", "formats")
 
     def __init__(self, type_oids: Sequence[int]) -> None:
         codecs: list[Codec] = []
@@ -60,7 +61,7 @@ class ParameterEncoder:
             codec = codec_for(oid)
             formats.append(0 if codec is None else 1)
             codecs.append(TextCodec(oid, type_name(oid)) if codec is None else codec)
-        self._codecs = codecs
+        self._fields = FieldsEncoder(codecs)
         self.formats: tuple[int, ...] = tuple(formats)
 
     def encode(self, values: Sequence[Any]) -> list[bytes | None]:
@@ -85,33 +86,27 @@ class ParameterEncoder:
         Raises:
             DataError: as `encode`.
         """
-        codecs = self._codecs
+        codecs = self._fields.codecs
         if len(values) != len(codecs):
             raise DataError(f"the statement takes {_count(len(codecs))}, but {len(values)} were given")
         parts: list[bytes] = []
-        for index, value in enumerate(values):
-            if value is None:
-                parts.append(NULL)
-                continue
-            try:
-                codecs[index].add_field(parts, value)
-            except (TypeError, ValueError) as error:
-                refused = self._refused(index, value, str(error), isinstance(error, TypeError))
-                break
+        try:
+            self._fields.add(parts, list(values))
+        except Unfit as unfit:
+            refused = self._refused(unfit, values[unfit.index])
         else:
             return parts
-        # Out here it has no __context__: a UnicodeEncodeError there would show the whole value.
-        raise refused
+        raise refused  # out here, as it was: without a __context__
 
-    def _refused(self, index: int, value: object, reason: str, wrong_type: bool) -> DataError:
-        """The error for the value of parameter `index`, with a way out where there is one."""
-        number = f"${index + 1}"
-        codec = self._codecs[index]
-        text = f"parameter {number} of type {codec.name}: {with_type(reason, value)}"
-        if not self.formats[index]:
+    def _refused(self, unfit: Unfit, value: object) -> DataError:
+        """The error for an unfit value, with a way out where there is one."""
+        number = f"${unfit.index + 1}"
+        codec = self._fields.codecs[unfit.index]
+        text = f"parameter {number} of type {codec.name}: {with_type(unfit.reason, value)}"
+        if not self.formats[unfit.index]:
             return DataError(f"{text}; values of this type are sent as text, so pass the text form")
         cast = _CAST.get(type(value))
-        if wrong_type and cast is not None:
+        if unfit.wrong_type and cast is not None:
             text += f"; if the query should take it as {cast}, write {number}::{cast}"
         return DataError(text)
 

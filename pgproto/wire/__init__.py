@@ -8,7 +8,7 @@ does).  `trace_line` shows a message in the shape of libpq's PQtrace, without it
 from __future__ import annotations
 
 from pgproto.wire import frames, tags
-from pgproto.wire.backend import (
+from pgproto.wire.authentication import (
     AuthenticationCleartextPassword,
     AuthenticationGSS,
     AuthenticationGSSContinue,
@@ -19,6 +19,8 @@ from pgproto.wire.backend import (
     AuthenticationSASLContinue,
     AuthenticationSASLFinal,
     AuthenticationSSPI,
+)
+from pgproto.wire.backend import (
     BackendKeyData,
     BindComplete,
     CloseComplete,

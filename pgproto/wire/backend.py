@@ -50,85 +50,12 @@ class EncryptionResponse(Message):
         return self.code
 
 
-class AuthenticationMD5Password(Message):
-    """Asks for an MD5-hashed password.  `salt` has four bytes."""
-
-    __slots__ = ("salt",)
-    tag: int = tags.AUTHENTICATION
-    field_names: ClassVar[tuple[str, ...]] = ("salt",)
-
-    def __init__(self, salt: bytes) -> None:
-        self.request = None
-        self.salt = salt
-
-    def encode(self) -> bytes:
-        if len(self.salt) != 4:
-            raise LocalProtocolError(f"a salt has 4 bytes, not {len(self.salt)}")
-        return _authentication(tags.AUTH_MD5_PASSWORD, self.salt)
-
-
-class AuthenticationData(Message):
-    """Base of the authentication messages that carry a mechanism's data."""
-
-    __slots__ = ("data",)
-    tag: int = tags.AUTHENTICATION
-    field_names: ClassVar[tuple[str, ...]] = ("data",)
-    secret_names: ClassVar[tuple[str, ...]] = ("data",)
-    code: ClassVar[int] = 0
-    """The int32 in front of the data."""
-
-    def __init__(self, data: bytes) -> None:
-        self.request = None
-        self.data = data
-
-    def encode(self) -> bytes:
-        return _authentication(self.code, self.data)
-
-
-class AuthenticationGSSContinue(AuthenticationData):
-    """A GSSAPI or SSPI token."""
-
-    __slots__ = ()
-    code: ClassVar[int] = tags.AUTH_GSS_CONTINUE
-
-
-class AuthenticationSASLContinue(AuthenticationData):
-    """A further step of a SASL exchange: the mechanism's challenge."""
-
-    __slots__ = ()
-    code: ClassVar[int] = tags.AUTH_SASL_CONTINUE
-
-
-class AuthenticationSASLFinal(AuthenticationData):
-    """The end of a SASL exchange: the mechanism's outcome data (SCRAM: the server's signature)."""
-
-    __slots__ = ()
-    code: ClassVar[int] = tags.AUTH_SASL_FINAL
-
-
-class AuthenticationSASL(Message):
-    """Asks for SASL and names the server's mechanisms, the preferred one first."""
-
-    __slots__ = ("mechanisms",)
-    tag: int = tags.AUTHENTICATION
-    field_names: ClassVar[tuple[str, ...]] = ("mechanisms",)
-
-    def __init__(self, mechanisms: Sequence[str]) -> None:
-        self.request = None
-        self.mechanisms = mechanisms
-
-    def encode(self) -> bytes:
-        if "" in self.mechanisms:
-            raise LocalProtocolError("a SASL mechanism needs a name")
-        text = "".join([name + "\x00" for name in self.mechanisms])
-        return _authentication(tags.AUTH_SASL, cstrings(text + "\x00", len(self.mechanisms) + 1))
-
-
 class BackendKeyData(Message):
     """What a CancelRequest for this session must carry.  `secret_key` has 4 bytes, up to 256 in 3.2."""
 
     __slots__ = ("process_id", "secret_key")
-    tag: int = tags.BACKEND_KEY_DATA
+    tag: ClassVar[int] = tags.BACKEND_KEY_DATA
+    type_byte: int = tags.BACKEND_KEY_DATA
     field_names: ClassVar[tuple[str, ...]] = ("process_id", "secret_key")
     secret_names: ClassVar[tuple[str, ...]] = ("secret_key",)
 
@@ -146,7 +73,8 @@ class CommandComplete(Message):
     """A statement ran to its end.  `command_tag`: "INSERT 0 1", "SELECT 3", "BEGIN", ..."""
 
     __slots__ = ("command_tag",)
-    tag: int = tags.COMMAND_COMPLETE
+    tag: ClassVar[int] = tags.COMMAND_COMPLETE
+    type_byte: int = tags.COMMAND_COMPLETE
     field_names: ClassVar[tuple[str, ...]] = ("command_tag",)
 
     def __init__(self, command_tag: str) -> None:
@@ -183,28 +111,32 @@ class CopyInResponse(CopyResponse):
     """The server waits for COPY data."""
 
     __slots__ = ()
-    tag: int = tags.COPY_IN_RESPONSE
+    tag: ClassVar[int] = tags.COPY_IN_RESPONSE
+    type_byte: int = tags.COPY_IN_RESPONSE
 
 
 class CopyOutResponse(CopyResponse):
     """The server is about to send COPY data."""
 
     __slots__ = ()
-    tag: int = tags.COPY_OUT_RESPONSE
+    tag: ClassVar[int] = tags.COPY_OUT_RESPONSE
+    type_byte: int = tags.COPY_OUT_RESPONSE
 
 
 class CopyBothResponse(CopyResponse):
     """COPY data may travel both ways (streaming replication only)."""
 
     __slots__ = ()
-    tag: int = tags.COPY_BOTH_RESPONSE
+    tag: ClassVar[int] = tags.COPY_BOTH_RESPONSE
+    type_byte: int = tags.COPY_BOTH_RESPONSE
 
 
 class DataRow(Message):
     """One row: the columns' values in their formats, None for NULL."""
 
     __slots__ = ("values",)
-    tag: int = tags.DATA_ROW
+    tag: ClassVar[int] = tags.DATA_ROW
+    type_byte: int = tags.DATA_ROW
     field_names: ClassVar[tuple[str, ...]] = ("values",)
 
     def __init__(self, values: Sequence[bytes | None]) -> None:
@@ -245,21 +177,24 @@ class ErrorResponse(Report):
     """The server reports an error."""
 
     __slots__ = ()
-    tag: int = tags.ERROR_RESPONSE
+    tag: ClassVar[int] = tags.ERROR_RESPONSE
+    type_byte: int = tags.ERROR_RESPONSE
 
 
 class NoticeResponse(Report):
     """The server reports something that is no error."""
 
     __slots__ = ()
-    tag: int = tags.NOTICE_RESPONSE
+    tag: ClassVar[int] = tags.NOTICE_RESPONSE
+    type_byte: int = tags.NOTICE_RESPONSE
 
 
 class FunctionCallResponse(Message):
     """The result of a FunctionCall, None for NULL."""
 
     __slots__ = ("value",)
-    tag: int = tags.FUNCTION_CALL_RESPONSE
+    tag: ClassVar[int] = tags.FUNCTION_CALL_RESPONSE
+    type_byte: int = tags.FUNCTION_CALL_RESPONSE
     field_names: ClassVar[tuple[str, ...]] = ("value",)
 
     def __init__(self, value: bytes | None) -> None:
@@ -281,7 +216,8 @@ class NegotiateProtocolVersion(Message):
     """
 
     __slots__ = ("options", "protocol")
-    tag: int = tags.NEGOTIATE_PROTOCOL_VERSION
+    tag: ClassVar[int] = tags.NEGOTIATE_PROTOCOL_VERSION
+    type_byte: int = tags.NEGOTIATE_PROTOCOL_VERSION
     field_names: ClassVar[tuple[str, ...]] = ("protocol", "options")
 
     def __init__(self, protocol: int, options: Sequence[str]) -> None:
@@ -299,7 +235,8 @@ class NotificationResponse(Message):
     """A NOTIFY of the session with `process_id` on a channel that this session listens to."""
 
     __slots__ = ("channel", "payload", "process_id")
-    tag: int = tags.NOTIFICATION_RESPONSE
+    tag: ClassVar[int] = tags.NOTIFICATION_RESPONSE
+    type_byte: int = tags.NOTIFICATION_RESPONSE
     field_names: ClassVar[tuple[str, ...]] = ("process_id", "channel", "payload")
 
     def __init__(self, process_id: int, channel: str, payload: str) -> None:
@@ -317,7 +254,8 @@ class ParameterDescription(Message):
     """The type OIDs of a statement's parameters."""
 
     __slots__ = ("parameter_types",)
-    tag: int = tags.PARAMETER_DESCRIPTION
+    tag: ClassVar[int] = tags.PARAMETER_DESCRIPTION
+    type_byte: int = tags.PARAMETER_DESCRIPTION
     field_names: ClassVar[tuple[str, ...]] = ("parameter_types",)
 
     def __init__(self, parameter_types: Sequence[int]) -> None:
@@ -332,7 +270,8 @@ class ParameterStatus(Message):
     """The value, or the new value, of a run-time parameter that the server reports."""
 
     __slots__ = ("name", "value")
-    tag: int = tags.PARAMETER_STATUS
+    tag: ClassVar[int] = tags.PARAMETER_STATUS
+    type_byte: int = tags.PARAMETER_STATUS
     field_names: ClassVar[tuple[str, ...]] = ("name", "value")
 
     def __init__(self, name: str, value: str) -> None:
@@ -348,7 +287,8 @@ class ReadyForQuery(Message):
     """A segment is over.  `status`: "I" idle, "T" in a transaction block, "E" in a failed one."""
 
     __slots__ = ("status",)
-    tag: int = tags.READY_FOR_QUERY
+    tag: ClassVar[int] = tags.READY_FOR_QUERY
+    type_byte: int = tags.READY_FOR_QUERY
     field_names: ClassVar[tuple[str, ...]] = ("status",)
 
     def __init__(self, status: str) -> None:
@@ -365,7 +305,8 @@ class RowDescription(Message):
     """The columns of the rows that follow."""
 
     __slots__ = ("fields",)
-    tag: int = tags.ROW_DESCRIPTION
+    tag: ClassVar[int] = tags.ROW_DESCRIPTION
+    type_byte: int = tags.ROW_DESCRIPTION
     field_names: ClassVar[tuple[str, ...]] = ("fields",)
 
     def __init__(self, fields: Sequence[FieldDescription]) -> None:
@@ -394,58 +335,15 @@ class RowDescription(Message):
         return join_frame(tags.ROW_DESCRIPTION, parts, 4 + sum(map(len, parts)))
 
 
-def _authentication(code: int, data: bytes) -> bytes:
-    return frame(tags.AUTHENTICATION, int32(code) + data)
-
-
 # A type byte, a length, and no more (for AuthenticationOk and its like: a code).
-
-
-class AuthenticationOk(PlainMessage):
-    """Authentication succeeded."""
-
-    __slots__ = ()
-    tag: int = tags.AUTHENTICATION
-    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
-
-
-class AuthenticationKerberosV5(PlainMessage):
-    """Asks for Kerberos V5 (no server has sent it since 9.3)."""
-
-    __slots__ = ()
-    tag: int = tags.AUTHENTICATION
-    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x02"
-
-
-class AuthenticationCleartextPassword(PlainMessage):
-    """Asks for the password in clear text."""
-
-    __slots__ = ()
-    tag: int = tags.AUTHENTICATION
-    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x03"
-
-
-class AuthenticationGSS(PlainMessage):
-    """Asks for GSSAPI."""
-
-    __slots__ = ()
-    tag: int = tags.AUTHENTICATION
-    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x07"
-
-
-class AuthenticationSSPI(PlainMessage):
-    """Asks for SSPI."""
-
-    __slots__ = ()
-    tag: int = tags.AUTHENTICATION
-    encoded: ClassVar[bytes] = b"R\x00\x00\x00\x08\x00\x00\x00\x09"
 
 
 class ParseComplete(PlainMessage):
     """The statement is prepared."""
 
     __slots__ = ()
-    tag: int = tags.PARSE_COMPLETE
+    tag: ClassVar[int] = tags.PARSE_COMPLETE
+    type_byte: int = tags.PARSE_COMPLETE
     encoded: ClassVar[bytes] = b"1\x00\x00\x00\x04"
 
 
@@ -454,7 +352,8 @@ class BindComplete(PlainMessage):
     """The portal is there."""
 
     __slots__ = ()
-    tag: int = tags.BIND_COMPLETE
+    tag: ClassVar[int] = tags.BIND_COMPLETE
+    type_byte: int = tags.BIND_COMPLETE
     encoded: ClassVar[bytes] = b"2\x00\x00\x00\x04"
 
 
@@ -462,7 +361,8 @@ class CloseComplete(PlainMessage):
     """The statement or portal is closed."""
 
     __slots__ = ()
-    tag: int = tags.CLOSE_COMPLETE
+    tag: ClassVar[int] = tags.CLOSE_COMPLETE
+    type_byte: int = tags.CLOSE_COMPLETE
     encoded: ClassVar[bytes] = b"3\x00\x00\x00\x04"
 
 
@@ -470,7 +370,8 @@ class EmptyQueryResponse(PlainMessage):
     """The query was empty; it stands in place of CommandComplete."""
 
     __slots__ = ()
-    tag: int = tags.EMPTY_QUERY_RESPONSE
+    tag: ClassVar[int] = tags.EMPTY_QUERY_RESPONSE
+    type_byte: int = tags.EMPTY_QUERY_RESPONSE
     encoded: ClassVar[bytes] = b"I\x00\x00\x00\x04"
 
 
@@ -478,7 +379,8 @@ class NoData(PlainMessage):
     """What was described returns no rows."""
 
     __slots__ = ()
-    tag: int = tags.NO_DATA
+    tag: ClassVar[int] = tags.NO_DATA
+    type_byte: int = tags.NO_DATA
     encoded: ClassVar[bytes] = b"n\x00\x00\x00\x04"
 
 
@@ -486,5 +388,6 @@ class PortalSuspended(PlainMessage):
     """Execute reached its `max_rows`; the portal has more."""
 
     __slots__ = ()
-    tag: int = tags.PORTAL_SUSPENDED
+    tag: ClassVar[int] = tags.PORTAL_SUSPENDED
+    type_byte: int = tags.PORTAL_SUSPENDED
     encoded: ClassVar[bytes] = b"s\x00\x00\x00\x04"

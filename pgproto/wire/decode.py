@@ -16,7 +16,7 @@ from struct import Struct
 from typing import Final
 
 from pgproto.errors import RemoteProtocolError
-from pgproto.wire import backend, frontend, tags
+from pgproto.wire import authentication, backend, frontend, tags
 from pgproto.wire.messages import CopyData, CopyDone, FieldDescription, Message, PlainMessage
 from pgproto.wire.pieces import (
     check_format,
@@ -167,7 +167,7 @@ def _authentication(buffer: bytes, start: int, end: int) -> Message:
     if code == tags.AUTH_MD5_PASSWORD:
         if end - position != 4:
             raise RemoteProtocolError(f"a salt of {end - position} bytes")
-        return backend.AuthenticationMD5Password(buffer[position:end])
+        return authentication.AuthenticationMD5Password(buffer[position:end])
     if code != tags.AUTH_SASL:
         raise RemoteProtocolError(f"unknown authentication request {code}")
     mechanisms: list[str] = []
@@ -175,7 +175,7 @@ def _authentication(buffer: bytes, start: int, end: int) -> Message:
         nul = find_nul(buffer, position, end)
         if nul == position:
             expect_end(position + 1, end)
-            return backend.AuthenticationSASL(mechanisms)
+            return authentication.AuthenticationSASL(mechanisms)
         mechanisms.append(lenient_text(buffer, position, nul))
         position = nul + 1
 
@@ -375,16 +375,16 @@ def _unknown(tag: int, sender: str, plain: type[PlainMessage] | None, size: int)
 _STATUS: Final[dict[int, str]] = {0x49: "I", 0x54: "T", 0x45: "E"}
 
 _AUTHENTICATION_PLAIN: Final[dict[int, type[PlainMessage]]] = {
-    tags.AUTH_OK: backend.AuthenticationOk,
-    tags.AUTH_KERBEROS_V5: backend.AuthenticationKerberosV5,
-    tags.AUTH_CLEARTEXT_PASSWORD: backend.AuthenticationCleartextPassword,
-    tags.AUTH_GSS: backend.AuthenticationGSS,
-    tags.AUTH_SSPI: backend.AuthenticationSSPI,
+    tags.AUTH_OK: authentication.AuthenticationOk,
+    tags.AUTH_KERBEROS_V5: authentication.AuthenticationKerberosV5,
+    tags.AUTH_CLEARTEXT_PASSWORD: authentication.AuthenticationCleartextPassword,
+    tags.AUTH_GSS: authentication.AuthenticationGSS,
+    tags.AUTH_SSPI: authentication.AuthenticationSSPI,
 }
-_AUTHENTICATION_DATA: Final[dict[int, type[backend.AuthenticationData]]] = {
-    tags.AUTH_GSS_CONTINUE: backend.AuthenticationGSSContinue,
-    tags.AUTH_SASL_CONTINUE: backend.AuthenticationSASLContinue,
-    tags.AUTH_SASL_FINAL: backend.AuthenticationSASLFinal,
+_AUTHENTICATION_DATA: Final[dict[int, type[authentication.AuthenticationData]]] = {
+    tags.AUTH_GSS_CONTINUE: authentication.AuthenticationGSSContinue,
+    tags.AUTH_SASL_CONTINUE: authentication.AuthenticationSASLContinue,
+    tags.AUTH_SASL_FINAL: authentication.AuthenticationSASLFinal,
 }
 
 _BACKEND_PLAIN: Final[dict[int, type[PlainMessage]]] = {

@@ -103,7 +103,8 @@ class PasswordMessage(Message):
     """A password in clear text, or hashed for MD5 (without the closing NUL)."""
 
     __slots__ = ("password",)
-    tag: int = tags.PASSWORD_MESSAGE
+    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    type_byte: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("password",)
     secret_names: ClassVar[tuple[str, ...]] = ("password",)
 
@@ -121,7 +122,8 @@ class SASLInitialResponse(Message):
     """Chooses the SASL mechanism.  `data` is the initial response, None if the mechanism has none."""
 
     __slots__ = ("data", "mechanism")
-    tag: int = tags.PASSWORD_MESSAGE
+    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    type_byte: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("mechanism", "data")
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -141,7 +143,8 @@ class SASLResponse(Message):
     """A further step of a SASL exchange."""
 
     __slots__ = ("data",)
-    tag: int = tags.PASSWORD_MESSAGE
+    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    type_byte: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("data",)
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -157,7 +160,8 @@ class GSSResponse(Message):
     """A GSSAPI or SSPI token."""
 
     __slots__ = ("data",)
-    tag: int = tags.PASSWORD_MESSAGE
+    tag: ClassVar[int] = tags.PASSWORD_MESSAGE
+    type_byte: int = tags.PASSWORD_MESSAGE
     field_names: ClassVar[tuple[str, ...]] = ("data",)
     secret_names: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -173,7 +177,8 @@ class Query(Message):
     """A simple query: one or more statements, without parameters."""
 
     __slots__ = ("query",)
-    tag: int = tags.QUERY
+    tag: ClassVar[int] = tags.QUERY
+    type_byte: int = tags.QUERY
     field_names: ClassVar[tuple[str, ...]] = ("query",)
 
     def __init__(self, query: str) -> None:
@@ -194,7 +199,8 @@ class Parse(Message):
     """
 
     __slots__ = ("name", "parameter_types", "query")
-    tag: int = tags.PARSE
+    tag: ClassVar[int] = tags.PARSE
+    type_byte: int = tags.PARSE
     field_names: ClassVar[tuple[str, ...]] = ("name", "query", "parameter_types")
 
     def __init__(self, name: str, query: str, parameter_types: Sequence[int] = ()) -> None:
@@ -219,7 +225,8 @@ class Bind(Message):
     """
 
     __slots__ = ("parameter_formats", "parameters", "portal", "result_formats", "statement")
-    tag: int = tags.BIND
+    tag: ClassVar[int] = tags.BIND
+    type_byte: int = tags.BIND
     field_names: ClassVar[tuple[str, ...]] = (
         "portal",
         "statement",
@@ -297,7 +304,8 @@ class BindValues(Message):
     """
 
     __slots__ = ("template", "values")
-    tag: int = tags.BIND
+    tag: ClassVar[int] = tags.BIND
+    type_byte: int = tags.BIND
     field_names: ClassVar[tuple[str, ...]] = ("statement", "values")
 
     def __init__(self, template: BindTemplate, values: bytes) -> None:
@@ -318,7 +326,8 @@ class Describe(Message):
     """Asks for the description of a statement (kind "S") or a portal (kind "P")."""
 
     __slots__ = ("kind", "name")
-    tag: int = tags.DESCRIBE
+    tag: ClassVar[int] = tags.DESCRIBE
+    type_byte: int = tags.DESCRIBE
     field_names: ClassVar[tuple[str, ...]] = ("kind", "name")
 
     def __init__(self, kind: str, name: str) -> None:
@@ -334,7 +343,8 @@ class Execute(Message):
     """Runs a portal.  `max_rows` bounds the rows of the answer, 0 means all."""
 
     __slots__ = ("max_rows", "portal")
-    tag: int = tags.EXECUTE
+    tag: ClassVar[int] = tags.EXECUTE
+    type_byte: int = tags.EXECUTE
     field_names: ClassVar[tuple[str, ...]] = ("portal", "max_rows")
 
     def __init__(self, portal: str = "", max_rows: int = 0) -> None:
@@ -352,7 +362,8 @@ class Close(Message):
     """Closes a statement (kind "S") or a portal (kind "P"); it is no error if there is none."""
 
     __slots__ = ("kind", "name")
-    tag: int = tags.CLOSE
+    tag: ClassVar[int] = tags.CLOSE
+    type_byte: int = tags.CLOSE
     field_names: ClassVar[tuple[str, ...]] = ("kind", "name")
 
     def __init__(self, kind: str, name: str) -> None:
@@ -368,7 +379,8 @@ class Flush(PlainMessage):
     """Asks the server to send what it has answered so far."""
 
     __slots__ = ()
-    tag: int = tags.FLUSH
+    tag: ClassVar[int] = tags.FLUSH
+    type_byte: int = tags.FLUSH
     encoded: ClassVar[bytes] = b"H\x00\x00\x00\x04"
 
 
@@ -376,7 +388,8 @@ class Sync(PlainMessage):
     """Ends a segment: the server commits or rolls back, and answers ReadyForQuery."""
 
     __slots__ = ()
-    tag: int = tags.SYNC
+    tag: ClassVar[int] = tags.SYNC
+    type_byte: int = tags.SYNC
     encoded: ClassVar[bytes] = b"S\x00\x00\x00\x04"
 
 
@@ -384,7 +397,8 @@ class FunctionCall(Message):
     """Calls a function by OID (a legacy sub-protocol; the manual advises against it)."""
 
     __slots__ = ("argument_formats", "arguments", "oid", "result_format")
-    tag: int = tags.FUNCTION_CALL
+    tag: ClassVar[int] = tags.FUNCTION_CALL
+    type_byte: int = tags.FUNCTION_CALL
     field_names: ClassVar[tuple[str, ...]] = ("oid", "argument_formats", "arguments", "result_format")
 
     def __init__(
@@ -419,7 +433,8 @@ class CopyFail(Message):
     """Ends COPY IN with an error; `message` comes back in the server's ErrorResponse."""
 
     __slots__ = ("message",)
-    tag: int = tags.COPY_FAIL
+    tag: ClassVar[int] = tags.COPY_FAIL
+    type_byte: int = tags.COPY_FAIL
     field_names: ClassVar[tuple[str, ...]] = ("message",)
 
     def __init__(self, message: str) -> None:
@@ -434,7 +449,8 @@ class Terminate(PlainMessage):
     """Ends the session."""
 
     __slots__ = ()
-    tag: int = tags.TERMINATE
+    tag: ClassVar[int] = tags.TERMINATE
+    type_byte: int = tags.TERMINATE
     encoded: ClassVar[bytes] = b"X\x00\x00\x00\x04"
 
 

@@ -42,8 +42,10 @@ class Message:
 
     __slots__ = ("request",)
 
-    tag: int = tags.NO_TAG
-    """The type byte; 0 for the messages that have none.  Ask an object: compiled, the class does not know."""
+    tag: ClassVar[int] = tags.NO_TAG
+    """The type byte; 0 for the messages that have none."""
+    type_byte: int = tags.NO_TAG
+    """The same of an object: compiled code finds it at its place, and a class variable by its name."""
     field_names: ClassVar[tuple[str, ...]] = ()
     """The names of the fields, in the order of the constructor's arguments."""
     secret_names: ClassVar[tuple[str, ...]] = ()
@@ -172,7 +174,8 @@ class CopyData(Message):
     """A piece of COPY data, in either direction.  Its borders mean nothing when a frontend sends it."""
 
     __slots__ = ("data",)
-    tag: int = tags.COPY_DATA
+    tag: ClassVar[int] = tags.COPY_DATA
+    type_byte: int = tags.COPY_DATA
     field_names: ClassVar[tuple[str, ...]] = ("data",)
 
     def __init__(self, data: bytes) -> None:
@@ -187,7 +190,8 @@ class CopyDone(PlainMessage):
     """The COPY data is complete, in either direction."""
 
     __slots__ = ()
-    tag: int = tags.COPY_DONE
+    tag: ClassVar[int] = tags.COPY_DONE
+    type_byte: int = tags.COPY_DONE
     encoded: ClassVar[bytes] = b"c\x00\x00\x00\x04"
 
 
