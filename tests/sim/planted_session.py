@@ -112,10 +112,10 @@ for each in channel.segments:""",
                 Engine,
                 "_process",
                 (
-                    "tag = event.tag",
+                    "tag = event.type_byte",
                     """if len(segments) > 1 and segments[0].operation.abandoned:
     segments.popleft()
-tag = event.tag""",
+tag = event.type_byte""",
                 ),
                 (
                     "elif tag == tags.READY_FOR_QUERY:",
