@@ -37,11 +37,12 @@ from pgproto.wire import (
     RowDescription,
 )
 
+from .workloads import RECORD
+
 __all__ = ["CASES", "Case", "prepared"]
 
 Operation = Callable[[], Any]
 
-RECORD: Final = (10, 11, 10, "TESTTESTTEST", 10.333, 12341234, "123412341234")
 RECORD_TYPES: Final = (23, 23, 23, 25, 701, 23, 25)
 PG_TYPE: Final = ("bool", 11, 10, 1, True, "B", True, True, ",", 0, 0, 1000)
 PG_TYPE_TYPES: Final = (19, 26, 26, 21, 16, 18, 16, 16, 18, 26, 26, 26)

@@ -19,7 +19,6 @@ class NeedData(Message):
 
     __slots__ = ()
     tag: ClassVar[int] = 0
-    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -39,7 +38,6 @@ class DataRows(Message):
 
     __slots__ = ("buffer", "count", "end", "start")
     tag: ClassVar[int] = 0
-    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("buffer", "start", "end", "count")
 
     def __init__(self, buffer: bytes, start: int, end: int, count: int) -> None:
@@ -68,7 +66,6 @@ class Skipped(Message):
 
     __slots__ = ("cause",)
     tag: ClassVar[int] = 0
-    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("cause",)
 
     def __init__(self, cause: ErrorResponse | None) -> None:
@@ -84,7 +81,6 @@ class Secure(Message):
 
     __slots__ = ()
     tag: ClassVar[int] = 0
-    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -102,7 +98,6 @@ class Closed(Message):
 
     __slots__ = ("also", "error", "unanswered")
     tag: ClassVar[int] = 0
-    type_byte: int = 0
     field_names: ClassVar[tuple[str, ...]] = ("error", "also", "unanswered")
 
     def __init__(

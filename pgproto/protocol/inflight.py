@@ -105,11 +105,12 @@ class InFlight:
             self.state = after
             return []
         skipped: list[Message] = []
-        for request in self.requests[1:]:
+        requests = self.requests
+        for request in requests[1:]:
             if request.type_byte == tags.SYNC:
                 break
             skipped.append(request)
-        self._requests = self.requests[1 + len(skipped) :]
+        self._requests = requests[1 + len(skipped) :]
         self._head = 0
         self.skipping = not self._requests
         self.state = states.IDLE if self.skipping else states.SYNC

@@ -18,8 +18,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from pgproto.types.codec import NULL, Codec, FixedCodec, expected, malformed
+from pgproto.types.codec import Codec, FixedCodec, expected, malformed
 from pgproto.types.scalars import JsonCodec
+from pgproto.wire.messages import NULL
 from pgproto.wire.native import COMPILED, read_int32
 
 if TYPE_CHECKING:

@@ -13,24 +13,33 @@ and encoded in two steps, `raw` and the number, so that its length goes with it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import DataError
+from pgproto.wire.messages import LENGTHS
 from pgproto.wire.native import COMPILED, read_integer
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["MAX_FIELD", "NULL", "Codec", "FixedCodec", "expected", "frame_length", "malformed", "with_type"]
+__all__ = [
+    "MAX_FIELD",
+    "Codec",
+    "FixedCodec",
+    "expected",
+    "frame_length",
+    "malformed",
+    "runs_of",
+    "with_type",
+]
 
 MAX_FIELD: Final = 0x7FFFFFFF
 """The longest value, in bytes, that the int32 length in front of it can announce."""
 
 
-NULL: Final = b"\xff\xff\xff\xff"
-"""The field of a NULL: the length -1 and nothing."""
-
-_LENGTHS: Final = [size.to_bytes(4, "big") for size in range(256)]  # most values are short
+# Fields of a run: struct keeps what it compiled, and a result can have 1,664 columns.
+_MAX_RUN: Final = 64
 
 
 def expected(what: str, value: object) -> TypeError:
@@ -52,10 +61,33 @@ def malformed(name: str, reason: str) -> DataError:
 def frame_length(length: int) -> bytes:
     """The int32 in front of a value of `length` bytes; ValueError if it does not fit."""
     if length < 256:
-        return _LENGTHS[length]
+        return LENGTHS[length]
     if length > MAX_FIELD:
         raise ValueError(f"{length} bytes are more than a value can have ({MAX_FIELD})")
     return length.to_bytes(4, "big")
+
+
+def runs_of(codecs: Sequence[Codec], *, exact: bool) -> list[tuple[list[FixedCodec], Codec | None]]:
+    """The codecs cut into runs: as many of one width as follow one another, then at most one other.
+
+    Args:
+        codecs: of columns or parameters, in order.
+        exact: only those whose values are their own raw form count as of one width.
+    """
+    runs: list[tuple[list[FixedCodec], Codec | None]] = []
+    fixed: list[FixedCodec] = []
+    for codec in codecs:
+        if isinstance(codec, FixedCodec) and not (exact and codec.exact is None):
+            fixed.append(codec)
+            if len(fixed) < _MAX_RUN:
+                continue
+            runs.append((fixed, None))
+        else:
+            runs.append((fixed, codec))
+        fixed = []
+    if fixed:
+        runs.append((fixed, None))
+    return runs
 
 
 class Codec:

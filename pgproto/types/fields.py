@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from pgproto.types.codec import NULL, Codec, FixedCodec
+from pgproto.types.codec import Codec, FixedCodec, runs_of
+from pgproto.wire.messages import NULL
 
 __all__ = ["FieldsEncoder", "Unfit"]
-
-_MAX_RUN: Final = 32  # struct keeps the formats that it compiled
 
 
 class Unfit(Exception):
@@ -67,18 +66,8 @@ class FieldsEncoder:
     def __init__(self, codecs: Sequence[Codec]) -> None:
         self.codecs = list(codecs)
         self._runs: list[_Run] = []
-        fixed: list[FixedCodec] = []
-        for codec in codecs:
-            if isinstance(codec, FixedCodec) and codec.exact is not None:
-                fixed.append(codec)
-                if len(fixed) < _MAX_RUN:
-                    continue
-                self._runs.append(_Run(fixed, None))
-            else:
-                self._runs.append(_Run(fixed, codec))
-            fixed = []
-        if fixed:
-            self._runs.append(_Run(fixed, None))
+        for fixed, tail in runs_of(codecs, exact=True):
+            self._runs.append(_Run(fixed, tail))
 
     def add(self, parts: list[bytes], values: list[Any]) -> int:
         """Append the fields of as many values as there are codecs, in pieces.

@@ -33,9 +33,8 @@ class Columns:
         return (Columns, (self.names,))
 
 
-@mypyc_attr(
-    acyclic=True
-)  # a third of the collector's work for a large result; tuples are tracked all the same
+# Half of a large result's objects are not the collector's then; the tuples are tracked all the same.
+@mypyc_attr(acyclic=True)
 class Row:
     """One immutable row.  `dict(row)`, `tuple(row)` and `id, name = row` do what they look like.
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import DataError, RemoteProtocolError
-from pgproto.types.codec import Codec, FixedCodec
+from pgproto.types.codec import Codec, FixedCodec, runs_of
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.row import Columns, Row
 from pgproto.types.scalars import ByteaCodec, TextCodec
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Row", "RowDecoder"]
 
-# Columns of a run: struct keeps what it compiled, and a result can have 1,664 columns.
-_MAX_RUN: Final = 64
 _MAX_COLUMNS: Final = 0xFFFF
 
 
@@ -95,7 +93,9 @@ class RowDecoder:
         for index, codec in enumerate(codecs):
             if isinstance(codec, FixedCodec) and codec.exact is None:
                 self._converted.append((index, codec))
-        self._runs: list[_Run] = _runs(codecs)
+        self._runs: list[_Run] = []
+        for fixed, tail in runs_of(codecs, exact=False):
+            self._runs.append(_Run(fixed, tail, first=not self._runs))
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> list[Row]:
         """The rows of consecutive DataRow messages.
@@ -220,21 +220,3 @@ def _codec(oid: int, code: int) -> Codec:
     if code != 1:
         raise RemoteProtocolError(f"RowDescription with the format code {code}")
     return codec_for(oid) or ByteaCodec(oid, type_name(oid))
-
-
-def _runs(codecs: list[Codec]) -> list[_Run]:
-    """The columns cut into runs."""
-    runs: list[_Run] = []
-    fixed: list[FixedCodec] = []
-    for codec in codecs:
-        if isinstance(codec, FixedCodec):
-            fixed.append(codec)
-            if len(fixed) < _MAX_RUN:
-                continue
-            runs.append(_Run(fixed, None, first=not runs))
-        else:
-            runs.append(_Run(fixed, codec, first=not runs))
-        fixed = []
-    if fixed:
-        runs.append(_Run(fixed, None, first=not runs))
-    return runs

@@ -27,10 +27,11 @@ _SHOWN: Final = 200  # characters of a field in a repr: enough to know it, too f
 _HEADER: Final = Struct(">Bi")
 _COUNT: Final = Struct(">H")
 _LENGTH: Final = Struct(">i")
-_NULL: Final = b"\xff\xff\xff\xff"
+NULL: Final = b"\xff\xff\xff\xff"
+"""What stands for a NULL: the length -1 and nothing."""
 # Most values are short and few: their lengths and counts ready made save a call each.
 _COUNTS: Final = [_COUNT.pack(count) for count in range(64)]
-_LENGTHS: Final = [_LENGTH.pack(length) for length in range(256)]
+LENGTHS: Final = [_LENGTH.pack(length) for length in range(256)]
 
 
 @mypyc_attr(acyclic=True)  # as is every message that is made and dropped with every statement
@@ -279,11 +280,11 @@ def add_values(parts: list[bytes], values: Sequence[bytes | None]) -> int:
     try:
         for value in values:
             if value is None:
-                parts.append(_NULL)
+                parts.append(NULL)
             else:
                 size = len(value)
                 total += size
-                parts.append(_LENGTHS[size] if size < 256 else _LENGTH.pack(size))
+                parts.append(LENGTHS[size] if size < 256 else _LENGTH.pack(size))
                 parts.append(value)
     except struct_error:
         raise LocalProtocolError(f"a value is longer than the protocol's {tags.MAX_INT32} bytes") from None
