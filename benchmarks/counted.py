@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 import pgproto
 from pgproto.protocol import Authenticator
-from pgproto.session import Engine, Execution, QueuedQuery, Startup
-from pgproto.session.sources import record_chunks
+from pgproto.session import Engine, ExecuteMany, Execution, QueuedQuery, Startup
+from pgproto.session.sources import execution_chunks, record_chunks
 from pgproto.types import CopyRowEncoder, ParameterEncoder
 from pgproto.wire import (
     AuthenticationOk,
@@ -100,6 +100,25 @@ class Server:
 
         return operation
 
+    def many(self, records: Sequence[Sequence[object]], answer: bytes) -> Operation:
+        """Run the statement with these records by executemany: how many rows it affected."""
+        self._run([QueuedQuery("the statement", records[0])], self._prepared, answer + _READY.encode())
+        answers = answer * len(records) + _READY.encode()
+
+        def operation() -> int:
+            many = ExecuteMany("the statement")
+            self._engine.submit(many)
+            for run in execution_chunks(many.statement, records):
+                many.feed(run)
+                self._engine.resume()
+                self._drain()
+            many.end()
+            self._engine.resume()
+            self._converse(answers)
+            return many.rowcount
+
+        return operation
+
     def _run(self, items: list[QueuedQuery], *answers: bytes) -> list[QueuedQuery]:
         execution = Execution(items)
         self._engine.submit(execution)
@@ -137,9 +156,18 @@ def selects(count: int) -> Operation:
 
 
 def inserts(count: int) -> Operation:
-    """So many inserts of a record, one Sync, as executemany does it."""
+    """So many inserts of a record in a batch, one Sync."""
     server = Server(RECORD_TYPES, [])
     return _checked(server.operation(RECORD, server.answer([], "INSERT 0 1"), count), count, [])
+
+
+def many(count: int) -> Operation:
+    """An insert with so many records by executemany."""
+    server = Server(RECORD_TYPES, [])
+    operation = server.many([RECORD] * count, server.answer([], "INSERT 0 1"))
+    if operation() != count:
+        raise RuntimeError("the executions were not counted")
+    return operation
 
 
 def rows(types: Sequence[int], row: Sequence[object], count: int) -> Operation:
@@ -188,6 +216,7 @@ CASES: Final[dict[str, Case]] = {
     "one cached select": Case(selects, (1,), 50),
     "batch of 100 cached selects": Case(selects, (100,), 3),
     "1,000 inserts of 7 columns": Case(inserts, (1000,), 1),
+    "executemany of 1,000 records": Case(many, (1000,), 1),
     "1,000 rows of one int4": Case(rows, ((23,), (7,), 1000), 3),
     "100 rows of pg_type": Case(rows, (PG_TYPE_TYPES, PG_TYPE, 100), 3),
     "1,000 mixed rows": Case(rows, (MIXED_TYPES, MIXED, 1000), 1),

@@ -232,7 +232,15 @@ TARGETS: Final = (
     ),
     *_pure(),
     Target(
-        "batch of 1,000,000 inserts, growth of peak memory",
+        "batch of 1,000,000 inserts (executemany), growth of peak memory",
+        ("many_million",),
+        BLOCKING,
+        "",
+        "peak",
+        64 * MEGABYTE,
+    ),
+    Target(
+        "Batch of 1,000,000 inserts, an item for each, growth of peak memory",
         ("batch_million",),
         BLOCKING,
         "",

@@ -97,15 +97,14 @@ def _is(expected: object) -> Check:
     return lambda result: bool(result == expected)
 
 
-class _Calls:
-    """The same statement with the numbers up to `count`, made when asked for: a million take no memory."""
+class _Made:
+    """What is made of the numbers up to `count`, when it is asked for: a million take no memory."""
 
-    def __init__(self, sql: str, count: int) -> None:
-        self._sql, self._count = sql, count
+    def __init__(self, make: Callable[[int], Any], count: int) -> None:
+        self._make, self._count = make, count
 
-    def __iter__(self) -> Iterator[tuple[str, tuple[int]]]:
-        sql = self._sql
-        return ((sql, (number,)) for number in range(self._count))
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._make, range(self._count))
 
 
 SELECT: Final = "select $1::int4"
@@ -465,11 +464,26 @@ def _large(limit: int) -> Iterator[Workload]:
         mains=True,
     )
     yield Workload(
+        "many_million",
+        "executemany of 1,000,000 inserts, one transaction",
+        group,
+        "many",
+        (INSERT, _Made(lambda number: (number,), statements)),
+        lambda _: True,
+        per=statements,
+        table="bench_ints",
+        stored=statements,
+        rounds=1,
+        fresh=True,
+        heavy=True,
+        drivers=("pgproto asyncio", "pgproto blocking", "asyncpg"),
+    )
+    yield Workload(
         "batch_million",
-        "Batch of 1,000,000 inserts",
+        "Batch of 1,000,000 inserts, an item for each",
         group,
         "batch",
-        (_Calls(INSERT, statements), True),
+        (_Made(lambda number: (INSERT, (number,)), statements), True),
         lambda sets: len(sets) == statements,
         per=statements,
         table="bench_ints",

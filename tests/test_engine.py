@@ -108,7 +108,7 @@ def test_nothing_is_queued_behind_a_copy_or_a_stream(pair: Pair) -> None:
     copy = pair.run(CopyIn("copy t from stdin"))
     for _ in range(2):
         late = query("select 1")
-        with pytest.raises(LocalProtocolError, match="busy with a COPY or a stream"):
+        with pytest.raises(LocalProtocolError, match="busy with a COPY, a stream"):
             pair.engine.submit(late)
         assert not late.items[0].rows
     copy.end()

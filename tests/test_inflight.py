@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgproto.protocol import states
+from pgproto.protocol import Executes, states
 from pgproto.protocol.inflight import InFlight
 from pgproto.wire import (
     Bind,
@@ -129,11 +129,11 @@ def test_copy_messages_move_the_head_and_nothing_else_does() -> None:
 def test_copy_in_voids_the_syncs_behind_it() -> None:
     queue = flight(EXECUTE, SYNC, SYNC)
     assert answered(queue, tags.COPY_IN_RESPONSE)
-    assert queue.begin_copy_in() == []
+    assert queue.begin_copy_in()
     assert len(queue) == 1
     queue = flight(EXECUTE, SYNC, PARSE)
     assert answered(queue, tags.COPY_IN_RESPONSE)
-    assert queue.begin_copy_in() == [PARSE]
+    assert not queue.begin_copy_in()
 
 
 def test_settling_gives_back_everything_once() -> None:
@@ -145,3 +145,46 @@ def test_settling_gives_back_everything_once() -> None:
     assert queue.state == states.IDLE
     assert len(queue) == 0
     assert not queue.skipping
+
+
+def test_a_run_is_as_many_binds_and_executes() -> None:
+    run = Executes("s", b"...", 3)
+    queue = InFlight()
+    assert queue.add(run)
+    assert queue.add(SYNC)
+    for left in (3, 2, 1):
+        assert queue.executions == left
+        assert queue.head is run
+        assert not answered(queue, tags.COMMAND_COMPLETE)
+        assert answered(queue, tags.BIND_COMPLETE)
+        assert not answered(queue, tags.BIND_COMPLETE)
+        assert answered(queue, tags.DATA_ROW)
+        assert answered(queue, tags.COMMAND_COMPLETE)
+    assert queue.executions == 0
+    assert queue.head is SYNC
+
+
+def test_a_run_fails_and_is_settled_as_one() -> None:
+    run, behind = Executes("s", b"...", 3), Executes("s", b"...", 2)
+    for begun in (False, True):
+        queue = InFlight()
+        assert queue.add(run)
+        assert queue.add(behind)
+        assert not begun or answered(queue, tags.BIND_COMPLETE)
+        assert queue.fail() == [behind]
+        assert [queue.executions, queue.skipping] == [0, True]
+        assert not queue.add(behind)
+        assert queue.add(SYNC)
+        assert answered(queue, tags.READY_FOR_QUERY)
+        assert queue.add(run)
+        assert queue.settle() == (run,)
+        assert queue.executions == 0
+
+
+def test_copy_in_out_of_a_run_needs_to_be_its_last() -> None:
+    for count in (1, 2):
+        queue = InFlight()
+        assert queue.add(Executes("s", b"...", count))
+        assert answered(queue, tags.BIND_COMPLETE)
+        assert answered(queue, tags.COPY_IN_RESPONSE)
+        assert queue.begin_copy_in() == (count == 1)

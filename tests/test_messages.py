@@ -50,7 +50,7 @@ from pgproto.wire import (
     decode_frontend,
     tags,
 )
-from pgproto.wire.frontend import BindTemplate, BindValues
+from pgproto.wire.binding import BindTemplate, BindValues
 from pgproto.wire.messages import int32
 from tests.support.vectors import (
     FRAMED,

@@ -121,6 +121,15 @@ def test_the_server_stops_a_copy_in(pair: Pair) -> None:
     assert pair.engine.idle
 
 
+def test_an_error_of_the_source_gets_to_know_that_nothing_is_stored(pair: Pair) -> None:
+    copy = pair.run(CopyIn("copy t from stdin"))
+    error = DataError("no number")
+    copy.stop(error)
+    assert error.outcome is Outcome.NOT_COMMITTED
+    with pytest.raises(TypeError, match="COPY data must be bytes, not str"):
+        copy.feed("text")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_lost_copy_in(pair: Pair, ended: bool) -> None:
     copy = pair.run(CopyIn("copy t from stdin"))

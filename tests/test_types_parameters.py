@@ -159,5 +159,7 @@ def test_any_values_make_the_fields_that_their_codecs_make() -> None:
         fields = b"".join(
             [b"\xff" * 4 if data is None else frame_length(len(data)) + data for data in expected]
         )
-        assert b"".join(encoder.encode_fields(values)) == fields
+        parts: list[bytes] = []
+        assert encoder.add(parts, values) == len(fields)
+        assert b"".join(parts) == fields
         assert CopyRowEncoder([""] * len(oids), oids).encode(values) == len(oids).to_bytes(2, "big") + fields

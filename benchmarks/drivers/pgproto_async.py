@@ -14,8 +14,6 @@ from .session import POOL, Operation, Session, Statements, repeated
 
 __all__ = ["PgprotoAsyncio", "PgprotoTrio", "batch_of"]
 
-_BATCHED = "send_batch"
-
 
 def batch_of(statements: Statements, *, atomic: bool) -> pgproto.Batch:
     """The batch, built anew: that belongs to what is timed."""
@@ -26,7 +24,7 @@ def batch_of(statements: Statements, *, atomic: bool) -> pgproto.Batch:
 
 
 class _PgprotoAsync(Session):
-    ways = {"batch": _BATCHED, "many": _BATCHED, "gather": "one connection"}  # noqa: RUF012
+    ways = {"batch": "send_batch", "many": "executemany", "gather": "one connection"}  # noqa: RUF012
     module = ""
 
     def __init__(self) -> None:
@@ -71,10 +69,7 @@ class _PgprotoAsync(Session):
         conn = self._conn
 
         async def operation() -> None:
-            batch = pgproto.Batch()
-            for record in records:
-                batch.queue(sql, *record)
-            await conn.send_batch(batch)
+            await conn.executemany(sql, records)
 
         return operation
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pgproto
 import pgproto_blocking
 
 from .pgproto_async import batch_of
@@ -17,7 +16,7 @@ __all__ = ["PgprotoBlocking"]
 class PgprotoBlocking(Session):
     """Blocking sockets."""
 
-    ways = {"batch": "send_batch", "many": "send_batch"}  # noqa: RUF012
+    ways = {"batch": "send_batch", "many": "executemany"}  # noqa: RUF012
 
     def __init__(self) -> None:
         self._pool: pgproto_blocking.Pool | None = None
@@ -51,10 +50,7 @@ class PgprotoBlocking(Session):
         conn = self._conn
 
         def operation() -> None:
-            batch = pgproto.Batch()
-            for record in records:
-                batch.queue(sql, *record)
-            conn.send_batch(batch)
+            conn.executemany(sql, records)
 
         return operation
 

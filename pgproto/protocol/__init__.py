@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from ..wire.binding import Executes
 from .authentication import Authenticator
 from .connection import Connection
-from .events import NEED_DATA, Closed, DataRows, NeedData, Secure, Skipped
+from .events import NEED_DATA, Closed, CommandCompletes, DataRows, NeedData, Secure, Skipped
 from .lifecycle import CLIENT, SERVER
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "SERVER",
     "Authenticator",
     "Closed",
+    "CommandCompletes",
     "Connection",
     "DataRows",
+    "Executes",
     "NeedData",
     "Secure",
     "Skipped",

@@ -19,6 +19,8 @@ from ..wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
     BackendKeyData,
+    BindComplete,
+    CommandComplete,
     CopyInResponse,
     EncryptionResponse,
     ErrorResponse,
@@ -39,7 +41,7 @@ from ..wire import (
     tags,
 )
 from . import states
-from .events import NEED_DATA, DataRows, Secure, Skipped
+from .events import NEED_DATA, CommandCompletes, DataRows, Secure, Skipped
 from .lifecycle import CLIENT, SERVER, Lifecycle
 
 __all__ = ["CLIENT", "SERVER", "Connection"]
@@ -298,14 +300,28 @@ class Connection(Lifecycle):
             return rows
         # Decoded before it counts: an answer that cannot be read has answered nothing.
         event = decode_backend(tag, reader.buffer, reader.start, reader.end)
+        if flight.executions:
+            if tag == tags.BIND_COMPLETE:
+                flight.advance(after)
+                return None  # CommandCompletes will stand for it
+            if isinstance(event, CommandComplete):
+                event = self._completes(event)
         event.request = request
         flight.advance(after)
         if isinstance(event, ReadyForQuery):
             self.transaction_status = event.status
             self._hint = None
-        elif isinstance(event, CopyInResponse) and flight.begin_copy_in():
+        elif isinstance(event, CopyInResponse) and not flight.begin_copy_in():
             self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued behind it"))
         return event
+
+    def _completes(self, event: CommandComplete) -> CommandCompletes:
+        """The end of one execution of a run, and of those behind it that ended alike."""
+        reader = self._reader
+        answer = BindComplete.encoded + reader.buffer[reader.start - 5 : reader.end]
+        repeats = reader.skip_repeats(answer, self._in_flight.executions - 1)
+        self._in_flight.executions -= repeats
+        return CommandCompletes(event.command_tag, 1 + repeats)
 
     def _next_other(self, tag: int) -> Message | None:
         """What answers no request: legal between any two messages, an error, or the end."""
@@ -361,14 +377,14 @@ class Connection(Lifecycle):
     def _negotiate(self, message: NegotiateProtocolVersion) -> None:
         """Manual: "Message Formats", NegotiateProtocolVersion: the newest minor version that it supports."""
         if not PROTOCOL_3_0 <= message.protocol <= self.protocol or message.protocol >> 16 != 3:
-            raise RemoteProtocolError(f"the server negotiated protocol {_version(message.protocol)}")
+            raise RemoteProtocolError(f"the server negotiated protocol {tags.version(message.protocol)}")
         self.protocol = message.protocol
 
     def _keep_key(self, message: BackendKeyData) -> None:
         length = len(message.secret_key)
         if length != 4 and self.protocol < PROTOCOL_3_2:
             raise RemoteProtocolError(
-                f"the server sent a cancel key of {length} bytes in protocol {_version(self.protocol)}"
+                f"the server sent a cancel key of {length} bytes in protocol {tags.version(self.protocol)}"
             )
         self.backend_key = message
 
@@ -479,7 +495,3 @@ class Connection(Lifecycle):
                 return None
             raise self._unexpected(tag)
         return message if flight.add(message) else None
-
-
-def _version(protocol: int) -> str:
-    return f"{protocol >> 16}.{protocol & 0xFFFF}"

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 from ..wire import ErrorResponse, Message
 from ..wire.hints import mypyc_attr
 
-__all__ = ["NEED_DATA", "Closed", "DataRows", "NeedData", "Secure", "Skipped"]
+__all__ = ["NEED_DATA", "Closed", "CommandCompletes", "DataRows", "NeedData", "Secure", "Skipped"]
 
 
 class NeedData(Message):
@@ -56,6 +56,23 @@ class DataRows(Message):
             found.append(self.buffer[position + 5 : following])
             position = following
         return found
+
+
+class CommandCompletes(Message):
+    """As many executions of an `Executes` as `count` says have ended, with the same CommandComplete each.
+
+    For an `Executes`, this stands for the BindComplete and CommandComplete messages; how many come in one
+    event depends on how the bytes arrived.
+    """
+
+    __slots__ = ("command_tag", "count")
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ("command_tag", "count")
+
+    def __init__(self, command_tag: str, count: int) -> None:
+        self.request = None
+        self.command_tag = command_tag
+        self.count = count
 
 
 class Skipped(Message):

@@ -2,7 +2,9 @@
 
 The one queue that both roles keep.  A client adds a request when it sends it and settles it when the
 answer arrives; a server adds it when it arrives and settles it when it sends the answer.  The queue's
-first request is the *head*; `state` says how far its answer has come (`states.ANSWERS`).
+first request is the *head*; `state` says how far its answer has come (`states.ANSWERS`).  A run of
+executions (`Executes`) is one request: as the head it goes through the states of Bind and of Execute,
+again and again, until none of its executions is left.
 
 After an error in an extended request the server discards what it reads until a Sync (manual: "Extended
 Query"), a simple Query and a FunctionCall included.  So `fail` takes the requests up to the next Sync out
@@ -14,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ..wire import Describe, Message, tags
+from ..wire.binding import Executes
 from ..wire.messages import PlainMessage
 from . import states
 
@@ -30,7 +33,7 @@ _ANSWERED: Final = PlainMessage()
 class InFlight:
     """A queue of requests, with the state of the answer to its head."""
 
-    __slots__ = ("_head", "_requests", "skipping", "state")
+    __slots__ = ("_head", "_requests", "executions", "skipping", "state")
 
     def __init__(self) -> None:
         # A list and an index: compiled code reaches into a list without a call, and a deque takes four.
@@ -38,6 +41,8 @@ class InFlight:
         self._head: i64 = 0
         self.state = states.IDLE
         self.skipping = False
+        self.executions: i64 = 0
+        """How many executions of the head are unanswered, the current one included; 0 if it is no run."""
 
     def __len__(self) -> int:
         return len(self._requests) - self._head
@@ -60,7 +65,7 @@ class InFlight:
             self.skipping = False
         self._requests.append(request)
         if self.state == states.IDLE:
-            self.state = _first_state(request)
+            self._begin(request)
         return True
 
     def after(self, tag: int) -> int:
@@ -72,6 +77,14 @@ class InFlight:
         if after != states.DONE:
             self.state = after
             return
+        if self.executions:
+            if self.state == states.BIND:
+                self.state = states.EXECUTE
+                return
+            self.executions -= 1
+            if self.executions:
+                self.state = states.BIND
+                return
         requests = self._requests
         requests[self._head] = _ANSWERED  # let go of it
         self._head += 1
@@ -83,7 +96,7 @@ class InFlight:
         if self._head > _LEFT_BEHIND and 2 * self._head > len(requests):
             self._requests = requests = self.requests
             self._head = 0
-        self.state = _first_state(requests[self._head])
+        self._begin(requests[self._head])
 
     def copy_message(self, tag: int) -> bool:
         """CopyData, CopyDone or CopyFail of the requesting side; False if it is not legal now."""
@@ -112,12 +125,13 @@ class InFlight:
             skipped.append(request)
         self._requests = requests[1 + len(skipped) :]
         self._head = 0
+        self.executions = 0
         self.skipping = not self._requests
         self.state = states.IDLE if self.skipping else states.SYNC
         return skipped
 
-    def begin_copy_in(self) -> list[Message]:
-        """COPY IN has begun: void the Syncs behind the head (the server ignores them); what is left.
+    def begin_copy_in(self) -> bool:
+        """COPY IN has begun: void the Syncs behind the head (the server ignores them); is that all?
 
         Manual: "COPY Operations" (the backend ignores Flush and Sync during copy-in mode).  Anything
         else behind the head would be read as a violation of the COPY sub-protocol.
@@ -125,7 +139,7 @@ class InFlight:
         requests = self.requests
         self._requests = requests[:1]
         self._head = 0
-        return [request for request in requests[1:] if request.type_byte != tags.SYNC]
+        return self.executions < 2 and all(request.type_byte == tags.SYNC for request in requests[1:])
 
     def settle(self) -> tuple[Message, ...]:
         """The session is over: every request that was in flight, and none is any more."""
@@ -133,11 +147,14 @@ class InFlight:
         self._requests = []
         self._head = 0
         self.state = states.IDLE
+        self.executions = 0
         self.skipping = False
         return unanswered
 
-
-def _first_state(request: Message) -> int:
-    if isinstance(request, Describe) and request.kind == "P":
-        return states.DESCRIBE_ROWS
-    return states.FIRST[request.type_byte]
+    def _begin(self, request: Message) -> None:
+        """The request is the head now."""
+        self.state = states.FIRST[request.type_byte]
+        if isinstance(request, Executes):
+            self.executions = request.count
+        elif isinstance(request, Describe) and request.kind == "P":
+            self.state = states.DESCRIBE_ROWS

@@ -10,6 +10,7 @@ from .batch import Batch, QueuedQuery
 from .connect import Connector, Dial, HangUp, Step, check_new
 from .copy import CopyIn, CopyOut
 from .engine import GRACE, Engine
+from .executemany import ExecuteMany
 from .execution import Execution
 from .listening import Listener, Listeners, Notification
 from .operation import HIGH_WATER, Operation
@@ -31,6 +32,7 @@ __all__ = [
     "CopyOut",
     "Dial",
     "Engine",
+    "ExecuteMany",
     "Execution",
     "HangUp",
     "Listener",

@@ -13,7 +13,7 @@ import re
 from collections import deque
 from typing import Final
 
-from ..errors import LocalProtocolError, Outcome, PostgresError
+from ..errors import Error, LocalProtocolError, Outcome, PostgresError
 from ..wire import (
     CommandComplete,
     CopyBothResponse,
@@ -28,6 +28,7 @@ from ..wire import (
 from .batch import rowcount
 from .loss import Loss
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Operation, Segment, unasked
+from .sources import as_bytes
 from .sql import check_sql, is_plain
 
 __all__ = ["CopyIn", "CopyOut"]
@@ -140,8 +141,13 @@ class CopyIn(_Copy):
         self._reason: str | None = None
         self._segment: Segment | None = None
 
-    def feed(self, data: bytes) -> None:
-        """Queue data; it is dropped once the COPY is over."""
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue data; it is dropped once the COPY is over.
+
+        Raises:
+            TypeError: it is none of the types declared.
+        """
+        data = as_bytes(data)
         if self.over:
             return
         for start in range(0, len(data), _CHUNK):
@@ -157,12 +163,19 @@ class CopyIn(_Copy):
         """All data was fed."""
         self._ended = True
 
-    def stop(self, reason: str) -> None:
-        """There will be no more data: undo the COPY."""
+    def stop(self, reason: Exception | str) -> None:
+        """There will be no more data: undo the COPY.
+
+        Args:
+            reason: why, for the server's log; an error of ours gets to know that nothing was stored.
+        """
         self._chunks.clear()
         self._size = 0
         self._ended = True
-        self._reason = reason.replace("\0", "")[:1000]
+        text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
+        self._reason = text.replace("\0", "")[:1000]
+        if isinstance(reason, Error) and reason.outcome is None:
+            reason.outcome = Outcome.NOT_COMMITTED
 
     def needs_cancel(self) -> bool:
         """Not while data may flow: CopyFail ends it."""

@@ -38,14 +38,12 @@ from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segmen
 from .preparing import Preparing
 from .statements import Statement
 
-__all__ = ["Execution"]
+__all__ = ["FORGETTING_TAGS", "Execution"]
 
 # Tags of statements that are not plain, but leave everything in front of them as it is.
 _KEEPING_TAGS: Final = ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE")
-# PostgreSQL's MaxAllocSize: a longer message is refused by the server.
-_MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
 _EXECUTE: Final = Execute()
-_FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
+FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
 
 
 class Execution(Preparing):
@@ -198,7 +196,9 @@ class Execution(Preparing):
             try:
                 if statement.state != st.READY:
                     raise LocalProtocolError(f"the prepared statement was closed: {statement.sql}")
-                item.parameters = _joined(statement.encoder.encode_fields(item.args))
+                parts: list[bytes] = []
+                statement.encoder.add(parts, item.args)
+                item.parameters = parts[0] if len(parts) == 1 else b"".join(parts)
                 item.columns = statement.columns
             except (DataError, LocalProtocolError) as error:
                 # A parameter's type may have changed under a cached statement (pgx #2442).
@@ -337,7 +337,7 @@ class Execution(Preparing):
                 item.error = self.in_time(error)
                 if self.atomic and self.error is None and isinstance(error, DataError):
                     self.error = error
-            if item.tag in _FORGETTING_TAGS:
+            if item.tag in FORGETTING_TAGS:
                 channel.statements.clear()
         if segment.error is not None:
             if segment.error.outcome is None:
@@ -431,13 +431,3 @@ def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
         return verdict if " to " in item.sql.lower() else Outcome.ROLLED_BACK
     # VACUUM, CALL, CREATE DATABASE and their like commit when they see fit.
     return Outcome.UNKNOWN
-
-
-def _joined(parts: list[bytes]) -> bytes:
-    """The values of a Bind; what no message can carry is refused before it is built (CVE-2024-27304)."""
-    size = 0
-    for part in parts:
-        size += len(part)
-    if size > _MAX_BIND:
-        raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
-    return b"".join(parts)

@@ -100,7 +100,7 @@ class Lifeline:
         busy = self._busy
         if busy is not None:
             if not busy.abandoned and (not busy.finished or busy in self._operations()):
-                raise LocalProtocolError("the connection is busy with a COPY or a stream")
+                raise LocalProtocolError("the connection is busy with a COPY, a stream or an executemany")
             self._busy = None
         transaction = self.channel.transaction
         if transaction is not None and transaction not in INSIDE.get():

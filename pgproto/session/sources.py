@@ -1,16 +1,20 @@
-"""Where COPY data comes from: bytes, files, iterables; and records, encoded as the binary format.
+"""Where the data comes from that an operation is fed with, in chunks of about 64 KiB.
 
-Manual: "COPY", Binary Format.
+For COPY: bytes, files, iterables; or records, encoded as the binary format (manual: "COPY", Binary Format).
+For `ExecuteMany`: records, each encoded as one execution of its statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from ..errors import DataError, LocalProtocolError
 from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from ..wire.binding import Executes
+from .statements import Statement
 
-__all__ = ["RecordBuffer", "chunks", "record_chunks"]
+__all__ = ["ExecutionBuffer", "RecordBuffer", "as_bytes", "chunks", "execution_chunks", "record_chunks"]
 
 _CHUNK: Final = 65536
 
@@ -87,3 +91,62 @@ def record_chunks(encoder: CopyRowEncoder, records: Iterable[Iterable[Any]]) -> 
         if chunk:
             yield chunk
     yield buffer.end()
+
+
+class ExecutionBuffer:
+    """Records in, runs of executions of one statement out."""
+
+    __slots__ = ("_count", "_parts", "_records", "_size", "_statement")
+
+    def __init__(self, statement: Statement) -> None:
+        self._statement = statement
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._count = 0
+        self._records = 0
+
+    def add(self, record: Sequence[Any]) -> Executes | None:
+        """Encode a record; a run if there is enough for one.
+
+        Raises:
+            DataError: a value does not fit its parameter; a note names the record (the first is 1).
+            LocalProtocolError: the values are more than a message can carry.
+        """
+        template = self._statement.template()
+        parts = self._parts
+        place = len(parts)
+        parts.append(b"")
+        self._records += 1
+        try:
+            size = self._statement.encoder.add(parts, record)
+        except (DataError, LocalProtocolError) as error:
+            error.add_note(f"in record {self._records}")
+            raise
+        header = template.header(size)
+        parts[place] = header
+        parts.append(template.execution_tail)
+        self._count += 1
+        self._size += len(header) + size + len(template.execution_tail)
+        return self.end() if self._size >= _CHUNK else None
+
+    def end(self) -> Executes | None:
+        """What is left, if there is anything."""
+        if not self._count:
+            return None
+        run = Executes(self._statement.name, b"".join(self._parts), self._count)
+        self._parts = []
+        self._size = 0
+        self._count = 0
+        return run
+
+
+def execution_chunks(statement: Statement, records: Iterable[Sequence[Any]]) -> Iterator[Executes]:
+    """All records as runs of executions of a statement, which is ready when the first one is asked for."""
+    buffer = ExecutionBuffer(statement)
+    for record in records:
+        run = buffer.add(record)
+        if run is not None:
+            yield run
+    run = buffer.end()
+    if run is not None:
+        yield run

@@ -17,7 +17,7 @@ from typing import Final
 
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
-from ..wire.frontend import BindTemplate, BindValues
+from ..wire.binding import BindTemplate, BindValues
 from .sql import check_sql, describes_late, is_plain, leaves_no_trace
 
 __all__ = ["Statement", "StatementCache"]
@@ -102,10 +102,14 @@ class Statement:
         return self._result_types
 
     def bind(self, values: bytes) -> BindValues:
-        """The Bind that executes it with these values (`ParameterEncoder.encode_fields`)."""
+        """The Bind that executes it with these values (`ParameterEncoder.add`)."""
+        return BindValues(self.template(), values)
+
+    def template(self) -> BindTemplate:
+        """What its Binds share."""
         if self._template is None:
             self._template = BindTemplate(self.name, self._encoder.formats, self.result_formats)
-        return BindValues(self._template, values)
+        return self._template
 
     def parameters_described(self, types: tuple[int, ...]) -> None:
         """ParameterDescription arrived."""

@@ -82,7 +82,7 @@ class CopyRowEncoder:
         Raises:
             DataError: as `encode`.
         """
-        values = list(record)
+        values = tuple(record)
         codecs = self._fields.codecs
         self._rows += 1
         if len(values) != len(codecs):

@@ -69,7 +69,7 @@ class FieldsEncoder:
         for fixed, tail in runs_of(codecs, exact=True):
             self._runs.append(_Run(fixed, tail))
 
-    def add(self, parts: list[bytes], values: list[Any]) -> int:
+    def add(self, parts: list[bytes], values: tuple[Any, ...]) -> int:
         """Append the fields of as many values as there are codecs, in pieces.
 
         Returns:
@@ -89,7 +89,7 @@ class FieldsEncoder:
             start = stop
         return size
 
-    def _add_run(self, parts: list[bytes], run: _Run, values: list[Any], start: int) -> int:
+    def _add_run(self, parts: list[bytes], run: _Run, values: tuple[Any, ...], start: int) -> int:
         """Append a run's fields by one `struct` call; 0 if anything is out of the ordinary."""
         arguments = run.arguments[:]
         place = 1
@@ -116,7 +116,7 @@ class FieldsEncoder:
         parts.append(data)
         return run.size + len(data)
 
-    def _add_each(self, parts: list[bytes], values: list[Any], start: int, stop: int) -> int:
+    def _add_each(self, parts: list[bytes], values: tuple[Any, ...], start: int, stop: int) -> int:
         """Append the fields of `values[start:stop]`, one by one."""
         size = 0
         for index in range(start, stop):

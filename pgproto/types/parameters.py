@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from pgproto.errors import DataError
+from pgproto.errors import DataError, LocalProtocolError
 from pgproto.types.codec import Codec, with_type
 from pgproto.types.fields import FieldsEncoder, Unfit
 from pgproto.types.interval import Interval
@@ -23,6 +23,8 @@ from pgproto.wire.native import read_int32
 
 __all__ = ["ParameterEncoder"]
 
+# PostgreSQL's MaxAllocSize, less what stands around the values: a longer message is refused by the server.
+_MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
 # The SQL type that takes a Python type as it is: what to cast to where the server expects another one.
 _CAST: Final[dict[type[object], str]] = {
     bool: "bool",
@@ -71,8 +73,10 @@ class ParameterEncoder:
             DataError: there are too many or too few values, or one does not fit its type.
         """
         encoded: list[bytes | None] = []
+        parts: list[bytes] = []
+        self.add(parts, values)
         position = 0
-        data = b"".join(self.encode_fields(values))
+        data = b"".join(parts)
         while position < len(data):
             size: int = read_int32(data, position)
             position += 4
@@ -80,22 +84,28 @@ class ParameterEncoder:
             position += max(size, 0)
         return encoded
 
-    def encode_fields(self, values: Sequence[Any]) -> list[bytes]:
-        """The parameters' values as they stand in a Bind, each with its length in front; in pieces.
+    def add(self, parts: list[bytes], values: Sequence[Any]) -> int:
+        """Append the values as they stand in a Bind, each with its length in front; in pieces.
+
+        Returns:
+            How many bytes were appended.
 
         Raises:
-            DataError: as `encode`.
+            DataError: as `encode`; `parts` may have got a beginning then.
+            LocalProtocolError: they are more than a message can carry (CVE-2024-27304).
         """
         codecs = self._fields.codecs
-        if len(values) != len(codecs):
-            raise DataError(f"the statement takes {_count(len(codecs))}, but {len(values)} were given")
-        parts: list[bytes] = []
+        given = tuple(values)
+        if len(given) != len(codecs):
+            raise DataError(f"the statement takes {_count(len(codecs))}, but {len(given)} were given")
         try:
-            self._fields.add(parts, list(values))
+            size = self._fields.add(parts, given)
         except Unfit as unfit:
-            refused = self._refused(unfit, values[unfit.index])
+            refused = self._refused(unfit, given[unfit.index])
         else:
-            return parts
+            if size > _MAX_BIND:
+                raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
+            return size
         raise refused  # out here, as it was: without a __context__
 
     def _refused(self, unfit: Unfit, value: object) -> DataError:

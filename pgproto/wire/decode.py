@@ -144,7 +144,7 @@ def decode_startup(buffer: bytes, start: int, end: int) -> Message:
             raise RemoteProtocolError("malformed SSLRequest or GSSENCRequest: bytes left over")
         return frontend.SSLRequest() if code == tags.SSL_REQUEST_CODE else frontend.GSSENCRequest()
     if code >> 16 != 3:
-        raise RemoteProtocolError(f"unsupported frontend protocol {code >> 16}.{code & 0xFFFF}")
+        raise RemoteProtocolError(f"unsupported frontend protocol {tags.version(code)}")
     try:
         return frontend.StartupMessage(read_parameters(buffer, start + 4, end), code)
     except RemoteProtocolError as error:

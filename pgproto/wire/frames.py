@@ -224,6 +224,27 @@ class FrameReader:
         self.end = self._next = position
         return count
 
+    def skip_repeats(self, frames: bytes, most: int) -> int:
+        """Take what comes next as long as it is `frames`, byte for byte, `most` times at the most.
+
+        Args:
+            frames: whole frames that have been judged before.
+            most: how many times they may come.
+
+        Returns:
+            How many times they were taken.
+        """
+        buffer = self.buffer
+        size: i64 = len(frames)
+        position: i64 = self._next
+        count: i64 = 0
+        limit: i64 = most
+        while count < limit and buffer.startswith(frames, position):
+            position += size
+            count += 1
+        self.end = self._next = position
+        return count
+
     @property
     def pending(self) -> int:
         """How many bytes were received and not consumed."""

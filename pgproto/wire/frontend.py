@@ -14,7 +14,6 @@ from typing import ClassVar, Final
 
 from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
-from pgproto.wire.hints import mypyc_attr
 from pgproto.wire.messages import (
     Message,
     PlainMessage,
@@ -31,9 +30,8 @@ from pgproto.wire.messages import (
 _TRIPLE: Final = Struct(">iii")
 _UINT32: Final = Struct(">I")
 _INT16: Final = Struct(">h")
-_EXECUTE_ALL: Final = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"  # the unnamed portal, all rows
-
-_SHORT: Final = 4096  # bytes that are copied twice sooner than joined
+EXECUTE_ALL: Final = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
+"""Execute of the unnamed portal, for all rows."""
 STATEMENT: Final = "S"
 PORTAL: Final = "P"
 
@@ -259,69 +257,6 @@ class Bind(Message):
         return join_frame(tags.BIND, parts, length)
 
 
-class BindTemplate:
-    """What is the same in every Bind of a statement to the unnamed portal, encoded once.
-
-    Args:
-        statement: the statement's name.
-        parameter_formats: one for each parameter: 0 text, 1 binary.
-        result_formats: as for Bind.
-
-    Raises:
-        LocalProtocolError: one of them does not fit the protocol.
-    """
-
-    __slots__ = ("_header", "_size", "_tail", "head", "statement")
-
-    def __init__(
-        self, statement: str, parameter_formats: Sequence[int], result_formats: Sequence[int]
-    ) -> None:
-        self.statement = statement
-        formats = int16s(parameter_formats)
-        self.head = cstrings(f"\x00{statement}\x00", 2) + formats + len(parameter_formats).to_bytes(2, "big")
-        self._tail = int16s(result_formats)
-        self._header = b""  # type byte, length and head of a message whose values take `_size` bytes
-        self._size = -1
-
-    def encode(self, values: bytes) -> bytes:
-        """The Bind with these values.  As a rule they are as long as the last ones, and so is the message."""
-        size = len(values)
-        if size != self._size:
-            self._header = frame(tags.BIND, self.head, size + len(self._tail))
-            self._size = size
-        if size < _SHORT:
-            return self._header + values + self._tail
-        return b"".join([self._header, values, self._tail])
-
-
-@mypyc_attr(acyclic=True, free_list_len=1)
-class BindValues(Message):
-    """A Bind by its template: for a statement that is run again and again.
-
-    Args:
-        template: what all of its Binds share.
-        values: the parameters as they stand in the message: each with its length in front.
-    """
-
-    __slots__ = ("template", "values")
-    tag: ClassVar[int] = tags.BIND
-    type_byte: int = tags.BIND
-    field_names: ClassVar[tuple[str, ...]] = ("statement", "values")
-
-    def __init__(self, template: BindTemplate, values: bytes) -> None:
-        self.request = None
-        self.template = template
-        self.values = values
-
-    @property
-    def statement(self) -> str:
-        """The statement's name."""
-        return self.template.statement
-
-    def encode(self) -> bytes:
-        return self.template.encode(self.values)
-
-
 class Describe(Message):
     """Asks for the description of a statement (kind "S") or a portal (kind "P")."""
 
@@ -354,7 +289,7 @@ class Execute(Message):
 
     def encode(self) -> bytes:
         if not self.portal and not self.max_rows:
-            return _EXECUTE_ALL
+            return EXECUTE_ALL
         return frame(tags.EXECUTE, cstrings(self.portal + "\x00", 1) + int32(self.max_rows))
 
 

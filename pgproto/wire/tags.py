@@ -142,3 +142,8 @@ def backend_name(tag: int) -> str:
 def shown(tag: int) -> str:
     """Return a type byte as an error text shows it: `'D' (0x44)`."""
     return f"{chr(tag)!r} (0x{tag:02x})" if 0x20 < tag < 0x7F else f"0x{tag:02x}"
+
+
+def version(protocol: int) -> str:
+    """Return a protocol's version as people write it, such as "3.2"."""
+    return f"{protocol >> 16}.{protocol & 0xFFFF}"

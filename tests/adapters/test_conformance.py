@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adapters.behaviours import BEHAVIOURS, Behaviour, Database, batches, pools, queries, sessions
+from tests.adapters.behaviours import BEHAVIOURS, Behaviour, Database, batches, many, pools, queries, sessions
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
-SUITES = (batches, pools, queries, sessions)
-ON_15 = ("b", "c", "p", "s", "y")
+SUITES = (batches, many, pools, queries, sessions)
+ON_15 = ("b", "c", "m", "p", "s", "y")
 """What depends on the server's side of the protocol runs on the old server too."""
 
 
@@ -31,4 +31,4 @@ def test_the_suite_is_complete() -> None:
     """At least 90 behaviours, from every part, none of them twice."""
     names = [each.name for each in BEHAVIOURS]
     assert len(set(names)) == len(names) >= 90
-    assert {name[0] for name in names} == set("bclnpqstxy")
+    assert {name[0] for name in names} == set("bclmnpqstxy")

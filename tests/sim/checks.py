@@ -199,12 +199,12 @@ class Checks:
     def _copied(self, asked: Asked, truth: Any) -> None:
         stored = [key for key in asked.parts if key in truth]
         if stored and len(stored) < len(asked.parts):
-            self.world.violation(f"half of a COPY is in the database: {stored}", "truth")
+            self.world.violation(f"half of {asked.key} is in the database: {stored}", "truth")
         label = asked.label
         if label == "done" and len(stored) < len(asked.parts):
-            self.world.violation(f"COPY {asked.key} succeeded, but stored nothing", "truth")
+            self.world.violation(f"{asked.key} succeeded, but stored nothing", "truth")
         if isinstance(label, Outcome) and (label in SAFE or label is Outcome.FAILED) and stored:
-            self.world.violation(f"COPY {asked.key} is {label}, but is in the database", "truth")
+            self.world.violation(f"{asked.key} is {label}, but is in the database", "truth")
 
     def _blocks(self, clients: Clients, lied: set[int | str], truth: Any) -> None:
         for block in clients.blocks:

@@ -480,7 +480,8 @@ class Clients(Corners, Moving):
         calm = self.calm
         if isinstance(error, PoolTimeout) and calm:
             stats = self.pool.stats()
-            if stats.size < stats.max_size or stats.idle:
+            room = stats.size < stats.max_size and not stats.opening  # opening may be slow
+            if room or stats.idle:
                 self.world.violation(f"{error}, and nobody told who waits of the room", "late")
         strange = {number for number, _ in hit}
         kind, what = surprise(

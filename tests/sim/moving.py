@@ -1,4 +1,4 @@
-"""What clients do with data that moves piece by piece: COPY in and out, notifications, streams."""
+"""What clients do with data that moves piece by piece: COPY, executemany, notifications, streams."""
 
 from __future__ import annotations
 
@@ -37,22 +37,41 @@ class Moving:
     within: Callable[..., Awaitable[Any]]
     surprised: Callable[[BaseException], None]
     _limit: Callable[..., float]
+    _insert_text: Callable[[], str]
     _query_time: Any
 
     async def copy_in(self, on: Any) -> None:
         """Ids by COPY, from any kind of source, which may raise."""
         ids = [self.record.new_id() for _ in range(self.rng.choice((0, 1, 3, 20)))]
+        kind = self.rng.choice(("bytes", "list", "async", "raises", "records"))
+        lines = [b"%d\n" % key for key in ids]
+        if kind == "records":
+            call = on.copy_records("ledger", [(key,) for key in ids], columns=["id"])
+        elif kind == "bytes":
+            call = on.copy_in("copy ledger from stdin", b"".join(lines))
+        else:
+            call = on.copy_in("copy ledger from stdin", self._source(kind, lines))
+        await self._store(on, ids, call)
+
+    async def executemany(self, on: Any) -> None:
+        """Ids by one statement with many records, from any kind of source, which may raise."""
+        ids = [self.record.new_id() for _ in range(self.rng.choice((0, 1, 3, 20, 20, 2500)))]
+        kind = self.rng.choice(("list", "async", "raises", "misfit", "twice"))
+        records: list[tuple[Any, ...]] = [(key,) for key in ids]
+        if kind == "misfit":
+            records.append(("no id",))
+        elif kind == "twice" and ids:
+            records.append(records[0])  # 23505
+        await self._store(on, ids, on.executemany(self._insert_text(), self._source(kind, records)))
+
+    async def _store(self, on: Any, ids: list[int], call: Awaitable[int]) -> None:
+        """Ids that are stored all or none."""
         asked = self.record.ask(self.record.new_tag())
         asked.copy = True
         asked.parts = ids
-        kind = self.rng.choice(("bytes", "list", "async", "raises", "records"))
         limit = self._limit(on) + self._query_time * (len(ids) + 2)
         try:
-            if kind == "records":
-                call = on.copy_records("ledger", [(key,) for key in ids], columns=["id"])
-            else:
-                call = on.copy_in("copy ledger from stdin", self._source(kind, ids))
-            count = await self.within(limit, "copy_in", call)
+            count = await self.within(limit, "storing", call)
         except Error as error:
             self.record.failed(asked, error)
             raise
@@ -61,26 +80,24 @@ class Moving:
             raise
         self.record.done(asked)
         if count != len(ids) and not self.record.lied:
-            self.world.violation(f"COPY of {len(ids)} rows counted {count}", "rows")
+            self.world.violation(f"{len(ids)} rows were counted as {count}", "rows")
 
-    def _source(self, kind: str, ids: list[int]) -> Any:
-        lines = [b"%d\n" % key for key in ids]
-
-        def raising() -> Iterator[bytes]:
-            yield from lines
+    def _source(self, kind: str, things: list[Any]) -> Any:
+        def raising() -> Iterator[Any]:
+            yield from things
             raise Oops("in a source")
 
-        async def slow() -> AsyncIterator[bytes]:
-            for line in lines:
-                if self.rng.random() < 0.3:
+        async def slow() -> AsyncIterator[Any]:
+            for thing in things:
+                if self.rng.random() < min(0.3, 10 / len(things)):
                     await asyncio.sleep(0.001)
-                yield line
+                yield thing
 
         if kind == "async":
             return slow()
         if kind == "raises":
             return raising()
-        return b"".join(lines) if kind == "bytes" else lines
+        return things
 
     async def copy_out(self, on: Any) -> None:
         """Rows by COPY; the consumer may stop."""

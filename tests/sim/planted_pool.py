@@ -185,7 +185,7 @@ _HEALTH: Final = (
         [Edit(Fleet, "is_dead", ("return not self._is_alive(slot.connection)", "return False"))],
         kinds="stale dirty",
         profile="pool",
-        start=250,
+        start=20600,
     ),
     Bug(
         "reset-skipped",

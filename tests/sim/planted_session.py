@@ -344,6 +344,7 @@ _STATE: Final = (
             )
         ],
         kinds="hang late",
+        start=40,
     ),
     Bug(
         "discard-all-forgotten",

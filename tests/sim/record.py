@@ -26,7 +26,7 @@ class Asked:
             if he was told nothing (cancelled), or was not asked to know.
         error: what the call raised.
         item: the batch item, if it was one: it must have a label of its own.
-        copy: it is a COPY; parts: the ids that it carried.
+        copy: it is a COPY or an executemany; parts: the ids that it carried.
     """
 
     __slots__ = ("copy", "error", "item", "key", "label", "logical", "parts", "settled")

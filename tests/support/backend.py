@@ -82,6 +82,7 @@ class Answer:
         fails: "execute", "parse", "describe", "bind" or "sync" (a deferred constraint).
         late: Describe of the statement answers NoData, although there are columns.
         copy: "in" or "out".
+        spares: how many executions it lets pass before it fails.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Answer:
         fails: str = "execute",
         late: bool = False,
         copy: str = "",
+        spares: int = 0,
     ) -> None:
         self.tag = tag
         self.types = types
@@ -104,6 +106,7 @@ class Answer:
         self.fails = fails if error is not None else ""
         self.late = late
         self.copy = copy
+        self.spares = spares
 
     def description(self, format: int) -> Message:
         """RowDescription or NoData."""
@@ -264,7 +267,10 @@ class Backend:
             self._statements.pop(event.name, None)
             self.say(CloseComplete())
         elif isinstance(event, Execute):
-            self._execute(self._portal, simple=False)
+            if event.portal:
+                self._fail(error_fields("34000", f'portal "{event.portal}" does not exist'))
+            else:
+                self._execute(self._portal, simple=False)
 
     def _sync(self) -> None:
         self._skipping = False
@@ -363,6 +369,9 @@ class Backend:
 
     def _refused(self, answer: Answer, where: str) -> bool:
         if answer.error is None or answer.fails != where:
+            return False
+        if answer.spares:
+            answer.spares -= 1
             return False
         self._fail(answer.error)
         return True

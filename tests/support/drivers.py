@@ -252,6 +252,7 @@ _AWAITED = frozenset(
         "fetchrow",
         "fetchval",
         "execute",
+        "executemany",
         "script",
         "send_batch",
         "prepare",

@@ -25,6 +25,7 @@ from pgproto.session import (
     CopyIn,
     CopyOut,
     Engine,
+    ExecuteMany,
     Execution,
     Listener,
     Listeners,
@@ -37,12 +38,18 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.sources import RecordBuffer, record_chunks
+from pgproto.session.sources import (
+    ExecutionBuffer,
+    RecordBuffer,
+    chunks,
+    execution_chunks,
+    record_chunks,
+)
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
 from .connecting import cancel, open_session
-from .copying import Pieces, Records, Source, encoded, feed
+from .copying import Chunks, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries
 from .transport import Transport
@@ -155,6 +162,36 @@ class Connection(Queries):
         block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
         return TransactionContext(self, block)
 
+    async def executemany(
+        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+    ) -> int:
+        """Run a statement once for each record, all or nothing, in bounded memory.
+
+        Rows that the statement returns are dropped; a `Batch` keeps them.
+
+        Args:
+            query: one SQL statement with parameters $1, $2, ..., or a prepared one.
+            records: an iterable or async iterable of records, each with a value per parameter.
+            timeout: the longest time without progress, in seconds.
+
+        Returns:
+            How many rows were affected, all together.
+
+        Raises:
+            DataError: a value does not fit its parameter; nothing was stored.
+            PostgresError: the server refused one (a note says which); nothing was stored.
+            Exception: whatever the iterable raises; nothing was stored.
+        """
+        operation = ExecuteMany.of(query)
+
+        def source() -> Chunks:
+            if isinstance(records, AsyncIterable):
+                return encoded(ExecutionBuffer(operation.statement), records)
+            return execution_chunks(operation.statement, records)
+
+        await self._feed(operation, source, timeout)
+        return operation.rowcount
+
     # ---- COPY
 
     async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
@@ -170,12 +207,8 @@ class Connection(Queries):
             Exception: whatever the source raises; no row was stored.
         """
         operation = CopyIn(sql)
-        transport = self._submit(operation)
-        try:
-            await feed(transport, operation, source, self._seconds(timeout))
-        finally:
-            transport.abandon(operation)
-        _raise(operation)
+        chunked = source if isinstance(source, AsyncIterable) else chunks(source)
+        await self._feed(operation, lambda: chunked, timeout)
         return operation.rowcount
 
     async def copy_records(
@@ -218,6 +251,18 @@ class Connection(Queries):
         """
         operation = CopyOut(sql)
         return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
+
+    async def _feed(
+        self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: float | None
+    ) -> None:
+        """Run an operation with the chunks of a source, which is asked for when the server is ready."""
+        transport = self._submit(operation)
+        try:
+            await feed(transport, operation, source, self._seconds(timeout))
+        finally:
+            transport.abandon(operation)
+        if operation.error is not None:
+            raise operation.error
 
     # ---- LISTEN
 
@@ -425,8 +470,3 @@ def connect(
         ConnectError: no server would do.
     """
     return _Connecting(system.connector(dsn, options, server_settings), timeout)
-
-
-def _raise(operation: Operation) -> None:
-    if operation.error is not None:
-        raise operation.error

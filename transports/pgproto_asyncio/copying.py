@@ -1,4 +1,4 @@
-"""Feeding and draining the operations that move data piece by piece: COPY and streams."""
+"""Feeding and draining the operations that move data piece by piece: COPY, executemany and streams."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Se
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from pgproto.session import CopyIn, Operation
+from pgproto.session import CopyIn, ExecuteMany, Operation
 from pgproto.session.operation import HIGH_WATER
-from pgproto.session.sources import RecordBuffer, as_bytes, chunks
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 
 from .transport import Transport
 
-__all__ = ["Pieces", "Records", "Source", "encoded", "feed", "progress"]
+__all__ = ["Chunks", "Pieces", "Records", "Source", "encoded", "feed", "progress"]
 
 T = TypeVar("T")
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
+# What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
+Chunks = Iterable[Any] | AsyncIterable[Any]
 
 
 class Pieces(Generic[T]):
@@ -137,19 +139,25 @@ async def progress(transport: Transport, operation: Operation, seconds: float | 
     engine.set_deadline(operation, None)
 
 
-async def feed(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> None:
-    """Hand a source's data to a COPY, until it ends or the server wants no more.
+async def feed(
+    transport: Transport, operation: CopyIn | ExecuteMany, give: Callable[[], Chunks], seconds: float | None
+) -> None:
+    """Hand a source's chunks to an operation, until it ends or the server wants no more.
 
-    A source that raises undoes the COPY; its error is raised when the server has said so.
+    A source that raises undoes the operation; its error is raised when the server has said so.
     """
     while operation.starting:
         await progress(transport, operation, seconds)
+    if operation.over:
+        await _finished(transport, operation, seconds)
+        return
     try:
+        source = give()
         if isinstance(source, AsyncIterable):
             await _feed_async(transport, operation, source, seconds)
         else:
             size = 0
-            for chunk in chunks(source):
+            for chunk in source:
                 if not await _feed_chunk(transport, operation, chunk, seconds):
                     break
                 size += len(chunk)
@@ -158,7 +166,7 @@ async def feed(transport: Transport, operation: CopyIn, source: Source, seconds:
                     size = 0
                     await asyncio.sleep(0)
     except Exception as error:
-        operation.stop(f"{type(error).__name__}: {error}")
+        operation.stop(error)
         await _finished(transport, operation, seconds)
         raise
     operation.end()
@@ -170,7 +178,9 @@ async def _finished(transport: Transport, operation: Operation, seconds: float |
         await progress(transport, operation, seconds)
 
 
-async def _feed_chunk(transport: Transport, operation: CopyIn, chunk: bytes, seconds: float | None) -> bool:
+async def _feed_chunk(
+    transport: Transport, operation: CopyIn | ExecuteMany, chunk: Any, seconds: float | None
+) -> bool:
     """Hand over a chunk; False once the server wants no more."""
     operation.feed(chunk)
     transport.resume()
@@ -180,7 +190,7 @@ async def _feed_chunk(transport: Transport, operation: CopyIn, chunk: bytes, sec
 
 
 async def _feed_async(
-    transport: Transport, operation: CopyIn, source: AsyncIterable[bytes], seconds: float | None
+    transport: Transport, operation: CopyIn | ExecuteMany, source: AsyncIterable[Any], seconds: float | None
 ) -> None:
     """The same for a source that has to be waited for: an error of the server interrupts it."""
     iterator = aiter(source)
@@ -189,12 +199,12 @@ async def _feed_async(
         chunk = await _next_unless_over(transport, operation, iterator)
         if chunk is None:
             return
-        wanted = await _feed_chunk(transport, operation, as_bytes(chunk), seconds)
+        wanted = await _feed_chunk(transport, operation, chunk, seconds)
 
 
 async def _next_unless_over(
-    transport: Transport, operation: CopyIn, iterator: AsyncIterator[bytes]
-) -> bytes | None:
+    transport: Transport, operation: CopyIn | ExecuteMany, iterator: AsyncIterator[Any]
+) -> Any:
     following = asyncio.ensure_future(_next(iterator))
     try:
         while not following.done() and not operation.over:
@@ -211,14 +221,18 @@ async def _next_unless_over(
     return None if following.cancelled() else following.result()
 
 
-async def _next(iterator: AsyncIterator[bytes]) -> bytes | None:
+async def _next(iterator: AsyncIterator[Any]) -> Any:
     return await anext(iterator, None)
 
 
-async def encoded(buffer: RecordBuffer, records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[bytes]:
-    """Records as chunks of the binary format."""
+async def encoded(
+    buffer: RecordBuffer | ExecutionBuffer, records: AsyncIterable[Sequence[Any]]
+) -> AsyncIterator[Any]:
+    """Records as the chunks that a buffer makes of them."""
     async for record in records:
         chunk = buffer.add(record)
         if chunk:
             yield chunk
-    yield buffer.end()
+    chunk = buffer.end()
+    if chunk:
+        yield chunk

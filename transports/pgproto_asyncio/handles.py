@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgproto import Error, Row
 from pgproto.session import Listener, Notification, Statement, Transaction
 
+from .copying import Records
 from .queries import DEFAULT
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class PreparedStatement:
     async def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
         """Run it and return its command tag."""
         return await self._connection.execute(self.statement, *args, timeout=timeout)
+
+    async def executemany(self, records: Records, *, timeout: float | None = DEFAULT) -> int:
+        """Run it once for each record, all or nothing; see `Connection.executemany`."""
+        return await self._connection.executemany(self.statement, records, timeout=timeout)
 
     async def close(self) -> None:
         """Have the server forget it; that goes out with the next query."""

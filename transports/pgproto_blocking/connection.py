@@ -22,6 +22,7 @@ from pgproto.session import (
     CopyIn,
     CopyOut,
     Engine,
+    ExecuteMany,
     Execution,
     Listener,
     Listeners,
@@ -34,12 +35,12 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.sources import record_chunks
+from pgproto.session.sources import chunks, execution_chunks, record_chunks
 from pgproto.types import CopyRowEncoder
 
 from . import system
 from .connecting import Opening, cancel
-from .copying import Records, Source, copy_in
+from .copying import Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries
 from .transport import Transport
@@ -163,6 +164,30 @@ class Connection(Queries):
         block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
         return TransactionContext(self, block)
 
+    def executemany(
+        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+    ) -> int:
+        """Run a statement once for each record, all or nothing, in bounded memory.
+
+        Rows that the statement returns are dropped; a `Batch` keeps them.
+
+        Args:
+            query: one SQL statement with parameters $1, $2, ..., or a prepared one.
+            records: an iterable of records, each with a value per parameter.
+            timeout: the longest time without progress, in seconds.
+
+        Returns:
+            How many rows were affected, all together.
+
+        Raises:
+            DataError: a value does not fit its parameter; nothing was stored.
+            PostgresError: the server refused one (a note says which); nothing was stored.
+            Exception: whatever the iterable raises; nothing was stored.
+        """
+        operation = ExecuteMany.of(query)
+        source = lambda: execution_chunks(operation.statement, records)  # noqa: E731
+        return feed(self._open_transport(), operation, source, self._seconds(timeout))
+
     # ---- COPY
 
     def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
@@ -177,7 +202,7 @@ class Connection(Queries):
             PostgresError: the server refused it; no row was stored.
             Exception: whatever the source raises; no row was stored.
         """
-        return copy_in(self._open_transport(), CopyIn(sql), source, self._seconds(timeout))
+        return feed(self._open_transport(), CopyIn(sql), lambda: chunks(source), self._seconds(timeout))
 
     def copy_records(
         self,

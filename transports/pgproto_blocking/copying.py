@@ -1,41 +1,48 @@
-"""COPY in: data from a source of the caller's, fed to the operation as fast as the server takes it."""
+"""COPY in and executemany: chunks of a source, fed to the operation as fast as the server takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from pgproto.session import CopyIn
-from pgproto.session.sources import chunks
+from pgproto.session import CopyIn, ExecuteMany
 
 from .transport import Transport
 
-__all__ = ["Records", "Source", "copy_in"]
+__all__ = ["Chunks", "Records", "Source", "feed"]
 
 Source = bytes | Iterable[bytes]
 Records = Iterable[Sequence[Any]]
+# What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
+Chunks = Iterable[Any]
 
 # Bytes that are collected before the socket is looked after: nobody can see a part of a COPY anyway.
 _FED_AT_ONCE: Final = 16384
 
 
-def copy_in(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> int:
-    """Run the operation with the data of a source; the number of rows.
+def feed(
+    transport: Transport,
+    operation: CopyIn | ExecuteMany,
+    source: Callable[[], Chunks],
+    seconds: float | None,
+) -> int:
+    """Run the operation with the chunks of a source; the number of rows.
 
     Args:
         transport: the session's.
-        operation: the COPY.
-        source: see `Connection.copy_in`.
+        operation: what to feed.
+        source: gives the chunks; asked when the server is ready for them.
         seconds: the longest time without progress; None for no limit.
     """
     transport.submit(operation, seconds)
     try:
-        while not operation.copying and not operation.over:
+        while operation.starting:
             transport.progress(operation, seconds)
         try:
-            _feed(transport, operation, source, seconds)
+            if not operation.over:
+                _feed(transport, operation, source(), seconds)
         except Exception as error:
-            operation.stop(f"{type(error).__name__}: {error}")
+            operation.stop(error)
             while not operation.finished:
                 transport.progress(operation, seconds)
             raise
@@ -49,10 +56,12 @@ def copy_in(transport: Transport, operation: CopyIn, source: Source, seconds: fl
     return operation.rowcount
 
 
-def _feed(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> None:
+def _feed(
+    transport: Transport, operation: CopyIn | ExecuteMany, source: Chunks, seconds: float | None
+) -> None:
     """Hand over data until there is no more, or the server wants no more."""
     fed = 0
-    for chunk in chunks(source):
+    for chunk in source:
         operation.feed(chunk)
         fed += len(chunk)
         if fed >= _FED_AT_ONCE:

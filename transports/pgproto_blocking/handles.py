@@ -12,6 +12,7 @@ from pgproto import Error, LocalProtocolError, Row
 from pgproto.session import Listener, Notification, Statement, Transaction
 
 from . import system
+from .copying import Records
 from .queries import DEFAULT
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class PreparedStatement:
     def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
         """Run it and return its command tag."""
         return self._connection.execute(self.statement, *args, timeout=timeout)
+
+    def executemany(self, records: Records, *, timeout: float | None = DEFAULT) -> int:
+        """Run it once for each record, all or nothing; see `Connection.executemany`."""
+        return self._connection.executemany(self.statement, records, timeout=timeout)
 
     def close(self) -> None:
         """Have the server forget it; that goes out with the next query."""

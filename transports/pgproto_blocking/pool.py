@@ -127,6 +127,13 @@ class Pool(Queries):
         with self.acquire() as conn:
             return conn.send_batch(batch, timeout=timeout)
 
+    def executemany(
+        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+    ) -> int:
+        """`Connection.executemany` on a borrowed connection."""
+        with self.acquire() as conn:
+            return conn.executemany(query, records, timeout=timeout)
+
     def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
         """`Connection.copy_in` on a borrowed connection."""
         with self.acquire() as conn:

@@ -1,4 +1,4 @@
-"""Feeding and draining the operations that move data piece by piece: COPY and streams."""
+"""Feeding and draining the operations that move data piece by piece: COPY, executemany and streams."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
-from pgproto.session import CopyIn, Operation
-from pgproto.session.sources import RecordBuffer, as_bytes, chunks
+from pgproto.session import CopyIn, ExecuteMany, Operation
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 
 from .transport import Transport, unwrap
 
-__all__ = ["Pieces", "Records", "Source", "encoded", "feed"]
+__all__ = ["Chunks", "Pieces", "Records", "Source", "encoded", "feed"]
 
 T = TypeVar("T")
 
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
+# What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
+Chunks = Iterable[Any] | AsyncIterable[Any]
 
 _END: Final = object()
 
@@ -166,22 +168,28 @@ async def progress(transport: Transport, operation: Operation, seconds: float | 
     engine.set_deadline(operation, None)
 
 
-async def feed(transport: Transport, operation: CopyIn, source: Source, seconds: float | None) -> None:
-    """Hand a source's data to a COPY, until it ends or the server wants no more.
+async def feed(
+    transport: Transport, operation: CopyIn | ExecuteMany, give: Callable[[], Chunks], seconds: float | None
+) -> None:
+    """Hand a source's chunks to an operation, until it ends or the server wants no more.
 
-    A source that raises undoes the COPY; its error is raised when the server has said so.
+    A source that raises undoes the operation; its error is raised when the server has said so.
     """
     while operation.starting:
         await progress(transport, operation, seconds)
+    if operation.over:
+        await _finished(transport, operation, seconds)
+        return
     try:
+        source = give()
         if isinstance(source, AsyncIterable):
             await _feed_async(transport, operation, source, seconds)
         else:
-            for chunk in chunks(source):
+            for chunk in source:
                 if not await _feed_chunk(transport, operation, chunk, seconds):
                     break
     except Exception as error:
-        operation.stop(f"{type(error).__name__}: {error}")
+        operation.stop(error)
         await _finished(transport, operation, seconds)
         raise
     operation.end()
@@ -193,7 +201,9 @@ async def _finished(transport: Transport, operation: Operation, seconds: float |
         await progress(transport, operation, seconds)
 
 
-async def _feed_chunk(transport: Transport, operation: CopyIn, chunk: bytes, seconds: float | None) -> bool:
+async def _feed_chunk(
+    transport: Transport, operation: CopyIn | ExecuteMany, chunk: Any, seconds: float | None
+) -> bool:
     """Hand over a chunk; False once the server wants no more.  Small ones are collected."""
     operation.feed(chunk)
     while operation.full:
@@ -202,7 +212,7 @@ async def _feed_chunk(transport: Transport, operation: CopyIn, chunk: bytes, sec
 
 
 async def _feed_async(
-    transport: Transport, operation: CopyIn, source: AsyncIterable[bytes], seconds: float | None
+    transport: Transport, operation: CopyIn | ExecuteMany, source: AsyncIterable[Any], seconds: float | None
 ) -> None:
     """The same for a source that has to be waited for: an error of the server interrupts it."""
     async with _closing(source) as iterator:
@@ -211,14 +221,14 @@ async def _feed_async(
             chunk = await _next_unless_over(transport, operation, iterator)
             if chunk is None:
                 return
-            wanted = await _feed_chunk(transport, operation, as_bytes(chunk), seconds)
+            wanted = await _feed_chunk(transport, operation, chunk, seconds)
 
 
 async def _next_unless_over(
-    transport: Transport, operation: CopyIn, iterator: AsyncIterator[bytes]
-) -> object:
+    transport: Transport, operation: CopyIn | ExecuteMany, iterator: AsyncIterator[Any]
+) -> Any:
     """The source's next chunk; None at its end, or once the server wants no more."""
-    chunk: object = None
+    chunk: Any = None
     transport.engine.set_deadline(operation, None)  # it is the source that takes its time
     transport.resume()
     try:
@@ -232,7 +242,7 @@ async def _next_unless_over(
     return chunk
 
 
-async def _watch(transport: Transport, operation: CopyIn, scope: trio.CancelScope) -> None:
+async def _watch(transport: Transport, operation: CopyIn | ExecuteMany, scope: trio.CancelScope) -> None:
     """Keep the session going while its source is being waited for."""
     while not operation.over:
         await transport.wait(operation)
@@ -240,14 +250,18 @@ async def _watch(transport: Transport, operation: CopyIn, scope: trio.CancelScop
     scope.cancel()
 
 
-async def encoded(buffer: RecordBuffer, records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[bytes]:
-    """Records as chunks of the binary format."""
+async def encoded(
+    buffer: RecordBuffer | ExecutionBuffer, records: AsyncIterable[Sequence[Any]]
+) -> AsyncIterator[Any]:
+    """Records as the chunks that a buffer makes of them."""
     async with _closing(records) as iterator:
         async for record in iterator:
             chunk = buffer.add(record)
             if chunk:
                 yield chunk
-        yield buffer.end()
+        chunk = buffer.end()
+        if chunk:
+            yield chunk
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import trio
 from pgproto import Error, LocalProtocolError, Row
 from pgproto.session import GRACE, Listener, Notification, Statement, Transaction
 
+from .copying import Records
 from .queries import DEFAULT
 from .transport import Waiter
 
@@ -42,6 +43,10 @@ class PreparedStatement:
     async def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
         """Run it and return its command tag."""
         return await self._connection.execute(self.statement, *args, timeout=timeout)
+
+    async def executemany(self, records: Records, *, timeout: float | None = DEFAULT) -> int:
+        """Run it once for each record, all or nothing; see `Connection.executemany`."""
+        return await self._connection.executemany(self.statement, records, timeout=timeout)
 
     async def close(self) -> None:
         """Have the server forget it; that goes out with the next query."""

@@ -206,6 +206,13 @@ class Pool(Queries):
         async with self.acquire() as conn:
             return await conn.send_batch(batch, timeout=timeout)
 
+    async def executemany(
+        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+    ) -> int:
+        """`Connection.executemany` on a borrowed connection."""
+        async with self.acquire() as conn:
+            return await conn.executemany(query, records, timeout=timeout)
+
     async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
         """`Connection.copy_in` on a borrowed connection."""
         async with self.acquire() as conn:

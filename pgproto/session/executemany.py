@@ -1,0 +1,325 @@
+"""Running one statement with many records, all or nothing, in bounded memory.
+
+A batch keeps an item for each of its statements.  Here are none: the caller feeds runs of executions
+(`sources.ExecutionBuffer`) as COPY is fed with data, the wire carries each run as one request, and answers
+that are alike are read as one event.  So a million executions need the memory of a few hundred, and the
+rows that they may return are dropped.
+
+All of it is one segment, which the server runs as one transaction; one Sync ends it, and nothing can queue
+behind.  Where the caller stops in the middle, what was sent must not be stored: an Execute that is certain to
+fail goes in front of the Sync, as CopyFail ends a COPY.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from ..errors import Error, LocalProtocolError, Outcome, PostgresError
+from ..protocol import CommandCompletes
+from ..wire import (
+    CommandComplete,
+    CopyFail,
+    CopyInResponse,
+    EmptyQueryResponse,
+    ErrorResponse,
+    Execute,
+    Message,
+    Parse,
+    PortalSuspended,
+    Sync,
+)
+from ..wire.binding import Executes
+from . import statements as st
+from .batch import rowcount
+from .execution import FORGETTING_TAGS
+from .loss import Loss, out_of_time
+from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
+from .preparing import Preparing
+from .statements import Statement
+
+__all__ = ["ExecuteMany"]
+
+# No portal of that name exists, so the server refuses it (34000) and undoes the implicit transaction; in a
+# transaction block, the block has failed.  The name is what the server's log will show.
+_UNDO: Final = Execute("undo executemany: its caller stopped")
+
+_STARTING: Final = 0
+_FED: Final = 1
+_OVER: Final = 2
+
+
+class ExecuteMany(Preparing):
+    """Execute one statement once for each record.
+
+    Call `feed` while not `over`, and wait while `full`; end with `end()` or `stop(reason)`; after each,
+    `Engine.resume`.
+
+    Args:
+        sql: the statement's text.
+        statement: the prepared statement, if the caller keeps it.
+
+    Attributes:
+        rowcount: how many rows the executions have affected, so far.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_held",
+        "_runs",
+        "_segment",
+        "_size",
+        "_stage",
+        "_stopped",
+        "_user",
+        "rowcount",
+        "sql",
+    )
+
+    def __init__(self, sql: str, statement: Statement | None = None) -> None:
+        super().__init__()
+        self.exclusive = True
+        self.sql = sql
+        self.rowcount = 0
+        self._user = statement
+        self._held = False  # it is one of the cache's, which must not go while it is used
+        self._runs: deque[Executes] = deque()
+        self._size = 0
+        self._stage = _STARTING
+        self._ended = False
+        self._stopped = False
+        self._segment: Segment | None = None
+
+    @staticmethod
+    def of(query: str | Statement) -> ExecuteMany:
+        """The operation for a statement's text, or for a prepared statement."""
+        return ExecuteMany(query.sql, query) if isinstance(query, Statement) else ExecuteMany(query)
+
+    # ---- The caller's side
+
+    @property
+    def statement(self) -> Statement:
+        """The statement, once it is prepared (`starting` is false and there is no error)."""
+        assert self._user is not None
+        return self._user
+
+    @property
+    def starting(self) -> bool:
+        """True until the statement is prepared, or refused."""
+        return self._stage == _STARTING and not self.finished
+
+    @property
+    def over(self) -> bool:
+        """True once no more will be executed."""
+        return self._stage == _OVER or self.finished
+
+    @property
+    def full(self) -> bool:
+        """True while the caller should wait before it feeds more."""
+        return self._size >= HIGH_WATER and not self.over
+
+    def feed(self, run: Executes) -> None:
+        """Queue executions; they are dropped once it is over."""
+        if not self.over:
+            self._runs.append(run)
+            self._size += len(run)
+
+    def end(self) -> None:
+        """All was fed."""
+        self._ended = True
+
+    def stop(self, reason: Exception | str) -> None:
+        """There will be no more: undo what was executed.
+
+        Args:
+            reason: why; an error of ours gets to know what became of the executions.
+        """
+        self._runs.clear()
+        self._size = 0
+        self._ended = True
+        self._stopped = True
+        if isinstance(reason, Error) and reason.outcome is None:
+            reason.outcome = self._undone()
+
+    def _undone(self) -> Outcome:
+        if self._segment is None:
+            return Outcome.NOT_SENT
+        return Outcome.ROLLED_BACK if self._segment.plain else Outcome.UNKNOWN
+
+    # ---- Writing
+
+    def needs_cancel(self) -> bool:
+        """Not while the server has nothing to do: the failing Execute ends it."""
+        segment = self._segment
+        return segment is None or segment.position < segment.last
+
+    def skip_rest(self, channel: Channel) -> None:
+        """The caller is gone."""
+        self.stop("the caller has gone away")
+
+    def produce(self, channel: Channel) -> int:
+        """Prepare the statement, then write runs as they come, then Sync."""
+        if self._stage == _STARTING and not self._start(channel):
+            return SENT if self.finished else WAITING
+        was_full = self.full
+        while self._runs and self._stage == _FED and channel.pending < HIGH_WATER:
+            self._write(channel, self._runs.popleft())
+        if was_full and not self.full:
+            self.progress(channel)
+        if self._stage == _FED and (self._runs or not self._ended):
+            return WAITING
+        segment = self._segment
+        if segment is None:
+            self._end(channel)
+        elif self._stopped and self._stage == _FED:
+            # Whatever is still said of it, it is not committed: so its `sync` stays NOT_YET.
+            channel.write(_UNDO)
+            channel.write(Sync())
+        else:
+            channel.sync(segment)
+        self._stage = _OVER
+        return SENT
+
+    def _start(self, channel: Channel) -> bool:
+        """Have the statement prepared; true once it is."""
+        if self.preparing:
+            return False
+        if self.blocked is not None:
+            self.blocked.outcome = Outcome.SKIPPED
+            self._end(channel, self.blocked)
+            return False
+        if self.rejected:
+            self._end(channel, self.rejected[self.sql])
+            return False
+        statement = self._user
+        if statement is None or not (statement.kept or statement.state in (st.PREPARING, st.READY)):
+            self._release(channel)
+            self._user = statement = channel.statements.get(self.sql)
+            self._held = True
+            statement.users += 1
+        if statement.state == st.NEW:
+            self.send_prepare(channel, [statement])
+        elif statement.state == st.READY:
+            self._stage = _FED
+            self.progress(channel)
+        elif statement.state == st.DROPPED:
+            error = LocalProtocolError(f"the prepared statement was closed: {statement.sql}")
+            error.outcome = Outcome.NOT_SENT
+            self._end(channel, error)
+        return self._stage == _FED
+
+    def _write(self, channel: Channel, run: Executes) -> None:
+        self._size -= len(run)
+        statement = self.statement
+        segment = self._segment
+        if segment is None:
+            self.begun = True
+            segment = self._segment = channel.open(self)
+            channel.preamble(segment)
+            segment.plain = statement.plain
+            if not statement.name:
+                channel.write(Parse("", statement.sql, statement.parameter_types))
+        if not statement.traceless:
+            channel.dirty = True
+        segment.last += run.count
+        channel.write(run)
+
+    # ---- Reading
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Count what was executed, or take the error that ends it."""
+        if segment.preparing:
+            self.handle_prepare(channel, segment, event)
+        elif isinstance(event, CommandCompletes):
+            segment.position += event.count
+            self.rowcount += event.count * rowcount(event.command_tag)
+            if event.command_tag in FORGETTING_TAGS:
+                channel.statements.clear()
+        elif isinstance(event, CommandComplete) and segment.prologue:
+            segment.prologue -= 1
+        elif isinstance(event, EmptyQueryResponse):
+            segment.position += 1
+        elif isinstance(event, ErrorResponse):
+            self._failed(channel, segment, event)
+        elif isinstance(event, CopyInResponse):
+            # There is no data.  The server ignores a Sync behind it, so it needs a new one.
+            self._close()
+            channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+            if segment.sync != NOT_YET:
+                channel.sync(segment)
+        elif isinstance(event, (CommandComplete, PortalSuspended)):
+            raise unasked(event)
+
+    def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
+        error = PostgresError.of(event.fields)
+        self._close()
+        self.progress(channel)
+        if isinstance(event.request, Execute) and not segment.prologue:  # as it should: see _UNDO
+            error.outcome = self._undone()
+            self.error = out_of_time().error(error.outcome) if self.timed_out else error
+            return
+        segment.fail(error)
+        if 0 <= segment.failed_at < segment.last:
+            error.add_note(f"in record {segment.failed_at + 1}")
+            channel.statements.drop(self.statement)
+
+    def _close(self) -> None:
+        """The server executes no more."""
+        self._stage = _OVER
+        self._runs.clear()
+        self._size = 0
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """ReadyForQuery: the verdict."""
+        if segment.preparing:
+            self.prepare_done(channel, segment)
+            return
+        if segment.error is not None:
+            segment.error.outcome = _verdict(segment)
+        self._end(channel, segment.error)
+
+    # ---- The end of it
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """No verdict came."""
+        own = self._segment
+        if own is None or segment is not own:
+            self._end(channel, loss.error(Outcome.NOT_SENT))
+            return
+        outcome = channel.fate(own)
+        error = own.error
+        # The server's own last words decide, but for a FATAL at the Sync; see `Execution`.
+        if (
+            error is None
+            or outcome is Outcome.NOT_SENT
+            or "V" not in error.fields
+            or (error.fatal and own.failed_at >= own.last)
+        ):
+            executed = own.sync != NOT_YET and own.position == own.last
+            self._end(channel, loss.error(outcome, executed=executed))
+        elif error.fatal:
+            self._end(channel, loss.error(_verdict(own)))
+        else:
+            error.outcome = _verdict(own)
+            self._end(channel, error)
+
+    def _end(self, channel: Channel, error: Exception | None = None) -> None:
+        self._close()
+        self._release(channel)
+        if error is not None:
+            self.fail(channel, error)
+        self.finish(channel)
+        channel.statements.trim()
+
+    def _release(self, channel: Channel) -> None:
+        if self._held and self._user is not None:
+            self._held = False
+            channel.statements.release(self._user)
+
+
+def _verdict(segment: Segment) -> Outcome:
+    """What became of all executions, one of which the server has refused."""
+    if segment.failed_at < segment.first:
+        return Outcome.SKIPPED
+    # One that ends transactions has left something behind, if it was executed at all.
+    return Outcome.FAILED if segment.plain or segment.failed_at == segment.first else Outcome.UNKNOWN
