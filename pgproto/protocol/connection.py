@@ -317,9 +317,7 @@ class Connection(Lifecycle):
 
     def _completes(self, event: CommandComplete) -> CommandCompletes:
         """The end of one execution of a run, and of those behind it that ended alike."""
-        reader = self._reader
-        answer = BindComplete.encoded + reader.buffer[reader.start - 5 : reader.end]
-        repeats = reader.skip_repeats(answer, self._in_flight.executions - 1)
+        repeats = self._reader.skip_repeats(BindComplete.encoded, self._in_flight.executions - 1)
         self._in_flight.executions -= repeats
         return CommandCompletes(event.command_tag, 1 + repeats)
 

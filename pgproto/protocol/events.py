@@ -58,6 +58,7 @@ class DataRows(Message):
         return found
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CommandCompletes(Message):
     """As many executions of an `Executes` as `count` says have ended, with the same CommandComplete each.
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
-from ..protocol import DataRows, Skipped
+from ..protocol import CommandCompletes, DataRows
 from ..wire import (
     CommandComplete,
     CopyFail,
@@ -31,6 +31,7 @@ from ..wire import (
     PortalSuspended,
     RowDescription,
 )
+from ..wire.binding import Executes
 from . import statements as st
 from .batch import QueuedQuery
 from .loss import Loss, out_of_time
@@ -43,6 +44,7 @@ __all__ = ["FORGETTING_TAGS", "Execution"]
 # Tags of statements that are not plain, but leave everything in front of them as it is.
 _KEEPING_TAGS: Final = ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE")
 _EXECUTE: Final = Execute()
+_DESCRIBE: Final = Describe("P", "")
 FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
 
 
@@ -107,7 +109,7 @@ class Execution(Preparing):
                 return MORE
             if self._segment is None and channel.opening:
                 return WAITING
-            self._write_item(channel, items[self._next])
+            self._write_next(channel)
         if self._segment is not None:
             channel.sync(self._segment)
             self._segment = None
@@ -219,34 +221,60 @@ class Execution(Preparing):
         for item in self.items:
             item.outcome = item.outcome or Outcome.NOT_SENT
 
-    def _write_item(self, channel: Channel, item: QueuedQuery) -> None:
-        index = self._next
-        self._next = index + 1
+    def _write_next(self, channel: Channel) -> None:
+        """Write the next item, and with it those behind it that have the same statement, as one run."""
+        item = self.items[self._next]
         statement = item.statement
-        parameters = item.parameters
-        if statement is None or parameters is None:
+        if statement is None or item.parameters is None:
+            self._next += 1
             return  # it has ended already
         segment = self._segment
         if segment is None:
-            segment = channel.open(self, index)
+            segment = channel.open(self, self._next)
             channel.preamble(segment)
             self._segment = segment
-        segment.last = self._next
         if not statement.plain:
             segment.plain = False
         if not statement.traceless:
             channel.dirty = True
-        item.parameters = None
         self.begun = True
         if not statement.name:
             channel.write(Parse("", statement.sql, statement.parameter_types))
-        channel.write(statement.bind(parameters))
         if statement.late:
-            channel.write(Describe("P", ""))
-        channel.write(_EXECUTE)
+            channel.write(statement.bind(item.parameters))
+            channel.write(_DESCRIBE)
+            channel.write(_EXECUTE)
+            item.parameters = None
+            self._next += 1
+        else:
+            channel.write(self._next_run(statement, HIGH_WATER - channel.pending))
+        segment.last = self._next
         if not self.atomic:
             channel.sync(segment)
             self._segment = None
+
+    def _next_run(self, statement: Statement, room: int) -> Executes:
+        """The next items of this statement, one at least, up to so many bytes; one if errors isolate."""
+        items = self.items
+        template = statement.template()
+        parts: list[bytes] = []
+        size = 0
+        first = self._next
+        while self._next < len(items) and size < room:
+            item = items[self._next]
+            parameters = item.parameters
+            if item.statement is not statement or parameters is None:
+                break
+            header = template.header(len(parameters))
+            parts.append(header)
+            parts.append(parameters)
+            parts.append(template.execution_tail)
+            size += len(header) + len(parameters) + len(template.execution_tail)
+            item.parameters = None
+            self._next += 1
+            if not self.atomic:
+                break
+        return Executes(statement.name, b"".join(parts), self._next - first)
 
     # ---- Reading
 
@@ -257,13 +285,17 @@ class Execution(Preparing):
         elif isinstance(event, DataRows):
             if not segment.prologue:
                 self.take_rows(channel, self.items[segment.position], event)
-        elif isinstance(event, (CommandComplete, EmptyQueryResponse)):
-            self._completed(segment, event)
+        elif isinstance(event, CommandCompletes):
+            self._completed(segment, event.command_tag, event.count)
+        elif isinstance(event, EmptyQueryResponse):
+            self._completed(segment, "", 1)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
-        elif isinstance(event, Skipped):
-            if isinstance(event.request, Execute):
-                self._advance(segment)
+        elif isinstance(event, CommandComplete):  # of the prologue, or of a statement that was described late
+            if segment.prologue:
+                segment.prologue -= 1
+            else:
+                self._completed(segment, event.command_tag, 1)
         elif isinstance(event, RowDescription):
             self._described_late(self.items[segment.position], event)
         elif isinstance(event, CopyInResponse):
@@ -281,25 +313,23 @@ class Execution(Preparing):
         if statement is None or item.error is not None or self.abandoned:
             return
         try:
-            item.rows += statement.decoder.decode(event.buffer, event.start, event.end)
+            rows = statement.decoder.decode(event.buffer, event.start, event.end)
+            if item.rows:
+                item.rows += rows
+            else:
+                item.rows = rows
         except DataError as error:
             # The messages are consumed, so the connection is in step; the outcome is the server's to say.
             item.error = error
 
-    def _completed(self, segment: Segment, event: Message) -> None:
-        if not segment.prologue:
-            item = self.items[segment.position]
+    def _completed(self, segment: Segment, tag: str, count: int) -> None:
+        position = segment.position
+        segment.position = stop = position + count
+        while position < stop:
+            item = self.items[position]
             item.executed = True
-            if isinstance(event, CommandComplete):
-                item.tag = event.command_tag
-        self._advance(segment)
-
-    def _advance(self, segment: Segment) -> None:
-        if segment.prologue:
-            if segment.error is None:  # a BEGIN that failed stays unanswered
-                segment.prologue -= 1
-            return
-        segment.position += 1
+            item.tag = tag
+            position += 1
 
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
         error = PostgresError.of(event.fields)
@@ -308,8 +338,6 @@ class Execution(Preparing):
             statement = self.items[segment.failed_at].statement
             assert statement is not None  # what is in a segment was written
             channel.statements.drop(statement)
-        if isinstance(event.request, Execute):
-            self._advance(segment)
 
     def _described_late(self, item: QueuedQuery, event: RowDescription) -> None:
         statement = item.statement
@@ -348,7 +376,10 @@ class Execution(Preparing):
             self._end(channel)
 
     def _is_last(self, channel: Channel, segment: Segment) -> bool:
-        return not any(each.operation is self and each is not segment for each in channel.segments)
+        segments = channel.segments
+        return len(segments) == 1 or not any(
+            each.operation is self and each is not segment for each in segments
+        )
 
     def _verdicts(self, segment: Segment) -> list[Outcome]:
         """What became of the items of a segment in which the server reported an error."""

@@ -91,6 +91,7 @@ class BindValues(Message):
         return self.template.encode(self.values)
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Executes(Message):
     """A run of executions of one statement: `count` times a Bind to the unnamed portal and its Execute.
 

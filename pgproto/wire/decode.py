@@ -56,13 +56,22 @@ def decode_backend(tag: int, buffer: bytes, start: int, end: int) -> Message:
     Raises:
         RemoteProtocolError: the type is unknown or the body is malformed.
     """
-    # Two come with every statement; out of the tables compiled code pays tenfold.
+    # Three come with every statement; out of the tables compiled code pays tenfold.
     if tag == tags.BIND_COMPLETE and start == end:
         return backend.BindComplete()
     if tag == tags.COMMAND_COMPLETE:
-        known = _COMMAND_TAGS.get(buffer[start:end])
+        body = buffer[start:end]
+        last = _LAST_COMMAND_TAG[0]
+        if last[0] == body:  # as a rule
+            return backend.CommandComplete(last[1])
+        known = _COMMAND_TAGS.get(body)
         if known is not None:
+            _LAST_COMMAND_TAG[0] = (body, known)
             return backend.CommandComplete(known)
+    if tag == tags.READY_FOR_QUERY and end - start == 1:
+        status = _STATUS.get(buffer[start])
+        if status is not None:
+            return backend.ReadyForQuery(status)
     plain = _BACKEND_PLAIN.get(tag)
     if plain is not None and start == end:
         return plain()
@@ -190,6 +199,8 @@ def _backend_key_data(buffer: bytes, start: int, end: int) -> Message:
 
 # Command tags that were decoded, by their bytes: there are few, and one comes with every statement.
 _COMMAND_TAGS: Final[dict[bytes, str]] = {}
+# The last of them, in one place, so that no other thread sees half of it: comparing costs less than hashing.
+_LAST_COMMAND_TAG: Final[list[tuple[bytes, str]]] = [(b"", "")]
 _MAX_COMMAND_TAGS: Final = 256
 _MAX_COMMAND_TAG: Final = 64
 
@@ -281,10 +292,7 @@ def _parameter_status(buffer: bytes, start: int, end: int) -> Message:
 
 
 def _ready_for_query(buffer: bytes, start: int, end: int) -> Message:
-    status = _STATUS.get(buffer[start]) if end - start == 1 else None
-    if status is None:
-        raise RemoteProtocolError("the transaction status is none of I, T and E")
-    return backend.ReadyForQuery(status)
+    raise RemoteProtocolError("the transaction status is none of I, T and E")  # see `decode_backend`
 
 
 def _row_description(buffer: bytes, start: int, end: int) -> Message:

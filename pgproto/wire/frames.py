@@ -224,19 +224,23 @@ class FrameReader:
         self.end = self._next = position
         return count
 
-    def skip_repeats(self, frames: bytes, most: int) -> int:
-        """Take what comes next as long as it is `frames`, byte for byte, `most` times at the most.
+    def skip_repeats(self, before: bytes, most: int) -> int:
+        """Take the current frame again as long as it comes again, byte for byte, with others in front.
 
         Args:
-            frames: whole frames that have been judged before.
-            most: how many times they may come.
+            before: the frames in front of it, whole.
+            most: how many times they may be taken.
 
         Returns:
             How many times they were taken.
         """
         buffer = self.buffer
-        size: i64 = len(frames)
         position: i64 = self._next
+        place: i64 = position + len(before)
+        if place >= len(buffer) or buffer[place] != self.tag:
+            return 0  # as a rule, when rows come: then nothing has to be put together
+        frames = before + buffer[self.start - 5 : self.end]
+        size: i64 = len(frames)
         count: i64 = 0
         limit: i64 = most
         while count < limit and buffer.startswith(frames, position):
