@@ -17,6 +17,7 @@ from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.tls import TLS
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup
+from pgproto.session.engine import OUTPUT
 from pgproto.wire import (
     AuthenticationOk,
     AuthenticationSASL,
@@ -131,12 +132,10 @@ class World:
             return value
 
     def run(self, engine: Engine, operation: Operation) -> Exception | None:
-        if isinstance(operation, Startup | Cancel):
-            engine.start(operation)
-        else:
-            engine.submit(operation)
+        engine.submit(operation)
         server = self.attached[id(engine)]
-        while data := engine.data_to_send():
+        while engine.news & OUTPUT:
+            data = engine.data_to_send()
             engine.data_sent(len(data))
             answer, gone = server.receive(data)
             if answer:

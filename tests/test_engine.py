@@ -22,6 +22,7 @@ from pgproto.session import (
     Script,
     Stream,
 )
+from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import (
     Bind,
     BindComplete,
@@ -185,6 +186,36 @@ def test_output_is_bounded(atomic: bool) -> None:
     assert most < HIGH_WATER + 100
     assert {each.outcome for each in operation.items} == {Outcome.COMMITTED}
     assert engine.idle
+
+
+def test_news_says_what_there_is_to_do() -> None:
+    pair = Pair({**SCRIPT, "rows": Answer("SELECT 9", columns=[("t", 25)], rows=[[b"x" * 60_000]] * 9)})
+    engine = pair.engine
+    seen = [engine.news]
+    engine.submit(query("select 1", timeout=pair.now + 5))
+    seen.append(engine.news)
+    pair.send()
+    seen.append(engine.news)
+    engine.receive_data(bytes(pair.backend.out))
+    pair.backend.out.clear()
+    pair.pump()
+    pair.pass_time(6)
+    seen.append(engine.news)
+    engine.submit(query("select 1"))
+    pair.send()
+    engine.receive_data(bytes(pair.backend.out) + NoticeResponse({"M": "x"}).encode())
+    seen.append(engine.news)
+    engine.take_ready()
+    engine.take_notices()
+    pair.backend.out.clear()
+    pair.limit = 500_000
+    stream = pair.run(Stream(QueuedQuery("rows", ())))
+    seen.append(engine.news)
+    stream.take()
+    engine.close()
+    engine.take_ready()
+    seen.append(engine.news)
+    assert seen == [0, OUTPUT | TIME, TIME, 0, READY | CHANGE, HOLD, OUTPUT | CHANGE]
 
 
 def test_reading_stops_while_a_consumer_has_to_catch_up() -> None:

@@ -189,7 +189,10 @@ def test_what_was_refused_to_another_is_asked_again(pair: Pair) -> None:
     assert pair.engine.reusable
 
 
-def test_in_a_transaction(pair: Pair) -> None:
+@pytest.mark.parametrize("cached", [False, True])
+def test_in_a_transaction(pair: Pair, cached: bool) -> None:
+    if cached:
+        execute_many(pair, INSERT, [])
     block = Transaction(pair.engine)
     block.enter()
     assert execute_many(pair, INSERT, ones(3)).rowcount == 3

@@ -19,7 +19,7 @@ from ..errors import LocalProtocolError, Outcome
 from ..types import Row
 from .statements import Statement
 
-__all__ = ["Batch", "QueuedQuery"]
+__all__ = ["Batch", "QueuedQuery", "as_item"]
 
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
@@ -106,10 +106,7 @@ class Batch:
         Returns:
             The item, which has `rows`, `tag`, `error` and `outcome` once the batch was sent.
         """
-        if isinstance(query, Statement):
-            item = QueuedQuery(query.sql, args, query)
-        else:
-            item = QueuedQuery(query, args)
+        item = as_item(query, args)
         self.items.append(item)
         return item
 
@@ -130,6 +127,13 @@ class Batch:
     def __repr__(self) -> str:
         kind = "atomic" if self.atomic else "not atomic"
         return f"<Batch of {len(self.items)}, {kind}>"
+
+
+def as_item(query: str | Statement, args: Sequence[object]) -> QueuedQuery:
+    """The item for a statement's text, or for a prepared statement."""
+    if isinstance(query, Statement):
+        return QueuedQuery(query.sql, args, query)
+    return QueuedQuery(query, args)
 
 
 def rowcount(tag: str) -> int:

@@ -1,8 +1,8 @@
 """The engine: one session as the adapters drive it.  Events in, things to do out; no I/O, no waiting.
 
     what happened        submit  receive_data  receive_eof  transport_failed  data_sent  tick  abandon
-    what to do about it  data_to_send  take_ready  take_notices  take_notifications  take_cancel
-                         wants_read  next_deadline  has_news  finished
+    what to do about it  news: data_to_send  take_ready  take_notices  take_notifications  take_cancel
+                         wants_read  next_deadline  finished
 
 After every call of the first kind an adapter looks at all of the second kind.
 
@@ -42,7 +42,14 @@ from .statements import StatementCache
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
     from ..protocol.tls import TLS
 
-__all__ = ["GRACE", "Engine"]
+__all__ = ["CHANGE", "GRACE", "HOLD", "OUTPUT", "READY", "TIME", "Engine"]
+
+# What `Engine.news` is made of.
+OUTPUT: Final = 1  # there are bytes for the transport: data_to_send
+READY: Final = 2  # operations have ended or made progress: take_ready
+CHANGE: Final = 4  # notices, notifications, a wish to cancel, or the end: take_..., finished
+HOLD: Final = 8  # nothing should be read: a consumer has to catch up
+TIME: Final = 16  # there is a deadline: next_deadline
 
 # Errors after which a session is not lent again, although it may still answer: the server is a standby now
 # (25006), or it or a pooler in front of it is going away.  Manual: "PostgreSQL Error Codes".
@@ -61,13 +68,10 @@ class Engine(Lifeline):
     """
 
     __slots__ = (
-        "_earliest",
         "_notices",
         "_notifications",
-        "_tls_output",
         "encryption",
         "host",
-        "retiring",
     )
 
     def __init__(
@@ -84,9 +88,6 @@ class Engine(Lifeline):
         super().__init__(clock, Channel(connection, statements))
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
-        self.retiring = False
-        self._tls_output = b""
-        self._earliest: float | None = None
         self._notices = Inbox()
         self._notifications = Inbox()
 
@@ -98,36 +99,34 @@ class Engine(Lifeline):
         return self._notices.dropped + self._notifications.dropped
 
     @property
-    def has_news(self) -> bool:
-        """True if there is something besides answers: the end, a notice, a notification, a wish to cancel."""
+    def news(self) -> int:
+        """What there is to do: OUTPUT, READY, CHANGE, HOLD, TIME, as many as apply.  One question for all."""
+        channel = self.channel
+        news = 0
+        if channel.tls is not None:
+            news = OUTPUT if self.data_to_send() else 0
+        elif channel.pending and self._write_failed is None:
+            news = OUTPUT
+        if channel.ready:
+            news |= READY
         inboxes = len(self._notices) + len(self._notifications)
-        return inboxes > 0 or self._wants_cancel or self.finished or self.closed
+        if inboxes > 0 or self._wants_cancel or self.finished or self.closed:
+            news |= CHANGE
+        if not self.wants_read:
+            news |= HOLD
+        if self.next_deadline() is not None:
+            news |= TIME
+        return news
 
     @property
-    def idle(self) -> bool:
-        """True if nothing is in flight, queued, unread or unsent."""
-        return (
-            not self.closed
-            and not self._queue
-            and not self.channel.segments
-            and not self.channel.pending
-            and not self._tls_output
-            and not self.connection.unread
-            and not self._cancelling
-            and not self._wants_cancel
-        )
-
-    @property
-    def reusable(self) -> bool:
-        """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
-        return (
-            self.idle and not self.retiring and self.transaction_status == "I" and not self.channel.prologue
-        )
+    def pipelining(self) -> bool:
+        """True if answers are outstanding: what is submitted now may as well wait for what follows it."""
+        return bool(self.channel.segments)
 
     # ---- What happened
 
     def start(self, operation: Operation) -> None:
-        """Run the operation that starts the session (`Startup`, or a cancel request)."""
+        """Run the operation that starts the session (`Startup`, or a cancel request); see `submit`."""
         closed = self.connection.closed
         if closed is not None:  # the peer hung up at once
             operation.lost(self.channel, None, Loss(closed.error, closed.also))
@@ -137,13 +136,16 @@ class Engine(Lifeline):
         self._produce()
 
     def submit(self, operation: Operation) -> None:
-        """Queue an operation.
+        """Queue an operation; the first one of all starts the session.
 
         Raises:
             ConnectionClosed: the session is over.
             LocalProtocolError: a COPY or a stream is in progress, behind which nothing can be queued, or
                 the session is inside of somebody else's transaction.
         """
+        if not self.transaction_status:
+            self.start(operation)
+            return
         try:
             self._check_turn()
         except LocalProtocolError as error:
@@ -353,11 +355,6 @@ class Engine(Lifeline):
         return busy is None or busy.has_room()
 
     # ---- The inside
-
-    def _note_deadline(self, operation: Operation) -> None:
-        deadline = operation.deadline
-        if deadline is not None and (self._earliest is None or deadline < self._earliest):
-            self._earliest = deadline
 
     def _overdue(self, operation: Operation, now: float) -> None:
         if operation.unwanted or operation.finished:

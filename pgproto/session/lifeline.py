@@ -40,20 +40,24 @@ class Lifeline:
         channel: what the operations write to.
         connection: the protocol's state.
         finished: the session is over and every operation has been told.
+        retiring: it still answers, but should not be lent again.
     """
 
     __slots__ = (
         "_busy",
         "_cancelling",
         "_closed_at",
+        "_earliest",
         "_queue",
         "_starting",
+        "_tls_output",
         "_wants_cancel",
         "_write_failed",
         "channel",
         "clock",
         "connection",
         "finished",
+        "retiring",
     )
 
     def __init__(self, clock: Callable[[], float], channel: Channel) -> None:
@@ -65,9 +69,12 @@ class Lifeline:
         self._busy: Operation | None = None  # the last one that nothing could be queued behind
         self._starting: Operation | None = None
         self._closed_at: float | None = None
+        self._earliest: float | None = None  # no deadline is earlier
         self._write_failed: Exception | None = None
         self._wants_cancel = False
         self._cancelling = False
+        self._tls_output = b""
+        self.retiring = False
 
     @property
     def closed(self) -> bool:
@@ -84,6 +91,27 @@ class Lifeline:
     def transaction_status(self) -> str:
         """What the last ReadyForQuery said: "I" idle, "T" in a transaction, "E" in a failed one."""
         return self.connection.transaction_status
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing is in flight, queued, unread or unsent."""
+        return (
+            not self.closed
+            and not self._queue
+            and not self.channel.segments
+            and not self.channel.pending
+            and not self._tls_output
+            and not self.connection.unread
+            and not self._cancelling
+            and not self._wants_cancel
+        )
+
+    @property
+    def reusable(self) -> bool:
+        """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
+        return (
+            self.idle and not self.retiring and self.transaction_status == "I" and not self.channel.prologue
+        )
 
     def check_open(self) -> None:
         """Raise ConnectionClosed, with the first cause, if the session is over."""
@@ -155,6 +183,11 @@ class Lifeline:
         if segments and all(segment.operation.unwanted for segment in segments):
             operation.cancel_asked = True
             self._wants_cancel = True
+
+    def _note_deadline(self, operation: Operation) -> None:
+        deadline = operation.deadline
+        if deadline is not None and (self._earliest is None or deadline < self._earliest):
+            self._earliest = deadline
 
     def _ended(self, closed: Closed) -> None:
         """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""

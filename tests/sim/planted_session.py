@@ -7,6 +7,7 @@ from typing import Final
 from pgproto.session import connect
 from pgproto.session.copy import CopyIn
 from pgproto.session.engine import Engine
+from pgproto.session.executemany import ExecuteMany
 from pgproto.session.execution import Execution
 from pgproto.session.lifeline import Lifeline
 from pgproto.session.operation import Channel
@@ -86,7 +87,7 @@ for each in channel.segments:""",
         "a connection whose caller went away counts as idle, while the answers are still under way",
         [
             Edit(
-                Engine,
+                Lifeline,
                 "idle",
                 (
                     "and not self.channel.segments",
@@ -138,7 +139,7 @@ elif tag == tags.READY_FOR_QUERY:""",
                 ("and not self._cancelling and not self._wants_cancel", ""),
             ),
             Edit(
-                Engine,
+                Lifeline,
                 "idle",
                 ("and not self._cancelling\nand not self._wants_cancel", ""),
             ),
@@ -236,7 +237,7 @@ _STATE: Final = (
     Bug(
         "asyncpg-dirty-return",
         "SQLAlchemy #13381, asyncpg: a connection with an open transaction goes back to the pool",
-        [Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
+        [Edit(Lifeline, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
         kinds="dirty",
         profile="cancel",
     ),
@@ -252,7 +253,7 @@ _STATE: Final = (
                     'engine.transaction_status == "I"',
                 ),
             ),
-            Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
+            Edit(Lifeline, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
         ],
         kinds="dirty label",
         profile="cancel",
@@ -299,7 +300,7 @@ _STATE: Final = (
     Bug(
         "standby-is-kept",
         "after a failover (25006) the connection to the old primary goes on being lent",
-        [Edit(Engine, "reusable", ("not self.retiring", "True"))],
+        [Edit(Lifeline, "reusable", ("not self.retiring", "True"))],
         kinds="stale",
         profile="pool",
     ),
@@ -391,12 +392,20 @@ _STATE: Final = (
                 Execution,
                 "_completed",
                 (
-                    "self._advance(segment)",
-                    "if segment.prologue or item.rows or not item.columns:\n    self._advance(segment)",
+                    "segment.position = stop = position + count",
+                    "item = self.items[position]\n"
+                    "segment.position = stop = position + (count if item.rows or not item.columns else 0)",
                 ),
             )
         ],
         kinds="rows label error",
+    ),
+    Bug(
+        "executemany-half-stored",
+        "a source of records failed, and the Sync stores what was sent of them",
+        [Edit(ExecuteMany, "produce", ("channel.write(_UNDO)", "pass"))],
+        kinds="truth",
+        profile="copy",
     ),
     Bug(
         "copy-half-stored",

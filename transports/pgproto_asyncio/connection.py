@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import (
     AsyncIterable,
     Callable,
+    Coroutine,
     Generator,
     Mapping,
     Sequence,
@@ -62,6 +63,7 @@ class Connection(Queries):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
+        self._command_timeout = connector.config.command_timeout
         self._transport: Transport | None = None
         self.listeners = Listeners()
         """Who waits for notifications."""
@@ -349,17 +351,10 @@ class Connection(Queries):
         return self._transport
 
     def _seconds(self, timeout: float | None) -> float | None:
-        return self.config.command_timeout if timeout is not None and timeout < 0 else timeout
+        return self._command_timeout if timeout is not None and timeout < 0 else timeout
 
-    async def _execute(
-        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
-    ) -> QueuedQuery:
-        if isinstance(query, Statement):
-            item = QueuedQuery(query.sql, args, query)
-        else:
-            item = QueuedQuery(query, args)
-        await self._open_transport().run(Execution([item]), self._seconds(timeout))
-        return item
+    def _run_item(self, item: QueuedQuery, timeout: float | None) -> Coroutine[Any, Any, None]:
+        return self._open_transport().run(Execution([item]), self._seconds(timeout))
 
     async def _run(self, operation: Operation, timeout: float | None) -> None:
         await self._open_transport().run(operation, self._seconds(timeout))

@@ -159,11 +159,9 @@ class Pool(Queries):
         """Borrow a connection and open a transaction: `async with pool.transaction() as conn`."""
         return PoolTransaction(Lease(self, timeout), isolation, readonly, deferrable)
 
-    async def _execute(
-        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
-    ) -> QueuedQuery:
+    async def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
         async with self.acquire() as conn:
-            return await conn._execute(query, args, timeout)
+            await conn._run_item(item, timeout)
 
     async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
         """`Connection.send_batch` on a borrowed connection."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from pgproto import QueuedQuery, Row
 from pgproto.session import Statement
+from pgproto.session.batch import as_item
 
 __all__ = ["DEFAULT", "Queries"]
 
@@ -14,7 +16,7 @@ DEFAULT: Final = -1.0
 
 
 class Queries:
-    """`fetch`, `fetchrow`, `fetchval` and `execute`, all of them `_execute` with another answer.
+    """`fetch`, `fetchrow`, `fetchval` and `execute`, all of them `_run_item` with another answer.
 
     Args of each:
         query: one SQL statement with parameters $1, $2, ..., or a prepared one.
@@ -31,25 +33,31 @@ class Queries:
         self, query: str | Statement, *args: object, timeout: float | None = DEFAULT
     ) -> list[Row]:
         """Run a statement and return its rows."""
-        return (await self._execute(query, args, timeout)).rows
+        item = as_item(query, args)
+        await self._run_item(item, timeout)
+        return item.rows
 
     async def fetchrow(
         self, query: str | Statement, *args: object, timeout: float | None = DEFAULT
     ) -> Row | None:
         """Run a statement and return its first row, or None."""
-        rows = (await self._execute(query, args, timeout)).rows
+        item = as_item(query, args)
+        await self._run_item(item, timeout)
+        rows = item.rows
         return rows[0] if rows else None
 
     async def fetchval(self, query: str | Statement, *args: object, timeout: float | None = DEFAULT) -> Any:
         """Run a statement and return the first column of its first row, or None."""
-        rows = (await self._execute(query, args, timeout)).rows
+        item = as_item(query, args)
+        await self._run_item(item, timeout)
+        rows = item.rows
         return rows[0][0] if rows else None
 
     async def execute(self, query: str | Statement, *args: object, timeout: float | None = DEFAULT) -> str:
         """Run a statement and return its command tag, such as "INSERT 0 1"."""
-        return (await self._execute(query, args, timeout)).tag
+        item = as_item(query, args)
+        await self._run_item(item, timeout)
+        return item.tag
 
-    async def _execute(
-        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
-    ) -> QueuedQuery:
+    def _run_item(self, item: QueuedQuery, timeout: float | None) -> Awaitable[None]:
         raise NotImplementedError

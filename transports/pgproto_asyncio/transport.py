@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from asyncio import Future
 from collections.abc import Callable
 from typing import Any
 
 from pgproto.session import Engine, Operation
+from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto_blocking.system import read_rest
 
 __all__ = ["Transport"]
@@ -109,22 +111,17 @@ class Transport(asyncio.BufferedProtocol):
         engine = self.engine
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
-        if not engine.connection.transaction_status:
-            engine.start(operation)
-            self.pump()
-        elif engine.channel.segments:
-            # Others are in flight: what is submitted in this turn of the loop goes out in one write.
-            engine.submit(operation)
+        pipelining = engine.pipelining
+        engine.submit(operation)
+        if pipelining:  # what is submitted in this turn of the loop goes out in one write
             self._pump_soon()
         else:
-            engine.submit(operation)
             self.pump()
         try:
             while not operation.finished:
                 operation.waiter = waiter = self.loop.create_future()
                 await waiter
-                work = operation.take_work()
-                if work is not None:
+                if operation.work is not None and (work := operation.take_work()):
                     await self.loop.run_in_executor(None, work)
                     self.resume()
         except asyncio.CancelledError:
@@ -148,26 +145,30 @@ class Transport(asyncio.BufferedProtocol):
         """Do what the engine has to say; every event ends here."""
         engine = self.engine
         transport = self._transport
+        news = engine.news
         if transport is not None and not self._closing:
-            while not self._write_paused and (data := engine.data_to_send()):
+            while news & OUTPUT and not self._write_paused:
                 if transport.is_closing():
                     break  # it has failed, but has not said so yet, and drops what it is given
+                data = engine.data_to_send()
                 transport.write(data)
                 engine.data_sent(len(data))
-            if engine.wants_read == self._read_paused:
+                news = engine.news
+            if (news & HOLD != 0) is not self._read_paused:
                 self._toggle_reading(transport)
-        for operation in engine.take_ready():
-            waiter, operation.waiter = operation.waiter, None
-            if isinstance(waiter, asyncio.Future) and not waiter.done():
-                waiter.set_result(None)
-        if self.on_change is not None and engine.has_news:
+        if news & READY:
+            for operation in engine.take_ready():
+                waiter, operation.waiter = operation.waiter, None
+                if isinstance(waiter, Future) and not waiter.done():
+                    waiter.set_result(None)
+        if news & CHANGE and self.on_change is not None:
             self.on_change()
         quiet = self._quiet
         if quiet is not None and (engine.idle or engine.finished) and not quiet.done():
             quiet.set_result(None)
-        if engine.finished:
+        if news & CHANGE and engine.finished:
             self._close_transport()
-        else:
+        elif news & TIME:
             self._keep_time()
 
     def abandon(self, operation: Operation) -> None:

@@ -59,6 +59,7 @@ class Connection(Queries):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
+        self._command_timeout = connector.config.command_timeout
         self._transport: Transport | None = None
         self._opening: Opening | None = None
         self._lender: Connection | None = None
@@ -390,17 +391,10 @@ class Connection(Queries):
         return self._transport
 
     def _seconds(self, timeout: float | None) -> float | None:
-        return self.config.command_timeout if timeout is not None and timeout < 0 else timeout
+        return self._command_timeout if timeout is not None and timeout < 0 else timeout
 
-    def _execute(
-        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
-    ) -> QueuedQuery:
-        if isinstance(query, Statement):
-            item = QueuedQuery(query.sql, args, query)
-        else:
-            item = QueuedQuery(query, args)
-        self._run(Execution([item]), timeout)
-        return item
+    def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
+        self._open_transport().run(Execution([item]), self._seconds(timeout))
 
     def _run(self, operation: Operation, timeout: float | None) -> None:
         self._open_transport().run(operation, self._seconds(timeout))

@@ -116,11 +116,9 @@ class Pool(Queries):
         """Borrow a connection and open a transaction: `with pool.transaction() as conn`."""
         return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
-    def _execute(
-        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
-    ) -> QueuedQuery:
+    def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
         with self.acquire() as conn:
-            return conn._execute(query, args, timeout)
+            conn._run_item(item, timeout)
 
     def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
         """`Connection.send_batch` on a borrowed connection."""

@@ -23,6 +23,7 @@ from typing import Final
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout
 from pgproto.session import GRACE, Engine, Operation
+from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 
 from . import system
 from .system import READABLE, WRITABLE
@@ -241,7 +242,7 @@ class Transport:
 
     def _submit(self, operation: Operation) -> None:
         engine = self.engine
-        if engine.connection.transaction_status:
+        if engine.transaction_status:
             # An idle session that has something to read has ended, most likely; then nothing is sent.
             if engine.idle:
                 self.look()
@@ -249,9 +250,7 @@ class Transport:
                 error = _closed(engine)
                 operation.turned_away(error)
                 raise error
-            engine.submit(operation)
-        else:
-            engine.start(operation)
+        engine.submit(operation)
         self._write()
 
     def _step(self, limit: float | None = None) -> None:
@@ -260,10 +259,11 @@ class Transport:
         sock = self.sock
         if sock is None:
             raise _closed(engine)
-        interest = READABLE if engine.wants_read else 0
-        if engine.data_to_send():
+        news = engine.news
+        interest = 0 if news & HOLD else READABLE
+        if news & OUTPUT:
             interest |= WRITABLE
-        deadline = engine.next_deadline()
+        deadline = engine.next_deadline() if news & TIME else None
         if deadline is None or (limit is not None and limit < deadline):
             deadline = limit
         seconds = None if deadline is None else max(0.0, deadline - engine.clock())
@@ -303,20 +303,23 @@ class Transport:
         """Do what the engine has to say; every step ends here."""
         engine = self.engine
         sock = self.sock
-        if engine.wants_cancel and self.on_cancel is not None:
+        news = engine.news
+        if news & CHANGE and engine.wants_cancel and self.on_cancel is not None:
             self.on_cancel()
-        while sock is not None and (data := engine.data_to_send()):
+        while news & OUTPUT and sock is not None:
             try:
-                count = sock.send(data)
+                count = sock.send(engine.data_to_send())
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
                 # What the server said before is in the receive queue still, or on its way.
                 engine.write_failed(error)
-                break
-            engine.data_sent(count)
-        engine.take_ready()  # whoever waits for them is this very thread
-        if self.on_change is not None and engine.has_news:
+            else:
+                engine.data_sent(count)
+            news = engine.news
+        if news & READY:
+            engine.take_ready()  # whoever waits for them is this very thread
+        if news & CHANGE and self.on_change is not None:
             self.on_change()
         if engine.finished and sock is not None:
             self.sock = None

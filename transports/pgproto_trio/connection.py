@@ -11,6 +11,7 @@ import logging
 from collections.abc import (
     AsyncIterable,
     Callable,
+    Coroutine,
     Generator,
     Mapping,
     Sequence,
@@ -66,6 +67,7 @@ class Connection(Queries):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
+        self._command_timeout = connector.config.command_timeout
         self._transport: Transport | None = None
         self.listeners = Listeners()
         """Who waits for notifications."""
@@ -366,17 +368,10 @@ class Connection(Queries):
         return self.open_transport()
 
     def _seconds(self, timeout: float | None) -> float | None:
-        return self.config.command_timeout if timeout is not None and timeout < 0 else timeout
+        return self._command_timeout if timeout is not None and timeout < 0 else timeout
 
-    async def _execute(
-        self, query: str | Statement, args: tuple[object, ...], timeout: float | None
-    ) -> QueuedQuery:
-        if isinstance(query, Statement):
-            item = QueuedQuery(query.sql, args, query)
-        else:
-            item = QueuedQuery(query, args)
-        await self._run(Execution([item]), timeout)
-        return item
+    def _run_item(self, item: QueuedQuery, timeout: float | None) -> Coroutine[Any, Any, None]:
+        return self.open_transport().run(Execution([item]), self._seconds(timeout))
 
     async def _run(self, operation: Operation, timeout: float | None) -> None:
         await self.open_transport().run(operation, self._seconds(timeout))

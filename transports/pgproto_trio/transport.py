@@ -22,6 +22,7 @@ from typing import Final
 import trio
 
 from pgproto.session import GRACE, Engine, Operation
+from pgproto.session.engine import CHANGE
 
 __all__ = ["Transport", "Waiter", "unwrap"]
 
@@ -128,10 +129,7 @@ class Transport:
         await self.rest()
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
-        if engine.connection.transaction_status:
-            engine.submit(operation)
-        else:
-            engine.start(operation)
+        engine.submit(operation)
         if self._scope is None:
             self.turn(reading=False)
         else:
@@ -273,7 +271,7 @@ class Transport:
                 waiter.wake()
         if self._quiet is not None and engine.idle:
             self._quiet.wake()
-        if self.on_change is not None and self.engine.has_news:
+        if self.on_change is not None and self.engine.news & CHANGE:
             self.on_change()
         if engine.finished:
             self._close_socket()
