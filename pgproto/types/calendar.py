@@ -3,6 +3,10 @@
 Compiled, civil-from-days arithmetic on machine integers takes half the time of a timedelta; interpreted it
 takes twice.  A test compares the two.
 
+The datetime is made of its pickled form (`datetime.__reduce__`: year, month, day, hour, minute, second and
+microsecond, 2 + 1 + 1 + 1 + 1 + 1 + 3 bytes), which is copied as it is.  The constructor with seven numbers
+boxes, parses and checks each: 2,300 instructions against 800, a fifth of a row of six columns.
+
 The arithmetic is Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms" (civil_from_days): days
 are counted from 0000-03-01, so that the leap day is the last of its year, in eras of 400 years.
 """
@@ -10,7 +14,7 @@ are counted from 0000-03-01, so that the leap day is the last of its year, in er
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.wire.native import COMPILED
 
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EPOCH", "EPOCH_UTC", "MAX_MICROS", "MIN_MICROS", "by_arithmetic", "by_timedelta", "moment"]
 
-_DATETIME: Final = datetime  # a constant, which compiled code does not look up by its name
+# A constant, which compiled code does not look up by its name.  Nothing declares what unpickling calls.
+_DATETIME: Final[Any] = datetime
 _UTC: Final = UTC
 EPOCH: Final = datetime(2000, 1, 1)
 EPOCH_UTC: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -59,9 +64,11 @@ def by_arithmetic(micros: int, aware: bool) -> datetime:
     minute: i64 = minutes - hours * 60
     second: i64 = seconds - minutes * 60
     micro: i64 = rest - seconds * 1_000_000
-    if aware:
-        return _DATETIME(year, month, day, hours, minute, second, micro, _UTC)
-    return _DATETIME(year, month, day, hours, minute, second, micro)
+    to_minute: i64 = (((year << 8 | month) << 8 | day) << 8 | hours) << 8 | minute
+    behind: i64 = second << 24 | micro
+    state = int(to_minute).to_bytes(6, "big") + int(behind).to_bytes(4, "big")
+    made: datetime = _DATETIME(state, _UTC) if aware else _DATETIME(state)
+    return made
 
 
 def moment(micros: int, aware: bool) -> datetime:

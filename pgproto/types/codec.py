@@ -198,7 +198,7 @@ class FixedCodec(Codec):
         if not self._by_shifts:
             raw: object = self.unpack_from(buffer, start)[0]
             return raw if self.exact is not None else self.convert(raw)
-        number: int = read_integer(buffer, start, size, self._with_sign)
+        number: object = read_integer(buffer, start, size, self._with_sign)
         return number if self.exact is not None else self.convert(number)
 
     def convert(self, raw: object) -> object:

@@ -126,6 +126,10 @@ class TextCodec(Codec):
             raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
 
 
+# What charout prints for each byte.
+_CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
+
+
 class CharCodec(FixedCodec):
     """The one-byte type "char" of the system catalogs, in the form in which PostgreSQL prints it."""
 
@@ -148,9 +152,7 @@ class CharCodec(FixedCodec):
     def convert(self, raw: object) -> object:
         """The byte as charout prints it."""
         assert isinstance(raw, int)
-        if raw == 0:
-            return ""
-        return chr(raw) if raw < 128 else f"\\{raw:03o}"
+        return _CHARS[raw]
 
 
 class ByteaCodec(Codec):
