@@ -398,9 +398,11 @@ def test_a_list_is_a_record_too_and_a_wrong_number_is_refused() -> None:
     assert buffer.add([1]) is None
     with pytest.raises(DataError, match="takes 1 parameter"):
         buffer.add((1, 2))
+    with pytest.raises(DataError, match="of type int4"):
+        buffer.add(("one",))
     run = buffer.end()
     assert run is not None
-    assert run.count == 1
+    assert [run.count, run.data] == [1, next(iter(execution_chunks(statement, [(1,)]))).data]
     assert buffer.end() is None
 
 

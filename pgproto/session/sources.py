@@ -120,6 +120,7 @@ class ExecutionBuffer:
         try:
             size = self._statement.encoder.add(parts, record)
         except (DataError, LocalProtocolError) as error:
+            del parts[place:]  # nothing of it goes out
             error.add_note(f"in record {self._records}")
             raise
         header = template.header(size)

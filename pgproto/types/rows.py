@@ -61,6 +61,16 @@ class _Run:
         self.values_at = slice(start + 1, None, 2)
 
 
+class _Column:
+    """One column and those behind it: compiled code checks what it takes out of a list, but no attribute."""
+
+    __slots__ = ("codec", "following")
+
+    def __init__(self, codec: Codec, following: _Column | None) -> None:
+        self.codec = codec
+        self.following = following
+
+
 class RowDecoder:
     """The decoder of one statement's rows; build it once, from its RowDescription.
 
@@ -75,7 +85,7 @@ class RowDecoder:
         result_formats: the format codes to ask for in Bind: 1 for each column whose type has a codec.
     """
 
-    __slots__ = ("_codecs", "_columns", "_converted", "_runs", "columns", "result_formats")
+    __slots__ = ("_codecs", "_columns", "_converted", "_first", "_runs", "columns", "result_formats")
 
     def __init__(self, fields: Sequence[FieldDescription], formats: Sequence[int] | None = None) -> None:
         wanted: list[int] = [0 if codec_for(field.type_oid) is None else 1 for field in fields]
@@ -93,6 +103,9 @@ class RowDecoder:
         for index, codec in enumerate(codecs):
             if isinstance(codec, FixedCodec) and codec.exact is None:
                 self._converted.append((index, codec))
+        self._first: _Column | None = None
+        for codec in reversed(codecs):
+            self._first = _Column(codec, self._first)
         self._runs: list[_Run] = []
         for fixed, tail in runs_of(codecs, exact=False):
             self._runs.append(_Run(fixed, tail, first=not self._runs))
@@ -176,12 +189,13 @@ class RowDecoder:
         position: i64 = start + 2
         if end < position:
             raise RemoteProtocolError("DataRow without a number of columns")
-        codecs = self._codecs
         count: i64 = buffer[start]
         count = count << 8 | buffer[start + 1]
-        if count != len(codecs):
-            raise RemoteProtocolError(f"DataRow with {count} columns, where {len(codecs)} were described")
-        for index, codec in enumerate(codecs):
+        if count != len(values):
+            raise RemoteProtocolError(f"DataRow with {count} columns, where {len(values)} were described")
+        index: i64 = 0
+        column = self._first
+        while column is not None:
             if end - position < 4:
                 raise RemoteProtocolError("DataRow ends before its last column")
             length: i64 = read_int32(buffer, position)
@@ -197,11 +211,13 @@ class RowDecoder:
                         f"DataRow with a column of {length} bytes where {end - position} are left"
                     )
                 try:
-                    values[index] = codec.decode(buffer, position, stop)
+                    values[index] = column.codec.decode(buffer, position, stop)
                 except DataError as error:
                     refused = self._named(error, row, index)
                     break
                 position = stop
+            column = column.following
+            index += 1
         else:
             if position != end:
                 raise RemoteProtocolError(f"DataRow with {end - position} bytes behind its last column")
