@@ -259,9 +259,10 @@ class Scenes:
                 for number, weather in enumerate(weathers, 1):
                     # At a random moment of the load.
                     ledger.wait_for_load(self._dice.randrange(1, 4 * self._clients), SERVED)
+                    seen = ledger.sqlstates[weather.until]  # before: callers may be faster than `begin`
                     weather.begin()
                     if weather.until:
-                        ledger.wait_for(weather.until, NOTICED)
+                        ledger.wait_for(weather.until, seen, NOTICED)
                     threading.Event().wait(weather.lasts)
                     weather.end()
                     first, every = ledger.healing(self._clients, SERVED)

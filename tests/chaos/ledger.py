@@ -232,9 +232,8 @@ class Ledger:
         wanted = self.succeeded + successes
         wait_until(lambda: self.succeeded >= wanted, timeout, "load")
 
-    def wait_for(self, sqlstate: str, timeout: float) -> None:
-        """Wait until a call has ended with this SQLSTATE once more."""
-        seen = self.sqlstates[sqlstate]
+    def wait_for(self, sqlstate: str, seen: int, timeout: float) -> None:
+        """Wait until more calls than `seen` have ended with this SQLSTATE."""
         wait_until(lambda: self.sqlstates[sqlstate] > seen, timeout, f"an error {sqlstate}")
 
     def healing(self, clients: int, timeout: float) -> tuple[float, float]:
