@@ -20,6 +20,7 @@ from pgproto.session import (
     Execution,
     QueuedQuery,
     Script,
+    Startup,
     Stream,
 )
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
@@ -35,7 +36,7 @@ from pgproto.wire import (
     ReadyForQuery,
 )
 from tests.support.backend import Answer, fails, rows_of
-from tests.support.pair import Pair, byte_by_byte, whole
+from tests.support.pair import Pair, authenticator, byte_by_byte, whole
 from tests.support.queries import SCRIPT, error_of, query
 
 
@@ -186,6 +187,20 @@ def test_output_is_bounded(atomic: bool) -> None:
     assert most < HIGH_WATER + 100
     assert {each.outcome for each in operation.items} == {Outcome.COMMITTED}
     assert engine.idle
+
+
+def test_what_is_submitted_while_the_session_starts_waits_for_it() -> None:
+    pair = Pair(SCRIPT, started=False)
+    pair.backend.silent = True
+    startup = Startup({"user": "app"}, authenticator)
+    pair.engine.submit(startup)
+    behind = query("select 1")
+    pair.engine.submit(behind)
+    pair.send()
+    pair.backend.go_on()
+    pair.pump()
+    assert [startup.error, behind.error] == [None, None]
+    assert behind.items[0].rows[0][0] == 1
 
 
 def test_news_says_what_there_is_to_do() -> None:

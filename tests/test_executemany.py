@@ -391,6 +391,14 @@ def test_a_run_is_what_its_messages_are_one_by_one() -> None:
     assert repr(run).startswith("Executes(statement='s', data=b'B")
 
 
+def test_a_run_of_nothing_is_not_sent() -> None:
+    connection = ready()
+    for run in (Executes("s", b"", 1), Executes("s", b"B", 0)):
+        with pytest.raises(LocalProtocolError, match="at least one execution"):
+            connection.send(run)
+    assert connection.send(Sync())
+
+
 def test_a_list_is_a_record_too_and_a_wrong_number_is_refused() -> None:
     statement = Statement(INSERT, "s")
     statement.parameters_described((INT4,))

@@ -143,7 +143,7 @@ class Engine(Lifeline):
             LocalProtocolError: a COPY or a stream is in progress, behind which nothing can be queued, or
                 the session is inside of somebody else's transaction.
         """
-        if not self.transaction_status:
+        if not self.transaction_status and self._starting is None:
             self.start(operation)
             return
         try:

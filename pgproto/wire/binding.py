@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
 from pgproto.wire.frontend import EXECUTE_ALL
 from pgproto.wire.hints import mypyc_attr
@@ -115,6 +116,8 @@ class Executes(Message):
         self.count = count
 
     def encode(self) -> bytes:
+        if self.count < 1 or not self.data:
+            raise LocalProtocolError("a run has at least one execution")
         return self.data
 
     def __len__(self) -> int:
