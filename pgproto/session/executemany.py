@@ -19,7 +19,6 @@ from ..errors import Error, LocalProtocolError, Outcome, PostgresError
 from ..protocol import CommandCompletes
 from ..wire import (
     CommandComplete,
-    CopyFail,
     CopyInResponse,
     EmptyQueryResponse,
     ErrorResponse,
@@ -32,7 +31,7 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .batch import rowcount
-from .execution import FORGETTING_TAGS
+from .execution import FORGETTING_TAGS, refuse_copy_in
 from .loss import Loss, out_of_time
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
@@ -242,11 +241,8 @@ class ExecuteMany(Preparing):
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
         elif isinstance(event, CopyInResponse):
-            # There is no data.  The server ignores a Sync behind it, so it needs a new one.
             self._close()
-            channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
-            if segment.sync != NOT_YET:
-                channel.sync(segment)
+            refuse_copy_in(channel, segment)
         elif isinstance(event, (CommandComplete, PortalSuspended)):
             raise unasked(event)
 
@@ -288,13 +284,7 @@ class ExecuteMany(Preparing):
             return
         outcome = channel.fate(own)
         error = own.error
-        # The server's own last words decide, but for a FATAL at the Sync; see `Execution`.
-        if (
-            error is None
-            or outcome is Outcome.NOT_SENT
-            or "V" not in error.fields
-            or (error.fatal and own.failed_at >= own.last)
-        ):
+        if error is None or not own.decided(outcome):
             executed = own.sync != NOT_YET and own.position == own.last
             self._end(channel, loss.error(outcome, executed=executed))
         elif error.fatal:

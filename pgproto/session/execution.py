@@ -39,7 +39,7 @@ from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segmen
 from .preparing import Preparing
 from .statements import Statement
 
-__all__ = ["FORGETTING_TAGS", "Execution"]
+__all__ = ["FORGETTING_TAGS", "Execution", "refuse_copy_in"]
 
 # Tags of statements that are not plain, but leave everything in front of them as it is.
 _KEEPING_TAGS: Final = ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE")
@@ -299,11 +299,7 @@ class Execution(Preparing):
         elif isinstance(event, RowDescription):
             self._described_late(self.items[segment.position], event)
         elif isinstance(event, CopyInResponse):
-            # Somebody ran COPY FROM STDIN as a query.  There is no data: say so.  The server ignores the
-            # Sync behind it, so it needs a new one.
-            channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
-            if segment.sync != NOT_YET:
-                channel.sync(segment)
+            refuse_copy_in(channel, segment)
         elif isinstance(event, PortalSuspended):
             raise unasked(event)
 
@@ -430,16 +426,8 @@ class Execution(Preparing):
         self._end(channel)
 
     def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
-        # The server's own last words name the statement that it was at, and all before it is undone with
-        # it.  At the Sync they decide nothing: the commit may have been done.  A pooler's words never do; nor
-        # do words that crossed what was not handed over: they are about no statement.
         error = segment.error
-        decided = (
-            error is not None
-            and "V" in error.fields
-            and outcome is not Outcome.NOT_SENT
-            and not (error.fatal and segment.failed_at >= segment.last)
-        )
+        decided = segment.decided(outcome)
         verdicts = self._verdicts(segment) if decided else None
         for index in range(segment.first, segment.last):
             item = self.items[index]
@@ -462,3 +450,13 @@ def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
         return verdict if " to " in item.sql.lower() else Outcome.ROLLED_BACK
     # VACUUM, CALL, CREATE DATABASE and their like commit when they see fit.
     return Outcome.UNKNOWN
+
+
+def refuse_copy_in(channel: Channel, segment: Segment) -> None:
+    """Somebody ran COPY FROM STDIN as a query: there is no data.
+
+    The server ignores a Sync that lies behind it, so it needs a new one.
+    """
+    channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+    if segment.sync != NOT_YET:
+        channel.sync(segment)

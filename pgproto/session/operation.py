@@ -291,6 +291,17 @@ class Segment:
             self.error = error
             self.failed_at = self.first - 1 if self.prologue else self.position
 
+    def decided(self, fate: Outcome) -> bool:
+        """True if the server's own last words name the statement that it was at, whatever `fate` says.
+
+        All before it is undone with it.  At the Sync a FATAL decides nothing: the commit may have been done.
+        Nor do a pooler's words, ever, or those that crossed what was not handed over.
+        """
+        error = self.error
+        if error is None or fate is Outcome.NOT_SENT or "V" not in error.fields:
+            return False
+        return not error.fatal or self.failed_at < self.last
+
     def lost(self, handed_over: int) -> Outcome:
         """What became of a query of this segment whose answer will never come, seen by itself."""
         if self.start >= handed_over:

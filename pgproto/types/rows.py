@@ -85,7 +85,7 @@ class RowDecoder:
         result_formats: the format codes to ask for in Bind: 1 for each column whose type has a codec.
     """
 
-    __slots__ = ("_codecs", "_columns", "_converted", "_first", "_runs", "columns", "result_formats")
+    __slots__ = ("_columns", "_converted", "_first", "_runs", "columns", "result_formats")
 
     def __init__(self, fields: Sequence[FieldDescription], formats: Sequence[int] | None = None) -> None:
         wanted: list[int] = [0 if codec_for(field.type_oid) is None else 1 for field in fields]
@@ -96,7 +96,6 @@ class RowDecoder:
         codecs: list[Codec] = []
         for field, code in zip(fields, actual, strict=True):
             codecs.append(_codec(field.type_oid, code))
-        self._codecs = codecs
         if len(codecs) > _MAX_COLUMNS:
             raise RemoteProtocolError(f"RowDescription with {len(codecs)} columns")
         self._converted: list[tuple[int, FixedCodec]] = []
@@ -125,7 +124,7 @@ class RowDecoder:
         """
         rows: list[Row] = []
         columns = self._columns
-        values: list[Any] = [None] * len(self._codecs)  # for all the rows, whose tuples are made of it
+        values: list[Any] = [None] * len(self.columns)  # for all the rows, whose tuples are made of it
         while start < end:
             if not COMPILED:
                 start = self._by_runs(buffer, start, end, rows)
@@ -143,7 +142,7 @@ class RowDecoder:
         """Add the rows up to the first that is out of the ordinary; where that begins, or `end`."""
         columns = self._columns
         runs = self._runs
-        count = len(self._codecs)
+        count = len(self.columns)
         try:
             while runs and start < end:
                 position = start
