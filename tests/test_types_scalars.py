@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pgproto.errors import DataError
 from pgproto.types import Codec, codec_for, type_name
 from pgproto.types.codec import MAX_FIELD, FixedCodec, frame_length
-from pgproto.wire.native import read_integer
+from pgproto.types.scalars import IntCodec
+from pgproto.wire.native import read_int32, read_int32_by_shifts, read_integer
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -225,10 +226,10 @@ def test_frame_length() -> None:
 def test_read_integer_is_int_from_bytes(data: bytes, start: int, size: int, signed: bool) -> None:
     signed = signed or size == 8
     expected = int.from_bytes(data[start : start + size], "big", signed=signed)
-    for compiled in (False, True):  # which way each build goes
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pgproto.wire.native.COMPILED", compiled)
-            assert read_integer(data, start, size, signed) == expected
+    assert read_integer(data, start, size, signed) == expected
+    if size == 4 and signed:
+        assert read_int32(data, start) == expected
+        assert read_int32_by_shifts(data, start) == expected
 
 
 _ROUND_TRIPS: list[tuple[int, st.SearchStrategy[Any]]] = [
@@ -290,12 +291,18 @@ def test_fixed_codecs_know_their_width() -> None:
 
 
 @pytest.mark.parametrize("by_shifts", [False, True])
-@pytest.mark.parametrize(("code", "value"), [("h", -2), ("i", -3), ("q", -4), ("H", 65_535), ("I", 1 << 31)])
-def test_both_ways_to_read_an_integer_have_the_same_result(by_shifts: bool, code: str, value: int) -> None:
-    codec = FixedCodec(0, "number", code, int)
-    codec._by_shifts = by_shifts  # what the compiled build does, and what the interpreted one does
+@pytest.mark.parametrize(
+    ("code", "value"), [("h", -2), ("i", -3), ("q", -4), ("H", 65_535), ("I", 1 << 31), ("i", 7), ("I", 7)]
+)
+def test_both_ways_to_read_an_integer_have_the_same_result(
+    by_shifts: bool, code: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = b"\x11" + struct.pack(">" + code, value) + b"\x22"
-    assert codec.decode(data, 1, len(data) - 1) == value
-    assert codec.convert(value) == value  # a type that is its own raw form
-    with pytest.raises(DataError, match="bytes instead of"):
-        codec.decode(data, 0, len(data))
+    # What the compiled build does, and what the interpreted one does.
+    monkeypatch.setattr("pgproto.types.scalars.COMPILED", by_shifts)
+    for codec in (FixedCodec(0, "number", code, int), IntCodec(0, "number", code)):
+        codec._by_shifts = by_shifts
+        assert codec.decode(data, 1, len(data) - 1) == value
+        assert codec.convert(value) == value  # a type that is its own raw form
+        with pytest.raises(DataError, match="bytes instead of"):
+            codec.decode(data, 0, len(data))

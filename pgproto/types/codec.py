@@ -158,7 +158,7 @@ class FixedCodec(Codec):
         self.size: int = shape.size
         # Not "_signed": mypyc prefixes an underscore, and gcc has a keyword __signed.
         self._with_sign: bool = code in "hiq"
-        self._by_shifts: bool = COMPILED and code in "hiqHIB"
+        self._by_shifts: bool = COMPILED and code in "hiqHI"
         # struct's own signatures take and give anything.
         self._pack: Any = shape.pack
         self._pack_field: Any = struct.Struct(">i" + code).pack

@@ -27,6 +27,7 @@ from uuid import UUID
 
 from pgproto.errors import DataError
 from pgproto.types.codec import Codec, FixedCodec, expected, malformed
+from pgproto.wire.native import COMPILED, read_int32
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -83,6 +84,15 @@ class IntCodec(FixedCodec):
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
         return value
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The int; compiled, with the commonest width first."""
+        if not COMPILED or end - start != 4 or self.size != 4:
+            return super().decode(buffer, start, end)
+        number: i64 = read_int32(buffer, start)
+        if number < 0 and self.minimum == 0:
+            number += 0x100000000
+        return number
 
 
 class FloatCodec(FixedCodec):
@@ -149,8 +159,14 @@ class CharCodec(FixedCodec):
             return int(octal, 8)
         raise ValueError('"char" takes one ASCII character, or a backslash and three octal digits')
 
-    def convert(self, raw: object) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The byte as charout prints it."""
+        if end - start != 1:
+            raise malformed(self.name, f"{end - start} bytes instead of 1")
+        return _CHARS[buffer[start]]
+
+    def convert(self, raw: object) -> object:
+        """The same, where a run of columns was read at once."""
         assert isinstance(raw, int)
         return _CHARS[raw]
 

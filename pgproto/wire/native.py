@@ -23,14 +23,18 @@ _INT32: Final = Struct(">i").unpack_from
 
 def read_int32(buffer: bytes, position: i64) -> i64:
     """The big-endian int32 at `position`."""
-    if not COMPILED:
-        number: int = _INT32(buffer, position)[0]
-        return number
+    # The last byte first: where it is, the others are, and the compiler drops half of the checks.
+    last: i64 = buffer[position + 3]
     value: i64 = buffer[position]
     value = value << 8 | buffer[position + 1]
     value = value << 8 | buffer[position + 2]
-    value = value << 8 | buffer[position + 3]
+    value = value << 8 | last
     return value - 0x100000000 if value > 0x7FFFFFFF else value
+
+
+def _unpacked(buffer: bytes, position: int) -> int:
+    number: int = _INT32(buffer, position)[0]
+    return number
 
 
 def read_integer(buffer: bytes, position: i64, size: i64, signed: bool) -> i64:
@@ -51,3 +55,8 @@ def read_integer(buffer: bytes, position: i64, size: i64, signed: bool) -> i64:
 
 # A compiled function has no code object.
 COMPILED: Final = not hasattr(read_integer, "__code__")
+
+read_int32_by_shifts: Final = read_int32
+# Compiled calls go to the function itself; interpreted ones look its name up, and find the other one.  To ask
+# in the function which build it is cost either of them 0.04 of the instructions of a row of one int4.
+globals()["read_int32"] = read_int32 if COMPILED else _unpacked
