@@ -148,6 +148,15 @@ def test_any_values_make_the_fields_that_their_codecs_make() -> None:
         ([25], [""]),
         ([], []),
     ]
+    for count in range(1, 6):  # every length of a run, with something out of the ordinary at each place
+        for tail in ([], [(25, "x")]):
+            oids, values = (
+                [701] * count + [oid for oid, _ in tail],
+                [2.5] * count + [text for _, text in tail],
+            )
+            cases.append((oids, values))
+            odd = [(place, None) for place in range(len(values))] + [(place, 7) for place in range(count)]
+            cases += [(oids, [*values[:place], value, *values[place + 1 :]]) for place, value in odd]
     for oids, values in cases:
         encoder = ParameterEncoder(oids)
         expected: list[bytes | None] = []

@@ -38,10 +38,6 @@ MAX_FIELD: Final = 0x7FFFFFFF
 """The longest value, in bytes, that the int32 length in front of it can announce."""
 
 
-# Fields of a run: struct keeps what it compiled, and a result can have 1,664 columns.
-_MAX_RUN: Final = 64
-
-
 def expected(what: str, value: object) -> TypeError:
     """The error for a value of the wrong Python type; the text names the type and not the value."""
     return TypeError(f"expected {what}, got {type(value).__name__}")
@@ -67,19 +63,22 @@ def frame_length(length: int) -> bytes:
     return length.to_bytes(4, "big")
 
 
-def runs_of(codecs: Sequence[Codec], *, exact: bool) -> list[tuple[list[FixedCodec], Codec | None]]:
-    """The codecs cut into runs: as many of one width as follow one another, then at most one other.
+def runs_of(
+    codecs: Sequence[Codec], *, most: int, exact: bool
+) -> list[tuple[list[FixedCodec], Codec | None]]:
+    """The codecs cut into runs: some of fixed width that follow one another, then at most one other.
 
     Args:
         codecs: of columns or parameters, in order.
-        exact: only those whose values are their own raw form count as of one width.
+        most: of so many of fixed width, a run ends.
+        exact: only those whose values are their own raw form count as of fixed width.
     """
     runs: list[tuple[list[FixedCodec], Codec | None]] = []
     fixed: list[FixedCodec] = []
     for codec in codecs:
         if isinstance(codec, FixedCodec) and not (exact and codec.exact is None):
             fixed.append(codec)
-            if len(fixed) < _MAX_RUN:
+            if len(fixed) < most:
                 continue
             runs.append((fixed, None))
         else:

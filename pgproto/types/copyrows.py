@@ -40,7 +40,7 @@ class CopyRowEncoder:
         DataError: a column's type has no binary codec; the text names column and type.
     """
 
-    __slots__ = ("_columns", "_fields", "_head", "_rows")
+    __slots__ = ("_columns", "_fields", "_rows")
 
     def __init__(self, columns: Sequence[str], type_oids: Sequence[int]) -> None:
         if len(columns) != len(type_oids) or len(columns) > _MAX_COLUMNS:
@@ -54,9 +54,8 @@ class CopyRowEncoder:
                     "binary codec; use a COPY in text format"
                 )
             codecs.append(codec)
-        self._fields = FieldsEncoder(codecs)
+        self._fields = FieldsEncoder(codecs, len(codecs).to_bytes(2, "big"))
         self._columns = tuple(columns)
-        self._head = len(codecs).to_bytes(2, "big")
         self._rows = 0
 
     def encode(self, record: Iterable[Any]) -> bytes:
@@ -88,9 +87,8 @@ class CopyRowEncoder:
         if len(values) != len(codecs):
             raise DataError(f"record {self._rows} has {len(values)} values for {len(codecs)} columns")
         before = len(parts)
-        parts.append(self._head)
         try:
-            return 2 + self._fields.add(parts, values)
+            return self._fields.add(parts, values)
         except Unfit as unfit:
             index = unfit.index
             refused = DataError(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "RowDecoder"]
 
 _MAX_COLUMNS: Final = 0xFFFF
+_MAX_RUN: Final = 64  # struct keeps what it compiled, and a result can have 1,664 columns
 
 
 class _Run:
@@ -106,7 +107,7 @@ class RowDecoder:
         for codec in reversed(codecs):
             self._first = _Column(codec, self._first)
         self._runs: list[_Run] = []
-        for fixed, tail in runs_of(codecs, exact=False):
+        for fixed, tail in runs_of(codecs, most=_MAX_RUN, exact=False):
             self._runs.append(_Run(fixed, tail, first=not self._runs))
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> list[Row]:
