@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import pgproto
 from pgproto.protocol import Authenticator
 from pgproto.session import Engine, ExecuteMany, Execution, QueuedQuery, Startup
-from pgproto.session.sources import execution_chunks, record_chunks
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer, encoded
 from pgproto.types import CopyRowEncoder, ParameterEncoder
 from pgproto.wire import (
     AuthenticationOk,
@@ -108,7 +108,7 @@ class Server:
         def operation() -> int:
             many = ExecuteMany("the statement")
             self._engine.submit(many)
-            for run in execution_chunks(many.statement, records):
+            for run in encoded(ExecutionBuffer(many.statement), records):
                 many.feed(run)
                 self._engine.resume()
                 self._drain()
@@ -183,7 +183,7 @@ def records(count: int) -> Operation:
     source = [RECORD] * count
 
     def operation() -> int:
-        return sum(len(chunk) for chunk in record_chunks(encoder, source))
+        return sum(len(chunk) for chunk in encoded(RecordBuffer(encoder), source))
 
     if operation() <= count * 50:
         raise RuntimeError("the records were not encoded")

@@ -24,7 +24,7 @@ from pgproto.session import (
     Statement,
     Transaction,
 )
-from pgproto.session.sources import ExecutionBuffer, execution_chunks
+from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.wire import (
     Bind,
     CommandComplete,
@@ -87,7 +87,7 @@ def test_many_records_are_one_transaction_in_bounded_memory(chop: Any) -> None:
     pair = Pair(script(), chop=chop)
     operation = pair.run(ExecuteMany(INSERT))
     most = 0
-    for run in execution_chunks(operation.statement, ones(12_000)):
+    for run in encoded(ExecutionBuffer(operation.statement), ones(12_000)):
         operation.feed(run)
         pair.engine.resume()
         while operation.full:
@@ -128,7 +128,7 @@ def test_it_counts_rows(pair: Pair, sql: str, records: list[Any], rows: int) -> 
 
 
 def _a_run() -> Iterable[Any]:
-    return execution_chunks(Statement("x", ""), [()])
+    return encoded(ExecutionBuffer(Statement("x", "")), [()])
 
 
 def test_without_names_the_statement_is_parsed_once() -> None:
@@ -381,11 +381,11 @@ def test_a_run_is_what_its_messages_are_one_by_one() -> None:
     statement.parameters_described((INT4, 25))
     statement.rows_described(())
     records: list[Any] = [(1, "a"), (2, None), (None, "long" * 2000)]
-    (run,) = execution_chunks(statement, records)
+    (run,) = encoded(ExecutionBuffer(statement), records)
     expected = b""
     for record in records:
-        encoded = statement.encoder.encode(record)
-        expected += Bind("", "s", (1, 1), encoded, ()).encode() + Execute().encode()
+        values = statement.encoder.encode(record)
+        expected += Bind("", "s", (1, 1), values, ()).encode() + Execute().encode()
     assert run.encode() == expected
     assert run.count == 3
     assert repr(run).startswith("Executes(statement='s', data=b'B")
@@ -410,7 +410,7 @@ def test_a_list_is_a_record_too_and_a_wrong_number_is_refused() -> None:
         buffer.add(("one",))
     run = buffer.end()
     assert run is not None
-    assert [run.count, run.data] == [1, next(iter(execution_chunks(statement, [(1,)]))).data]
+    assert [run.count, run.data] == [1, next(iter(encoded(ExecutionBuffer(statement), [(1,)]))).data]
     assert buffer.end() is None
 
 

@@ -14,7 +14,7 @@ from pgproto.session import HIGH_WATER, Execution, Operation, QueuedQuery, Scrip
 from pgproto.session.inbox import Inbox
 from pgproto.session.listening import Listener, Listeners, Notification
 from pgproto.session.operation import Channel
-from pgproto.session.sources import RecordBuffer, chunks, record_chunks
+from pgproto.session.sources import Buffer, RecordBuffer, chunks, encoded
 from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from pgproto.wire import ErrorResponse, NotificationResponse, Query
 from tests.support.backend import POOLER_ERROR, Answer, error_fields, ok
@@ -81,13 +81,21 @@ def test_chunks() -> None:
             list(chunks(wrong))
 
 
+def test_a_buffer_says_what_it_makes() -> None:
+    buffer: Buffer[bytes] = Buffer()
+    with pytest.raises(NotImplementedError):
+        buffer.add((1,))
+    with pytest.raises(NotImplementedError):
+        buffer.end()
+
+
 def test_records() -> None:
     encoder = CopyRowEncoder(("n",), (23,))
-    data = b"".join(record_chunks(encoder, [(1,), (None,)]))
+    data = b"".join([*encoded(RecordBuffer(encoder), [(1,), (None,)])])
     assert data.startswith(COPY_HEADER)
     assert data.endswith(COPY_TRAILER)
     assert data[len(COPY_HEADER) : -2] == b"\0\1\0\0\0\4\0\0\0\1" + b"\0\1\xff\xff\xff\xff"
-    assert len(list(record_chunks(encoder, [(1,)] * 20_000))) > 2
+    assert len(list(encoded(RecordBuffer(encoder), [(1,)] * 20_000))) > 2
     buffer = RecordBuffer(encoder)
     with pytest.raises(DataError):
         buffer.add(("x",))

@@ -47,7 +47,7 @@ def test_copy_in(pair: Pair) -> None:
     pair.run(copy)
     assert [copy.copying, copy.over, copy.full] == [True, False, False]
     for _ in range(3):
-        copy.feed(b"x" * 100_000)
+        copy.feed(b"x" * 150_000)
     full = [copy.full]
     pair.engine.resume()
     pair.pump()
@@ -58,7 +58,7 @@ def test_copy_in(pair: Pair) -> None:
     assert full == [True, False]
     assert copy.error is None
     assert copy.rowcount == 2
-    assert [len(piece) for piece in pair.backend.copied] == [65_536, 34_464] * 3
+    assert [len(piece) for piece in pair.backend.copied] == [65_536, 84_464] * 3
     copy.feed(b"late")
     assert pair.engine.reusable
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pgproto import QueuedQuery
 from pgproto.session import CopyIn, Dial, Engine, Execution, Step
 from pgproto.session import Operation as EngineOperation
-from pgproto.session.sources import record_chunks
+from pgproto.session.sources import RecordBuffer, encoded
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
@@ -80,7 +80,7 @@ class Floor(Session):
         if item.statement is None:
             raise RuntimeError("the statement was not prepared")
         encoder = CopyRowEncoder(tuple(columns), item.statement.result_types)
-        data = b"".join(record_chunks(encoder, records))
+        data = b"".join([*encoded(RecordBuffer(encoder), records)])
         operation = CopyIn(f"copy {table} ({names}) from stdin (format binary)")
         self._submit(operation)
         asked = self._exchange_until(lambda: operation.copying or operation.finished)

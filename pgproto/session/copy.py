@@ -33,7 +33,7 @@ from .sql import check_sql, is_plain
 
 __all__ = ["CopyIn", "CopyOut"]
 
-# A CopyData message of this size at most; larger chunks of the caller are split.
+# A CopyData message has less than twice as much; larger chunks of the caller are split into such pieces.
 _CHUNK: Final = 65536
 
 # COPY OUT stops reading above this many bytes that the consumer has not taken.
@@ -148,11 +148,14 @@ class CopyIn(_Copy):
             TypeError: it is none of the types declared.
         """
         data = as_bytes(data)
-        if self.over:
+        if self.over or len(data) == 0:
             return
-        for start in range(0, len(data), _CHUNK):
-            self._chunks.append(data[start : start + _CHUNK] if len(data) > _CHUNK else data)
         self._size += len(data)
+        start = 0
+        while len(data) - start >= 2 * _CHUNK:
+            self._chunks.append(data[start : start + _CHUNK])
+            start += _CHUNK
+        self._chunks.append(data[start:] if start else data)
 
     @property
     def full(self) -> bool:

@@ -7,14 +7,16 @@ For `ExecuteMany`: records, each encoded as one execution of its statement.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import DataError, LocalProtocolError
 from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from ..wire.binding import Executes
 from .statements import Statement
 
-__all__ = ["ExecutionBuffer", "RecordBuffer", "as_bytes", "chunks", "execution_chunks", "record_chunks"]
+__all__ = ["Buffer", "ExecutionBuffer", "RecordBuffer", "as_bytes", "chunks", "encoded"]
+
+T = TypeVar("T")
 
 _CHUNK: Final = 65536
 
@@ -52,64 +54,85 @@ def as_bytes(piece: object) -> bytes:
     raise TypeError(f"COPY data must be bytes, not {type(piece).__name__}")
 
 
-class RecordBuffer:
-    """Records in, chunks of the binary format out."""
+class Buffer(Generic[T]):
+    """Records in, chunks for the operation that is fed with them out."""
 
-    __slots__ = ("_encoder", "_parts", "_size")
+    __slots__ = ("_parts", "_size")
 
-    def __init__(self, encoder: CopyRowEncoder) -> None:
-        self._encoder = encoder
-        self._parts: list[bytes] = [COPY_HEADER]
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
         self._size = 0
 
-    def add(self, record: Iterable[Any]) -> bytes:
-        """Encode a record; a chunk if one is full, else b"".
+    def add(self, record: Sequence[Any]) -> T | None:
+        """Encode a record; a chunk if there is enough for one.
 
         Raises:
-            DataError: a value does not fit its column.
+            DataError: a value does not fit.
         """
+        raise NotImplementedError
+
+    def end(self) -> T | None:
+        """What is left, if there is anything."""
+        raise NotImplementedError
+
+    def _joined(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts = []
+        self._size = 0
+        return data
+
+
+def encoded(buffer: Buffer[T], records: Iterable[Sequence[Any]]) -> Iterator[T]:
+    """All records as chunks."""
+    for record in records:
+        chunk = buffer.add(record)
+        if chunk is not None:
+            yield chunk
+    chunk = buffer.end()
+    if chunk is not None:
+        yield chunk
+
+
+class RecordBuffer(Buffer[bytes]):
+    """Records in, chunks of the binary format out."""
+
+    __slots__ = ("_encoder",)
+
+    def __init__(self, encoder: CopyRowEncoder) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self._parts.append(COPY_HEADER)
+
+    def add(self, record: Sequence[Any]) -> bytes | None:
+        """As of all buffers; the error names the record (the first is 1)."""
         self._size += self._encoder.add(self._parts, record)
-        return self._flush() if self._size >= _CHUNK else b""
+        return self._joined() if self._size >= _CHUNK else None
 
     def end(self) -> bytes:
         """The last chunk."""
         self._parts.append(COPY_TRAILER)
-        return self._flush()
-
-    def _flush(self) -> bytes:
-        chunk = b"".join(self._parts)
-        self._parts = []
-        self._size = 0
-        return chunk
+        return self._joined()
 
 
-def record_chunks(encoder: CopyRowEncoder, records: Iterable[Iterable[Any]]) -> Iterator[bytes]:
-    """All records as chunks."""
-    buffer = RecordBuffer(encoder)
-    for record in records:
-        chunk = buffer.add(record)
-        if chunk:
-            yield chunk
-    yield buffer.end()
+class ExecutionBuffer(Buffer[Executes]):
+    """Records in, runs of executions of one statement out.
 
+    Args:
+        statement: it must be ready when the first record is added.
+    """
 
-class ExecutionBuffer:
-    """Records in, runs of executions of one statement out."""
-
-    __slots__ = ("_count", "_parts", "_records", "_size", "_statement")
+    __slots__ = ("_count", "_records", "_statement")
 
     def __init__(self, statement: Statement) -> None:
+        super().__init__()
         self._statement = statement
-        self._parts: list[bytes] = []
-        self._size = 0
         self._count = 0
         self._records = 0
 
     def add(self, record: Sequence[Any]) -> Executes | None:
-        """Encode a record; a run if there is enough for one.
+        """As of all buffers; a note at the error names the record (the first is 1).
 
         Raises:
-            DataError: a value does not fit its parameter; a note names the record (the first is 1).
             LocalProtocolError: the values are more than a message can carry.
         """
         template = self._statement.template()
@@ -131,23 +154,7 @@ class ExecutionBuffer:
         return self.end() if self._size >= _CHUNK else None
 
     def end(self) -> Executes | None:
-        """What is left, if there is anything."""
-        if not self._count:
-            return None
-        run = Executes(self._statement.name, b"".join(self._parts), self._count)
-        self._parts = []
-        self._size = 0
+        """The last run, if any execution is left."""
+        count = self._count
         self._count = 0
-        return run
-
-
-def execution_chunks(statement: Statement, records: Iterable[Sequence[Any]]) -> Iterator[Executes]:
-    """All records as runs of executions of a statement, which is ready when the first one is asked for."""
-    buffer = ExecutionBuffer(statement)
-    for record in records:
-        run = buffer.add(record)
-        if run is not None:
-            yield run
-    run = buffer.end()
-    if run is not None:
-        yield run
+        return Executes(self._statement.name, self._joined(), count) if count else None

@@ -119,14 +119,15 @@ class TextCodec(Codec):
         """Take a str without NUL characters and without lone surrogates."""
         if not isinstance(value, str):
             raise expected("str", value)
-        if "\0" in value:
-            raise ValueError("str with a NUL character, which PostgreSQL cannot store")
         try:
-            return value.encode("utf-8")
+            data = value.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ValueError(
                 f"str that is not valid Unicode (at index {error.start}, lone surrogate)"
             ) from None
+        if 0 in data:  # half of what it costs to look for "\0" in the str
+            raise ValueError("str with a NUL character, which PostgreSQL cannot store")
+        return data
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The characters as str."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgproto import Error, Outcome
 from pgproto.session import ExecuteMany, Operation
-from pgproto.session.sources import execution_chunks
+from pgproto.session.sources import ExecutionBuffer, encoded
 from tests.support.backend import INT4, Answer, error_fields, fails, int4, ok, rows_of
 from tests.support.pair import Pair
 from tests.support.queries import error_of
@@ -42,7 +42,7 @@ def ones(count: int) -> list[tuple[int]]:
 
 def hand_over(pair: Pair, operation: ExecuteMany, records: Iterable[Sequence[Any]]) -> None:
     """What an adapter does: feed while there is room."""
-    for run in execution_chunks(operation.statement, records):
+    for run in encoded(ExecutionBuffer(operation.statement), records):
         operation.feed(run)
         pair.engine.resume()
         while operation.full:

@@ -9,9 +9,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Se
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from pgproto.session import CopyIn, ExecuteMany, Operation
+from pgproto.session import CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
-from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 
 from .transport import Transport
 
@@ -225,14 +224,18 @@ async def _next(iterator: AsyncIterator[Any]) -> Any:
     return await anext(iterator, None)
 
 
-async def encoded(
-    buffer: RecordBuffer | ExecutionBuffer, records: AsyncIterable[Sequence[Any]]
-) -> AsyncIterator[Any]:
+def encoded(buffer: sources.Buffer[T], records: Records) -> Chunks:
     """Records as the chunks that a buffer makes of them."""
+    if isinstance(records, AsyncIterable):
+        return _encoded(buffer, records)
+    return sources.encoded(buffer, records)
+
+
+async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[T]:
     async for record in records:
         chunk = buffer.add(record)
-        if chunk:
+        if chunk is not None:
             yield chunk
     chunk = buffer.end()
-    if chunk:
+    if chunk is not None:
         yield chunk

@@ -35,7 +35,7 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.sources import chunks, execution_chunks, record_chunks
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks, encoded
 from pgproto.types import CopyRowEncoder
 
 from . import system
@@ -186,7 +186,7 @@ class Connection(Queries):
             Exception: whatever the iterable raises; nothing was stored.
         """
         operation = ExecuteMany.of(query)
-        source = lambda: execution_chunks(operation.statement, records)  # noqa: E731
+        source = lambda: encoded(ExecutionBuffer(operation.statement), records)  # noqa: E731
         return feed(self._open_transport(), operation, source, self._seconds(timeout))
 
     # ---- COPY
@@ -234,7 +234,7 @@ class Connection(Queries):
         prepared.close()
         encoder = CopyRowEncoder(tuple(columns), prepared.statement.result_types)
         sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
-        return self.copy_in(sql, record_chunks(encoder, records), timeout=timeout)
+        return self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
 
     def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Iterator[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.

@@ -41,13 +41,7 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.sources import (
-    ExecutionBuffer,
-    RecordBuffer,
-    chunks,
-    execution_chunks,
-    record_chunks,
-)
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
@@ -188,12 +182,7 @@ class Connection(Queries):
             Exception: whatever the iterable raises; nothing was stored.
         """
         operation = ExecuteMany.of(query)
-
-        def source() -> Chunks:
-            if isinstance(records, AsyncIterable):
-                return encoded(ExecutionBuffer(operation.statement), records)
-            return execution_chunks(operation.statement, records)
-
+        source = lambda: encoded(ExecutionBuffer(operation.statement), records)  # noqa: E731
         await self._feed(operation, source, timeout)
         return operation.rowcount
 
@@ -245,9 +234,7 @@ class Connection(Queries):
         self.engine.channel.statements.close(statement)
         encoder = CopyRowEncoder(tuple(columns), statement.result_types)
         sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
-        if isinstance(records, AsyncIterable):
-            return await self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
-        return await self.copy_in(sql, record_chunks(encoder, records), timeout=timeout)
+        return await self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
 
     def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory; otherwise as `stream`."""

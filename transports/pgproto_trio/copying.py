@@ -18,8 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
-from pgproto.session import CopyIn, ExecuteMany, Operation
-from pgproto.session.sources import ExecutionBuffer, RecordBuffer
+from pgproto.session import CopyIn, ExecuteMany, Operation, sources
 
 from .transport import Transport, unwrap
 
@@ -250,17 +249,21 @@ async def _watch(transport: Transport, operation: CopyIn | ExecuteMany, scope: t
     scope.cancel()
 
 
-async def encoded(
-    buffer: RecordBuffer | ExecutionBuffer, records: AsyncIterable[Sequence[Any]]
-) -> AsyncIterator[Any]:
+def encoded(buffer: sources.Buffer[T], records: Records) -> Chunks:
     """Records as the chunks that a buffer makes of them."""
+    if isinstance(records, AsyncIterable):
+        return _encoded(buffer, records)
+    return sources.encoded(buffer, records)
+
+
+async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[T]:
     async with _closing(records) as iterator:
         async for record in iterator:
             chunk = buffer.add(record)
-            if chunk:
+            if chunk is not None:
                 yield chunk
         chunk = buffer.end()
-        if chunk:
+        if chunk is not None:
             yield chunk
 
 
