@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from pgproto.errors import DataError
 from pgproto.types import Codec, codec_for, type_name
 from pgproto.types.codec import MAX_FIELD, FixedCodec, frame_length
 from pgproto.types.scalars import IntCodec
-from pgproto.wire.native import read_int32, read_int32_by_shifts, read_integer
+from pgproto.wire.native import read_int32, read_int32_by_shifts, read_int64, read_integer
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -230,6 +231,15 @@ def test_read_integer_is_int_from_bytes(data: bytes, start: int, size: int, sign
     if size == 4 and signed:
         assert read_int32(data, start) == expected
         assert read_int32_by_shifts(data, start) == expected
+    if size == 8:
+        assert read_int64(data, start) == expected
+
+
+@pytest.mark.parametrize("read", [read_int32, read_int32_by_shifts, read_int64])
+def test_no_integer_is_read_outside_of_the_buffer(read: Callable[[bytes, int], int]) -> None:
+    for position in (1, 9, 1 << 61):
+        with pytest.raises((IndexError, struct.error)):
+            read(bytes(range(3 if read is not read_int64 else 8)), position)
 
 
 _ROUND_TRIPS: list[tuple[int, st.SearchStrategy[Any]]] = [
