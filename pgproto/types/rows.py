@@ -21,14 +21,14 @@ simple query, which the server sends as text, are rows of str.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import DataError, RemoteProtocolError
 from pgproto.types.codec import Codec, FixedCodec, runs_of
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.row import Columns, Row
-from pgproto.types.scalars import ByteaCodec, TextCodec
+from pgproto.types.scalars import CHARS, ByteaCodec, CharCodec, TextCodec
 from pgproto.wire.messages import FieldDescription
 from pgproto.wire.native import COMPILED, read_int32
 
@@ -99,10 +99,12 @@ class RowDecoder:
             codecs.append(_codec(field.type_oid, code))
         if len(codecs) > _MAX_COLUMNS:
             raise RemoteProtocolError(f"RowDescription with {len(codecs)} columns")
-        self._converted: list[tuple[int, FixedCodec]] = []
+        self._converted: list[tuple[int, Callable[[Any], object]]] = []
         for index, codec in enumerate(codecs):
-            if isinstance(codec, FixedCodec) and codec.exact is None:
-                self._converted.append((index, codec))
+            if isinstance(codec, CharCodec):
+                self._converted.append((index, CHARS.__getitem__))  # a method of C: no frame for each value
+            elif isinstance(codec, FixedCodec) and codec.exact is None:
+                self._converted.append((index, codec.convert))
         self._first: _Column | None = None
         for codec in reversed(codecs):
             self._first = _Column(codec, self._first)
@@ -143,6 +145,7 @@ class RowDecoder:
         """Add the rows up to the first that is out of the ordinary; where that begins, or `end`."""
         columns = self._columns
         runs = self._runs
+        converted = self._converted
         count = len(self.columns)
         try:
             while runs and start < end:
@@ -151,13 +154,14 @@ class RowDecoder:
                 values: list[Any] = []
                 for run in runs:
                     fields = run.unpack_from(buffer, position)
-                    if fields[run.lengths_at] != run.lengths:
-                        return start
+                    if run.lengths:
+                        if fields[run.lengths_at] != run.lengths:
+                            return start
+                        values += fields[run.values_at]
                     if not stop:
                         stop = start + 1 + fields[0]
                         if fields[1] != count or stop > end:
                             return start
-                    values += fields[run.values_at]
                     position += run.size
                     tail = run.tail
                     if tail is None:
@@ -176,8 +180,8 @@ class RowDecoder:
                     position = following
                 if position != stop:
                     return start
-                for index, codec in self._converted:
-                    values[index] = codec.convert(values[index])
+                for index, convert in converted:
+                    values[index] = convert(values[index])
                 rows.append(Row(columns, tuple(values)))
                 start = stop
         except (ValueError, struct.error):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 __all__ = [
+    "CHARS",
     "BoolCodec",
     "ByteaCodec",
     "CharCodec",
@@ -137,8 +138,8 @@ class TextCodec(Codec):
             raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
 
 
-# What charout prints for each byte.
-_CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
+CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
+"""What charout prints for each byte."""
 
 
 class CharCodec(FixedCodec):
@@ -164,12 +165,12 @@ class CharCodec(FixedCodec):
         """The byte as charout prints it."""
         if end - start != 1:
             raise malformed(self.name, f"{end - start} bytes instead of 1")
-        return _CHARS[buffer[start]]
+        return CHARS[buffer[start]]
 
     def convert(self, raw: object) -> object:
         """The same, where a run of columns was read at once."""
         assert isinstance(raw, int)
-        return _CHARS[raw]
+        return CHARS[raw]
 
 
 class ByteaCodec(Codec):
