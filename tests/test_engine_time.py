@@ -310,6 +310,22 @@ def test_time_of_the_start(pair: Pair) -> None:
     pair.engine.tick()
 
 
+def test_the_time_of_a_start_is_no_deadline_of_the_session() -> None:
+    fresh = Pair(SCRIPT, started=False)
+    assert fresh.start(deadline=fresh.now + 3).finished
+    assert fresh.engine.next_deadline() is None
+    fresh = Pair(SCRIPT, started=False)
+    fresh.backend.silent = True
+    fresh.start(deadline=fresh.now + 3)
+    waiting = query("select 1")
+    waiting.deadline = fresh.now + 5
+    fresh.engine.submit(waiting)
+    assert fresh.engine.next_deadline() == fresh.now + 3
+    fresh.backend.go_on()
+    fresh.pump()
+    assert fresh.engine.next_deadline() == fresh.now + 5
+
+
 def test_what_was_not_begun_is_not_sent(pair: Pair) -> None:
     pair.backend.silent = True
     first, second = query("select 1"), query("insert")

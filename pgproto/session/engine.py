@@ -414,7 +414,7 @@ class Engine(Lifeline):
                 elif (starting := self._starting) is not None:
                     starting.handle_start(self.channel, event)
                     if starting.finished:
-                        self._starting = None
+                        self._started()
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
                     segment.operation.segment_done(self.channel, segment)

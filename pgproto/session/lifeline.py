@@ -189,6 +189,13 @@ class Lifeline:
         if deadline is not None and (self._earliest is None or deadline < self._earliest):
             self._earliest = deadline
 
+    def _started(self) -> None:
+        """The session is there, and the time that this could take is nobody's deadline any more."""
+        self._starting = None
+        self._earliest = None
+        for operation in self._operations():
+            self._note_deadline(operation)
+
     def _ended(self, closed: Closed) -> None:
         """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""
         if closed.error is not None:
