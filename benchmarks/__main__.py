@@ -35,8 +35,8 @@ def main() -> None:
     trees = {"pure": options.pure, "compiled": options.compiled}
     drivers = _drivers(options, trees)
     workloads = [workload for workload in _workloads(options) if able(drivers, workload)]
-    rounds = options.rounds or (3 if options.quick else 9)
-    seconds = options.seconds or (0.01 if options.quick else 0.04)
+    rounds = options.rounds or (3 if options.quick else 25)
+    seconds = options.seconds or (0.01 if options.quick else 0.02)
     results: dict[str, dict[str, Series]] = {}
     with (
         _server(options.dsn) as dsn,
@@ -79,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help="only drivers with this in their name (and the floor)",
     )
-    parser.add_argument("--rounds", type=int, help="interleaved rounds (default 9)")
-    parser.add_argument("--seconds", type=float, help="a driver's turn in a round (default 0.04)")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (default 25)")
+    parser.add_argument("--seconds", type=float, help="a driver's turn in a round (default 0.02)")
     parser.add_argument("--pure", type=Path, default=ROOT, help="the pure build (default: this checkout)")
     parser.add_argument(
         "--compiled",
