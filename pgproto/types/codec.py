@@ -13,7 +13,7 @@ and encoded in two steps, `raw` and the number, so that its length goes with it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import DataError
@@ -203,3 +203,8 @@ class FixedCodec(Codec):
     def convert(self, raw: object) -> object:
         """The value for a raw `struct` item; DataError if Python has none."""
         return raw
+
+    @property
+    def converter(self) -> Callable[[Any], object]:
+        """What does the same for one raw item after another."""
+        return self.convert

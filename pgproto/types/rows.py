@@ -28,7 +28,7 @@ from pgproto.errors import DataError, RemoteProtocolError
 from pgproto.types.codec import Codec, FixedCodec, runs_of
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.row import Columns, Row
-from pgproto.types.scalars import CHARS, ByteaCodec, CharCodec, TextCodec
+from pgproto.types.scalars import ByteaCodec, TextCodec
 from pgproto.wire.messages import FieldDescription
 from pgproto.wire.native import COMPILED, read_int32
 
@@ -101,10 +101,8 @@ class RowDecoder:
             raise RemoteProtocolError(f"RowDescription with {len(codecs)} columns")
         self._converted: list[tuple[int, Callable[[Any], object]]] = []
         for index, codec in enumerate(codecs):
-            if isinstance(codec, CharCodec):
-                self._converted.append((index, CHARS.__getitem__))  # a method of C: no frame for each value
-            elif isinstance(codec, FixedCodec) and codec.exact is None:
-                self._converted.append((index, codec.convert))
+            if isinstance(codec, FixedCodec) and codec.exact is None:
+                self._converted.append((index, codec.converter))
         self._first: _Column | None = None
         for codec in reversed(codecs):
             self._first = _Column(codec, self._first)

@@ -22,7 +22,8 @@ Binary formats: the `*send` and `*recv` functions of PostgreSQL's src/backend/ut
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from pgproto.errors import DataError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 __all__ = [
-    "CHARS",
     "BoolCodec",
     "ByteaCodec",
     "CharCodec",
@@ -138,8 +138,8 @@ class TextCodec(Codec):
             raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
 
 
-CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
-"""What charout prints for each byte."""
+# What charout prints for each byte.
+_CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
 
 
 class CharCodec(FixedCodec):
@@ -165,12 +165,17 @@ class CharCodec(FixedCodec):
         """The byte as charout prints it."""
         if end - start != 1:
             raise malformed(self.name, f"{end - start} bytes instead of 1")
-        return CHARS[buffer[start]]
+        return _CHARS[buffer[start]]
 
     def convert(self, raw: object) -> object:
         """The same, where a run of columns was read at once."""
         assert isinstance(raw, int)
-        return CHARS[raw]
+        return _CHARS[raw]
+
+    @property
+    def converter(self) -> Callable[[Any], object]:
+        """A method of C: no frame for each value."""
+        return _CHARS.__getitem__
 
 
 class ByteaCodec(Codec):

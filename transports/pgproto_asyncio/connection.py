@@ -179,8 +179,7 @@ class Connection(Queries):
             Exception: whatever the iterable raises; nothing was stored.
         """
         operation = ExecuteMany.of(query)
-        source = lambda: encoded(ExecutionBuffer(operation.statement), records)  # noqa: E731
-        await self._feed(operation, source, timeout)
+        await self._feed(operation, lambda: encoded(ExecutionBuffer(operation.statement), records), timeout)
         return operation.rowcount
 
     # ---- COPY

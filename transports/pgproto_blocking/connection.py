@@ -186,8 +186,12 @@ class Connection(Queries):
             Exception: whatever the iterable raises; nothing was stored.
         """
         operation = ExecuteMany.of(query)
-        source = lambda: encoded(ExecutionBuffer(operation.statement), records)  # noqa: E731
-        return feed(self._open_transport(), operation, source, self._seconds(timeout))
+        return feed(
+            self._open_transport(),
+            operation,
+            lambda: encoded(ExecutionBuffer(operation.statement), records),
+            self._seconds(timeout),
+        )
 
     # ---- COPY
 
