@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pgproto
 import pgproto_blocking
 from benchmarks import report, tables
 from benchmarks.drivers import CORE, DRIVERS, FLOOR, Driver
@@ -115,6 +118,13 @@ def test_the_core_alone_needs_no_server() -> None:
         "compiled",
         "pure",
     }
+
+
+def test_the_build_is_trained_on_work_that_needs_no_server() -> None:
+    command = [sys.executable, "-m", "benchmarks.training"]
+    done = subprocess.run(command, cwd=ROOT, timeout=60, capture_output=True, text=True)
+    expected = {"compiled": (0, ""), "pure": (1, "the pure build cannot be trained\n")}
+    assert (done.returncode, done.stderr) == expected[pgproto.build]
 
 
 # ---- What is made of the figures
