@@ -11,7 +11,7 @@ PYTHON ?= python3
 BUILD ?= pure
 WORKERS ?= 2
 ARGS ?=
-# The compiled build is optimised by a profile where the C compiler is GCC; it takes twice as long to build.
+# On Linux, where the C compiler is GCC, the compiled build is optimised by a profile: it takes twice as long.
 PROFILE ?= $(if $(filter Linux,$(shell uname)),1)
 
 ifeq ($(origin PYTHON),file)

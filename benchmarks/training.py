@@ -11,14 +11,14 @@ from typing import Final
 
 import pgproto
 
-from .counted import CASES, prepared
-from .drivers.core import Core
+from . import counted
+from .drivers import CORE, DRIVERS
+from .worker import prepared
 from .workloads import workloads
 
 __all__ = ["main"]
 
 _TURNS: Final = 50
-_KINDS: Final = {"decode", "encode", "messages", "segments"}
 _LARGEST: Final = 100  # rows, values, messages and kilobytes of one operation
 
 
@@ -30,13 +30,14 @@ def main() -> None:
     """
     if pgproto.build != "compiled":
         raise SystemExit("the pure build cannot be trained")
-    for name, operation in prepared().items():
-        for _ in range(_TURNS * CASES[name].repeat):
+    for name, operation in counted.prepared().items():
+        for _ in range(_TURNS * counted.CASES[name].repeat):
             operation()
-    core = Core()
+    driver = DRIVERS[f"{CORE}, {pgproto.build}"]
+    core = driver.session()
     for workload in workloads(_LARGEST).values():
-        if workload.kind in _KINDS:
-            operation = getattr(core, workload.kind)(*workload.arguments)
+        if driver.can(workload.kind):
+            operation = prepared(core, workload)
             for _ in range(_TURNS):
                 operation()
 
