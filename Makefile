@@ -2,7 +2,7 @@
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
 #   make demo | test | check | bench | budget | wheel | clean
-#   make sim | power | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
+#   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make test PYTHON=python3.12             another interpreter, another environment
 #   make test BUILD=compiled                the build that mypyc makes of the same source
 #   make test ARGS="tests/test_layers.py"   arguments for pytest (coverage is then not enforced)
@@ -38,7 +38,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench budget wheel sim power faults chaos storm fuzz mutants clean
+.PHONY: help demo test check bench budget wheel sim power promise faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -75,6 +75,9 @@ sim: $(VENV)/.installed-test
 
 power: $(VENV)/.installed-test
 	$(BIN)/python -m tests.sim.planted --jobs $(WORKERS) $(ARGS)
+
+promise: $(VENV)/.installed-test
+	$(BIN)/python -m tests.promise --jobs $(WORKERS) $(ARGS)
 
 faults: $(VENV)/.installed-faults
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -6,9 +6,13 @@ import pytest
 
 import pgproto
 
-__all__ = ["pure_only"]
+__all__ = ["PURE_ONLY", "pure_only"]
+
+PURE_ONLY: set[str] = set()
+"""The reasons that tests gave."""
 
 
 def pure_only(reason: str) -> pytest.MarkDecorator:
     """Mark a test that the compiled build cannot run."""
+    PURE_ONLY.add(reason)
     return pytest.mark.skipif(pgproto.build == "compiled", reason=reason)
