@@ -64,6 +64,8 @@ class Engine(Lifeline):
         prefix: what makes this session's statement names its own.
         statement_cache_size: how many prepared statements are kept.
         named_statements: False for poolers that switch servers between transactions.
+        pipelining: False to have one segment (what ends in one ReadyForQuery) in flight at most, for poolers
+            that mix up those of different clients.
         max_message_size: the largest message that is accepted, in bytes.
     """
 
@@ -81,11 +83,13 @@ class Engine(Lifeline):
         prefix: str = "pgproto_",
         statement_cache_size: int = 100,
         named_statements: bool = True,
+        pipelining: bool = True,
         max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
     ) -> None:
         connection = Connection(CLIENT, max_message_size=max_message_size)
         statements = StatementCache(statement_cache_size, prefix, named=named_statements)
         super().__init__(clock, Channel(connection, statements))
+        self.pipelining = pipelining
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
         self._notices = Inbox()
@@ -119,9 +123,18 @@ class Engine(Lifeline):
         return news
 
     @property
-    def pipelining(self) -> bool:
+    def waiting(self) -> bool:
         """True if answers are outstanding: what is submitted now may as well wait for what follows it."""
         return bool(self.channel.segments)
+
+    @property
+    def pipelining(self) -> bool:
+        """True if more may be sent while answers are outstanding.  To be set before the first query."""
+        return self.channel.pipelining
+
+    @pipelining.setter
+    def pipelining(self, pipelining: bool) -> None:
+        self.channel.pipelining = pipelining
 
     # ---- What happened
 
@@ -465,9 +478,9 @@ class Engine(Lifeline):
             return
         queue = self._queue
         while queue and channel.pending < HIGH_WATER and not self._cancelling and not self._wants_cancel:
-            if channel.opening:
-                break
             operation = queue[0]
+            if not channel.may_open and channel.segments[-1].operation is not operation:
+                break
             try:
                 status = operation.produce(channel)
             except LocalProtocolError as error:

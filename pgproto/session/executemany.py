@@ -160,6 +160,8 @@ class ExecuteMany(Preparing):
         """Prepare the statement, then write runs as they come, then Sync."""
         if self._stage == _STARTING and not self._start(channel):
             return SENT if self.finished else WAITING
+        if self._runs and self._segment is None and not channel.may_open:
+            return WAITING
         was_full = self.full
         while self._runs and self._stage == _FED and channel.pending < HIGH_WATER:
             self._write(channel, self._runs.popleft())
@@ -182,6 +184,7 @@ class ExecuteMany(Preparing):
     def _start(self, channel: Channel) -> bool:
         """Have the statement prepared; true once it is."""
         if self.preparing:
+            self.go_on_preparing(channel)
             return False
         if self.blocked is not None:
             self.blocked.outcome = Outcome.SKIPPED

@@ -83,7 +83,7 @@ class Execution(Preparing):
 
         Not where a transaction block may be open: there a failing Parse would hit whoever is in front.
         """
-        if not channel.statements.named or self.transaction is not None:
+        if not channel.statements.named or not channel.pipelining or self.transaction is not None:
             return
         if channel.connection.transaction_status != "I":
             return
@@ -107,7 +107,7 @@ class Execution(Preparing):
         while self._next < len(items):
             if channel.pending >= HIGH_WATER:
                 return MORE
-            if self._segment is None and channel.opening:
+            if self._segment is None and not channel.may_open:
                 return WAITING
             self._write_next(channel)
         if self._segment is not None:
@@ -128,9 +128,12 @@ class Execution(Preparing):
                 item.error = loss.error(Outcome.NOT_SENT)
                 self.error = self.error or item.error
         self._next = len(self.items)  # what was written is in flight, and ends it
+        if not any(segment.operation is self for segment in channel.segments):
+            self._end(channel)  # or it was answered, even before the transport took all of it
 
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
+            self.go_on_preparing(channel)
             return False
         if self._ahead and self.rejected:
             # What was refused ahead of turn may depend on what has run since: ask again.
@@ -411,6 +414,7 @@ class Execution(Preparing):
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """Label every item that has no outcome yet."""
+        self.forget_unwritten(channel)
         for each in channel.segments:
             if each.operation is self and not each.preparing:
                 self._label(each, loss, channel.fate(each))

@@ -327,6 +327,7 @@ class Channel:
         begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
         dirty: a statement may have left a trace in the session since the last reset.
+        pipelining: several segments may be in flight; False for one at a time.
         tls: the encryption of the byte stream, once it was agreed upon.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
     """
@@ -339,6 +340,7 @@ class Channel:
         "begin_failed",
         "connection",
         "handed_over",
+        "pipelining",
         "produced",
         "prologue",
         "ready",
@@ -357,6 +359,7 @@ class Channel:
         self._traces = False
         self.begin_failed = False
         self.transaction: object = None
+        self.pipelining = True
         self.tls: TLS | None = None
         self.produced = 0
         self.handed_over = 0
@@ -463,10 +466,15 @@ class Channel:
         self.write(Sync())
 
     @property
-    def opening(self) -> bool:
-        """True while a BEGIN is unanswered: what is sent behind it would run without it if it failed."""
+    def may_open(self) -> bool:
+        """True if a segment may be opened now.
+
+        Not after a BEGIN that is unanswered: what is sent after it would run without it if it failed.  And
+        without pipelining not while anything at all is unanswered: a pooler may give the server to somebody
+        else at each ReadyForQuery, whatever has followed by then.
+        """
         segments = self.segments
-        return bool(segments) and segments[-1].prologue > 0 and segments[-1].sync != NOT_YET
+        return not segments or (self.pipelining and segments[-1].prologue == 0)
 
     def fate(self, segment: Segment | None) -> Outcome:
         """What became of a query of this segment (None: it has none) if no answer comes any more."""

@@ -33,7 +33,7 @@ class Preparing(Operation):
         blocked: the error that kept all of them from being tried (BEGIN failed).
     """
 
-    __slots__ = ("_described", "_to_prepare", "blocked", "isolate", "rejected")
+    __slots__ = ("_described", "_to_prepare", "_written", "blocked", "isolate", "rejected")
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +42,7 @@ class Preparing(Operation):
         self.isolate = False
         self._to_prepare: list[Statement] = []
         self._described = 0
+        self._written = 0
 
     @property
     def preparing(self) -> bool:
@@ -49,21 +50,33 @@ class Preparing(Operation):
         return self._described < len(self._to_prepare)
 
     def send_prepare(self, channel: Channel, new: list[Statement]) -> None:
-        """Write Parse and Describe for NEW statements."""
-        groups = [[statement] for statement in new] if self.isolate else [new]
-        for group in groups:
-            segment = channel.open(self, len(self._to_prepare))
+        """Write Parse and Describe for NEW statements; `go_on_preparing` does the rest, if there is one."""
+        for statement in new:
+            statement.state = st.PREPARING
+        self._to_prepare.extend(new)
+        self.go_on_preparing(channel)
+
+    def go_on_preparing(self, channel: Channel) -> None:
+        """Write what may be written now of the statements that are waiting for it."""
+        end = len(self._to_prepare)
+        while self._written < end and channel.may_open:
+            segment = channel.open(self, self._written)
             segment.preparing = True
             channel.preamble(segment)
-            self._to_prepare.extend(group)
-            segment.last = len(self._to_prepare)
-            for statement in group:
-                statement.state = st.PREPARING
+            self._written = segment.last = self._written + 1 if self.isolate else end
+            for statement in self._to_prepare[segment.first : segment.last]:
                 if statement.kept and statement.name:
                     channel.statements.kept[statement.name] = statement
                 channel.write(Parse(statement.name, statement.sql))
                 channel.write(Describe("S", statement.name))
             channel.sync(segment)
+
+    def forget_unwritten(self, channel: Channel) -> None:
+        """What could not be written by now is not needed any more."""
+        for statement in self._to_prepare[self._written :]:
+            statement.state = st.NEW  # the server has never heard of it
+            channel.statements.drop(statement)
+        del self._to_prepare[self._written :]
 
     def handle_prepare(self, channel: Channel, segment: Segment, event: Message) -> None:
         """An event of a segment that prepares."""
@@ -89,6 +102,7 @@ class Preparing(Operation):
         error.outcome = Outcome.FAILED
         if segment.failed_at < segment.first:
             self.blocked = error
+            self.forget_unwritten(channel)
         elif segment.failed_at < segment.last:
             self.rejected[self._to_prepare[segment.failed_at].sql] = error
         for statement in self._to_prepare[self._described : segment.last]:

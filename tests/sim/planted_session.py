@@ -278,7 +278,7 @@ _STATE: Final = (
         "begin-failure-ignored",
         "statements of a transaction whose BEGIN failed are run without it",
         [
-            Edit(Channel, "opening", ("return bool(segments)", "return False and bool(segments)")),
+            Edit(Channel, "may_open", (" and segments[-1].prologue == 0", "")),
             Edit(Engine, "_process", ("self._begin_failed(segment)", "pass")),
         ],
         kinds="label truth",

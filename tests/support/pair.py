@@ -46,11 +46,16 @@ class Pair:
         started: bool = True,
         cache: int = 100,
         named: bool = True,
+        pipelining: bool = True,
     ) -> None:
         self.now = 1000.0
         self.chop = chop
         self.engine = Engine(
-            clock=lambda: self.now, prefix="s", statement_cache_size=cache, named_statements=named
+            clock=lambda: self.now,
+            prefix="s",
+            statement_cache_size=cache,
+            named_statements=named,
+            pipelining=pipelining,
         )
         self.backend = Backend(script or {})
         self.ready: list[Operation] = []

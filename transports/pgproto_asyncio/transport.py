@@ -111,9 +111,9 @@ class Transport(asyncio.BufferedProtocol):
         engine = self.engine
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
-        pipelining = engine.pipelining
+        waiting = engine.waiting
         engine.submit(operation)
-        if pipelining:  # what is submitted in this turn of the loop goes out in one write
+        if waiting:  # what is submitted in this turn of the loop goes out in one write
             self._pump_soon()
         else:
             self.pump()
