@@ -335,26 +335,5 @@ def test_require_auth(text: str) -> None:
     assert parse_config(user="u", require_auth=text).require_auth == text
 
 
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("md5,!gss", 'method "gss": "!" must be in front of all methods or none'),
-        ("!md5,gss", 'method "gss": "!" must be in front of all methods or none'),
-        ("md5,md5", 'method "md5" is specified more than once'),
-        ("!none,!none", 'method "!none" is specified more than once'),
-        ("md5,", "expected a comma-separated list of gss, md5, none, oauth, password, scram-sha-256, sspi"),
-        (",", "expected a comma-separated list"),
-        ("!", "expected a comma-separated list"),
-        ("!!md5", "expected a comma-separated list"),
-        ("MD5", "expected a comma-separated list"),
-        (" md5", "expected a comma-separated list"),
-    ],
-)
-def test_a_require_auth_that_cannot_be(text: str, error: str) -> None:
-    message = error_of(require_auth=text)
-    assert message.startswith("require_auth: ")
-    assert error in message
-
-
 def test_the_keyword_arguments_are_typed() -> None:
     assert set(ConnectOptions.__annotations__) == set(OPTIONS)

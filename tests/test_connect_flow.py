@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pgproto import Config, ConfigError, ConnectError, ConnectionLost, PostgresError, RemoteProtocolError
+from pgproto import (
+    Config,
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    PostgresError,
+    QueryTimeout,
+    RemoteProtocolError,
+)
 from pgproto.config import Host, TLSOptions
 from pgproto.protocol import Authenticator
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.tls import TLS
 from pgproto.protocol.verifier import ScramVerifier
-from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup
+from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup, Transaction
 from pgproto.session.engine import OUTPUT
 from pgproto.wire import (
     AuthenticationOk,
@@ -175,7 +185,8 @@ def test_scram_and_the_password() -> None:
 
 @pytest.mark.parametrize("code", ["28P01", "28000", "3D000", "42501"])
 def test_a_host_that_knows_us_and_refuses_ends_the_search(code: str) -> None:
-    world = World({"a": [Server(refuses=fatal(code))], "b": [Server()]})
+    answer = AuthenticationOk().encode() if code == "42501" else b""
+    world = World({"a": [Server(refuses=answer + fatal(code))], "b": [Server()]})
     error = failure(world)
     assert error.sqlstate == code
     assert world.log == ["dial a fresh", "hang up"]
@@ -192,12 +203,94 @@ def test_a_host_that_cannot_now_is_passed_over(code: str) -> None:
     assert world.log == ["dial a fresh", "hang up", "dial b fresh", "hang up"]
 
 
-@pytest.mark.parametrize("refuses", [None, fatal("08P01"), fatal("0A000")])
-def test_an_old_pooler_is_asked_again_with_3_0(refuses: bytes | None) -> None:
-    old = Server(refuses=refuses) if refuses else Server(only_version=196608)
-    world = World({"a": [old, Server(only_version=196608)], "b": []})
-    assert world.connect().connection.protocol == 196608
+WITHOUT_CODE = ErrorResponse({"S": "FATAL", "M": "unsupported version"}).encode()
+AN_ERROR = ErrorResponse({"S": "ERROR", "C": "08P01", "M": "unsupported version"}).encode()
+REFUSALS = [None, WITHOUT_CODE, AN_ERROR, *map(fatal, ("08P01", "0A000", "XX000", "26000", "42501", "99ABC"))]
+
+
+@pytest.mark.holds("D5", "L1")
+@pytest.mark.parametrize("refuses", REFUSALS)
+def test_who_refuses_3_2_is_asked_for_3_0_and_that_is_remembered(refuses: bytes | None) -> None:
+    old = [Server(refuses=refuses) if refuses else Server(only_version=196608) for _ in range(2)]
+    new = [Server(only_version=196608) for _ in range(3)]
+    down = OSError("down")
+    world = World({"a": [old[0], new[0], new[1], down, old[1], new[2]], "b": []}, hosts=(A,))
+    engine = world.connect()
+    assert engine.connection.protocol == 196608
+    assert not engine.pipelining
     assert world.log == ["dial a fresh", "hang up", "dial a"]
+    world.log.clear()
+    engine = world.connect()
+    assert engine.connection.protocol == 196608
+    assert not engine.pipelining
+    assert world.log == ["dial a fresh"]
+    world.log.clear()
+    failure(world)  # it is gone: what comes back is asked anew
+    assert not world.connect().pipelining
+    assert world.log == ["dial a fresh", "hang up", "dial a fresh", "hang up", "dial a"]
+
+
+@pytest.mark.holds("D5")
+@pytest.mark.parametrize("code", ["28000", "28P01", "3D000", "53300", "57P03", "57P01"])
+def test_who_has_understood_is_not_asked_for_3_0(code: str) -> None:
+    world = World({"a": [Server(refuses=fatal(code))], "b": []}, hosts=(A,))
+    assert failure(world).sqlstate == code
+    assert world.log == ["dial a fresh", "hang up"]
+
+
+@pytest.mark.holds("D5")
+def test_who_refuses_both_versions_is_asked_twice_and_nothing_is_remembered() -> None:
+    world = World({"a": [Server(refuses=fatal("XX000")) for _ in range(4)]}, hosts=(A,))
+    for _ in range(2):
+        assert failure(world).sqlstate == "XX000"
+    assert world.log == ["dial a fresh", "hang up", "dial a", "hang up"] * 2
+
+
+NEGOTIATES = b"".join(
+    message.encode()
+    for message in (NegotiateProtocolVersion(196608, ()), AuthenticationOk(), ReadyForQuery("I"))
+)
+
+
+@pytest.mark.holds("L1")
+@pytest.mark.parametrize(
+    ("options", "refuses", "pipelining"),
+    [
+        ({}, None, True),
+        ({}, NEGOTIATES, True),
+        ({"max_protocol_version": 196608}, None, False),
+        ({"named_statements": False}, None, False),
+        ({"named_statements": False}, NEGOTIATES, False),
+        ({"named_statements": False, "pipelining": True}, None, True),
+        ({"max_protocol_version": 196608, "pipelining": True}, None, True),
+        ({"pipelining": True}, fatal("08P01"), True),
+        ({"pipelining": False}, None, False),
+    ],
+)
+def test_who_is_pipelined(options: dict[str, object], refuses: bytes | None, pipelining: bool) -> None:
+    world = World({"a": [Server(refuses=refuses) if refuses else Server(), Server()]}, hosts=(A,), **options)
+    assert world.connect().pipelining == pipelining
+
+
+@pytest.mark.holds("D4")
+@pytest.mark.parametrize("name", ["UTF8", "UTF-8", "utf-8", "utf_8", "Unicode", "UNICODE"])
+def test_names_of_utf_8(name: str) -> None:
+    server = Server(parameters={"client_encoding": name})
+    assert World({"a": [server]}, hosts=(A,)).connect().reusable
+
+
+@pytest.mark.holds("T9")
+def test_a_start_that_takes_too_long_is_a_timeout() -> None:
+    now = 0.0
+    engine = Engine(clock=lambda: now)
+    startup = Startup({"user": "app"}, no_way)
+    startup.deadline = 3.0
+    engine.start(startup)
+    now = 3.0
+    engine.tick()
+    assert isinstance(startup.error, ConnectError)
+    assert isinstance(startup.error.__cause__, QueryTimeout)
+    assert isinstance(startup.error.__cause__, TimeoutError)
 
 
 def test_the_oldest_version_that_is_accepted() -> None:
@@ -406,6 +499,34 @@ def test_a_cancel_request_that_fails_hangs_up_all_the_same() -> None:
     assert isinstance(flow.throw(OSError("down")), HangUp)
     with pytest.raises(OSError, match="down"):
         flow.send(None)
+
+
+@pytest.mark.holds("D14")
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_a_flow_that_is_given_up_closes_in_silence(steps: int) -> None:
+    world = World({"a": [Server(), Server()], "b": []})
+    engine = world.connect()
+
+    def block(end: str) -> Generator[object, None, object]:
+        transaction = Transaction(engine)
+        transaction.enter()
+        engine.submit(Script("insert"))
+        return transaction.commit() if end == "commit" else transaction.rollback()
+
+    def give_up() -> None:
+        flows: list[Generator[object, None, object]] = [
+            world.connector.cancel(engine, BackendKeyData(7, b"0123")),
+            world.connector.connect(),
+            block("commit"),
+            block("rollback"),
+        ]
+        for flow in flows:
+            with contextlib.suppress(StopIteration):
+                for _ in range(steps):
+                    flow.send(None)
+            flow.close()
+
+    contextvars.copy_context().run(give_up)
 
 
 # ---- Starting, by itself

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import time
 import traceback
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pgproto.config import OPTIONS, parse_dsn
+from pgproto.config import OPTIONS, Config, Host, parse_config, parse_dsn
 from pgproto.config.options import IGNORED, UNSUPPORTED
 from pgproto.errors import ConfigError
 
@@ -295,6 +297,50 @@ def test_the_examples_are_what_libpq_does(dsn: str) -> None:
     assert agrees_with_libpq(dsn)
 
 
+@pytest.mark.holds("D13")
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://" + "," * 1_000_000,
+        "postgresql://" + "[::1]," * 300_000,
+        "postgresql://" + "h:1," * 300_000,
+        "postgresql://" + ":" * 1_000_000,
+        "postgresql://" + "[" * 1_000_000,
+        "postgresql://h/?" + "user=u&" * 200_000,
+        "postgresql://h/?" + "%20" * 300_000,
+        "postgresql://h/?user=" + "%20" * 300_000,
+        "host=" + "," * 1_000_000,
+        "hostaddr=" + "," * 1_000_000,
+        "port=" + "1," * 1_000_000,
+        "port=" + " " * 1_000_000 + "x",
+        "user=u " * 200_000,
+        "user='" + "\\'" * 500_000,
+        "require_auth=" + "!" * 1_000_000,
+        "require_auth=" + "," * 1_000_000,
+        "connect_timeout='" + " " * 1_000_000 + "'",
+        "x" * 1_000_000,
+    ],
+    ids=lambda dsn: dsn[:24],
+)
+def test_the_time_for_a_long_text_is_linear(dsn: str) -> None:
+    """Each took many seconds, or would take, where the time is the square of the length."""
+    start = time.process_time()
+    with contextlib.suppress(ConfigError):
+        parse_config(dsn, user="u")
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.holds("D13")
+@pytest.mark.parametrize("dsn", ["postgresql://" + "," * 1000, "host=" + "," * 1000, "port=" + "1," * 1000])
+def test_there_are_a_thousand_hosts_at_most(dsn: str) -> None:
+    with pytest.raises(ConfigError, match="at most 1000 are possible"):
+        parse_config(dsn, user="u")
+    fewer = "port=" + ",".join(["1"] * 1000) if dsn.startswith("port") else dsn[:-1]
+    assert len(parse_config(fewer, user="u", host="," * 999).hosts) == 1000
+    with pytest.raises(ConfigError, match="at most 1000 are possible"):
+        Config("u", hosts=(Host(),) * 1001)
+
+
 def test_every_option_of_libpq_has_its_place() -> None:
     libpq_parse("")
     assert set(OPTIONS) | IGNORED | set(UNSUPPORTED) >= LIBPQ_NAMES
@@ -303,6 +349,7 @@ def test_every_option_of_libpq_has_its_place() -> None:
         "command_timeout",
         "statement_cache_size",
         "named_statements",
+        "pipelining",
         "max_message_size",
     }
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 from ..errors import ConfigError
 from .dsn import check_text
 from .files import PasswordEntry, find_password
-from .options import AUTHENTICATION_METHODS, unknown_option
+from .options import MAX_HOSTS, unknown_option
+from .requireauth import parse_require_auth
 from .secret import Secret
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "Config",
     "Host",
     "TLSOptions",
-    "check_require_auth",
 ]
 
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -50,26 +50,6 @@ _STRONG: Final = ("require", "verify-ca", "verify-full")
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{name}: expected one of {', '.join(choices)}")
-
-
-def check_require_auth(text: str) -> None:
-    """Refuse what is not libpq's `require_auth`: methods, or methods with `!` in front, none twice.
-
-    Raises:
-        ConfigError: an unknown method, one named twice, or a mixture of both kinds.
-    """
-    names: set[str] = set()
-    negative = text.startswith("!")
-    for part in text.split(",") if text else ():
-        name = part.removeprefix("!")
-        if name not in AUTHENTICATION_METHODS:
-            methods = ", ".join(sorted(AUTHENTICATION_METHODS))
-            raise ConfigError(f"require_auth: expected a comma-separated list of {methods}, or all with '!'")
-        if part.startswith("!") != negative:
-            raise ConfigError(f'require_auth: method "{name}": "!" must be in front of all methods or none')
-        if name in names:
-            raise ConfigError(f'require_auth: method "{part}" is specified more than once')
-        names.add(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +193,8 @@ class Config:
         tcp_user_timeout: milliseconds for which sent data may stay unacknowledged; None for the default.
         statement_cache_size: how many prepared statements a connection keeps; 0 for none.
         named_statements: False to use the unnamed statement only (for poolers that cannot do otherwise).
+        pipelining: True to send more while answers are outstanding, False never to; None to decide it by what
+            the server says (see the README, "Poolers").
         max_message_size: the longest message to accept from the server, in bytes.
         warnings: what was odd but could be ignored (a password file that others can read).
 
@@ -246,12 +228,15 @@ class Config:
     tcp_user_timeout: int | None = None
     statement_cache_size: int = 100
     named_statements: bool = True
+    pipelining: bool | None = None
     max_message_size: int = 2**30 - 2
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.hosts:
             raise ConfigError("host: at least one is needed")
+        if len(self.hosts) > MAX_HOSTS:
+            raise ConfigError(f"host: at most {MAX_HOSTS} are possible")
         if not self.user:
             raise ConfigError("user: must not be empty")
         check_text("user", self.user)
@@ -268,7 +253,7 @@ class Config:
         for key, value in self.server_settings:
             check_text("server_settings", key)
             check_text(f"server_settings: {key}", value)
-        check_require_auth(self.require_auth)
+        parse_require_auth(self.require_auth)
         _check_choice("channel_binding", self.channel_binding, CHANNEL_BINDINGS)
         _check_choice("target_session_attrs", self.target_session_attrs, TARGET_SESSION_ATTRS)
         _check_choice("load_balance_hosts", self.load_balance_hosts, LOAD_BALANCE_HOSTS)

@@ -31,6 +31,8 @@ _SPACE: Final = " \t\n\v\f\r"
 """What C's isspace() says, which is less than str.isspace()."""
 
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST_END: Final = re.compile(r"[:/?,]")
+_PORT_END: Final = re.compile(r"[/?,]")
 _OTHER_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -179,38 +181,41 @@ def _put(options: dict[str, str], name: str, raw: str) -> None:
         options[name] = _decode(raw, name)
 
 
-def _split_hosts(rest: str) -> tuple[list[str], list[str], str]:
+def _split_hosts(text: str) -> tuple[list[str], list[str], str]:
     """`host[:port],...` -> hosts, ports (aligned, "" for none) and what follows."""
     hosts: list[str] = []
     ports: list[str] = []
+    position = 0
     while True:
-        if rest.startswith("["):
-            host, bracket, rest = rest[1:].partition("]")
-            if not bracket:
+        if text.startswith("[", position):
+            closing = text.find("]", position)
+            if closing < 0:
                 raise ConfigError(f'{_WHERE}: an IPv6 address has no closing "]"')
+            host = text[position + 1 : closing]
             if not host:
                 raise ConfigError(f"{_WHERE}: an IPv6 address is empty")
-            if rest and rest[0] not in ":/?,":
+            position = closing + 1
+            if text[position : position + 1] not in ("", ":", "/", "?", ","):
                 raise ConfigError(
                     f'{_WHERE}: only ":", "/", "?" or "," can follow the "]" of an IPv6 address'
                 )
         else:
-            host, rest = _until(rest, ":/?,")
+            host, position = _until(text, position, _HOST_END)
         port = ""
-        if rest.startswith(":"):
-            port, rest = _until(rest[1:], "/?,")
+        if text.startswith(":", position):
+            port, position = _until(text, position + 1, _PORT_END)
         hosts.append(host)
         ports.append(port)
-        if not rest.startswith(","):
-            return hosts, ports, rest
-        rest = rest[1:]
+        if not text.startswith(",", position):
+            return hosts, ports, text[position:]
+        position += 1
 
 
-def _until(text: str, stops: str) -> tuple[str, str]:
-    for position, character in enumerate(text):
-        if character in stops:
-            return text[:position], text[position:]
-    return text, ""
+def _until(text: str, position: int, stop: re.Pattern[str]) -> tuple[str, int]:
+    """The text up to what stops it, and the place of that."""
+    found = stop.search(text, position)
+    end = found.start() if found else len(text)
+    return text[position:end], end
 
 
 def _parse_query(query: str, options: dict[str, str], *, may_be_secret: bool) -> None:

@@ -16,7 +16,6 @@ from ..errors import ConfigError
 from .secret import Secret
 
 __all__ = [
-    "AUTHENTICATION_METHODS",
     "IGNORED",
     "OPTIONS",
     "SECRETS",
@@ -96,6 +95,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "command_timeout": Option(default="300"),
     "statement_cache_size": Option(default="100"),
     "named_statements": Option(default="1"),
+    "pipelining": Option(),
     "max_message_size": Option(default=str(2**30 - 2)),
 }
 """Every option that is understood."""
@@ -124,10 +124,8 @@ SETTINGS_FROM_ENVIRONMENT: Final[dict[str, str]] = {
 }
 """Environment variables that set a run-time parameter of the session."""
 
-AUTHENTICATION_METHODS: Final = frozenset(
-    {"password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"}
-)
-"""What `require_auth` can list; `none` is a server that asks for no proof."""
+MAX_HOSTS: Final = 1000
+"""How many hosts there can be: far more than anybody has, so that a wrong text is told from a long list."""
 
 _Text: TypeAlias = str | None
 _Number: TypeAlias = int | str | None
@@ -136,6 +134,16 @@ _Seconds: TypeAlias = float | str | None
 _Password: TypeAlias = str | Secret | None
 _Texts: TypeAlias = str | list[str] | tuple[str, ...] | None
 _Numbers: TypeAlias = int | str | list[int] | tuple[int, ...] | None
+
+
+def is_utf8(encoding: str) -> bool:
+    """True if it is a name of UTF-8: as in the server, only its letters and digits count.
+
+    Args:
+        encoding: a name, as in `client_encoding`.
+    """
+    letters = [letter for letter in encoding.lower() if letter.isascii() and letter.isalnum()]
+    return "".join(letters) in ("utf8", "unicode")
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -188,6 +196,7 @@ class ConnectOptions(TypedDict, total=False):
     command_timeout: _Seconds
     statement_cache_size: _Number
     named_statements: _Switch
+    pipelining: _Switch
     max_message_size: _Number
 
 

@@ -30,7 +30,14 @@ from .config import (
 )
 from .dsn import check_text, parse_dsn
 from .files import PasswordEntry, ReadFile, home_file, is_private, parse_passfile, parse_service_file
-from .options import OPTIONS, SETTINGS_FROM_ENVIRONMENT, ConnectOptions, unknown_option
+from .options import (
+    MAX_HOSTS,
+    OPTIONS,
+    SETTINGS_FROM_ENVIRONMENT,
+    ConnectOptions,
+    is_utf8,
+    unknown_option,
+)
 from .secret import Secret
 
 __all__ = ["parse_config"]
@@ -92,8 +99,8 @@ def parse_config(
     settings = _Settings([*layers, ("the environment", _from_environment(environ))])
 
     settings.choice("gssencmode", ("disable", "prefer"))
-    encoding = settings.text("client_encoding").replace("-", "").replace("_", "")
-    if encoding.lower() not in ("utf8", "unicode", "auto"):
+    encoding = settings.text("client_encoding")
+    if encoding != "auto" and not is_utf8(encoding):
         raise settings.error("client_encoding", "must be UTF8")
     user = settings.text("user") or _ask_user(os_user)
     hosts = _hosts(settings)
@@ -130,6 +137,7 @@ def parse_config(
         tcp_user_timeout=settings.count("tcp_user_timeout"),
         statement_cache_size=settings.integer("statement_cache_size", 0, 1_000_000),
         named_statements=settings.boolean("named_statements"),
+        pipelining=settings.boolean("pipelining") if settings.given("pipelining")[0] else None,
         max_message_size=settings.integer("max_message_size", 1024, 2**31 - 1),
         warnings=warnings,
     )
@@ -291,6 +299,9 @@ def _hosts(settings: _Settings) -> tuple[Host, ...]:
     names = settings.given("host")[0].split(",")
     addresses = settings.given("hostaddr")[0].split(",")
     ports = settings.given("port")[0].split(",")
+    for name, texts in (("host", names), ("hostaddr", addresses), ("port", ports)):
+        if len(texts) > MAX_HOSTS:
+            raise settings.error(name, f"at most {MAX_HOSTS} are possible")
     if addresses == [""]:
         addresses *= len(names)
     elif names == [""]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ..config.requireauth import RequiredAuth, parse_require_auth
 from ..errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from ..wire import (
     AuthenticationCleartextPassword,
@@ -38,64 +39,9 @@ from .saslprep import encode_password
 from .scram import MAX_ITERATIONS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient, check_binding, check_nonce
 from .verifier import md5_password
 
-__all__ = ["METHODS", "Authenticator", "RequiredAuth", "parse_require_auth"]
-
-METHODS: Final = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth")
-"""The methods that `require_auth` knows, besides `none`."""
+__all__ = ["Authenticator"]
 
 _SASL_METHODS: Final = ("scram-sha-256", "oauth")
-
-
-class RequiredAuth:
-    """A parsed `require_auth`."""
-
-    __slots__ = ("allowed", "listed", "required", "text")
-
-    def __init__(self, text: str, allowed: frozenset[str], listed: frozenset[str], required: bool) -> None:
-        self.text: str = text
-        """The text as the user wrote it, for messages."""
-        self.allowed: frozenset[str] = allowed
-        """The methods that the server may ask for."""
-        self.listed: frozenset[str] = listed
-        """The methods that the user named (and did not forbid)."""
-        self.required: bool = required
-        """True if the server must ask for one of them before it says Ok."""
-
-    def __repr__(self) -> str:
-        return f"RequiredAuth({self.text!r})"
-
-
-def parse_require_auth(text: str) -> RequiredAuth:
-    """Parse libpq's `require_auth` (manual: "Parameter Key Words").
-
-    Args:
-        text: comma-separated methods, of which the server must use one; or all of them with `!` in
-            front, of which it must use none.  "" allows every method.
-
-    Raises:
-        ConfigError: an unknown method, one named twice, or a mixture of both kinds; libpq's texts.
-    """
-    if not text:
-        return RequiredAuth("", frozenset(METHODS), frozenset(), required=False)
-    names: set[str] = set()
-    negative = text.startswith("!")
-    for part in text.split(","):
-        name = part.removeprefix("!")
-        if part.startswith("!") and not negative:
-            raise ConfigError(
-                f'negative require_auth method "{part}" cannot be mixed with non-negative methods'
-            )
-        if not part.startswith("!") and negative:
-            raise ConfigError(f'require_auth method "{part}" cannot be mixed with negative methods')
-        if name not in METHODS and name != "none":
-            raise ConfigError(f'invalid require_auth value: "{name}"')
-        if name in names:
-            raise ConfigError(f'require_auth method "{part}" is specified more than once')
-        names.add(name)
-    if negative:
-        return RequiredAuth(text, frozenset(METHODS) - names, frozenset(), required="none" in names)
-    listed = frozenset(names - {"none"})
-    return RequiredAuth(text, listed, listed, required="none" not in names)
 
 
 # --- the order of messages ---------------------------------------------------------------------------

@@ -54,6 +54,9 @@ _WAYS: Final[dict[str, tuple[int, ...]]] = {
 # The server knows who we are and does not want us: no other host will, and asking again locks accounts.
 _ENDS_SEARCH: Final = ("28", "3D", "42501", "0A000", "22023", "42704")
 
+# The server has read the StartupMessage: it does not know the user or the database, is full, or not up.
+_UNDERSTOOD: Final = ("28", "3D", "53", "57")
+
 
 class Dial:
     """Step: open a transport to `host` and attach it to `engine`.
@@ -99,7 +102,7 @@ class Connector:
         random_bytes: gives so many unpredictable bytes (`os.urandom`).
     """
 
-    __slots__ = ("_clock", "_context", "_random_bytes", "config")
+    __slots__ = ("_asked_for_3_0", "_clock", "_context", "_random_bytes", "config")
 
     def __init__(
         self, config: Config, *, clock: Callable[[], float], random_bytes: Callable[[int], bytes]
@@ -107,6 +110,7 @@ class Connector:
         self.config = config
         self._clock = clock
         self._random_bytes = random_bytes
+        self._asked_for_3_0: set[Host] = set()  # these refused 3.2 the last time, and then took 3.0
         self._context: ssl.SSLContext | None = None
 
     def connect(self) -> Generator[Step, None, Engine]:
@@ -139,6 +143,8 @@ class Connector:
         error: BaseException | None = None
         try:
             yield Cancel(key, encryption=way, make_tls=self._tls_factory(host, way))
+        except GeneratorExit:  # given up: nobody does another step
+            raise
         except BaseException as caught:  # noqa: BLE001 - raised again below
             error = caught
         yield HangUp(canceller)
@@ -158,7 +164,7 @@ class Connector:
     ) -> Generator[Step, None, Engine | None]:
         """Try one host in the ways that the TLS mode allows; its errors are added to `errors`."""
         ways = list(self._ways(host))
-        protocol = self.config.max_protocol_version
+        protocol = PROTOCOL_3_0 if host in self._asked_for_3_0 else self.config.max_protocol_version
         fresh = True
         while ways:
             way = ways[0]
@@ -170,6 +176,9 @@ class Connector:
                 yield Dial(host, engine, fresh=fresh)
                 fresh = False
                 yield startup
+                if protocol < self.config.max_protocol_version:
+                    self._asked_for_3_0.add(host)
+                engine.pipelining = self._pipelining(protocol)
                 engine.encryption = ENCRYPT_NEVER if engine.channel.tls is None else max(way, ENCRYPT_REQUIRE)
                 if engine.connection.protocol < self.config.min_protocol_version:
                     raise ConnectError("the server does not support min_protocol_version")
@@ -179,20 +188,31 @@ class Connector:
             if error is None:
                 return engine
             yield HangUp(engine)
+            if not startup.answered:
+                self._asked_for_3_0.discard(host)  # it may come back as another one
             error.add_note(f"while connecting to {host}")
             errors.append(error)
             if isinstance(error, ConfigError) or not startup.begun:
                 return None  # the transport did not open: no other way leads there
             encryption_matters = not startup.opened or _about_encryption(error, engine)
-            older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol and not startup.answered
-            if older and not encryption_matters and _about_protocol(error):
-                # Old poolers hang up on a minor version that they do not know.
+            older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol
+            if older and not encryption_matters and _refuses_protocol(startup, error):
                 protocol = PROTOCOL_3_0
                 continue
             ways.pop(0)
             if ways and not encryption_matters:
                 return None
         return None
+
+    def _pipelining(self, protocol: int) -> bool:
+        """Whether a session that was got by asking for this protocol version is pipelined.
+
+        Every PostgreSQL answers a request for 3.2, if only to negotiate.  Who refuses it is a pooler, as a
+        rule, and PgBouncer up to 1.20 mixes up the segments of several clients if they are pipelined.
+        """
+        if self.config.pipelining is not None:
+            return self.config.pipelining
+        return protocol > PROTOCOL_3_0 and self.config.named_statements
 
     def _ways(self, host: Host) -> tuple[int, ...]:
         tls = self.config.tls
@@ -291,10 +311,15 @@ def _about_encryption(error: Exception, engine: Engine) -> bool:
     return tls is not None and not tls.handshake_complete
 
 
-def _about_protocol(error: Exception) -> bool:
-    """True if an older protocol version could help: the peer hung up, or found the StartupMessage odd."""
+def _refuses_protocol(startup: Startup, error: Exception) -> bool:
+    """True if an older protocol version could help: no answer to the StartupMessage but an error, or none.
+
+    What the error is called proves nothing: strangers to PostgreSQL (and poolers) have codes of their own.
+    """
+    if startup.answered:
+        return False
     if isinstance(error, PostgresError):
-        return error.sqlstate in ("08P01", "0A000")
+        return not error.sqlstate.startswith(_UNDERSTOOD)
     return isinstance(error, ConnectionLost)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from ..config.options import is_utf8
 from ..errors import (
     ConnectError,
     Error,
@@ -63,7 +64,7 @@ def check_parameter(name: str, value: str) -> None:
     Raises:
         RemoteProtocolError: it is another one.
     """
-    if name == "client_encoding" and value.upper() not in ("UTF8", "UNICODE"):
+    if name == "client_encoding" and not is_utf8(value):
         raise RemoteProtocolError(f"the server insists on client_encoding {value}, and pgproto on UTF8")
 
 
@@ -217,6 +218,7 @@ class Startup(_Opening):
             self.error = cause if isinstance(cause, Error) else ConnectError("the connection was closed")
         if isinstance(cause, QueryTimeout):
             self.error = ConnectError(str(cause))
+            self.error.__cause__ = cause
         self.finish(channel)
 
 

@@ -128,7 +128,8 @@ class Opening:
                 errors.append(error)
         if len(errors) == 1:
             raise errors[0]
-        raise ConnectError("; ".join(dict.fromkeys(str(error) for error in errors)), errors)
+        late = next((error.__cause__ for error in errors if isinstance(error.__cause__, TimeoutError)), None)
+        raise ConnectError("; ".join(dict.fromkeys(str(error) for error in errors)), errors) from late
 
     def _connect(self, host: Host, address: Address, patience: float | None) -> socket.socket:
         deadline = None if patience is None else time.monotonic() + patience
@@ -142,7 +143,7 @@ class Opening:
             while code:
                 left = None if deadline is None else deadline - time.monotonic()
                 if self._aborted or (left is not None and left <= 0):
-                    raise ConnectError(f"no answer from {host} in time")
+                    raise ConnectError(f"no answer from {host} in time") from TimeoutError()
                 if code == errno.EAGAIN and host.is_unix:
                     system.pause(_RETRY_DELAY if left is None else min(_RETRY_DELAY, left))
                     code = sock.connect_ex(target)
@@ -185,7 +186,7 @@ class Opening:
         threading.Thread(target=look_up, name=f"look up {host}", daemon=True).start()
         left = self._left()
         if not looking.acquire(timeout=-1.0 if left is None else min(left, threading.TIMEOUT_MAX)):
-            raise ConnectError(f"the name of {host} could not be looked up in time")
+            raise ConnectError(f"the name of {host} could not be looked up in time") from TimeoutError()
         self._left()
         if failed:
             raise failed[0]

@@ -115,7 +115,7 @@ async def _dial(step: Dial, config: Config, deadline: float | None) -> Transport
             sock.close()
             raise
         return Transport(sock, step.engine)
-    raise ConnectError(f"no answer from {host} in time")
+    raise ConnectError(f"no answer from {host} in time") from TimeoutError()
 
 
 async def _connect(host: Host, deadline: float | None) -> socket.socket:
@@ -124,6 +124,7 @@ async def _connect(host: Host, deadline: float | None) -> socket.socket:
         return await _connect_to(socket.AF_UNIX, host.unix_path)
     found = await trio.socket.getaddrinfo(host.address, host.port, type=socket.SOCK_STREAM)
     failures: list[str] = []
+    late: TimeoutError | None = None
     for index, (family, _, _, _, address) in enumerate(found):
         now = trio.current_time()
         share = math.inf if deadline is None else (deadline - now) / (len(found) - index)
@@ -135,8 +136,9 @@ async def _connect(host: Host, deadline: float | None) -> socket.socket:
                     raise
                 failures.append(f"{address[0]}: {error}")
         if scope.cancelled_caught:
-            failures.append(f"{address[0]}: no answer in time")
-    raise OSError("; ".join(failures) or "the host has no address")
+            late = TimeoutError("no answer in time")
+            failures.append(f"{address[0]}: {late}")
+    raise OSError("; ".join(failures) or "the host has no address") from late
 
 
 async def _connect_to(family: int, address: Address) -> socket.socket:
