@@ -176,6 +176,22 @@ SCENARIOS: dict[str, tuple[dict[str, float | None], str]] = {
         0 stats rejected=1 waiting=2
         """,
     ),
+    "a negative timeout has passed, even if one is free, and nothing is opened": (
+        {"min_size": 0},
+        """
+        0 acquire a -0.1  ->
+        0 is a failed PoolTimeout
+        0 acquire b       -> open 1
+        0 opened 1        -> grant b 1
+        0 release b       ->
+        1 acquire c -1    ->
+        1 is c failed PoolTimeout
+        1 stats timeouts=2 idle=1 opens=1 waiting=0
+        2 close           -> close 1 closed
+        2 acquire d -1    ->
+        2 is d failed PoolClosed
+        """,
+    ),
     "a timeout of 0 takes what is free or fails, and the open is kept": (
         {"min_size": 0, "max_size": 1},
         """

@@ -106,7 +106,8 @@ class PoolMachine:
 
         Args:
             now: the time.
-            timeout: seconds to wait; None: the pool's `acquire_timeout`; 0: take one that is free or fail.
+            timeout: seconds to wait; None: the pool's `acquire_timeout`; 0: take one that is free or fail;
+                negative: the deadline has passed, so fail.
 
         Returns:
             The ticket: GRANTED, FAILED (`error` is PoolClosed, PoolTimeout or TooManyWaiting) or WAITING.
@@ -114,6 +115,9 @@ class PoolMachine:
         patience = self.settings.acquire_timeout if timeout is None else timeout
         self._tickets += 1
         ticket: Ticket = Ticket(self._tickets, now + patience, now)
+        if patience < 0.0 and not self._fleet.closing:
+            self._time_out(ticket, now)
+            return ticket
         self._waiters.append(ticket)
         self._seat(ticket, now)
         limit = self.settings.max_waiting

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .batch import Batch, QueuedQuery
 from .connect import Connector, Dial, HangUp, Step, check_new
 from .copy import CopyIn, CopyOut
+from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
 from .executemany import ExecuteMany
 from .execution import Execution
@@ -23,6 +24,7 @@ from .stream import Stream
 from .transaction import Transaction
 
 __all__ = [
+    "DEFAULT",
     "GRACE",
     "HIGH_WATER",
     "Batch",
@@ -30,6 +32,7 @@ __all__ = [
     "Connector",
     "CopyIn",
     "CopyOut",
+    "Default",
     "Dial",
     "Engine",
     "ExecuteMany",
@@ -48,6 +51,7 @@ __all__ = [
     "Statement",
     "Step",
     "Stream",
+    "Timeout",
     "Transaction",
     "check_new",
     "quote_identifier",

@@ -12,14 +12,15 @@ statement of the same batch creates; send the DDL first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from types import TracebackType
 from typing import Final
 
-from ..errors import LocalProtocolError, Outcome
+from ..errors import Error, LocalProtocolError, Outcome
 from ..types import Row
 from .statements import Statement
 
-__all__ = ["Batch", "QueuedQuery", "as_item"]
+__all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "refuse"]
 
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
@@ -111,7 +112,7 @@ class Batch:
         return item
 
     def take(self) -> list[QueuedQuery]:
-        """The items, to be sent; a batch can be sent once.
+        """The items, to be sent; a batch can be sent once.  One that was refused as a whole was not sent.
 
         Raises:
             LocalProtocolError: it was sent before.
@@ -119,6 +120,8 @@ class Batch:
         if self.sent:
             raise LocalProtocolError("the batch was sent before: build a new one")
         self.sent = True
+        for item in self.items:
+            item.outcome = item.error = None
         return self.items
 
     def __len__(self) -> int:
@@ -127,6 +130,47 @@ class Batch:
     def __repr__(self) -> str:
         kind = "atomic" if self.atomic else "not atomic"
         return f"<Batch of {len(self.items)}, {kind}>"
+
+
+class Refusing:
+    """`with Refusing(batch):` labels the items of a batch that an error keeps from being sent at all.
+
+    No connection was free, the deadline had passed, the caller was cancelled: the items are NOT_SENT then.
+    Once the batch was taken, the operation that has its items labels them.
+    """
+
+    __slots__ = ("_batch",)
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not self._batch.sent:
+            refuse(self._batch.items, error)
+
+
+def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:
+    """Label items of which no byte was sent.
+
+    Args:
+        items: those that have an outcome keep it.
+        error: what was raised; for a cancellation or an interrupt the items get an `Error` that it caused.
+    """
+    if isinstance(error, Exception):
+        reason: Exception = error
+    else:
+        reason = cancelled = Error("the call was cancelled before anything was sent")
+        cancelled.outcome = Outcome.NOT_SENT
+        cancelled.__cause__ = error
+    for item in items:
+        if item.outcome is None:
+            item.outcome = Outcome.NOT_SENT
+            item.error = reason
 
 
 def as_item(query: str | Statement, args: Sequence[object]) -> QueuedQuery:

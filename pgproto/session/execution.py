@@ -33,7 +33,7 @@ from ..wire import (
 )
 from ..wire.binding import Executes
 from . import statements as st
-from .batch import QueuedQuery
+from .batch import QueuedQuery, refuse
 from .loss import Loss, out_of_time
 from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
@@ -69,12 +69,10 @@ class Execution(Preparing):
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
 
-    def turned_away(self, error: LocalProtocolError) -> None:
+    def turned_away(self, error: BaseException) -> None:
         """Label the items of what was never queued."""
         super().turned_away(error)
-        for item in self.items:
-            item.outcome = Outcome.NOT_SENT
-            item.error = error
+        refuse(self.items, error)
 
     # ---- Writing
 

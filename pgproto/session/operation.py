@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from ..errors import (
-    LocalProtocolError,
+    Error,
     Outcome,
     PostgresError,
     QueryTimeout,
@@ -128,9 +128,10 @@ class Operation:
         self.waiter: object = None
         self.work: Callable[[], None] | None = None
 
-    def turned_away(self, error: LocalProtocolError) -> None:
-        """It was not queued: the connection is closed, or somebody else's."""
-        error.outcome = Outcome.NOT_SENT
+    def turned_away(self, error: BaseException) -> None:
+        """It was not queued: the connection is closed or somebody else's, or the caller went away."""
+        if isinstance(error, Error):
+            error.outcome = Outcome.NOT_SENT
 
     def prepare(self, channel: Channel) -> None:
         """Called once when the operation is queued behind others: write what may go ahead of its turn."""

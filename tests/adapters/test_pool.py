@@ -21,6 +21,7 @@ from pgproto import (
     Retry,
     TooManyWaiting,
 )
+from pgproto.session import DEFAULT
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until
@@ -170,7 +171,7 @@ def test_first_come_first_served(driver: Driver, dsn: str) -> None:
 def test_acquire_timeout(driver: Driver, dsn: str) -> None:
     async def scenario(pg: Driver) -> None:
         async with pg.Pool(dsn, max_size=1, acquire_timeout=0.2) as pool, pool.acquire():
-            for timeout, least in ((None, 0.2), (0.1, 0.1), (0, 0.0)):
+            for timeout, least in ((DEFAULT, 0.2), (0.1, 0.1), (0, 0.0)):
                 started = time.monotonic()
                 with pytest.raises(PoolTimeout) as caught:
                     async with pool.acquire(timeout=timeout):

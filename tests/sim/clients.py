@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import pgproto_asyncio as pg
 from pgproto import Batch, Error, Outcome, PoolTimeout, PostgresError, QueryTimeout, Retry
-from pgproto_asyncio.queries import DEFAULT
+from pgproto.session import DEFAULT, Default
 
 from .corners import INSERT, ROWS, Block, Corners, link_of
 from .faults import Faults
@@ -110,11 +110,11 @@ class Clients(Corners, Moving):
     def _query_time(self) -> float:
         return self.settings.command_timeout
 
-    def _limit(self, on: Any, timeout: float = DEFAULT) -> float:
-        seconds = self._query_time if timeout < 0 else timeout
+    def _limit(self, on: Any, timeout: float | Default = DEFAULT) -> float:
+        seconds = self._query_time if timeout is DEFAULT else timeout
         return seconds + self.settings.acquire_timeout + 0.1 if on is self.pool else seconds
 
-    def _timeout(self) -> float:
+    def _timeout(self) -> float | Default:
         return DEFAULT if self.rng.random() < 0.85 else self.rng.choice((0.0, 0.0005, 0.01, 0.2))
 
     async def ask(self, on: Any, method: str, key: int | str, sql: str, *args: object) -> Any:
@@ -124,7 +124,7 @@ class Clients(Corners, Moving):
         call = getattr(on, method)(sql, *args, timeout=timeout)
         try:
             limit = self._limit(on, timeout)
-            answer = await self.within(limit, f"{method} {key}", call, hurried=timeout >= 0)
+            answer = await self.within(limit, f"{method} {key}", call, hurried=timeout is not DEFAULT)
         except Error as error:
             self.record.failed(asked, error)
             if isinstance(error, PostgresError) and error.sqlstate == "26000":

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pgproto import Batch, DataError, Error, Outcome, PostgresError
+from pgproto.session import Default
 
 if TYPE_CHECKING:
     import random
@@ -52,7 +53,7 @@ class Corners:
     batch: Callable[[Any], Awaitable[None]]
     fetch: Callable[[Any], Awaitable[None]]
     _limit: Callable[..., float]
-    _timeout: Callable[[], float]
+    _timeout: Callable[[], float | Default]
 
     async def fat_batch(self, on: Any) -> None:
         """More bytes than two socket buffers hold, each way."""

@@ -39,6 +39,8 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
@@ -46,7 +48,7 @@ from pgproto_blocking import system
 from .connecting import cancel, open_session
 from .copying import Chunks, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries
+from .queries import DEFAULT, Queries, Timeout
 from .transport import Transport
 
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
@@ -108,13 +110,13 @@ class Connection(Queries):
 
     # ---- Queries
 
-    async def script(self, sql: str, *, timeout: float | None = DEFAULT) -> list[ScriptResult]:
+    async def script(self, sql: str, *, timeout: Timeout = DEFAULT) -> list[ScriptResult]:
         """Run several statements in one simple query; their rows come as text."""
         operation = Script(sql)
         await self._run(operation, timeout)
         return operation.results
 
-    async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
         """Send a batch in one round trip.
 
         Returns:
@@ -124,12 +126,14 @@ class Connection(Queries):
             Error: an atomic batch failed (the items say which one, and what became of the others), or the
                 connection was lost.  With `atomic=False` an item's own error is only in the item.
         """
-        transport = self._open_transport()
-        operation = Execution(batch.take(), atomic=batch.atomic)
-        await transport.run(operation, self._seconds(timeout))
+        with Refusing(batch):
+            transport = self._open_transport()
+            time = self._seconds(timeout)
+            operation = Execution(batch.take(), atomic=batch.atomic)
+        await transport.run(operation, time)
         return operation.items
 
-    def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> Pieces[Row]:
+    def stream(self, query: str, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
         `async for row in conn.stream(...)`; the connection can do nothing else until the iteration has ended.
@@ -138,7 +142,7 @@ class Connection(Queries):
         operation = Stream(QueuedQuery(query, args))
         return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
 
-    async def prepare(self, query: str, *, timeout: float | None = DEFAULT) -> PreparedStatement:
+    async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
         engine = self.engine
         operation = Prepare(Statement(query, engine.channel.statements.new_name(), kept=True))
@@ -159,7 +163,7 @@ class Connection(Queries):
         return TransactionContext(self, block)
 
     async def executemany(
-        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+        self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT
     ) -> int:
         """Run a statement once for each record, all or nothing, in bounded memory.
 
@@ -184,7 +188,7 @@ class Connection(Queries):
 
     # ---- COPY
 
-    async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+    async def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
         """Run COPY ... FROM STDIN with data from a source; the number of rows.
 
         Args:
@@ -208,7 +212,7 @@ class Connection(Queries):
         *,
         columns: Sequence[str],
         schema: str = "",
-        timeout: float | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
     ) -> int:
         """Store records in a table by binary COPY; the number of rows.
 
@@ -232,7 +236,7 @@ class Connection(Queries):
         sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
         return await self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Pieces[bytes]:
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.
@@ -241,12 +245,13 @@ class Connection(Queries):
         return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
 
     async def _feed(
-        self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: float | None
+        self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout
     ) -> None:
         """Run an operation with the chunks of a source, which is asked for when the server is ready."""
+        time = self._seconds(timeout)
         transport = self._submit(operation)
         try:
-            await feed(transport, operation, source, self._seconds(timeout))
+            await feed(transport, operation, source, time)
         finally:
             transport.abandon(operation)
         if operation.error is not None:
@@ -260,15 +265,16 @@ class Connection(Queries):
 
     # ---- The session itself
 
-    async def reset(self, script: str = "DISCARD ALL", *, timeout: float | None = DEFAULT) -> None:
+    async def reset(self, script: str = "DISCARD ALL", *, timeout: Timeout = DEFAULT) -> None:
         """Bring the session back to where it was after connecting."""
         await self._run(Reset(script), timeout)
 
-    async def close(self, *, timeout: float = 1.0) -> None:
-        """End the session, within `timeout` seconds.  Idempotent, never raises."""
+    async def close(self, *, timeout: Timeout = 1.0) -> None:
+        """End the session, within `timeout` seconds (None: no limit).  Idempotent, never raises."""
+        time = limit(timeout, 1.0)
         transport = self._transport
         if transport is not None:
-            await transport.close(timeout)
+            await transport.close(time)
 
     def abort(self) -> None:
         """End the session at once, without waiting."""
@@ -336,13 +342,13 @@ class Connection(Queries):
             raise ConnectionClosed("the connection is not open")
         return self._transport
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        return self._command_timeout if timeout is not None and timeout < 0 else timeout
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)
 
-    def _run_item(self, item: QueuedQuery, timeout: float | None) -> Coroutine[Any, Any, None]:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> Coroutine[Any, Any, None]:
         return self._open_transport().run(Execution([item]), self._seconds(timeout))
 
-    async def _run(self, operation: Operation, timeout: float | None) -> None:
+    async def _run(self, operation: Operation, timeout: Timeout) -> None:
         await self._open_transport().run(operation, self._seconds(timeout))
 
     async def run_flow(self, flow: Generator[Operation, None, None]) -> None:
@@ -368,9 +374,10 @@ class Connection(Queries):
         transport.pump()
         return transport
 
-    async def open(self, timeout: float | None = None) -> None:
+    async def open(self, timeout: Timeout = DEFAULT) -> None:
         """Connect (`connect` and the pool do it)."""
-        self._transport = await open_session(self._connector, timeout)
+        budget = limit(timeout, self.config.connect_timeout)
+        self._transport = await open_session(self._connector, budget)
         self._transport.on_change = self._on_change
 
     def _on_change(self) -> None:
@@ -407,7 +414,7 @@ class Connection(Queries):
 class _Connecting:
     """What `connect` returns: to await, or to enter."""
 
-    def __init__(self, connector: Connector, timeout: float | None) -> None:
+    def __init__(self, connector: Connector, timeout: Timeout) -> None:
         self._connector = connector
         self._timeout = timeout
         self._connection: Connection | None = None
@@ -434,7 +441,7 @@ class _Connecting:
 def connect(
     dsn: str | None = None,
     *,
-    timeout: float | None = None,
+    timeout: Timeout = DEFAULT,
     server_settings: Mapping[str, str] | None = None,
     **options: Unpack[ConnectOptions],
 ) -> _Connecting:
@@ -442,7 +449,7 @@ def connect(
 
     Args:
         dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
-        timeout: in seconds for each host; the `connect_timeout` option by default.
+        timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
         server_settings: run-time parameters for the session.
         options: libpq's options by name, and pgproto's own.
 
@@ -450,4 +457,5 @@ def connect(
         ConfigError: the options cannot be used.
         ConnectError: no server would do.
     """
+    limit(timeout, None)
     return _Connecting(system.connector(dsn, options, server_settings), timeout)

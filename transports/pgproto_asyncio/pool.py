@@ -35,11 +35,13 @@ from pgproto.pool import (
 )
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Statement, check_new
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
 from .connection import Connection
 from .copying import Records, Source
-from .queries import DEFAULT, Queries
+from .queries import DEFAULT, Queries, Timeout
 
 __all__ = ["Pool"]
 
@@ -101,16 +103,18 @@ class Pool(Queries):
             self._act()
         return self
 
-    async def close(self, *, timeout: float | None = None) -> None:
+    async def close(self, *, timeout: Timeout = DEFAULT) -> None:
         """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
 
         Args:
-            timeout: seconds after which borrowed connections are taken away; `close_timeout` by default.
+            timeout: seconds after which borrowed connections are taken away, `close_timeout` by default;
+                None for no limit.
         """
+        time = patience(timeout)
         if self._loop is None or self._closed is None:
             self._machine.close(0.0, 0.0)
             return
-        self._machine.close(self._now(), timeout)
+        self._machine.close(self._now(), time)
         self._act()
         await self._closed.wait()
         while self._tasks:
@@ -122,7 +126,7 @@ class Pool(Queries):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close(timeout=None if error is None else 0.0)
+        await self.close(timeout=DEFAULT if error is None else 0.0)
 
     def expire(self) -> None:
         """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
@@ -135,48 +139,54 @@ class Pool(Queries):
 
     # ---- Borrowing
 
-    def acquire(self, *, timeout: float | None = None) -> Lease:
+    def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
         """Borrow a connection: `async with pool.acquire() as conn`.
 
         Args:
-            timeout: seconds to wait for one; `acquire_timeout` by default.
+            timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
+                that is free, or fail; a negative one has passed.
 
         Raises:
             PoolTimeout: none became free in time.
             PoolClosed: the pool is closed.
             TooManyWaiting: `max_waiting` callers wait already.
         """
-        return Lease(self, timeout)
+        return Lease(self, patience(timeout))
 
     def transaction(
         self,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = DEFAULT,
         isolation: str = "",
         readonly: bool | None = None,
         deferrable: bool = False,
     ) -> PoolTransaction:
         """Borrow a connection and open a transaction: `async with pool.transaction() as conn`."""
-        return PoolTransaction(Lease(self, timeout), isolation, readonly, deferrable)
+        return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
-    async def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
+    async def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+        seconds(timeout, None)
         async with self.acquire() as conn:
             await conn._run_item(item, timeout)
 
-    async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
         """`Connection.send_batch` on a borrowed connection."""
-        async with self.acquire() as conn:
-            return await conn.send_batch(batch, timeout=timeout)
+        with Refusing(batch):
+            seconds(timeout, None)
+            async with self.acquire() as conn:
+                return await conn.send_batch(batch, timeout=timeout)
 
     async def executemany(
-        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+        self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT
     ) -> int:
         """`Connection.executemany` on a borrowed connection."""
+        seconds(timeout, None)
         async with self.acquire() as conn:
             return await conn.executemany(query, records, timeout=timeout)
 
-    async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+    async def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.copy_in` on a borrowed connection."""
+        seconds(timeout, None)
         async with self.acquire() as conn:
             return await conn.copy_in(sql, source, timeout=timeout)
 
@@ -187,14 +197,19 @@ class Pool(Queries):
         *,
         columns: list[str] | tuple[str, ...],
         schema: str = "",
-        timeout: float | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
     ) -> int:
         """`Connection.copy_records` on a borrowed connection."""
+        seconds(timeout, None)
         async with self.acquire() as conn:
             return await conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
-    async def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> AsyncIterator[bytes]:
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> AsyncIterator[bytes]:
         """`Connection.copy_out` on a borrowed connection."""
+        seconds(timeout, None)
+        return self._copy_out(sql, timeout)
+
+    async def _copy_out(self, sql: str, timeout: Timeout) -> AsyncIterator[bytes]:
         async with self.acquire() as conn:
             async for chunk in conn.copy_out(sql, timeout=timeout):
                 yield chunk

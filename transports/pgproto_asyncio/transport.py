@@ -208,9 +208,9 @@ class Transport(asyncio.BufferedProtocol):
         self._pump_scheduled = False
         self.pump()
 
-    async def close(self, timeout: float) -> None:
+    async def close(self, timeout: float | None) -> None:
         """End the session and wait for the transport to be closed, `timeout` seconds at the most."""
-        deadline = self.loop.time() + timeout
+        deadline = None if timeout is None else self.loop.time() + timeout
         try:
             if self.engine.draining:  # or the server would go on with it for nobody
                 with contextlib.suppress(TimeoutError):
@@ -220,7 +220,8 @@ class Transport(asyncio.BufferedProtocol):
             self.engine.close()
             self.pump()
         if not self.closed.done():
-            _, pending = await asyncio.wait([self.closed], timeout=max(0.0, deadline - self.loop.time()))
+            left = None if deadline is None else max(0.0, deadline - self.loop.time())
+            _, pending = await asyncio.wait([self.closed], timeout=left)
             if pending:
                 self.abort()
 

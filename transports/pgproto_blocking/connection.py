@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, TypeVar, Unpack
 
-from pgproto import Batch, ConnectionClosed, Error, Outcome, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
 from pgproto.session import (
     Connector,
@@ -35,6 +35,8 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks, encoded
 from pgproto.types import CopyRowEncoder
 
@@ -42,7 +44,7 @@ from . import system
 from .connecting import Opening, cancel
 from .copying import Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries
+from .queries import DEFAULT, Queries, Timeout
 from .transport import Transport
 
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
@@ -110,13 +112,13 @@ class Connection(Queries):
 
     # ---- Queries
 
-    def script(self, sql: str, *, timeout: float | None = DEFAULT) -> list[ScriptResult]:
+    def script(self, sql: str, *, timeout: Timeout = DEFAULT) -> list[ScriptResult]:
         """Run several statements in one simple query; their rows come as text."""
         operation = Script(sql)
         self._run(operation, timeout)
         return operation.results
 
-    def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
         """Send a batch in one round trip.
 
         Returns:
@@ -126,26 +128,23 @@ class Connection(Queries):
             Error: an atomic batch failed (the items say which one, and what became of the others), or the
                 connection was lost.  With `atomic=False` an item's own error is only in the item.
         """
-        operation = Execution(batch.take(), atomic=batch.atomic)
-        try:
-            self._run(operation, timeout)
-        except Error as error:
-            for item in operation.items:
-                if item.outcome is None:  # refused as a whole: the core never saw it
-                    item.outcome, item.error = Outcome.NOT_SENT, error
-            raise
+        with Refusing(batch):
+            transport = self._open_transport()
+            time = self._seconds(timeout)
+            operation = Execution(batch.take(), atomic=batch.atomic)
+        transport.run(operation, time)
         return operation.items
 
-    def stream(self, query: str, *args: object, timeout: float | None = DEFAULT) -> Iterator[Row]:
+    def stream(self, query: str, *args: object, timeout: Timeout = DEFAULT) -> Iterator[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.  `timeout` is the longest wait
         for the next rows.
         """
         operation = Stream(QueuedQuery(query, args))
-        return self._iterate(operation, operation.take, timeout)
+        return self._iterate(operation, operation.take, self._seconds(timeout))
 
-    def prepare(self, query: str, *, timeout: float | None = DEFAULT) -> PreparedStatement:
+    def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
         engine = self.engine
         operation = Prepare(Statement(query, engine.channel.statements.new_name(), kept=True))
@@ -165,9 +164,7 @@ class Connection(Queries):
         block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
         return TransactionContext(self, block)
 
-    def executemany(
-        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
-    ) -> int:
+    def executemany(self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """Run a statement once for each record, all or nothing, in bounded memory.
 
         Rows that the statement returns are dropped; a `Batch` keeps them.
@@ -195,7 +192,7 @@ class Connection(Queries):
 
     # ---- COPY
 
-    def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+    def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
         """Run COPY ... FROM STDIN with data from a source; the number of rows.
 
         Args:
@@ -216,7 +213,7 @@ class Connection(Queries):
         *,
         columns: Sequence[str],
         schema: str = "",
-        timeout: float | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
     ) -> int:
         """Store records in a table by binary COPY; the number of rows.
 
@@ -240,13 +237,13 @@ class Connection(Queries):
         sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
         return self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Iterator[bytes]:
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Iterator[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.
         """
         operation = CopyOut(sql)
-        return self._iterate(operation, operation.take, timeout)
+        return self._iterate(operation, operation.take, self._seconds(timeout))
 
     # ---- LISTEN
 
@@ -256,18 +253,20 @@ class Connection(Queries):
 
     # ---- The session itself
 
-    def reset(self, script: str = "DISCARD ALL", *, timeout: float | None = DEFAULT) -> None:
+    def reset(self, script: str = "DISCARD ALL", *, timeout: Timeout = DEFAULT) -> None:
         """Bring the session back to where it was after connecting."""
         self._run(Reset(script), timeout)
 
-    def close(self, *, timeout: float = 1.0) -> None:
+    def close(self, *, timeout: Timeout = 1.0) -> None:
         """End the session.  Idempotent, never raises.
 
         Args:
-            timeout: seconds that a call of another thread gets to end, before it is cut off.
+            timeout: seconds that a call of another thread gets to end, before it is cut off; None for no
+                limit.
         """
+        time = limit(timeout, 1.0)
         if self._transport is not None:
-            self._transport.close(timeout)
+            self._transport.close(time)
 
     def abort(self) -> None:
         """End the session at once, from any thread; a call that is under way gets ConnectionLost."""
@@ -288,10 +287,9 @@ class Connection(Queries):
 
     # ---- For the pool and the handles
 
-    def open(self, timeout: float | None = None) -> None:
+    def open(self, timeout: Timeout = DEFAULT) -> None:
         """Connect (`connect` and the pool do it)."""
-        config = self.config
-        opening = Opening(self._connector, config.connect_timeout if timeout is None else timeout)
+        opening = Opening(self._connector, limit(timeout, self.config.connect_timeout))
         self._opening = opening
         if self._given_up:
             opening.abort()
@@ -394,28 +392,25 @@ class Connection(Queries):
             raise ConnectionClosed("the connection is not open")
         return self._transport
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        return self._command_timeout if timeout is not None and timeout < 0 else timeout
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)
 
-    def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
         self._open_transport().run(Execution([item]), self._seconds(timeout))
 
-    def _run(self, operation: Operation, timeout: float | None) -> None:
+    def _run(self, operation: Operation, timeout: Timeout) -> None:
         self._open_transport().run(operation, self._seconds(timeout))
 
-    def _iterate(
-        self, operation: Operation, take: Callable[[], list[T]], timeout: float | None
-    ) -> Iterator[T]:
+    def _iterate(self, operation: Operation, take: Callable[[], list[T]], time: float | None) -> Iterator[T]:
         transport = self._open_transport()
-        seconds = self._seconds(timeout)
-        transport.submit(operation, seconds)
+        transport.submit(operation, time)
         try:
             while True:
                 taken = take()
                 yield from taken
                 if operation.finished and not taken:
                     break
-                transport.progress(operation, seconds)
+                transport.progress(operation, time)
         finally:
             transport.abandon(operation)
         _raise(operation)
@@ -451,7 +446,7 @@ class Connection(Queries):
 def connect(
     dsn: str | None = None,
     *,
-    timeout: float | None = None,
+    timeout: Timeout = DEFAULT,
     server_settings: Mapping[str, str] | None = None,
     **options: Unpack[ConnectOptions],
 ) -> Connection:
@@ -459,7 +454,7 @@ def connect(
 
     Args:
         dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
-        timeout: in seconds for each host; the `connect_timeout` option by default.
+        timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
         server_settings: run-time parameters for the session.
         options: libpq's options by name, and pgproto's own.
 
@@ -467,6 +462,7 @@ def connect(
         ConfigError: the options cannot be used.
         ConnectError: no server would do.
     """
+    limit(timeout, None)
     connection = Connection(system.connector(dsn, options, server_settings))
     connection.open(timeout)
     return connection

@@ -135,7 +135,8 @@ class Driver:
         patience = self._settings.acquire_timeout if timeout is None else timeout
         deadline = time.monotonic() + patience
         while True:
-            conn = self._try_acquire(self._machine, max(0.0, deadline - time.monotonic()), keep)
+            left = patience if patience < 0.0 else max(0.0, deadline - time.monotonic())
+            conn = self._try_acquire(self._machine, left, keep)
             if conn is not None:
                 return conn
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
 from pgproto.session import Listener, Notification, Statement, Transaction
+from pgproto.session.deadlines import limit
 
 from . import system
 from .copying import Records
-from .queries import DEFAULT
+from .queries import DEFAULT, Timeout
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -28,23 +29,23 @@ class PreparedStatement:
         self._connection = connection
         self.statement = statement
 
-    def fetch(self, *args: object, timeout: float | None = DEFAULT) -> list[Row]:
+    def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """Run it and return its rows."""
         return self._connection.fetch(self.statement, *args, timeout=timeout)
 
-    def fetchrow(self, *args: object, timeout: float | None = DEFAULT) -> Row | None:
+    def fetchrow(self, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """Run it and return its first row, or None."""
         return self._connection.fetchrow(self.statement, *args, timeout=timeout)
 
-    def fetchval(self, *args: object, timeout: float | None = DEFAULT) -> Any:
+    def fetchval(self, *args: object, timeout: Timeout = DEFAULT) -> Any:
         """Run it and return the first column of its first row, or None."""
         return self._connection.fetchval(self.statement, *args, timeout=timeout)
 
-    def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
+    def execute(self, *args: object, timeout: Timeout = DEFAULT) -> str:
         """Run it and return its command tag."""
         return self._connection.execute(self.statement, *args, timeout=timeout)
 
-    def executemany(self, records: Records, *, timeout: float | None = DEFAULT) -> int:
+    def executemany(self, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """Run it once for each record, all or nothing; see `Connection.executemany`."""
         return self._connection.executemany(self.statement, records, timeout=timeout)
 
@@ -72,16 +73,17 @@ class Notifications:
         """How many notifications were dropped because nobody took them."""
         return self._listener.dropped
 
-    def get(self, timeout: float | None = None) -> Notification | None:
+    def get(self, timeout: Timeout = None) -> Notification | None:
         """The next notification; None if there is none in time.
 
         Args:
-            timeout: in seconds; 0 for what has arrived already, None to wait for ever.
+            timeout: in seconds; 0 or less for what has arrived already, None to wait for ever.
 
         Raises:
             ConnectionClosed: the session has ended.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        left = limit(timeout, None)
+        deadline = None if left is None else time.monotonic() + left
         connection = self._connection
         while True:
             notification = self._listener.take()

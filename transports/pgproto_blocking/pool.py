@@ -11,13 +11,15 @@ from pgproto import Batch, QueuedQuery
 from pgproto.pool import PoolStats, Retry, transaction_outcome
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Statement
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import patience, seconds
 
 from . import system
 from .connection import Connection
 from .copying import Records, Source
 from .driver import Driver, Held, Hook, Hooks
 from .handles import TransactionContext
-from .queries import DEFAULT, Queries
+from .queries import DEFAULT, Queries, Timeout
 
 __all__ = ["Lease", "Pool", "PoolTransaction"]
 
@@ -66,13 +68,14 @@ class Pool(Queries):
         self._driver.start()
         return self
 
-    def close(self, *, timeout: float | None = None) -> None:
+    def close(self, *, timeout: Timeout = DEFAULT) -> None:
         """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
 
         Args:
-            timeout: seconds after which borrowed connections are taken away; `close_timeout` by default.
+            timeout: seconds after which borrowed connections are taken away, `close_timeout` by default;
+                None for no limit.
         """
-        self._driver.close(timeout)
+        self._driver.close(patience(timeout))
 
     def __enter__(self) -> Pool:
         return self.open()
@@ -80,7 +83,7 @@ class Pool(Queries):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(timeout=None if error is None else 0.0)
+        self.close(timeout=DEFAULT if error is None else 0.0)
 
     def expire(self) -> None:
         """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
@@ -92,23 +95,24 @@ class Pool(Queries):
 
     # ---- Borrowing
 
-    def acquire(self, *, timeout: float | None = None) -> Lease:
+    def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
         """Borrow a connection: `with pool.acquire() as conn`.
 
         Args:
-            timeout: seconds to wait for one; `acquire_timeout` by default.
+            timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
+                that is free, or fail; a negative one has passed.
 
         Raises:
             PoolTimeout: none became free in time.
             PoolClosed: the pool is closed.
             TooManyWaiting: `max_waiting` callers wait already.
         """
-        return Lease(self._driver, timeout)
+        return Lease(self._driver, patience(timeout))
 
     def transaction(
         self,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = DEFAULT,
         isolation: str = "",
         readonly: bool | None = None,
         deferrable: bool = False,
@@ -116,24 +120,27 @@ class Pool(Queries):
         """Borrow a connection and open a transaction: `with pool.transaction() as conn`."""
         return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
-    def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+        seconds(timeout, None)
         with self.acquire() as conn:
             conn._run_item(item, timeout)
 
-    def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
         """`Connection.send_batch` on a borrowed connection."""
-        with self.acquire() as conn:
-            return conn.send_batch(batch, timeout=timeout)
+        with Refusing(batch):
+            seconds(timeout, None)
+            with self.acquire() as conn:
+                return conn.send_batch(batch, timeout=timeout)
 
-    def executemany(
-        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
-    ) -> int:
+    def executemany(self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.executemany` on a borrowed connection."""
+        seconds(timeout, None)
         with self.acquire() as conn:
             return conn.executemany(query, records, timeout=timeout)
 
-    def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+    def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.copy_in` on a borrowed connection."""
+        seconds(timeout, None)
         with self.acquire() as conn:
             return conn.copy_in(sql, source, timeout=timeout)
 
@@ -144,14 +151,19 @@ class Pool(Queries):
         *,
         columns: list[str] | tuple[str, ...],
         schema: str = "",
-        timeout: float | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
     ) -> int:
         """`Connection.copy_records` on a borrowed connection."""
+        seconds(timeout, None)
         with self.acquire() as conn:
             return conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Iterator[bytes]:
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Iterator[bytes]:
         """`Connection.copy_out` on a borrowed connection."""
+        seconds(timeout, None)
+        return self._copy_out(sql, timeout)
+
+    def _copy_out(self, sql: str, timeout: Timeout) -> Iterator[bytes]:
         with self.acquire() as conn:
             yield from conn.copy_out(sql, timeout=timeout)
 

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
-from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout
+from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
 from pgproto.session import GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 
@@ -173,16 +173,17 @@ class Transport:
 
         if self._owner == threading.get_ident():
             error: Error = LocalProtocolError("the connection is in the middle of a call by this very thread")
-            error.outcome = Outcome.NOT_SENT
+            (operation or Operation()).turned_away(error)
             raise error
         if not self._locked(guarded, -1.0 if timeout is None else max(0.0, timeout)):
             error = QueryTimeout("the deadline passed while another thread was using the connection")
-            error.outcome = Outcome.NOT_SENT
+            (operation or Operation()).turned_away(error)
             raise error
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float | None) -> None:
         """End the session; a call of another thread gets `timeout` seconds to end before it is cut off."""
-        if self.sock is not None and not self._locked(self._end, max(0.0, timeout)):
+        patience = -1.0 if timeout is None else max(0.0, timeout)
+        if self.sock is not None and not self._locked(self._end, patience):
             self.abort()
 
     def abort(self) -> None:

@@ -70,19 +70,18 @@ class _Stepper:
             self.transport = None
 
 
-async def open_session(connector: Connector, timeout: float | None) -> Transport:
+async def open_session(connector: Connector, budget: float | None) -> Transport:
     """Connect; the transport of a session that is ready for queries.
 
     Args:
         connector: how to connect.
-        timeout: seconds for each host; None for the `connect_timeout` option.
+        budget: seconds for each host; None for no limit.
 
     Raises:
         ConnectError: no server would do.
         ConfigError: a file of the configuration cannot be used.
     """
-    config = connector.config
-    stepper = _Stepper(config, config.connect_timeout if timeout is None else timeout)
+    stepper = _Stepper(connector.config, budget)
     await stepper.run(connector.connect())
     transport = stepper.transport
     if transport is None:

@@ -12,7 +12,7 @@ from pgproto import Error, LocalProtocolError, Row
 from pgproto.session import GRACE, Listener, Notification, Statement, Transaction
 
 from .copying import Records
-from .queries import DEFAULT
+from .queries import DEFAULT, Timeout
 from .transport import Waiter
 
 if TYPE_CHECKING:
@@ -28,23 +28,23 @@ class PreparedStatement:
         self._connection = connection
         self.statement = statement
 
-    async def fetch(self, *args: object, timeout: float | None = DEFAULT) -> list[Row]:
+    async def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """Run it and return its rows."""
         return await self._connection.fetch(self.statement, *args, timeout=timeout)
 
-    async def fetchrow(self, *args: object, timeout: float | None = DEFAULT) -> Row | None:
+    async def fetchrow(self, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """Run it and return its first row, or None."""
         return await self._connection.fetchrow(self.statement, *args, timeout=timeout)
 
-    async def fetchval(self, *args: object, timeout: float | None = DEFAULT) -> Any:
+    async def fetchval(self, *args: object, timeout: Timeout = DEFAULT) -> Any:
         """Run it and return the first column of its first row, or None."""
         return await self._connection.fetchval(self.statement, *args, timeout=timeout)
 
-    async def execute(self, *args: object, timeout: float | None = DEFAULT) -> str:
+    async def execute(self, *args: object, timeout: Timeout = DEFAULT) -> str:
         """Run it and return its command tag."""
         return await self._connection.execute(self.statement, *args, timeout=timeout)
 
-    async def executemany(self, records: Records, *, timeout: float | None = DEFAULT) -> int:
+    async def executemany(self, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """Run it once for each record, all or nothing; see `Connection.executemany`."""
         return await self._connection.executemany(self.statement, records, timeout=timeout)
 

@@ -40,12 +40,14 @@ from pgproto.pool import (
 )
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import CopyOut, Statement, check_new
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
 from .connection import Connection
 from .copying import Pieces, Records, Source
 from .leases import Lease, PoolTransaction
-from .queries import DEFAULT, Queries
+from .queries import DEFAULT, Queries, Timeout
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -128,7 +130,7 @@ class Pool(Queries):
         nursery = self._nursery
         crashed = nursery is not None and nursery.cancel_scope.cancel_called
         try:
-            await self.close(timeout=None if error is None else 0.0)
+            await self.close(timeout=DEFAULT if error is None else 0.0)
         finally:
             self._nursery = None
             # An error of the block is not the nursery's, so that it leaves as it is, in no group.
@@ -139,15 +141,17 @@ class Pool(Queries):
                 answer = None  # what the nursery says is about no error at all
         return answer
 
-    async def close(self, *, timeout: float | None = None) -> None:
+    async def close(self, *, timeout: Timeout = DEFAULT) -> None:
         """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
 
         Args:
-            timeout: seconds after which borrowed connections are taken away; `close_timeout` by default.
+            timeout: seconds after which borrowed connections are taken away, `close_timeout` by default;
+                None for no limit.
                 If the waiting is cancelled, they are taken away at once.
         """
+        time = patience(timeout)
         now = trio.current_time() if self._opened else 0.0
-        self._machine.close(now, timeout)
+        self._machine.close(now, time)
         self._act()
         try:
             await trio.lowlevel.checkpoint()
@@ -171,48 +175,54 @@ class Pool(Queries):
 
     # ---- Borrowing
 
-    def acquire(self, *, timeout: float | None = None) -> Lease:
+    def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
         """Borrow a connection: `async with pool.acquire() as conn`.
 
         Args:
-            timeout: seconds to wait for one; `acquire_timeout` by default.
+            timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
+                that is free, or fail; a negative one has passed.
 
         Raises:
             PoolTimeout: none became free in time.
             PoolClosed: the pool is closed.
             TooManyWaiting: `max_waiting` callers wait already.
         """
-        return Lease(self, timeout)
+        return Lease(self, patience(timeout))
 
     def transaction(
         self,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = DEFAULT,
         isolation: str = "",
         readonly: bool | None = None,
         deferrable: bool = False,
     ) -> PoolTransaction:
         """Borrow a connection and open a transaction: `async with pool.transaction() as conn`."""
-        return PoolTransaction(Lease(self, timeout), isolation, readonly, deferrable)
+        return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
-    async def _run_item(self, item: QueuedQuery, timeout: float | None) -> None:
+    async def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+        seconds(timeout, None)
         async with self.acquire() as conn:
             await conn._run_item(item, timeout)
 
-    async def send_batch(self, batch: Batch, *, timeout: float | None = DEFAULT) -> list[QueuedQuery]:
+    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
         """`Connection.send_batch` on a borrowed connection."""
-        async with self.acquire() as conn:
-            return await conn.send_batch(batch, timeout=timeout)
+        with Refusing(batch):
+            seconds(timeout, None)
+            async with self.acquire() as conn:
+                return await conn.send_batch(batch, timeout=timeout)
 
     async def executemany(
-        self, query: str | Statement, records: Records, *, timeout: float | None = DEFAULT
+        self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT
     ) -> int:
         """`Connection.executemany` on a borrowed connection."""
+        seconds(timeout, None)
         async with self.acquire() as conn:
             return await conn.executemany(query, records, timeout=timeout)
 
-    async def copy_in(self, sql: str, source: Source, *, timeout: float | None = DEFAULT) -> int:
+    async def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.copy_in` on a borrowed connection."""
+        seconds(timeout, None)
         async with self.acquire() as conn:
             return await conn.copy_in(sql, source, timeout=timeout)
 
@@ -223,13 +233,14 @@ class Pool(Queries):
         *,
         columns: list[str] | tuple[str, ...],
         schema: str = "",
-        timeout: float | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
     ) -> int:
         """`Connection.copy_records` on a borrowed connection."""
+        seconds(timeout, None)
         async with self.acquire() as conn:
             return await conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: float | None = DEFAULT) -> Pieces[bytes]:
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """`Connection.copy_out` on a connection that is borrowed until the iteration has ended."""
         operation = CopyOut(sql)
         lease = self.acquire()
@@ -237,9 +248,8 @@ class Pool(Queries):
         async def start() -> Transport:
             return (await lease.__aenter__()).open_transport()
 
-        config = self._connector.config
-        seconds = config.command_timeout if timeout is not None and timeout < 0 else timeout
-        return Pieces(start, operation, operation.take, seconds, lease.release)
+        time = seconds(timeout, self._connector.config.command_timeout)
+        return Pieces(start, operation, operation.take, time, lease.release)
 
     async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.

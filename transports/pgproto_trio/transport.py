@@ -102,7 +102,11 @@ class Transport:
         Raises:
             Error: the operation's error.
         """
-        await self.begin(operation, timeout)
+        try:
+            await self.begin(operation, timeout)
+        except BaseException as error:
+            operation.turned_away(error)
+            raise
         try:
             if operation.finished:
                 await trio.lowlevel.cancel_shielded_checkpoint()

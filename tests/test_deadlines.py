@@ -1,0 +1,96 @@
+"""What a caller may give as `timeout=`, and what it means."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from pgproto import Batch, Error, Outcome, PoolTimeout, QueryTimeout
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import DEFAULT, limit, patience, seconds
+
+NO_NUMBERS: list[object] = ["1", "", b"1", Decimal(5), Fraction(1, 2), True, False, [], object(), 1j]
+
+
+@pytest.mark.holds("T2")
+@pytest.mark.parametrize("wrong", NO_NUMBERS)
+def test_what_is_no_number_is_refused(wrong: object) -> None:
+    for door in (patience, lambda timeout: limit(timeout, 1.0), lambda timeout: seconds(timeout, 1.0)):
+        with pytest.raises(TypeError, match=f"or None, not {type(wrong).__name__}$"):
+            door(wrong)
+
+
+@pytest.mark.holds("T2")
+def test_nan_is_refused() -> None:
+    for door in (patience, lambda timeout: limit(timeout, 1.0), lambda timeout: seconds(timeout, 1.0)):
+        with pytest.raises(ValueError, match="NaN"):
+            door(float("nan"))
+
+
+@pytest.mark.holds("T1")
+@pytest.mark.parametrize("passed", [-0.001, -1.0, -1, 0, 0.0, -0.0, float("-inf"), -(10**400)])
+def test_one_that_has_passed(passed: float) -> None:
+    with pytest.raises(QueryTimeout) as caught:
+        seconds(passed, 300.0)
+    assert caught.value.outcome is Outcome.NOT_SENT
+    time = limit(passed, 300.0)
+    assert time is not None
+    assert time <= 0.0
+    assert patience(passed) == time
+
+
+def test_not_given_is_the_default() -> None:
+    assert (limit(DEFAULT, 3.0), seconds(DEFAULT, 3.0), patience(DEFAULT)) == (3.0, 3.0, None)
+    assert (limit(DEFAULT, None), seconds(DEFAULT, None)) == (None, None)
+    assert repr(DEFAULT) == "DEFAULT"
+
+
+@pytest.mark.parametrize("endless", [None, float("inf"), 1e9, 1e300, 10**400])
+def test_no_limit(endless: float | None) -> None:
+    assert (limit(endless, 3.0), seconds(endless, 3.0), patience(endless)) == (None, None, float("inf"))
+
+
+def test_a_number_is_itself() -> None:
+    for given in (1, 0.5, 86400):
+        for found in (limit(given, None), seconds(given, None), patience(given)):
+            assert found == given
+            assert type(found) is float
+
+
+@pytest.mark.holds("S3")
+def test_a_batch_that_was_refused_says_so_and_can_be_sent_again() -> None:
+    batch = Batch()
+    items = [batch.queue("select 1"), batch.queue("select 2")]
+    refused = PoolTimeout("no connection")
+    with pytest.raises(PoolTimeout), Refusing(batch):
+        raise refused
+    assert [(item.outcome, item.error) for item in items] == [(Outcome.NOT_SENT, refused)] * 2
+    assert batch.take() is batch.items
+    assert [(item.outcome, item.error) for item in items] == [(None, None)] * 2
+    with pytest.raises(PoolTimeout), Refusing(batch):
+        raise refused  # it was sent: whoever sends it labels it
+    assert [item.outcome for item in items] == [None, None]
+
+
+@pytest.mark.holds("S3")
+def test_a_batch_whose_caller_was_cancelled() -> None:
+    batch = Batch()
+    item = batch.queue("select 1")
+    cancelled = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError), Refusing(batch):
+        raise cancelled
+    assert item.outcome is Outcome.NOT_SENT
+    assert isinstance(item.error, Error)
+    assert item.error.outcome is Outcome.NOT_SENT
+    assert item.error.__cause__ is cancelled
+
+
+def test_a_batch_that_is_not_refused_is_left_alone() -> None:
+    batch = Batch()
+    item = batch.queue("select 1")
+    with Refusing(batch):
+        pass
+    assert (item.outcome, item.error) == (None, None)
