@@ -286,7 +286,11 @@ def test_reset(pair: Pair) -> None:
     dirty = [pair.engine.channel.dirty]
     assert pair.run(Reset("DISCARD ALL")).error is None
     dirty.append(pair.engine.channel.dirty)
-    assert dirty == [True, False]
+    pair.engine.channel.forget_traces()
+    dirty += [pair.engine.channel.dirty, pair.engine.channel.touched]
+    pair.run(Script(""))
+    dirty += [pair.engine.channel.dirty, pair.engine.channel.touched]
+    assert dirty == [True, True, False, False, False, True]
     assert isinstance(pair.run(Reset("BEGIN")).error, LocalProtocolError)
     pair.run(Script("ROLLBACK"))
     assert sql_error(pair.run(Reset("bad"))) == "22012"

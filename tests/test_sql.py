@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pgproto import LocalProtocolError, Outcome
@@ -25,7 +27,10 @@ from pgproto.session.sql import (
         ("", ("", "")),
         ("(select 1)", ("", "")),
         ("-- nothing else", ("", "")),
-        ("/* nested /* block */ */ select 1", ("", "")),
+        ("/* nested /* block */ */ select 1", ("select", "")),
+        ("/* nested /* block */ select 1", ("", "")),
+        ("create/**/unique -- x\rindex", ("create", "unique")),
+        ("-- x\rcommit\nselect", ("commit", "select")),
     ],
 )
 def test_first_words(sql: str, words: tuple[str, str]) -> None:
@@ -45,6 +50,12 @@ def test_plain(sql: str) -> None:
         *("commit", "ROLLBACK", "/* x */ end", "begin", "vacuum t", "call p()", "do $$ $$", "discard all"),
         *("create database d", "CREATE INDEX i on t (a)", "drop  database d", "alter system set x = 1"),
         *("(select 1)", "/* nested /* */ */ commit", "; commit"),
+        *(
+            "/* /* */ select */ commit",
+            "-- x\rcommit\nselect 1",
+            "create/**/unique index",
+            "alter/* */\ttype t",
+        ),
     ],
 )
 def test_not_plain(sql: str) -> None:
@@ -57,6 +68,7 @@ def test_late() -> None:
     assert not describes_late("select 1")
 
 
+@pytest.mark.holds("L5")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -67,12 +79,24 @@ def test_late() -> None:
             "begin",
         ),
         *("select count(*) from t where a in (1, 2);", "with x as (select 1) select * from x"),
+        *("", " \n", "/* nothing */ -- at all", "select 1;", "select 1; -- done", "select 1; begin"),
+        *("select 1 /* pg_advisory_lock(1) */", "/*traceparent='00-f(x)-01'*/ select 1", "select 1 -- f(x)"),
+        *("select 'f(x); set role x'", r"select E'it\'s f(x)'", "select 'it''s f(x)'", "select $$f(x)$$"),
+        *("select $a$ $b$ f(x) $a$, $1, $2", 'select "a;b", "f" from "T(x)"', "select date'2020-01-01'"),
+        *(
+            'insert into "t" ("a", "b") values ($1, $2)',
+            "INSERT  INTO s.t(a) VALUES (1)",
+            "merge into t using u",
+        ),
+        *("copy t from stdin", 'COPY "s"."t" ("a", "b") FROM STDIN (FORMAT binary)', "copy t(a) to stdout"),
+        *("copy (select a from t) to stdout (format csv)", "copy t from stdin with (format csv);"),
     ],
 )
 def test_no_trace(sql: str) -> None:
     assert leaves_no_trace(sql)
 
 
+@pytest.mark.holds("L5")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -90,7 +114,43 @@ def test_no_trace(sql: str) -> None:
             "select * into temp t from u",
             "declare c",
         ),
-        *("select my.lower(a)", 'select "F"(1)', "", "unknown"),
+        *("select my.lower(a)", 'select "F"(1)', "unknown", "select my . lower(a)", "select my/**/.lower(a)"),
+        *("select pg_advisory_lock/**/(1)", "select pg_advisory_lock --\n (1)", "select f-- x\r(1)"),
+        *("select 1 as a into leak", "select 1 into pg_temp.leak", 'insert into "pg_temp".x values (1)'),
+        *(
+            "select * from pg_temp_3.t",
+            "select nextval('s')",
+            "select lo_creat(1)",
+            "select dblink_open('a')",
+        ),
+        *("copy (select pg_advisory_lock(99)) to stdout", "copy pg_temp.t from stdin"),
+        *(
+            "copy t from stdin where f(a)",
+            "copy (select * from stdin(1)) to stdout",
+            "copy f from stdin; select g(1)",
+        ),
+        *("select /* /* */ 'a' */ f(1)", "select '/*', f(1), '*/'", "select $a$'$a$, f(1), ''"),
+        *(
+            r"select E'\'', f(1), E'\''",
+            "select 'e''', f(1)",
+            "select e'''', f(1), ''",
+            "select a$b$, f(1), a$b$",
+        ),
+        *(
+            "select 'unterminated",
+            "select $$unterminated",
+            'select "unterminated',
+            r"select E'unterminated\'",
+        ),
+        *(r"select 'a\', f(1), 'b'", r"select 'back\slash'", r'select U&"f\0061"(1)', "select u&'a'"),
+        *(
+            "select \u00e9max(1)",
+            "select max\u00a0(1)",
+            "select ran\u212a(1)",
+            'select "MAX"(1)',
+            'select "a ""b"(1)',
+        ),
+        *("set role x", "set local x = 1", "table pg_temp.t", "update pg_settings set setting = 1"),
     ],
 )
 def test_a_trace(sql: str) -> None:
@@ -115,3 +175,27 @@ def test_a_text_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     check_sql("ü" * 100)
     with pytest.raises(LocalProtocolError, match="it has 1073676289 bytes"):
         check_sql("x" * (0x3FFFFFFE - 65536 + 3))
+
+
+@pytest.mark.holds("L5")
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("'", "''", "e'", "$a$", "$", '"', "--", "/*", "/* */", " ", ".", "a.", "into ", "insert into "),
+        *("copy a ", "((", ";", "insert ", "u&"),
+    ],
+)
+def test_the_time_that_it_takes_grows_with_the_text(piece: str) -> None:
+    """A text ten times as long takes ten times as long, not a hundred times."""
+
+    def seconds(count: int) -> float:
+        text = "select " + piece * count
+        best = 1e9
+        for _ in range(3):
+            start = time.process_time()
+            leaves_no_trace(text)
+            is_plain(text)
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds(50_000) < 40 * seconds(5_000) + 0.01

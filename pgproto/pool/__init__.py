@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .backoff import is_permanent
 from .machine import PoolMachine
+from .resetting import Resetting
 from .retry import Retry, transaction_outcome
 from .settings import PoolSettings
 from .slots import (
@@ -48,6 +49,7 @@ __all__ = [
     "PoolSettings",
     "PoolStats",
     "Reset",
+    "Resetting",
     "Retry",
     "Slot",
     "Ticket",

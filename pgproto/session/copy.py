@@ -29,7 +29,7 @@ from .batch import rowcount
 from .loss import Loss
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Operation, Segment, unasked
 from .sources import as_bytes
-from .sql import check_sql, is_plain
+from .sql import check_sql, is_plain, leaves_no_trace
 
 __all__ = ["CopyIn", "CopyOut"]
 
@@ -85,6 +85,8 @@ class _Copy(Operation):
         self.begun = True
         segment = channel.open(self)
         segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
+        if not leaves_no_trace(self.sql):
+            channel.dirty = True
         channel.simple_query(segment, self.sql)
         return segment
 

@@ -327,7 +327,7 @@ class Channel:
         prologue: statements that go in front of the transaction's next segment (BEGIN, SAVEPOINT).
         begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
-        dirty: a statement may have left a trace in the session since the last reset.
+        dirty: a statement may have left a trace in the session since `forget_traces`.
         pipelining: several segments may be in flight; False for one at a time.
         tls: the encryption of the byte stream, once it was agreed upon.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
@@ -338,6 +338,7 @@ class Channel:
         "_piece",
         "_savepoints",
         "_traces",
+        "_untouched",
         "begin_failed",
         "connection",
         "handed_over",
@@ -358,6 +359,7 @@ class Channel:
         self.prologue: list[str] = []
         self.ready: list[Operation] = []
         self._traces = False
+        self._untouched = 0  # the stream's position when the traces were forgotten
         self.begin_failed = False
         self.transaction: object = None
         self.pipelining = True
@@ -376,8 +378,17 @@ class Channel:
     @dirty.setter
     def dirty(self, dirty: bool) -> None:
         self._traces = dirty
-        if not dirty:
-            self.statements.kept.clear()
+
+    @property
+    def touched(self) -> bool:
+        """True if anything was written since `forget_traces`."""
+        return self.produced != self._untouched
+
+    def forget_traces(self) -> None:
+        """The session as it is now is the one to come back to."""
+        self._traces = False
+        self._untouched = self.produced
+        self.statements.kept.clear()
 
     def write(self, message: Message) -> None:
         """Send one message."""

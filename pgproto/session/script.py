@@ -74,7 +74,8 @@ class Script(Operation):
         segment = channel.open(self)
         # One statement that we know is as good as its class; of several, only the first is known.
         segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
-        channel.dirty = channel.dirty or not leaves_no_trace(self.sql)
+        if not leaves_no_trace(self.sql):
+            channel.dirty = True
         channel.simple_query(segment, self.sql)
         self.begun = True
         return SENT
@@ -130,15 +131,16 @@ class Script(Operation):
 
 
 class Reset(Script):
-    """Bring the session back to where it was after the start (`DISCARD ALL`, unless told otherwise)."""
+    """Bring the session back to where it was after the start (`DISCARD ALL`, unless told otherwise).
+
+    The session stays marked as dirty: what the script leaves, and what `on_connect` had set up, is for the
+    pool to know, which forgets the traces when all is as it was.
+    """
 
     __slots__ = ()
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """Only a reset that succeeded makes the session clean."""
-        if segment.error is None:
-            if channel.connection.transaction_status == "I":
-                channel.dirty = False
-            else:
-                self.fail(channel, LocalProtocolError("the reset script left a transaction open"))
+        """A script of the caller's own may leave a transaction open."""
+        if segment.error is None and channel.connection.transaction_status != "I":
+            self.fail(channel, LocalProtocolError("the reset script left a transaction open"))
         super().segment_done(channel, segment)

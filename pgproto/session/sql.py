@@ -2,6 +2,11 @@
 
 Nothing here parses SQL, and nothing is ever inserted into it.  The rule: look at the first words and at
 the names that are called, and when in doubt give the answer that promises less.
+
+What a name is and what is called can be told only of a text without comments and quotes: a comment can
+stand between a function and its parenthesis, and a text in quotes can look like a call.  So the question
+of traces is asked of the bare text (`_bare`), which PostgreSQL's lexical rules make of the statement in one
+pass.  Manual: "Lexical Structure".
 """
 
 from __future__ import annotations
@@ -13,10 +18,22 @@ from ..errors import LocalProtocolError, Outcome
 
 __all__ = ["check_sql", "describes_late", "first_words", "is_plain", "leaves_no_trace", "quote_identifier"]
 
-# White space and comments in front of the first word.  Nested block comments are not told apart: what is
-# left then starts with no known word, which is the careful answer.
-_SPACE: Final = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)*")
-_WORDS: Final = re.compile(r"([A-Za-z_]+)(?:\s+([A-Za-z_]+))?")
+# What PostgreSQL takes for white space, and for a character of a name: all that is not ASCII is one.
+_BLANK: Final = r"[ \t\n\r\f\v]"
+_NAME: Final = r"[\w$\x80-\U0010ffff]"
+_BLANKS: Final = re.compile(rf"(?:{_BLANK}+|--[^\n\r]*)*")
+_WORD: Final = re.compile(r"[A-Za-z_]+")
+
+# Where a comment or a quote may begin, and what ends it.
+_SPECIAL: Final = re.compile(r"""['"$]|--|/\*""")
+_LINE: Final = re.compile(r"[^\n\r]*")
+_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_STRING: Final = re.compile(r"'[^'\\]*'")
+_ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*+'", re.DOTALL)
+_QUOTED: Final = re.compile(r'"[^"]*"')
+_NAME_IN_QUOTES: Final = re.compile(rf'"{_NAME}*"')
+_TAG: Final = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$")
+_IN_NAME: Final = re.compile(rf"(?<={_NAME})")
 
 
 def _set(text: str, separator: str | None = None) -> frozenset[str]:
@@ -47,24 +64,37 @@ _TRACELESS: Final = _set(
 # ... as long as they call nothing but these.  Any other function could set a parameter or take a lock.
 # (Words that stand in front of a parenthesis without being functions are in the list too.)
 # The look-behind keeps it linear: without it every letter of a long word is tried as the first one.
-_CALL: Final = re.compile(r'(?<![\w$".])([\w$".]+)\s*\(')
+_CALL: Final = re.compile(rf'(?<!{_NAME})(?<![".])((?:{_NAME}|[".])+){_BLANK}*\(')
 _HARMLESS_CALLS: Final = _set(
-    """abs all and any array array_agg array_append array_length array_remove array_to_string as avg between
-    bit bool_and bool_or by cardinality case cast ceil ceiling char char_length character coalesce concat
-    concat_ws conflict copy count cube date_part date_trunc decimal dense_rank distinct else every except
-    exists extract filter first_value float floor format from gen_random_uuid generate_series greatest group
-    grouping having in insert intersect interval into is json_agg json_array_elements json_build_array
-    json_build_object jsonb_agg jsonb_array_elements jsonb_build_array jsonb_build_object key lag last_value
-    lateral lead least left length like limit lower ltrim materialized max md5 min mod mode not now null
-    nullif numeric octet_length offset on or order ordinality over overlay partition percentile_cont
-    pg_backend_pid pg_sleep pg_typeof position power random range rank regexp_replace repeat replace
-    returning right rollup round row row_number rows rtrim select set sets sign similar some split_part sqrt
-    string_agg string_to_array strpos substr substring sum then time timestamp to_char to_date to_jsonb
-    to_timestamp trim trunc union unique unnest upper using values varchar varying version when where with
-    within xmlagg"""
+    """abs all and any array array_agg array_append array_length array_remove array_to_string as avg
+    between bit bool_and bool_or by cardinality case cast ceil ceiling char char_length character coalesce
+    concat concat_ws conflict copy count cube current_setting date_part date_trunc decimal dense_rank
+    distinct else every except exists extract filter first_value float floor format from gen_random_uuid
+    generate_series greatest group grouping having in insert intersect interval into is json_agg
+    json_array_elements json_build_array json_build_object jsonb_agg jsonb_array_elements
+    jsonb_build_array jsonb_build_object key lag last_value lateral lead least left length like limit
+    lower ltrim materialized max md5 min mod mode not now null nullif numeric octet_length offset on or
+    order ordinality over overlay partition percentile_cont pg_backend_pid pg_sleep pg_typeof position
+    power random range rank regexp_replace repeat replace returning right rollup round row row_number rows
+    rtrim select set sets sign similar some split_part sqrt string_agg string_to_array strpos substr
+    substring sum then time timestamp to_char to_date to_jsonb to_timestamp trim trunc union unique unnest
+    upper using values varchar varying version when where with within xmlagg"""
 )
-_STATEFUL_WORDS: Final = re.compile(
-    r"\b(?:temp|temporary|set_config|pg_settings|advisory)\b|;", re.IGNORECASE
+# A table with a parenthesis of columns is no call, nor is a stream with one of options.  Any other INTO
+# makes a table.
+_TARGET: Final = re.compile(
+    rf"""(?<!{_NAME})(?:insert|merge){_BLANK}+into{_BLANK}+(?:{_NAME}|[".])+""", re.IGNORECASE
+)
+_COPY_TARGET: Final = re.compile(
+    rf"""\A{_BLANK}*copy{_BLANK}+(?:{_NAME}|[".])+(?:{_BLANK}*\([^()]*\))?(?:{_BLANK}*from{_BLANK}+stdin)?
+    |(?<!{_NAME})to{_BLANK}+stdout""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# A dot with space around it would tear the name of a call in two.
+_STATEFUL: Final = re.compile(
+    rf"""(?<!{_NAME})(?:temp|temporary|set_config|pg_settings|advisory|into)(?!{_NAME})
+    |\.{_BLANK}|{_BLANK}\.|[uU]&["']""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -94,11 +124,12 @@ def check_sql(sql: str) -> None:
 
 def first_words(sql: str) -> tuple[str, str]:
     """The statement's first two words in lower case; "" where there is none."""
-    space = _SPACE.match(sql)
-    words = _WORDS.match(sql, space.end() if space is not None else 0)
-    if words is None:
+    first = _WORD.match(sql, _skip(sql, 0))
+    if first is None:
         return "", ""
-    return words.group(1).lower(), (words.group(2) or "").lower()
+    start = _skip(sql, first.end())
+    second = _WORD.match(sql, start) if start > first.end() else None
+    return first.group().lower(), second.group().lower() if second is not None else ""
 
 
 def is_plain(sql: str) -> bool:
@@ -117,12 +148,95 @@ def describes_late(sql: str) -> bool:
 def leaves_no_trace(sql: str) -> bool:
     """True if the statement leaves the session as it was, so that no reset is needed after it.
 
-    A view, a trigger or an operator can still hide a function that does not; whoever has such ones asks
-    the pool to reset always.
+    A view, a trigger, an operator, a cast or a default can still hide a function that does not; a caller
+    that has such ones asks the pool to reset always.
     """
-    if first_words(sql)[0] not in _TRACELESS or _STATEFUL_WORDS.search(sql.rstrip().rstrip(";")):
+    first = first_words(sql)[0]
+    if first not in _TRACELESS:
+        return not first and _skip(sql, 0) == len(sql)  # nothing but comments: a ping
+    bare = _bare(sql)
+    if bare is None or "pg_temp" in bare.lower():
         return False
-    return all(name.lower() in _HARMLESS_CALLS for name in _CALL.findall(sql))
+    return all(_is_traceless(part) for part in bare.split(";") if part.strip())
+
+
+def _is_traceless(bare: str) -> bool:
+    """The answer for one statement of a bare text."""
+    first = first_words(bare)[0]
+    if first not in _TRACELESS:
+        return False
+    bare = _TARGET.sub("insert", bare)
+    if first == "copy":
+        bare = _COPY_TARGET.sub("copy", bare)
+    if _STATEFUL.search(bare):
+        return False
+    return all(name.isascii() and name.lower() in _HARMLESS_CALLS for name in _CALL.findall(bare))
+
+
+def _skip(sql: str, start: int) -> int:
+    """Where the white space and the comments that begin here end."""
+    while True:
+        blanks = _BLANKS.match(sql, start)
+        if blanks is not None:
+            start = blanks.end()
+        if not sql.startswith("/*", start):
+            return start
+        start = _comment_end(sql, start)
+
+
+def _comment_end(sql: str, start: int) -> int:
+    """The end of the block comment that begins here: they nest.  The end of the text if it has none."""
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        depth += 1 if edge.group() == "/*" else -1
+        if not depth:
+            return edge.end()
+    return len(sql)
+
+
+def _bare(sql: str) -> str | None:
+    """The text with a space for each comment and '' for each string; None if it cannot be told.
+
+    Quoted identifiers stay, unless what is quoted is more than a name.  A backslash in a plain string is
+    a doubt: `standard_conforming_strings` decides whether it escapes the quote after it.
+    """
+    parts: list[str] = []
+    done = 0
+    while (special := _SPECIAL.search(sql, done)) is not None:
+        start = special.start()
+        what = special.group()
+        parts.append(sql[done:start])
+        if what == "--":
+            found = _LINE.match(sql, start)
+            parts.append(" ")
+        elif what == "/*":
+            parts.append(" ")
+            done = _comment_end(sql, start)
+            continue
+        elif what == '"':
+            found = _QUOTED.match(sql, start)
+            name = _NAME_IN_QUOTES.match(sql, start)
+            parts.append('"?"' if name is None else name.group())
+        elif what == "'":
+            escapes = start > 0 and sql[start - 1] in "eE" and _IN_NAME.match(sql, start - 1) is None
+            found = (_ESCAPED if escapes else _STRING).match(sql, start)
+            parts.append("''")
+        elif _IN_NAME.match(sql, start) is not None or (tag := _TAG.match(sql, start)) is None:
+            parts.append("$")  # of a parameter, or of a name
+            done = start + 1
+            continue
+        else:
+            end = sql.find(tag.group(), tag.end())
+            if end < 0:
+                return None
+            parts.append("''")
+            done = end + len(tag.group())
+            continue
+        if found is None:
+            return None
+        done = found.end()
+    parts.append(sql[done:])
+    return "".join(parts)
 
 
 def quote_identifier(name: str) -> str:

@@ -25,7 +25,7 @@ __all__ = ["Checks"]
 
 _GOOD: Final = frozenset({Outcome.COMMITTED, Outcome.OK_IN_TX})
 # Hooks and callbacks of the schedule raise on purpose; the adapter reports it here, and goes on.
-_CONTAINED: Final = ("on_notice raised", "on_release raised", "on_close raised")
+_CONTAINED: Final = ("on_notice raised", "on_connect raised", "on_release raised", "on_close raised")
 
 
 class Checks:

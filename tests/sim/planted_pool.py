@@ -190,7 +190,7 @@ _HEALTH: Final = (
     Bug(
         "reset-skipped",
         "a returned session is not reset although something was left in it (SET, LISTEN, temporary tables)",
-        [Edit(Pool, "_give_back", ("not conn.dirty or not self._reset_script", "True"))],
+        [Edit(Pool, "_give_back", ("not conn.reset_script(self._resetting)", "True"))],
         kinds="dirty",
         profile="pool",
     ),

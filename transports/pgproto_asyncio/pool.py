@@ -26,6 +26,7 @@ from pgproto.pool import (
     PoolMachine,
     PoolStats,
     Reset,
+    Resetting,
     Retry,
     Slot,
     Ticket,
@@ -54,12 +55,15 @@ class Pool(Queries):
 
     Args:
         dsn: a connection string; see `connect`.
-        on_connect: called with every new connection before it is lent for the first time.
+        on_connect: called with every new connection before it is lent for the first time, and again
+            after each reset: what it sets up is what every borrower gets.
         on_acquire: called before a connection is lent; False closes it, and another one is tried.
         on_release: called when one comes back; False closes it.
         on_close: called before one is closed.
-        reset: the script that brings a returned session back to its initial state.  It is skipped where
-            nothing that was run can have left a trace.  "" for none.
+        reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
+            seen can have left a trace; "always": after every lease in which anything was sent, by a
+            script that keeps prepared statements where it can; "never"; or a script of your own, which
+            runs after every lease in which anything was sent.
         server_settings: run-time parameters of every session.
         options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
@@ -74,7 +78,7 @@ class Pool(Queries):
         on_acquire: Hook | None = None,
         on_release: Hook | None = None,
         on_close: Hook | None = None,
-        reset: str = "DISCARD ALL",
+        reset: str = "auto",
         server_settings: Mapping[str, str] | None = None,
         **options: Unpack[PoolOptions],
     ) -> None:
@@ -85,7 +89,7 @@ class Pool(Queries):
         self._on_acquire = on_acquire
         self._on_release = on_release
         self._on_close = on_close
-        self._reset_script = reset
+        self._resetting = Resetting(reset)
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -294,10 +298,10 @@ class Pool(Queries):
 
     def _give_back(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
         usable = wanted and conn.reusable
-        clean = not conn.dirty or not self._reset_script
         if conn.closed:
             self._machine.release(ticket, self._now(), usable=False, reason=ending(conn.engine.cause))
         else:
+            clean = not conn.reset_script(self._resetting)
             self._machine.release(ticket, self._now(), usable=usable, clean=clean)
         self._act()
 
@@ -347,9 +351,7 @@ class Pool(Queries):
         conn = Connection(self._connector)
         try:
             await conn.open()
-            await _call(self._on_connect, conn)
-            await conn.settled()
-            check_new(conn.engine)
+            await self._set_up(conn)
         except BaseException as error:
             conn.abort()
             if not isinstance(error, Exception):
@@ -358,13 +360,19 @@ class Pool(Queries):
             machine.open_failed(slot, generation, error, is_permanent(error), self._now())
             self._act()
             return
-        conn.forget_traces()
         if machine.opened(slot, generation, conn, self._now()):
             self._opening.pop(slot.number, None)
             conn.on_lost = lambda: self._lost(slot, conn)
         else:
             await conn.close()
         self._act()
+
+    async def _set_up(self, conn: Connection) -> None:
+        """Make a session that is as new what every borrower gets."""
+        await _call(self._on_connect, conn)
+        await conn.settled()
+        check_new(conn.engine)
+        conn.forget_traces()
 
     def _lost(self, slot: Slot, conn: Connection) -> None:
         self._machine.lost(slot, self._now(), ending(conn.engine.cause))
@@ -388,10 +396,16 @@ class Pool(Queries):
         conn = slot.connection
         try:
             if conn is not None:
-                await conn.reset(self._reset_script, timeout=self._machine.settings.reset_timeout)
+                seconds = self._machine.settings.reset_timeout
+                async with asyncio.timeout(seconds):
+                    await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
+                    await self._set_up(conn)
                 usable = conn.reusable
-        except Error:
+        except (Error, TimeoutError):
             pass
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task: say it, and close the connection
+            context = {"message": "on_connect raised", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
         finally:
             self._machine.reset_done(slot, generation, usable, self._now())
             self._act()

@@ -17,6 +17,7 @@ from typing import Final, TypeVar, Unpack
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
+from pgproto.pool import Resetting
 from pgproto.session import (
     Connector,
     CopyIn,
@@ -310,6 +311,11 @@ class Connection(Queries):
         """True if something that was run may have left a trace in the session."""
         return not self.closed and self.engine.channel.dirty
 
+    def reset_script(self, resetting: Resetting) -> str:
+        """What makes the session as new after a lease; "" for nothing."""
+        channel = self.engine.channel
+        return resetting.script_for(touched=channel.touched, dirty=channel.dirty)
+
     def is_alive(self) -> bool:
         """True if a look at an idle session shows that it can be used.  Costs no round trip.
 
@@ -335,7 +341,7 @@ class Connection(Queries):
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
-        self.engine.channel.dirty = False
+        self.engine.channel.forget_traces()
 
     def lend(self) -> Connection:
         """A handle for one borrower; it stops working with `take_back`."""

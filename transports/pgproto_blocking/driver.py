@@ -35,6 +35,7 @@ from pgproto.pool import (
     PoolSettings,
     PoolStats,
     Reset,
+    Resetting,
     Slot,
     Ticket,
     ending,
@@ -78,14 +79,16 @@ class Driver:
         connector: makes the connections.
         settings: the pool's limits and times.
         hooks: what to ask the owner.
-        reset: the script that makes a returned session as new; "" for none.
+        resetting: which script makes a returned session as new.
     """
 
-    def __init__(self, connector: Connector, settings: PoolSettings, hooks: Hooks, reset: str) -> None:
+    def __init__(
+        self, connector: Connector, settings: PoolSettings, hooks: Hooks, resetting: Resetting
+    ) -> None:
         self._connector = connector
         self._settings = settings
         self._hooks = hooks
-        self._reset_script = reset
+        self._resetting = resetting
         self._closed = False
         self._begin()
         system.forget_in_child(self)
@@ -157,7 +160,7 @@ class Driver:
             if conn.closed:
                 machine.release(ticket, now, usable=False, reason=ending(conn.engine.cause))
             else:
-                clean = not self._reset_script or not conn.dirty
+                clean = not conn.reset_script(self._resetting)
                 machine.release(ticket, now, usable=wanted and conn.reusable, clean=clean)
             return True
 
@@ -374,10 +377,7 @@ class Driver:
             if slot.generation != generation:
                 raise ConnectError("the connection is not wanted any more")
             conn.open()
-            if self._hooks.connect is not None:
-                self._hooks.connect(conn)
-            conn.forget_traces()
-            check_new(conn.engine)
+            self._set_up(conn)
         except Exception as error:  # noqa: BLE001 - the machine decides
             failure = error
         except BaseException as error:  # noqa: BLE001 - SystemExit of a hook ends nothing but the attempt
@@ -399,6 +399,13 @@ class Driver:
             # The Close that made it unwanted is answered here: without a connection nobody else does.
             self._gone(machine, slot, slot.generation, conn)
 
+    def _set_up(self, conn: Connection) -> None:
+        """Make a session that is as new what every borrower gets."""
+        if self._hooks.connect is not None:
+            self._hooks.connect(conn)
+        check_new(conn.engine)
+        conn.forget_traces()
+
     def _check(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
         usable = False
@@ -410,9 +417,14 @@ class Driver:
     def _reset(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
         usable = False
-        with contextlib.suppress(Error):
-            conn.reset(self._reset_script, timeout=self._settings.reset_timeout)
+        try:
+            conn.reset(conn.reset_script(self._resetting), timeout=self._settings.reset_timeout)
+            self._set_up(conn)
             usable = conn.reusable
+        except Error:
+            pass
+        except BaseException:  # noqa: BLE001 - nobody waits for this thread: say it, and close the connection
+            _log.exception("on_connect raised")
         self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
 
     def _close(self, machine: PoolMachine, slot: Slot, generation: int) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TypeVar, Unpack
 
 from pgproto import Batch, QueuedQuery
-from pgproto.pool import PoolStats, Retry, transaction_outcome
+from pgproto.pool import PoolStats, Resetting, Retry, transaction_outcome
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Statement
 from pgproto.session.batch import Refusing
@@ -31,12 +31,15 @@ class Pool(Queries):
 
     Args:
         dsn: a connection string; see `connect`.
-        on_connect: called with every new connection before it is lent for the first time.
+        on_connect: called with every new connection before it is lent for the first time, and again
+            after each reset: what it sets up is what every borrower gets.
         on_acquire: called before a connection is lent; False closes it, and another one is tried.
         on_release: called when one comes back; False closes it.
         on_close: called before one is closed.
-        reset: the script that brings a returned session back to its initial state.  It is skipped where
-            nothing that was run can have left a trace.  "" for none.
+        reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
+            seen can have left a trace; "always": after every lease in which anything was sent, by a
+            script that keeps prepared statements where it can; "never"; or a script of your own, which
+            runs after every lease in which anything was sent.
         server_settings: run-time parameters of every session.
         options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
@@ -52,14 +55,14 @@ class Pool(Queries):
         on_acquire: Hook | None = None,
         on_release: Hook | None = None,
         on_close: Hook | None = None,
-        reset: str = "DISCARD ALL",
+        reset: str = "auto",
         server_settings: Mapping[str, str] | None = None,
         **options: Unpack[PoolOptions],
     ) -> None:
         settings, connection_options = split_options(options)
         connector = system.connector(dsn, connection_options, server_settings)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
-        self._driver = Driver(connector, settings, hooks, reset)
+        self._driver = Driver(connector, settings, hooks, Resetting(reset))
 
     # ---- Life
 

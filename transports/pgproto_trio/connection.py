@@ -23,6 +23,7 @@ import trio
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
+from pgproto.pool import Resetting
 from pgproto.session import (
     Connector,
     CopyIn,
@@ -314,6 +315,11 @@ class Connection(Queries):
         """True if something that was run may have left a trace in the session."""
         return not self.closed and self.engine.channel.dirty
 
+    def reset_script(self, resetting: Resetting) -> str:
+        """What makes the session as new after a lease; "" for nothing."""
+        channel = self.engine.channel
+        return resetting.script_for(touched=channel.touched, dirty=channel.dirty)
+
     @property
     def quiet(self) -> bool:
         """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
@@ -321,7 +327,7 @@ class Connection(Queries):
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
-        self.engine.channel.dirty = False
+        self.engine.channel.forget_traces()
 
     async def settled(self) -> None:
         """See to it that nothing abandoned is in flight any more, or the session is over."""

@@ -31,6 +31,7 @@ from pgproto.pool import (
     PoolMachine,
     PoolStats,
     Reset,
+    Resetting,
     Retry,
     Slot,
     Ticket,
@@ -73,12 +74,15 @@ class Pool(Queries):
 
     Args:
         dsn: a connection string; see `connect`.
-        on_connect: called with every new connection before it is lent for the first time.
+        on_connect: called with every new connection before it is lent for the first time, and again
+            after each reset: what it sets up is what every borrower gets.
         on_acquire: called before a connection is lent; False closes it, and another one is tried.
         on_release: called when one comes back; False closes it.
         on_close: called before one is closed.
-        reset: the script that brings a returned session back to its initial state.  It is skipped where
-            nothing that was run can have left a trace.  "" for none.
+        reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
+            seen can have left a trace; "always": after every lease in which anything was sent, by a
+            script that keeps prepared statements where it can; "never"; or a script of your own, which
+            runs after every lease in which anything was sent.
         server_settings: run-time parameters of every session.
         options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
@@ -93,7 +97,7 @@ class Pool(Queries):
         on_acquire: Hook | None = None,
         on_release: Hook | None = None,
         on_close: Hook | None = None,
-        reset: str = "DISCARD ALL",
+        reset: str = "auto",
         server_settings: Mapping[str, str] | None = None,
         **options: Unpack[PoolOptions],
     ) -> None:
@@ -104,7 +108,7 @@ class Pool(Queries):
         self._on_acquire = on_acquire
         self._on_release = on_release
         self._on_close = on_close
-        self._reset_script = reset
+        self._resetting = Resetting(reset)
         self._opening: dict[int, _Opening] = {}
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
@@ -327,11 +331,11 @@ class Pool(Queries):
 
     def _take(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
         usable = wanted and conn.reusable
-        clean = not conn.dirty or not self._reset_script
         now = trio.current_time()
         if conn.closed:
             self._machine.release(ticket, now, usable=False, reason=ending(conn.engine.cause))
         else:
+            clean = not conn.reset_script(self._resetting)
             self._machine.release(ticket, now, usable=usable, clean=clean)
         self._act()
 
@@ -380,9 +384,7 @@ class Pool(Queries):
             with opening.scope:
                 try:
                     await conn.open()
-                    await _call(self._on_connect, conn)
-                    await conn.settled()
-                    check_new(conn.engine)
+                    await self._set_up(conn)
                     finished = True
                 except Exception as error:  # noqa: BLE001 - the machine decides who gets it
                     failure = error
@@ -390,7 +392,6 @@ class Pool(Queries):
             del self._opening[slot.number]
             now = trio.current_time()
             if finished:
-                conn.forget_traces()
                 conn.on_lost = lambda: self._lost(slot, conn)
                 finished = machine.opened(slot, generation, conn, now)
             elif failure is not None:
@@ -399,6 +400,13 @@ class Pool(Queries):
                 conn.abort()
             opening.ended.set()
             self._act()
+
+    async def _set_up(self, conn: Connection) -> None:
+        """Make a session that is as new what every borrower gets."""
+        await _call(self._on_connect, conn)
+        await conn.settled()
+        check_new(conn.engine)
+        conn.forget_traces()
 
     def _lost(self, slot: Slot, conn: Connection) -> None:
         self._machine.lost(slot, trio.current_time(), ending(conn.engine.cause))
@@ -422,8 +430,11 @@ class Pool(Queries):
         conn: Connection | None = slot.connection
         try:
             if conn is not None:
-                await conn.reset(self._reset_script, timeout=self._machine.settings.reset_timeout)
-                usable = conn.reusable
+                seconds = self._machine.settings.reset_timeout
+                with trio.move_on_after(seconds):
+                    await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
+                    await self._set_up(conn)
+                    usable = conn.reusable
         except Error:
             pass
         finally:
