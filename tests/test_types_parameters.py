@@ -114,7 +114,7 @@ def test_copy_framing() -> None:
     encoder = CopyRowEncoder(["a", "b"], [23, 25])
     assert encoder.encode((1, "xy")) == struct.pack(">hiii2s", 2, 4, 1, 2, b"xy")
     assert encoder.encode([None, ""]) == struct.pack(">hii", 2, -1, 0)
-    assert encoder.encode(value for value in (7, None)) == struct.pack(">hiii", 2, 4, 7, -1)
+    assert encoder.encode({"b": None, "c": 9, "a": 7}) == struct.pack(">hiii", 2, 4, 7, -1)
     assert CopyRowEncoder([], []).encode(()) == b"\0\0"
 
 

@@ -168,7 +168,7 @@ class CopyIn(_Copy):
         """All data was fed."""
         self._ended = True
 
-    def stop(self, reason: Exception | str) -> None:
+    def stop(self, reason: BaseException | str) -> None:
         """There will be no more data: undo the COPY.
 
         Args:
@@ -177,8 +177,7 @@ class CopyIn(_Copy):
         self._chunks.clear()
         self._size = 0
         self._ended = True
-        text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
-        self._reason = text.replace("\0", "")[:1000]
+        self._reason = _sendable(reason)
         if isinstance(reason, Error) and reason.outcome is None:
             reason.outcome = Outcome.NOT_COMMITTED
 
@@ -239,6 +238,15 @@ class CopyIn(_Copy):
             self.error = LocalProtocolError("the statement is not COPY FROM STDIN")
             self.error.outcome = Outcome.COMMITTED
         super().segment_done(channel, segment)
+
+
+def _sendable(reason: BaseException | str) -> str:
+    """The reason as text that CopyFail can carry, whatever the caller's exceptions look like."""
+    try:
+        text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
+    except BaseException:  # noqa: BLE001 - its __str__ raised; what the source raised is what matters
+        text = "the source failed"
+    return text.replace("\0", "")[:1000].encode("utf-8", "replace").decode()
 
 
 class CopyOut(_Copy):

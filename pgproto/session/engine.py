@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..config import Host
-from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout, RemoteProtocolError
+from ..errors import ConnectionLost, Error, LocalProtocolError, QueryTimeout, RemoteProtocolError
 from ..protocol import CLIENT, NEED_DATA, Closed, Connection, states
 from ..wire import (
     BackendKeyData,
@@ -35,7 +35,7 @@ from ..wire import (
 from .inbox import Inbox
 from .lifeline import GRACE, Lifeline
 from .loss import Loss, out_of_time
-from .operation import HIGH_WATER, SENT, WAITING, Channel, Operation
+from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation
 from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
 
@@ -172,12 +172,17 @@ class Engine(Lifeline):
             return
         self._note_deadline(operation)
         self._queue.append(operation)
-        if len(self._queue) > 1 or self.channel.segments:
-            try:
-                operation.prepare(self.channel)
-            except LocalProtocolError as error:
+        try:
+            if len(self._queue) > 1 or self.channel.segments:
+                try:
+                    operation.prepare(self.channel)
+                except Exception as error:  # noqa: BLE001 - it is told to the operation's caller
+                    self._refused(operation, error)
+            self._produce()
+        except BaseException as error:  # an interrupt: it must leave nothing that would be sent later
+            if not operation.finished:
                 self._refused(operation, error)
-        self._produce()
+            raise
 
     def resume(self) -> None:
         """An operation has got more to write (COPY data), or room for more rows: go on."""
@@ -193,9 +198,15 @@ class Engine(Lifeline):
                 self.connection.close(error)
                 self._process()
                 return
-        if data:
-            self.connection.receive_data(data)
-        self._process()
+        try:
+            if data:
+                self.connection.receive_data(data)
+            self._process()
+        except BaseException as error:
+            # It is torn: a MemoryError at a bad moment, or an interrupt.
+            self._break(error)
+            if not isinstance(error, Exception):
+                raise
         if tls is not None and tls.eof:
             self.receive_eof()
 
@@ -445,6 +456,14 @@ class Engine(Lifeline):
                 connection.close(error)
         self._produce()
 
+    def _break(self, error: BaseException) -> None:
+        """Something went wrong in the middle of a step: end the session, and tell everybody."""
+        lost = ConnectionLost(f"the session was ended by {type(error).__name__} in the middle of a step")
+        lost.__cause__ = error
+        self.connection.close(lost)
+        self._process()
+        self._settle()
+
     def _encrypt(self, tls: TLS, plain: bytes) -> None:
         try:
             tls.send(plain)
@@ -476,31 +495,44 @@ class Engine(Lifeline):
             if channel.connection.closed is not None:
                 self._process()
             return
+        if self._producing:
+            return  # a value that is being encoded has called back: what it asked for comes after it
+        self._producing = True
         queue = self._queue
-        while queue and channel.pending < HIGH_WATER and not self._cancelling and not self._wants_cancel:
-            operation = queue[0]
-            if not channel.may_open and channel.segments[-1].operation is not operation:
-                break
-            try:
-                status = operation.produce(channel)
-            except LocalProtocolError as error:
-                self._refused(operation, error)
-                return
-            if status == SENT:
-                queue.popleft()
-            elif status == WAITING:
-                break
+        try:
+            while queue and channel.pending < HIGH_WATER and not self._cancelling and not self._wants_cancel:
+                operation = queue[0]
+                if not channel.may_open and channel.segments[-1].operation is not operation:
+                    break
+                try:
+                    status = operation.produce(channel)
+                except BaseException as error:  # noqa: BLE001 - it is told to the operation's caller
+                    self._refused(operation, error)
+                    status = GONE
+                if status == SENT:
+                    queue.popleft()
+                elif status == WAITING or (status == GONE and self.closed):
+                    break
+        finally:
+            self._producing = False
 
-    def _refused(self, operation: Operation, error: LocalProtocolError) -> None:
-        """A message did not fit the wire.  Harmless if nothing of its segment was written, else the end."""
+    def _refused(self, operation: Operation, error: BaseException) -> None:
+        """Something could not be written: as a rule, a message that does not fit the wire.
+
+        Harmless if nothing of its segment was written, else the end.
+        """
         if operation.begun or any(each.operation is operation for each in self.channel.segments):
-            self.connection.close(error)
-            self._process()
+            if isinstance(error, LocalProtocolError):
+                self.connection.close(error)
+                self._process()
+            else:
+                self._break(error)
+                if not isinstance(error, Exception):
+                    raise error  # an interrupt: no value is encoded once something was written
         else:
-            self._queue.remove(operation)
-            error.outcome = Outcome.NOT_SENT
-            operation.fail(self.channel, error)
-            self._produce()
+            if operation in self._queue:
+                self._queue.remove(operation)
+            operation.withdraw(self.channel, error)
 
     def _give_up(self) -> None:
         """GRACE is over."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ..errors import Error, LocalProtocolError, Outcome, PostgresError
+from ..errors import Error, Outcome, PostgresError
 from ..protocol import CommandCompletes
 from ..wire import (
     CommandComplete,
@@ -127,7 +127,7 @@ class ExecuteMany(Preparing):
         """All was fed."""
         self._ended = True
 
-    def stop(self, reason: Exception | str) -> None:
+    def stop(self, reason: BaseException | str) -> None:
         """There will be no more: undo what was executed.
 
         Args:
@@ -146,6 +146,12 @@ class ExecuteMany(Preparing):
         return Outcome.ROLLED_BACK if self._segment.plain else Outcome.UNKNOWN
 
     # ---- Writing
+
+    def withdraw(self, channel: Channel, error: BaseException) -> None:
+        """The statement that it holds is free again."""
+        if isinstance(error, Error):
+            error.outcome = Outcome.NOT_SENT
+        self._end(channel, error)
 
     def needs_cancel(self) -> bool:
         """Not while the server has nothing to do: the failing Execute ends it."""
@@ -199,15 +205,15 @@ class ExecuteMany(Preparing):
             self._user = statement = channel.statements.get(self.sql)
             self._held = True
             statement.users += 1
-        if statement.state == st.NEW:
+        if statement.home is not None and statement.home is not channel.statements.mark:
+            self.withdraw(channel, channel.statements.unusable(statement))
+        elif statement.state == st.NEW:
             self.send_prepare(channel, [statement])
         elif statement.state == st.READY:
             self._stage = _FED
             self.progress(channel)
         elif statement.state == st.DROPPED:
-            error = LocalProtocolError(f"the prepared statement was closed: {statement.sql}")
-            error.outcome = Outcome.NOT_SENT
-            self._end(channel, error)
+            self.withdraw(channel, channel.statements.unusable(statement))
         return self._stage == _FED
 
     def _write(self, channel: Channel, run: Executes) -> None:
@@ -296,7 +302,7 @@ class ExecuteMany(Preparing):
             error.outcome = _verdict(own)
             self._end(channel, error)
 
-    def _end(self, channel: Channel, error: Exception | None = None) -> None:
+    def _end(self, channel: Channel, error: BaseException | None = None) -> None:
         self._close()
         self._release(channel)
         if error is not None:

@@ -4,19 +4,25 @@ There is one way to run a statement: a single query is a batch of one.  Its cour
 
     prepare   Parse and Describe for every text that the cache does not have.  Sent ahead of turn where
               that cannot matter, so that a hundred cold callers share two round trips.
-    encode    all values of all items.  A value that does not fit ends the operation here: nothing that
-              could be executed has been sent.
+    encode    all values of all items.  A value that does not fit, or whose code raises, ends the operation
+              here: nothing that could be executed has been sent.
     execute   Bind and Execute for every item; a Sync at the end, or after each if errors isolate.
               Written as the transport takes it, never more than HIGH_WATER ahead.
 
 ReadyForQuery alone makes an item COMMITTED.  Until then its CommandComplete is a rumour.
+
+Encoding runs code of the caller's (a tzinfo, a mapping, a subclass of int), maybe while somebody else's
+answers are being read.  So whatever it raises ends this operation alone, and is raised in its own caller's
+call: an Exception as the `__cause__` of a DataError that belongs to its item, anything else
+(KeyboardInterrupt, a cancellation) as it is, and then none of the items was sent.  It may also come back and
+close the connection or abandon the operation: so after it, the operation looks whether it still exists.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
+from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
 from ..protocol import CommandCompletes, DataRows
 from ..wire import (
     CommandComplete,
@@ -35,9 +41,20 @@ from ..wire.binding import Executes
 from . import statements as st
 from .batch import QueuedQuery, refuse
 from .loss import Loss, out_of_time
-from .operation import HIGH_WATER, MORE, NOT_YET, SENT, WAITING, Channel, Segment, unasked
+from .operation import (
+    GONE,
+    HIGH_WATER,
+    MORE,
+    NOT_YET,
+    SENT,
+    WAITING,
+    Channel,
+    Segment,
+    unasked,
+    undecodable,
+)
 from .preparing import Preparing
-from .statements import Statement
+from .statements import Statement, StatementCache
 
 __all__ = ["FORGETTING_TAGS", "Execution", "refuse_copy_in"]
 
@@ -74,6 +91,17 @@ class Execution(Preparing):
         super().turned_away(error)
         refuse(self.items, error)
 
+    def withdraw(self, channel: Channel, error: BaseException) -> None:
+        """Label the items of what will not be sent."""
+        if isinstance(error, Error):
+            error.outcome = Outcome.NOT_SENT
+        for item in self.items:
+            if item.outcome is None:
+                item.outcome = Outcome.NOT_SENT
+                item.error = error if isinstance(error, Exception) else None
+        self.error = error
+        self._end(channel)
+
     # ---- Writing
 
     def prepare(self, channel: Channel) -> None:
@@ -98,7 +126,9 @@ class Execution(Preparing):
                 return WAITING
             self._refuse()
             self._encode(channel)
-            if all(item.outcome is not None for item in self.items):
+            if self.finished:
+                return GONE
+            if self.error is not None or all(item.outcome is not None for item in self.items):
                 self._end(channel)
                 return SENT
         items = self.items
@@ -148,6 +178,20 @@ class Execution(Preparing):
             return
         cache = channel.statements
         new: list[Statement] = []
+        try:
+            self._look_up(cache, new)
+        except BaseException:
+            for statement in new:
+                statement.state = st.NEW  # or others would wait for their description
+            raise
+        if self.atomic and self.rejected:
+            for statement in new:
+                statement.state = st.NEW  # one text is bad, so none is needed now
+        elif new:
+            self.send_prepare(channel, new)
+
+    def _look_up(self, cache: StatementCache, new: list[Statement]) -> None:
+        """Find the statement of every item; list those that nobody has sent yet."""
         previous: Statement | None = None
         for item in self.items:
             statement = item.statement
@@ -171,11 +215,6 @@ class Execution(Preparing):
             if statement.state == st.NEW:
                 statement.state = st.PREPARING
                 new.append(statement)
-        if self.atomic and self.rejected:
-            for statement in new:
-                statement.state = st.NEW  # one text is bad, so none is needed now
-        elif new:
-            self.send_prepare(channel, new)
 
     def _refuse(self) -> None:
         """End the items whose statements could not be prepared, and with one of them an atomic batch."""
@@ -191,36 +230,49 @@ class Execution(Preparing):
     def _encode(self, channel: Channel) -> None:
         """Encode all values; what does not fit ends its item, and with it an atomic batch."""
         self._encoded = True
+        home = channel.statements
         unfit: list[Statement] = []
         for index, item in enumerate(self.items):
             statement = item.statement
             if item.outcome is not None or statement is None:
                 continue
             try:
-                if statement.state != st.READY:
-                    raise LocalProtocolError(f"the prepared statement was closed: {statement.sql}")
+                if statement.state != st.READY or statement.home is not home.mark:
+                    raise home.unusable(statement)
                 parts: list[bytes] = []
                 statement.encoder.add(parts, item.args)
                 item.parameters = parts[0] if len(parts) == 1 else b"".join(parts)
                 item.columns = statement.columns
-            except (DataError, LocalProtocolError) as error:
+            except BaseException as raised:  # noqa: BLE001 - it may be the caller's code, so it may be anything
+                if self.finished:
+                    break  # that code has ended it already
                 # A parameter's type may have changed under a cached statement (pgx #2442).
                 unfit.append(statement)
+                error = _unfit(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
                 if len(self.items) > 1:
                     error.add_note(f"in statement {index + 1} of the batch: {item.sql}")
                 item.error = error
-                self._stop_atomic(error)
+                if isinstance(raised, Exception):
+                    self._stop_atomic(error)
+                else:
+                    self._stop_all(raised)
+        if self.finished:
+            for item in self.items:
+                item.parameters = None
         for statement in unfit:
             channel.statements.drop(statement)  # not before: other items may use it
 
     def _stop_atomic(self, error: Exception) -> None:
         """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
-        if not self.atomic:
-            return
+        if self.atomic:
+            self._stop_all(error)
+
+    def _stop_all(self, error: BaseException) -> None:
         self.error = error
         for item in self.items:
             item.outcome = item.outcome or Outcome.NOT_SENT
+            item.parameters = None
 
     def _write_next(self, channel: Channel) -> None:
         """Write the next item, and with it those behind it that have the same statement, as one run."""
@@ -255,13 +307,17 @@ class Execution(Preparing):
             self._segment = None
 
     def _next_run(self, statement: Statement, room: int) -> Executes:
-        """The next items of this statement, one at least, up to so many bytes; one if errors isolate."""
+        """The next items of this statement, up to so many bytes; one if errors isolate.
+
+        One at least, whatever the room: what was written before it (the names to close, a Parse) may have
+        taken all of it.
+        """
         items = self.items
         template = statement.template()
         parts: list[bytes] = []
         size = 0
         first = self._next
-        while self._next < len(items) and size < room:
+        while self._next < len(items) and (size < room or self._next == first):
             item = items[self._next]
             parameters = item.parameters
             if item.statement is not statement or parameters is None:
@@ -315,9 +371,11 @@ class Execution(Preparing):
                 item.rows += rows
             else:
                 item.rows = rows
-        except DataError as error:
+        except RemoteProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the session is not its matter
             # The messages are consumed, so the connection is in step; the outcome is the server's to say.
-            item.error = error
+            item.error = undecodable(error)
 
     def _completed(self, segment: Segment, tag: str, count: int) -> None:
         position = segment.position
@@ -439,6 +497,15 @@ class Execution(Preparing):
                 item.error = error
             elif item.outcome is not Outcome.COMMITTED:  # by a COMMIT of its own segment
                 item.error = loss.error(item.outcome, executed=item.executed)
+
+
+def _unfit(raised: BaseException) -> DataError | LocalProtocolError:
+    """The error of an item whose values could not be encoded."""
+    if isinstance(raised, (DataError, LocalProtocolError)):
+        return raised
+    error = DataError(f"encoding its values was ended by {type(raised).__name__}")
+    error.__cause__ = raised
+    return error
 
 
 def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:

@@ -48,6 +48,7 @@ class Lifeline:
         "_cancelling",
         "_closed_at",
         "_earliest",
+        "_producing",
         "_queue",
         "_starting",
         "_tls_output",
@@ -73,6 +74,7 @@ class Lifeline:
         self._write_failed: Exception | None = None
         self._wants_cancel = False
         self._cancelling = False
+        self._producing = False  # operations are being asked for what they have to write
         self._tls_output = b""
         self.retiring = False
 

@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from ..errors import (
+    DataError,
     Error,
     Outcome,
     PostgresError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
     from ..protocol.tls import TLS
 
 __all__ = [
+    "GONE",
     "HIGH_WATER",
     "MORE",
     "NOT_FAILED",
@@ -47,12 +49,14 @@ __all__ = [
     "Operation",
     "Segment",
     "unasked",
+    "undecodable",
 ]
 
 # What `produce` answers.
 MORE: Final = 0  # call again when there is room
 WAITING: Final = 1  # nothing to write before an answer (or data of the caller) has arrived
 SENT: Final = 2  # all is written: the next operation may write
+GONE: Final = 3  # it has ended meanwhile, and is not queued any more
 
 # The transactions that the running task (or thread) is inside of.  A task that it starts inherits them.
 INSIDE: Final[ContextVar[tuple[object, ...]]] = ContextVar("pgproto_transactions", default=())
@@ -80,12 +84,22 @@ def unasked(event: Message) -> RemoteProtocolError:
     )
 
 
+def undecodable(raised: Exception) -> DataError:
+    """The error of a query whose rows could not be made of what has come."""
+    if isinstance(raised, DataError):
+        return raised
+    error = DataError(f"decoding its rows was ended by {type(raised).__name__}")
+    error.__cause__ = raised
+    return error
+
+
 class Operation:
     """Base of all operations.  A plain one writes nothing and ends at once.
 
     Attributes:
         finished: it has ended; `error` says how.
-        error: what the caller gets raised; None if it succeeded.
+        error: what the caller gets raised; None if it succeeded.  No `Error` if it came from the caller's own
+            code and is no Exception: KeyboardInterrupt, a cancellation.
         abandoned: nobody waits for it any more; its answers are read and dropped.
         exclusive: nothing may be queued behind it (COPY and streams: the caller feeds or drains them).
         deadline: when it times out, in seconds of the engine's clock; None for never.
@@ -116,7 +130,7 @@ class Operation:
 
     def __init__(self) -> None:
         self.finished = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.abandoned = False
         self.begun = False
         self.cancel_asked = False
@@ -132,6 +146,12 @@ class Operation:
         """It was not queued: the connection is closed or somebody else's, or the caller went away."""
         if isinstance(error, Error):
             error.outcome = Outcome.NOT_SENT
+
+    def withdraw(self, channel: Channel, error: BaseException) -> None:
+        """It ends with this error; nothing of it was sent that counts, and nothing will be."""
+        if isinstance(error, Error):
+            error.outcome = Outcome.NOT_SENT
+        self.fail(channel, error)
 
     def prepare(self, channel: Channel) -> None:
         """Called once when the operation is queued behind others: write what may go ahead of its turn."""
@@ -216,7 +236,7 @@ class Operation:
         self.error = None
         self.lost(channel, own[0] if own else None, out_of_time())
 
-    def fail(self, channel: Channel, error: Exception) -> None:
+    def fail(self, channel: Channel, error: BaseException) -> None:
         """End with an error, unless an earlier one is there already."""
         if self.error is None:
             self.error = error
@@ -227,10 +247,11 @@ class Operation:
         if self.finished:
             return
         self.finished = True
-        self.error = self.in_time(self.error)
+        if isinstance(self.error, PostgresError):
+            self.error = self.in_time(self.error)
         channel.ready.append(self)
 
-    def in_time(self, error: Exception | None) -> Exception | None:
+    def in_time(self, error: Exception) -> Exception:
         """The error as it is, or QueryTimeout if it is the answer to our own cancel request."""
         if not self.timed_out or not isinstance(error, PostgresError) or error.sqlstate != "57014":
             return error

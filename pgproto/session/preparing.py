@@ -65,6 +65,7 @@ class Preparing(Operation):
             channel.preamble(segment)
             self._written = segment.last = self._written + 1 if self.isolate else end
             for statement in self._to_prepare[segment.first : segment.last]:
+                statement.home = channel.statements.mark
                 if statement.kept and statement.name:
                     channel.statements.kept[statement.name] = statement
                 channel.write(Parse(statement.name, statement.sql))

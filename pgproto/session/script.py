@@ -6,7 +6,7 @@ control, and sends every value as text: so rows of a script are strings.
 
 from __future__ import annotations
 
-from ..errors import DataError, LocalProtocolError, Outcome, PostgresError
+from ..errors import DataError, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row, RowDecoder
 from ..wire import (
@@ -21,7 +21,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import SENT, Channel, Operation, Segment, unasked
+from .operation import SENT, Channel, Operation, Segment, unasked, undecodable
 from .sql import check_sql, is_plain, leaves_no_trace
 
 __all__ = ["Reset", "Script", "ScriptResult"]
@@ -88,8 +88,10 @@ class Script(Operation):
             if self._decoder is not None and not self.abandoned:
                 try:
                     self._rows += self._decoder.decode(event.buffer, event.start, event.end)
-                except DataError as error:
-                    self.error = self.error or error
+                except RemoteProtocolError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - as for every execution
+                    self.error = self.error or undecodable(error)
         elif isinstance(event, CommandComplete):
             self._result(channel, segment, event.command_tag)
         elif isinstance(event, EmptyQueryResponse):

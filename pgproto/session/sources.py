@@ -152,9 +152,10 @@ class ExecutionBuffer(Buffer[Executes]):
         self._records += 1
         try:
             size = self._statement.encoder.add(parts, record)
-        except (DataError, LocalProtocolError) as error:
+        except BaseException as error:
             del parts[place:]  # nothing of it goes out
-            error.add_note(f"in record {self._records}")
+            if isinstance(error, (DataError, LocalProtocolError)):
+                error.add_note(f"in record {self._records}")
             raise
         header = template.header(size)
         parts[place] = header

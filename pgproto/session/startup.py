@@ -206,7 +206,7 @@ class Startup(_Opening):
     def _write_reply(self, channel: Channel) -> None:
         answer = self._answer
         self._answer = None
-        if self.error is not None:
+        if isinstance(self.error, Exception):
             channel.connection.close(self.error)
         elif answer is not None:
             channel.write(answer)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from ..errors import LocalProtocolError
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate, BindValues
@@ -37,6 +38,7 @@ class Statement:
         state: NEW, PREPARING, READY or DROPPED.
         parameter_types: the OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
+        home: the mark of the cache of the connection that prepared it; None before that.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
         users: how many operations have items of it that may still be written.
         leaving: nobody new uses it, and its name is closed when its last user has ended.
@@ -50,6 +52,7 @@ class Statement:
         "_encoder",
         "_result_types",
         "_template",
+        "home",
         "kept",
         "late",
         "leaving",
@@ -68,6 +71,7 @@ class Statement:
         self.sql = sql
         self.name = name
         self.kept = kept
+        self.home: object = None
         self.state = NEW
         self.parameter_types: tuple[int, ...] = ()
         self.plain = is_plain(sql)
@@ -148,9 +152,12 @@ class StatementCache:
         prefix: what makes the names of this connection its own.
         named: False to use only the unnamed statement, for poolers that switch servers between
             transactions; then an entry saves the Describe, and each use sends its Parse again.
+
+    Attributes:
+        mark: what its statements have as their `home`.
     """
 
-    __slots__ = ("_counter", "_entries", "_to_close", "kept", "named", "prefix", "size")
+    __slots__ = ("_counter", "_entries", "_to_close", "kept", "mark", "named", "prefix", "size")
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
@@ -160,6 +167,7 @@ class StatementCache:
         self.kept: dict[str, Statement] = {}  # those that callers keep, by name
         self._to_close: list[str] = []
         self._counter = 0
+        self.mark = object()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -180,6 +188,12 @@ class StatementCache:
             return ""
         self._counter += 1
         return f"{self.prefix}{self._counter}"
+
+    def unusable(self, statement: Statement) -> LocalProtocolError:
+        """Why a statement that the caller holds cannot be run on this connection."""
+        own = statement.home is self.mark or statement.home is None
+        why = "was closed" if own else "belongs to another connection"
+        return LocalProtocolError(f"the prepared statement {why}: {statement.sql}")
 
     def trim(self) -> None:
         """Evict what is over the size and not in use; called when an operation has ended."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import DataError
+from ..errors import RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row
 from .batch import QueuedQuery
 from .execution import Execution
-from .operation import HIGH_WATER, Channel
+from .operation import HIGH_WATER, Channel, undecodable
 
 __all__ = ["Stream"]
 
@@ -42,8 +42,10 @@ class Stream(Execution):
             return
         try:
             self._rows += statement.decoder.decode(event.buffer, event.start, event.end)
-        except DataError as error:
-            item.error = error
+        except RemoteProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as for every execution
+            item.error = undecodable(error)
         self._size += event.end - event.start
         self.progress(channel)
 

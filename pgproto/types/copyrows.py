@@ -11,12 +11,12 @@ Manual: "COPY", "File Formats", "Binary Format".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pgproto.errors import DataError
 from pgproto.types.codec import Codec, with_type
-from pgproto.types.fields import FieldsEncoder, Unfit
+from pgproto.types.fields import FieldsEncoder, Unfit, values_of
 from pgproto.types.registry import codec_for, type_name
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
@@ -58,21 +58,23 @@ class CopyRowEncoder:
         self._columns = tuple(columns)
         self._rows = 0
 
-    def encode(self, record: Iterable[Any]) -> bytes:
+    def encode(self, record: Sequence[Any] | Mapping[str, Any]) -> bytes:
         """The tuple of one record; None is NULL.
 
         Args:
-            record: one value for each column, in order.
+            record: one value for each column: a sequence in their order, or a mapping by their names, whose
+                other names are ignored.
 
         Raises:
             DataError: wrong number of values, or one does not fit its column; the text names the record
-                (the first is 1), the column, the SQL type and the Python type.
+                (the first is 1), the column, the SQL type and the Python type.  What the caller's own code
+                raised is its `__cause__`.
         """
         parts: list[bytes] = []
         self.add(parts, record)
         return b"".join(parts)
 
-    def add(self, parts: list[bytes], record: Iterable[Any]) -> int:
+    def add(self, parts: list[bytes], record: object) -> int:
         """Append the tuple of one record, in pieces, or nothing of it.
 
         Returns:
@@ -81,9 +83,9 @@ class CopyRowEncoder:
         Raises:
             DataError: as `encode`.
         """
-        values = tuple(record)
         codecs = self._fields.codecs
         self._rows += 1
+        values = record if type(record) is tuple else self._values(record)
         if len(values) != len(codecs):
             raise DataError(f"record {self._rows} has {len(values)} values for {len(codecs)} columns")
         before = len(parts)
@@ -95,5 +97,31 @@ class CopyRowEncoder:
                 f"record {self._rows}, column {self._columns[index]!r} of type {codecs[index].name}: "
                 f"{with_type(unfit.reason, values[index])}"
             )
+            refused.__cause__ = unfit.cause
         del parts[before:]
         raise refused  # out here, as in ParameterEncoder: without a __context__
+
+    def _values(self, record: object) -> tuple[Any, ...]:
+        """The record's values in the order of the columns."""
+        try:
+            if type(record) is not list and isinstance(record, Mapping):
+                return self._by_name(record)
+            return values_of(record)
+        except DataError as error:
+            refused = DataError(f"record {self._rows}: {error}")
+            refused.__cause__ = error.__cause__
+        raise refused
+
+    def _by_name(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
+        values: list[Any] = []
+        for name in self._columns:
+            try:
+                values.append(record[name])
+            except Exception as error:  # noqa: BLE001 - it may be the caller's code, so it may be anything
+                what = "is missing" if isinstance(error, KeyError) else f"raised {type(error).__name__}"
+                refused = DataError(f"the value of column {name!r} {what}")
+                refused.__cause__ = error
+                break
+        else:
+            return tuple(values)
+        raise refused

@@ -7,6 +7,10 @@ twice as long.  A run with anything out of the ordinary (a NULL, an int for a fl
 value.
 
 Rule: nothing is encoded by halves, and the first unfit value is named by its index: Unfit.
+
+Rule: a value can be code of the caller's (a tzinfo, a mapping, a subclass of int), which may raise anything.
+Each Exception is Unfit, with the caller's own as its `cause`; what is none (KeyboardInterrupt, a
+cancellation) passes as it is.
 """
 
 from __future__ import annotations
@@ -15,10 +19,12 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pgproto.errors import DataError
 from pgproto.types.codec import Codec, FixedCodec, frame_length, runs_of
+from pgproto.types.row import Row
 from pgproto.wire.messages import NULL
 
-__all__ = ["FieldsEncoder", "Unfit"]
+__all__ = ["FieldsEncoder", "Unfit", "values_of"]
 
 _MOST: Final = 4  # fields of fixed width in a run
 
@@ -30,13 +36,63 @@ class Unfit(Exception):
         index: which one.
         reason: why; the text never shows the value.
         wrong_type: True if its Python type is the reason.
+        cause: what code of the caller's raised; None if it was the codec that refused the value.
     """
 
-    def __init__(self, index: int, reason: str, wrong_type: bool) -> None:
-        super().__init__(reason)
+    def __init__(self, index: int, error: Exception) -> None:
+        own = _is_own(error)
+        if own or isinstance(error, (TypeError, ValueError)):
+            self.reason = _text(error)
+        else:
+            self.reason = f"{type(error).__name__} was raised when it was encoded"
+        super().__init__(self.reason)
         self.index = index
-        self.reason = reason
-        self.wrong_type = wrong_type
+        self.wrong_type = isinstance(error, TypeError)
+        self.cause: BaseException | None = error.__cause__ if own else error
+
+
+def values_of(record: object) -> tuple[Any, ...]:
+    """The values of a record: a list, a tuple, a Row or any other sequence that is no text and no bytes.
+
+    Raises:
+        DataError: it is something else (of a dict or a set the keys would be taken), or reading it raised an
+            Exception, which is the `__cause__` then.
+    """
+    if type(record) is tuple:
+        return record
+    if type(record) is list:
+        return tuple(record)
+    if isinstance(record, Row):
+        return record.values()
+    try:
+        if isinstance(record, Sequence) and not isinstance(record, (str, bytes, bytearray, memoryview)):
+            return tuple(record)
+        refused = DataError(
+            f"the values must be a list, a tuple or another sequence, not {_type_name(record)}"
+        )
+    except Exception as error:  # noqa: BLE001 - it is the caller's code, so it may be anything
+        refused = DataError(f"{type(error).__name__} was raised when the values were read")
+        refused.__cause__ = error
+    raise refused
+
+
+def _is_own(error: BaseException) -> bool:
+    """True if no code of the caller's raised it: not if the innermost frame is of another package."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or str(trace.tb_frame.f_globals.get("__name__")).startswith("pgproto.")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error of the caller's with a __str__ of its own
+        return f"{type(error).__name__} was raised when it was encoded"
+
+
+def _type_name(value: object) -> str:
+    return type(value).__name__
 
 
 class _Run:
@@ -155,6 +211,8 @@ class FieldsEncoder:
         """Append a run's fields by one `struct` call; 0 if anything is out of the ordinary."""
         data = length = b""
         tail = run.tail
+        unfit: Unfit | None = None
+        packed: Any = None
         try:
             if tail is not None:
                 value = values[start + run.count]
@@ -162,8 +220,15 @@ class FieldsEncoder:
                     return 0
                 data = tail.encode(value)
                 length = frame_length(len(data))
+        except Exception as error:  # noqa: BLE001 - as in `_add_each`
+            unfit = Unfit(start + run.count, error)
+        if unfit is not None:
+            # It is not asked a second time, as it may answer another way; one before it may be unfit, too.
+            self._add_each(parts, run.head, values, start, start + run.count)
+            raise unfit
+        try:
             packed = run.packed(values, start, length)
-        except (TypeError, ValueError, OverflowError, struct.error):
+        except (OverflowError, struct.error):
             return 0
         if packed is None:
             return 0
@@ -187,8 +252,8 @@ class FieldsEncoder:
                 continue
             try:
                 size += self.codecs[index].add_field(parts, value)
-            except (TypeError, ValueError) as error:
-                unfit = Unfit(index, str(error), isinstance(error, TypeError))
+            except Exception as error:  # noqa: BLE001 - it may be the caller's code, so it may be anything
+                unfit = Unfit(index, error)
                 break
         else:
             return size

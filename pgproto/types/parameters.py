@@ -3,6 +3,8 @@
 Rule: a parameter whose type has a codec goes in binary, any other as text, which must then be a str.
 Rule: nothing is encoded by halves.  The first unfit value raises DataError, which names the parameter, the
 SQL type and the Python type, but never shows the value.
+Rule: an Exception that a value of the caller's raises while it is encoded is the DataError's `__cause__`.
+What is no Exception (KeyboardInterrupt, a cancellation, GeneratorExit) passes as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from uuid import UUID
 
 from pgproto.errors import DataError, LocalProtocolError
 from pgproto.types.codec import Codec, with_type
-from pgproto.types.fields import FieldsEncoder, Unfit
+from pgproto.types.fields import FieldsEncoder, Unfit, values_of
 from pgproto.types.interval import Interval
 from pgproto.types.registry import codec_for, type_name
 from pgproto.types.scalars import TextCodec
@@ -95,13 +97,14 @@ class ParameterEncoder:
             LocalProtocolError: they are more than a message can carry (CVE-2024-27304).
         """
         codecs = self._fields.codecs
-        given = tuple(values)
+        given = values if type(values) is tuple else values_of(values)
         if len(given) != len(codecs):
             raise DataError(f"the statement takes {_count(len(codecs))}, but {len(given)} were given")
         try:
             size = self._fields.add(parts, given)
         except Unfit as unfit:
             refused = self._refused(unfit, given[unfit.index])
+            refused.__cause__ = unfit.cause
         else:
             if size > _MAX_BIND:
                 raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")

@@ -182,7 +182,7 @@ class RowDecoder:
                     values[index] = convert(values[index])
                 rows.append(Row(columns, tuple(values)))
                 start = stop
-        except (ValueError, struct.error):
+        except Exception:  # noqa: BLE001 - the other way says what it is
             pass
         return start
 
@@ -214,7 +214,7 @@ class RowDecoder:
                     )
                 try:
                     values[index] = column.codec.decode(buffer, position, stop)
-                except DataError as error:
+                except Exception as error:  # noqa: BLE001 - a codec that fails is this item's trouble alone
                     refused = self._named(error, row, index)
                     break
                 position = stop
@@ -226,9 +226,13 @@ class RowDecoder:
             return
         raise refused  # out here, where no __context__ (a UnicodeDecodeError) shows the value
 
-    def _named(self, error: DataError, row: int, index: int) -> DataError:
-        """The error, with the row and column that it happened in."""
-        return DataError(f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {error}")
+    def _named(self, error: Exception, row: int, index: int) -> DataError:
+        """The error, with the row and column that it happened in; any but DataError is the `__cause__`."""
+        expected = isinstance(error, DataError)
+        what = str(error) if expected else f"decoding it raised {type(error).__name__}"
+        named = DataError(f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {what}")
+        named.__cause__ = None if expected else error
+        return named
 
 
 def _codec(oid: int, code: int) -> Codec:

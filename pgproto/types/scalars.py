@@ -106,9 +106,14 @@ class FloatCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a float, or an int that rounds to one; float4 rounds to the nearest float4."""
+        if type(value) is float:
+            return value
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise expected("float", value)
-        return value
+        try:
+            return float(value)  # `struct` would hide what the __float__ of a subclass raises
+        except OverflowError:
+            raise self._out_of_range(value) from None
 
 
 class TextCodec(Codec):
@@ -238,11 +243,12 @@ class JsonCodec(Codec):
         """Take what json.dumps takes, except for NaN and the infinities, which JSON does not have."""
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except RecursionError as error:
+            raise ValueError("nested too deeply for json.dumps") from error
+        try:
             return self._prefix + text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("str that is not valid Unicode (lone surrogate)") from None
-        except RecursionError:
-            raise ValueError("nested too deeply for json.dumps") from None
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """What json.loads makes of the text."""

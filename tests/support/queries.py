@@ -23,7 +23,7 @@ def query(sql: str, *args: object, timeout: float | None = None) -> Execution:
     return operation
 
 
-def error_of(operation: Operation) -> Exception:
+def error_of(operation: Operation) -> BaseException:
     """What it failed with."""
     assert operation.finished
     assert operation.error is not None
