@@ -72,7 +72,7 @@ async def m03_values_and_sources_that_fail(pg: Driver, db: Database) -> None:
             assert caught.value.__notes__ == [f"in record {good + 1}"]
             assert caught.value.outcome is (Outcome.ROLLED_BACK if good > 1 else Outcome.NOT_SENT)
             assert await conn.fetchval(f"select count(*) from {table}") == 0
-        with pytest.raises(TypeError):
+        with pytest.raises(DataError, match="sequence, not int"):
             await conn.executemany(insert, [1, 2])
         assert await conn.executemany(insert, [(1,)]) == 1
 
