@@ -1,4 +1,4 @@
-"""A real pgbouncer in front of a `PostgresServer`, in session or transaction mode.
+"""A real pgbouncer in front of a `PostgresServer`, in session, transaction or statement mode.
 
 It is stopped and killed by its own process id, keeps its port over restarts, and trusts every user of
 `USERS`; the admin console is the database `pgbouncer`.  Its time limits are set so low that a test
@@ -13,14 +13,17 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
+from tests.support import pgbouncer_build
 from tests.support.postgres import PASSWORD, PostgresServer, make_dsn
 from tests.support.process import Daemon, DaemonError, free_port, give, log_tail, owned_directory
 
-PoolMode = Literal["session", "transaction"]
+PoolMode = Literal["session", "transaction", "statement"]
+Version = Literal["", "1.18", "1.24"]
 
 USERS = ("postgres", "scram_user", "md5_user", "password_user")
 SETTINGS: dict[str, str] = {
@@ -38,15 +41,34 @@ SETTINGS: dict[str, str] = {
 }
 
 
-def binary() -> Path | None:
-    """The pgbouncer binary, or None; the environment variable PGPROTO_PGBOUNCER names another one."""
+def binary(version: Version = "") -> Path | None:
+    """The pgbouncer binary, or None.
+
+    Args:
+        version: "1.24" for the one that `pgbouncer_build` has built, else the installed one (the environment
+            variable PGPROTO_PGBOUNCER names another), which must be 1.18 if that is asked for.
+    """
+    if version == "1.24":
+        return pgbouncer_build.built()
     named = os.environ.get("PGPROTO_PGBOUNCER") or shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-    return Path(named) if Path(named).exists() else None
+    if not Path(named).exists() or not _version_of(named).startswith(version):
+        return None
+    return Path(named)
 
 
-def missing() -> str | None:
+@functools.cache
+def _version_of(program: str) -> str:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return said.split()[1] if len(said.split()) > 1 else ""
+
+
+def missing(version: Version = "") -> str | None:
     """Why pgbouncer can't be started here; None if it can."""
-    return None if binary() else "pgbouncer is not installed (apt-get install pgbouncer)"
+    if binary(version):
+        return None
+    if version == "1.24":
+        return "pgbouncer 1.24 was not built (python -m tests.support.pgbouncer_build)"
+    return f"pgbouncer {version} is not installed (apt-get install pgbouncer)"
 
 
 class PgBouncer:
@@ -54,7 +76,8 @@ class PgBouncer:
 
     Args:
         server: where it connects to, over TCP; its databases are passed through by name.
-        pool_mode: "session" or "transaction".
+        pool_mode: "session", "transaction" or "statement".
+        version: "1.18", "1.24", or "" for the installed one.
         settings: more lines for the section [pgbouncer], replacing those of `SETTINGS`.
     """
 
@@ -63,9 +86,11 @@ class PgBouncer:
         server: PostgresServer,
         pool_mode: PoolMode = "transaction",
         *,
+        version: Version = "",
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.server = server
+        self.version: Version = version
         self.pool_mode: PoolMode = pool_mode
         self.host = "127.0.0.1"
         self.port = 0
@@ -91,9 +116,13 @@ class PgBouncer:
         """Start it, and return when it accepts connections; nothing to do if it runs."""
         if self.running:
             return
-        program = binary()
+        program = binary(self.version)
         if program is None:
-            raise DaemonError(str(missing()))
+            raise DaemonError(str(missing(self.version)))
+        if self.version == "1.24":
+            # The process may be another user's, who cannot read the cache.
+            program = Path(shutil.copy(program, self.directory))
+            give(program, 0o700)
         for attempt in range(5):
             port = self.port or free_port()
             self._daemon = Daemon([program, self._write(port)], cwd=self.directory, log=self.log)
@@ -195,10 +224,11 @@ class PgBouncerFactory:
         server: PostgresServer,
         pool_mode: PoolMode = "transaction",
         *,
+        version: Version = "",
         settings: Mapping[str, str] | None = None,
     ) -> PgBouncer:
         """A started pgbouncer; the arguments are those of `PgBouncer`."""
-        bouncer = PgBouncer(server, pool_mode, settings=settings)
+        bouncer = PgBouncer(server, pool_mode, version=version, settings=settings)
         self._started.append(bouncer)
         bouncer.start()
         return bouncer

@@ -1,0 +1,169 @@
+"""Several callers on one connection behind a real pooler: each gets its own rows, and nothing else is stored.
+
+PgBouncer 1.18 in transaction or statement mode gives the server away at each ReadyForQuery, although more of
+the same client is half forwarded; so there nothing may follow before it.  1.24 counts, and is pipelined.
+Few servers behind it and parameters larger than its buffers make a mistake likely to show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pgproto import Batch, Outcome, PostgresError, QueryTimeout
+from tests.support import pgbouncer
+from tests.support.drivers import Driver
+from tests.support.pgbouncer import PgBouncer, PoolMode, Version
+from tests.support.postgres import PostgresServer
+
+VERSIONS: tuple[Version, ...] = ("1.18", "1.24")
+MODES: tuple[PoolMode, ...] = ("session", "transaction", "statement")
+CONNECTIONS = 4
+CALLERS = 6
+ROUNDS = 8
+
+# What a parameter must not be taken for, and not be mixed up with: messages.
+POISON = b"Q\0\0\0\x2dinsert into poolers values (-1, 'poison', 0)\0" + b"X\0\0\0\4" + b"S\0\0\0\4"
+
+
+@pytest.fixture(params=[(v, m) for v in VERSIONS for m in MODES], ids=lambda pair: " ".join(pair))
+def bouncer(request: pytest.FixtureRequest, pg18: PostgresServer) -> Iterator[PgBouncer]:
+    """Each version in each mode, with half as many servers as clients."""
+    version, mode = request.param
+    reason = pgbouncer.missing(version)
+    if reason is not None:
+        pytest.skip(reason)
+    settings = {"default_pool_size": "2" if mode != "session" else "20", "pkt_buf": "4096"}
+    with PgBouncer(pg18, mode, version=version, settings=settings) as started:
+        yield started
+
+
+class Account:
+    """What was stored by whom, as the callers were told."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.outcomes: dict[int, Outcome | None] = {}
+        self.wrong: list[str] = []
+        self.errors: list[Exception] = []
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def new(self) -> int:
+        """An id that nobody else has."""
+        with self._lock:
+            return next(self._numbers)
+
+    def check(self, server: PostgresServer) -> None:
+        """Compare with the table."""
+        stored = {int(row[0]) for row in server.query(f"select id from {self.table}")}
+        told = {number for number, outcome in self.outcomes.items() if outcome is Outcome.COMMITTED}
+        doubtful = {number for number, outcome in self.outcomes.items() if outcome is Outcome.UNKNOWN}
+        assert not self.wrong, self.wrong[:5]
+        assert told <= stored, "acknowledged and lost"
+        assert stored <= told | doubtful, "stored, and nobody was told"
+
+
+async def echo(account: Account, conn: Any, dice: random.Random) -> None:
+    """A parameter comes back as it is."""
+    number = account.new()
+    value = POISON * dice.choice([1, 99, 999, 3000]) + str(number).encode()
+    row = await conn.fetchrow(f"select $1::bytea, $2::int8, {dice.randrange(9)} as variant", value, number)
+    if (row[0], row[1]) != (value, number):
+        account.wrong.append(f"{number} got {row[1]}, {len(row[0])} bytes")
+
+
+async def store(account: Account, conn: Any, dice: random.Random) -> None:
+    """One row."""
+    number = account.new()
+    note = POISON * dice.choice([1, 99, 999])
+    try:
+        await conn.execute(f"insert into {account.table} values ($1, $2)", number, note)
+    except Exception as error:
+        account.outcomes[number] = getattr(error, "outcome", None)
+        raise
+    account.outcomes[number] = Outcome.COMMITTED
+
+
+async def batch(account: Account, conn: Any, dice: random.Random) -> None:
+    """Rows in a batch that isolates its errors, one of which fails."""
+    work = Batch(atomic=False)
+    numbers = [account.new() for _ in range(4)]
+    items = []
+    for number in numbers:
+        if number == numbers[2]:
+            work.queue("select 1 / $1::int4", 0)
+        items.append(work.queue(f"insert into {account.table} values ($1, $2)", number, POISON))
+        ask = work.queue(f"select $1::int8 + {dice.randrange(9)} * 0", number)
+        items.append(ask)
+    try:
+        await conn.send_batch(work)
+    finally:
+        for number, item in zip(numbers, items[::2], strict=True):
+            account.outcomes[number] = item.outcome
+        for number, item in zip(numbers, items[1::2], strict=True):
+            if item.rows and [tuple(row) for row in item.rows] != [(number,)]:
+                account.wrong.append(f"the item of {number} got {item.rows}")
+
+
+async def late(account: Account, conn: Any, dice: random.Random) -> None:
+    """A caller that does not wait for its answer: nobody else may get it."""
+    number = account.new()
+    patience = dice.choice([0.001, 0.01])
+    with contextlib.suppress(QueryTimeout):
+        row = await conn.fetchrow("select $1::int8, pg_sleep($2)", number, 0.02, timeout=patience)
+        if row[0] != number:
+            account.wrong.append(f"{number} got {row[0]}")
+
+
+WORKS = (echo, echo, store, batch, late)
+
+
+def allowed(error: Exception, named: bool, bouncer: PgBouncer) -> bool:
+    """Named statements are not there on another server of a pooler that does not follow them."""
+    if not named or bouncer.pool_mode == "session" or bouncer.version == "1.24":
+        return False
+    return isinstance(error, PostgresError) and error.sqlstate in ("26000", "42P05")
+
+
+@pytest.mark.holds("L1")
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_concurrent_callers_of_few_connections(
+    bouncer: PgBouncer, pg18: PostgresServer, driver: Driver, named: bool
+) -> None:
+    table = f"poolers_{driver.name}_{bouncer.port}_{int(named)}"
+    pg18.query(f"create table {table} (id bigint, note bytea)")
+    account = Account(table)
+
+    async def caller(conn: Any, number: int) -> None:
+        dice = random.Random(number)
+        for _ in range(ROUNDS):
+            try:
+                await dice.choice(WORKS)(account, conn, dice)
+            except PostgresError as error:
+                if not allowed(error, named, bouncer):
+                    account.errors.append(error)
+
+    async def scenario(pg: Driver) -> None:
+        dsn = bouncer.dsn(user="postgres")
+        async with contextlib.AsyncExitStack() as stack:
+            callers = CALLERS if pg.shares_connections else 1
+            works = []
+            for number in range(CONNECTIONS if pg.shares_connections else 2 * CONNECTIONS):
+                conn = await stack.enter_async_context(pg.connect(dsn, named_statements=named))
+                assert conn.engine.pipelining == (named and bouncer.version == "1.24")
+                works += [functools.partial(caller, conn, 100 * number + each) for each in range(callers)]
+            assert await pg.together(*works) == [None] * len(works)
+
+    driver.run(scenario, deadline=60)
+    assert not account.errors, account.errors[:3]
+    account.check(pg18)
+    assert "invalid frontend message" not in bouncer.log_text()
+    pg18.query(f"drop table {table}")
