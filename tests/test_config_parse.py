@@ -110,6 +110,7 @@ def test_every_option_in_every_place() -> None:
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=4,
+        tcp_user_timeout_given=True,
         statement_cache_size=0,
         named_statements=False,
         max_message_size=100000,

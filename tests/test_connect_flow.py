@@ -102,9 +102,9 @@ class Server:
 
 
 class World:
-    """Runs a connect flow against servers by host; an OSError in place of one does not open."""
+    """Runs a connect flow against servers by host; an error in place of one does not open."""
 
-    def __init__(self, servers: dict[str, list[Server | OSError]], **options: object) -> None:
+    def __init__(self, servers: dict[str, list[Server | OSError | UnicodeError]], **options: object) -> None:
         self.servers = servers
         self.now = 0.0
         self.log: list[str] = []
@@ -126,7 +126,7 @@ class World:
                     self.log.append(f"dial {step.host.host}{' fresh' if step.fresh else ''}")
                     engine = step.engine
                     server = self.servers[step.host.host].pop(0)
-                    if isinstance(server, OSError):
+                    if isinstance(server, OSError | UnicodeError):
                         result = server
                     else:
                         self.attached[id(engine)] = server
@@ -309,7 +309,7 @@ def test_the_oldest_version_that_is_accepted() -> None:
         ("allow", [Server()], ["dial a fresh"]),
     ],
 )
-def test_ways_in_clear(mode: str, answers: list[Server | OSError], log: list[str]) -> None:
+def test_ways_in_clear(mode: str, answers: list[Server | OSError | UnicodeError], log: list[str]) -> None:
     world = World({"a": answers, "b": []}, tls=TLSOptions(sslmode=mode))
     engine = world.connect()
     assert world.log == log
@@ -398,7 +398,7 @@ def test_tls_that_breaks(context: ssl.SSLContext) -> None:
 
 
 def test_one_context_serves_all_hosts(context: ssl.SSLContext) -> None:
-    servers: list[Server | OSError] = [
+    servers: list[Server | OSError | UnicodeError] = [
         Server(context=context, refuses=fatal("57P03")),
         Server(context=context),
     ]
@@ -432,7 +432,7 @@ COLD = {"in_hot_standby": "off", "default_transaction_read_only": "off"}
     ],
 )
 def test_target_session_attributes(target: str, log: list[str]) -> None:
-    servers: dict[str, list[Server | OSError]] = {
+    servers: dict[str, list[Server | OSError | UnicodeError]] = {
         "a": [Server(parameters=HOT)],
         "b": [Server(parameters=COLD)],
     }
@@ -568,3 +568,12 @@ def test_a_close_during_the_start() -> None:
     engine, startup = opening()
     engine.close()
     assert isinstance(startup.error, ConnectError)
+
+
+@pytest.mark.holds("D3")
+def test_a_name_that_is_none_is_a_host_that_does_not_answer() -> None:
+    world = World({"a": [UnicodeError("label empty or too long")], "b": [Server()]})
+    assert world.connect().host is B
+    world = World({"a": [UnicodeError("label empty or too long")], "b": [OSError("no route")]})
+    error = failure(world)
+    assert [type(each) for each in error.errors] == [ConnectError, OSError]

@@ -191,6 +191,7 @@ class Config:
         keepalives_interval: seconds between them; None for the system's default.
         keepalives_count: how many may be lost; None for the system's default.
         tcp_user_timeout: milliseconds for which sent data may stay unacknowledged; None for the default.
+        tcp_user_timeout_given: somebody chose it.  Else it is lifted while much data is under way.
         statement_cache_size: how many prepared statements a connection keeps; 0 for none.
         named_statements: False to use the unnamed statement only (for poolers that cannot do otherwise).
         pipelining: True to send more while answers are outstanding, False never to; None to decide it by what
@@ -222,10 +223,11 @@ class Config:
     min_protocol_version: int = PROTOCOL_VERSIONS["3.0"]
     max_protocol_version: int = PROTOCOL_VERSIONS["latest"]
     keepalives: bool = True
-    keepalives_idle: int | None = None
-    keepalives_interval: int | None = None
-    keepalives_count: int | None = None
-    tcp_user_timeout: int | None = None
+    keepalives_idle: int | None = 30
+    keepalives_interval: int | None = 10
+    keepalives_count: int | None = 3
+    tcp_user_timeout: int | None = 30_000
+    tcp_user_timeout_given: bool = False
     statement_cache_size: int = 100
     named_statements: bool = True
     pipelining: bool | None = None

@@ -59,10 +59,10 @@ OPTIONS: Final[dict[str, Option]] = {
     # The link.
     "connect_timeout": Option("PGCONNECT_TIMEOUT", "10"),
     "keepalives": Option(default="1"),
-    "keepalives_idle": Option(default="0"),
-    "keepalives_interval": Option(default="0"),
-    "keepalives_count": Option(default="0"),
-    "tcp_user_timeout": Option(default="0"),
+    "keepalives_idle": Option(default="30"),
+    "keepalives_interval": Option(default="10"),
+    "keepalives_count": Option(default="3"),
+    "tcp_user_timeout": Option(default="30000"),
     "requirepeer": Option("PGREQUIREPEER"),
     # Encryption.  `prefer` is libpq's default and is safe as a default only because a cleartext or MD5
     # password is never sent over an unencrypted TCP link unless `require_auth` lists the method: what an

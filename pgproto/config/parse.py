@@ -135,6 +135,7 @@ def parse_config(
         keepalives_interval=settings.count("keepalives_interval"),
         keepalives_count=settings.count("keepalives_count"),
         tcp_user_timeout=settings.count("tcp_user_timeout"),
+        tcp_user_timeout_given=bool(settings.given("tcp_user_timeout")[0]),
         statement_cache_size=settings.integer("statement_cache_size", 0, 1_000_000),
         named_statements=settings.boolean("named_statements"),
         pipelining=settings.boolean("pipelining") if settings.given("pipelining")[0] else None,

@@ -173,7 +173,10 @@ class Connector:
             startup = self._startup(host, way, protocol)
             error: Exception | None = None
             try:
-                yield Dial(host, engine, fresh=fresh)
+                try:
+                    yield Dial(host, engine, fresh=fresh)
+                except UnicodeError as caught:  # a label that is empty or too long: nothing to look up
+                    raise ConnectError("the host's name is not one that can be looked up") from caught
                 fresh = False
                 yield startup
                 if protocol < self.config.max_protocol_version:

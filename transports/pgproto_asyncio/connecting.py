@@ -117,6 +117,7 @@ async def _dial(step: Dial, config: Config, deadline: float | None) -> Transport
         try:
             system.configure_socket(sock, config)
             system.check_peer(sock, host, config)
+            transport.patience = system.Patience.with_peer(sock, config)
         except BaseException:
             transport.abort()
             raise

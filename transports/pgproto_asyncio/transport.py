@@ -15,7 +15,7 @@ from typing import Any
 
 from pgproto.session import Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
-from pgproto_blocking.system import read_rest
+from pgproto_blocking.system import Patience, read_rest
 
 __all__ = ["Transport"]
 
@@ -28,11 +28,15 @@ class Transport(asyncio.BufferedProtocol):
     Args:
         engine: the session.
         on_change: called after every event, to take notices, notifications and cancel requests.
+
+    Attributes:
+        patience: for a peer that reads slowly; None if it needs none.
     """
 
     def __init__(self, engine: Engine, on_change: Callable[[], None] | None = None) -> None:
         self.engine = engine
         self.on_change = on_change
+        self.patience: Patience | None = None
         self.loop = asyncio.get_running_loop()
         self.closed = self.loop.create_future()
         self._buffer = bytearray(_BUFFER_SIZE)
@@ -60,6 +64,8 @@ class Transport(asyncio.BufferedProtocol):
         """The loop has read some bytes."""
         self.engine.receive_data(bytes(self._view[:nbytes]))
         self.pump()
+        if self.patience is not None and self.patience.lifted and self.engine.idle:
+            self.patience.answered()
 
     def eof_received(self) -> bool:
         """The peer has closed its side."""
@@ -153,6 +159,8 @@ class Transport(asyncio.BufferedProtocol):
                 data = engine.data_to_send()
                 transport.write(data)
                 engine.data_sent(len(data))
+                if self.patience is not None:
+                    self.patience.sent(len(data))
                 news = engine.news
             if (news & HOLD != 0) is not self._read_paused:
                 self._toggle_reading(transport)

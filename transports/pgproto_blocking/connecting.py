@@ -122,7 +122,11 @@ class Opening:
             # One silent address leaves the others their share.
             patience = None if left is None else left / (len(addresses) - index)
             try:
-                self._transport = Transport(step.engine, self._connect(step.host, address, patience), address)
+                sock = self._connect(step.host, address, patience)
+                config = self._connector.config
+                self._transport = Transport(
+                    step.engine, sock, address, system.Patience.with_peer(sock, config)
+                )
                 return
             except (OSError, ConnectError) as error:
                 errors.append(error)
@@ -170,7 +174,7 @@ class Opening:
         except socket.gaierror:
             pass
         found: list[Address] = []
-        failed: list[OSError] = []
+        failed: list[OSError | UnicodeError] = []
         looking = threading.Lock()
         looking.acquire()
 
@@ -178,7 +182,7 @@ class Opening:
             try:
                 found.extend(_look_up(host, 0))
             except (OSError, UnicodeError) as error:
-                failed.append(error if isinstance(error, OSError) else OSError(str(error)))
+                failed.append(error)
             finally:
                 _unlock(looking)
 

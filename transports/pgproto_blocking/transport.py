@@ -26,7 +26,7 @@ from pgproto.session import GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 
 from . import system
-from .system import READABLE, WRITABLE
+from .system import READABLE, WRITABLE, Patience
 
 __all__ = ["Address", "Transport"]
 
@@ -44,14 +44,18 @@ class Transport:
         engine: the session.
         sock: the socket, connected and non-blocking.
         address: where it is connected to.
+        patience: for a peer that reads slowly; None if it needs none.
 
     Attributes:
         on_change: called, with the lock held, after everything that arrives: to take notices.
         on_cancel: called, with the lock held, when the engine wants a cancel request to be sent.
     """
 
-    def __init__(self, engine: Engine, sock: socket.socket, address: Address) -> None:
+    def __init__(
+        self, engine: Engine, sock: socket.socket, address: Address, patience: Patience | None = None
+    ) -> None:
         self.engine = engine
+        self._patience = patience
         self.sock: socket.socket | None = sock
         self.address = address
         self.on_change: Callable[[], None] | None = None
@@ -297,6 +301,8 @@ class Transport:
         else:
             if data:
                 engine.receive_data(data)
+                if self._patience is not None and self._patience.lifted and engine.idle:
+                    self._patience.answered()
             else:
                 engine.receive_eof()
 
@@ -317,6 +323,8 @@ class Transport:
                 engine.write_failed(error)
             else:
                 engine.data_sent(count)
+                if self._patience is not None:
+                    self._patience.sent(count)
             news = engine.news
         if news & READY:
             engine.take_ready()  # whoever waits for them is this very thread

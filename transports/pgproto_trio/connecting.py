@@ -113,7 +113,7 @@ async def _dial(step: Dial, config: Config, deadline: float | None) -> Transport
         except BaseException:
             sock.close()
             raise
-        return Transport(sock, step.engine)
+        return Transport(sock, step.engine, system.Patience.with_peer(sock, config))
     raise ConnectError(f"no answer from {host} in time") from TimeoutError()
 
 

@@ -23,6 +23,7 @@ import trio
 
 from pgproto.session import GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
+from pgproto_blocking.system import Patience
 
 __all__ = ["Transport", "Waiter", "unwrap"]
 
@@ -66,14 +67,16 @@ class Transport:
     Args:
         sock: non-blocking; it belongs to the transport from now on.
         engine: the session, on trio's clock.
+        patience: for a peer that reads slowly; None if it needs none.
 
     Attributes:
         on_change: called after everything that happened, to take notices and notifications.
         send_cancel: sends the cancel request that the engine wants, within GRACE; never raises.
     """
 
-    def __init__(self, sock: socket.socket, engine: Engine) -> None:
+    def __init__(self, sock: socket.socket, engine: Engine, patience: Patience | None = None) -> None:
         self.engine = engine
+        self._patience = patience
         self.on_change: Callable[[], None] | None = None
         self.send_cancel: Callable[[], Awaitable[None]] | None = None
         self._sock: socket.socket | None = sock
@@ -293,6 +296,8 @@ class Transport:
             return
         if data:
             self.engine.receive_data(data)
+            if self._patience is not None and self._patience.lifted and self.engine.idle:
+                self._patience.answered()
         else:
             self.engine.receive_eof()
 
@@ -314,6 +319,8 @@ class Transport:
                 engine.write_failed(error)
                 return
             engine.data_sent(count)
+            if self._patience is not None:
+                self._patience.sent(count)
 
     def _abandon(self, operation: Operation) -> None:
         self.engine.abandon(operation)
