@@ -245,6 +245,29 @@ def test_a_timed_out_query_in_front_of_others_is_given_up_and_they_go_on() -> No
     assert pair.engine.idle
 
 
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize("in_block", [False, True])
+def test_what_is_given_up_before_it_was_handed_over_is_run_later(in_block: bool) -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("insert"))
+    if in_block:
+        pair.run(query("begin"))
+    pair.backend.silent = True
+    slow, other = query("insert", timeout=pair.now + 5), query("commit" if in_block else "select 2")
+    pair.engine.submit(slow)
+    if in_block:
+        pair.send()
+    pair.engine.submit(other)
+    pair.pass_time(5)
+    pair.pass_time(GRACE)
+    assert isinstance(slow.error, QueryTimeout)
+    assert slow.error.outcome is Outcome.UNKNOWN  # the session goes on, and what was written is run
+    pair.backend.go_on()
+    pair.pump()
+    assert other.error is None
+    assert pair.backend.committed.count("insert") == 2
+
+
 @pytest.mark.parametrize("kind", ["script", "copy", "prepare"])
 def test_what_is_given_up_was_sent_and_is_labelled_so(kind: str) -> None:
     pair = Pair(SCRIPT)

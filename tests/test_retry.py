@@ -26,7 +26,7 @@ from pgproto.errors import (
 from pgproto.pool import Retry, transaction_outcome
 
 SAFE = (Outcome.NOT_SENT, Outcome.NOT_COMMITTED, Outcome.SKIPPED, Outcome.ROLLED_BACK)
-NEVER = (Outcome.UNKNOWN, Outcome.COMMITTED, Outcome.OK_IN_TX, None)
+NEVER = (Outcome.UNKNOWN, Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED, None)
 
 
 def server_error(sqlstate: str, outcome: Outcome | None = Outcome.FAILED) -> PostgresError:

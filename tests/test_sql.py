@@ -9,6 +9,7 @@ import pytest
 from pgproto import LocalProtocolError, Outcome
 from pgproto.session.sql import (
     check_sql,
+    control_words,
     describes_late,
     first_words,
     is_plain,
@@ -35,6 +36,36 @@ from pgproto.session.sql import (
 )
 def test_first_words(sql: str, words: tuple[str, str]) -> None:
     assert first_words(sql) == words
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("rollback", ["rollback"]),
+        (" Rollback;; -- so be it", ["rollback"]),
+        ("rollback/**/to--\nsavepoint\tX ; ", ["rollback", "to", "savepoint", "x"]),
+        ("-- x\rrollback to a -- \n", ["rollback", "to", "a"]),
+        ('savepoint"X"', ["savepoint", "X"]),
+        ('release "a""b c"', ["release", 'a"b c']),
+        ("commit transaction and no chain", ["commit", "transaction", "and", "no", "chain"]),
+        ("savepoint " + "x" * 63, ["savepoint", "x" * 63]),
+        ("/* /* */ rollback to a -- */ rollback to b", ["rollback", "to", "b"]),
+        ("", []),
+        ("savepoint " + "x" * 64, []),
+        ('savepoint "' + "\u00f6" * 32 + '"', []),
+        ("savepoint \u00f6", []),
+        ("savepoint ab\u00f6", []),
+        ("savepoint \u212a", []),
+        ('savepoint U&"s"', []),
+        ('savepoint ""', []),
+        ("prepare transaction 'x'", []),
+        ("a b c d e f", []),
+        ("a" + " b" * 100000, []),
+    ],
+)
+def test_control_words(sql: str, words: list[str]) -> None:
+    assert control_words(sql) == words
 
 
 @pytest.mark.parametrize(

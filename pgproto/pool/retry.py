@@ -18,7 +18,8 @@ Two questions, kept apart: is it **safe** (can no effect happen twice: the outco
     LocalProtocolError                 never: you did it, and would do it again
     what is not a pgproto.Error        never: nothing is known about it
 
-    safe: NOT_SENT, NOT_COMMITTED, SKIPPED, ROLLED_BACK.    UNKNOWN, COMMITTED, OK_IN_TX, None: never.
+    safe: NOT_SENT, NOT_COMMITTED, SKIPPED, ROLLED_BACK.
+    never: UNKNOWN, COMMITTED, OK_IN_TX, PREPARED, None.
 
 For a function that runs inside of one transaction the outcome that counts is the transaction's, not that of
 the query that ended it: see `transaction_outcome`.

@@ -443,6 +443,7 @@ class Engine(Lifeline):
                     segment = segments[0]
                     segment.operation.segment_done(self.channel, segment)
                     segments.popleft()
+                    self.channel.status_before = connection.transaction_status
                     if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
                         self._ask_for_cancel(segments[0].operation)
                     if segment.prologue and self.transaction_status == "I":

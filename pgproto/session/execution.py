@@ -9,7 +9,8 @@ There is one way to run a statement: a single query is a batch of one.  Its cour
     execute   Bind and Execute for every item; a Sync at the end, or after each if errors isolate.
               Written as the transport takes it, never more than HIGH_WATER ahead.
 
-ReadyForQuery alone makes an item COMMITTED.  Until then its CommandComplete is a rumour.
+ReadyForQuery alone makes an item COMMITTED.  Until then its CommandComplete is a rumour.  Where it does not
+say the same of all items (an error, a transaction block, a ROLLBACK), the `Ledger` tells them apart.
 
 Encoding runs code of the caller's (a tzinfo, a mapping, a subclass of int), maybe while somebody else's
 answers are being read.  So whatever it raises ends this operation alone, and is raised in its own caller's
@@ -22,7 +23,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
+from ..errors import (
+    DataError,
+    Error,
+    LocalProtocolError,
+    Outcome,
+    PostgresError,
+    RemoteProtocolError,
+    TransactionAborted,
+)
 from ..protocol import CommandCompletes, DataRows
 from ..wire import (
     CommandComplete,
@@ -40,6 +49,7 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .batch import QueuedQuery, refuse
+from .ledger import Ledger
 from .loss import Loss, out_of_time
 from .operation import (
     GONE,
@@ -58,8 +68,8 @@ from .statements import Statement, StatementCache
 
 __all__ = ["FORGETTING_TAGS", "Execution", "refuse_copy_in"]
 
-# Tags of statements that are not plain, but leave everything in front of them as it is.
-_KEEPING_TAGS: Final = ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE")
+# Labels of what the loss of the session has not changed.
+_DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
 _EXECUTE: Final = Execute()
 _DESCRIBE: Final = Describe("P", "")
 FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
@@ -73,7 +83,7 @@ class Execution(Preparing):
         atomic: one Sync for all of them, or one after each.
     """
 
-    __slots__ = ("_ahead", "_encoded", "_next", "_segment", "_users", "atomic", "items")
+    __slots__ = ("_ahead", "_encoded", "_ledger", "_next", "_segment", "_users", "atomic", "items")
 
     def __init__(self, items: list[QueuedQuery], *, atomic: bool = True) -> None:
         super().__init__()
@@ -85,6 +95,7 @@ class Execution(Preparing):
         self._encoded = False
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
+        self._ledger: Ledger | None = None  # of what the fast way cannot label
 
     def turned_away(self, error: BaseException) -> None:
         """Label the items of what was never queued."""
@@ -405,58 +416,72 @@ class Execution(Preparing):
         if segment.preparing:
             self.prepare_done(channel, segment)
             return
-        good = Outcome.COMMITTED if channel.connection.transaction_status == "I" else Outcome.OK_IN_TX
-        verdicts = None if segment.error is None else self._verdicts(segment)
+        status = channel.connection.transaction_status
+        items = self.items
+        plain = segment.plain and status == "I" and channel.status_before == "I" and self._ledger is None
+        if not plain or segment.error is not None:
+            self._judge(channel, segment, status)
         for index in range(segment.first, segment.last):
-            item = self.items[index]
+            item = items[index]
             if item.outcome is None:
-                item.outcome = good if verdicts is None else verdicts[index - segment.first]
-                if verdicts is not None and (index == segment.failed_at or item.outcome is Outcome.FAILED):
-                    item.error = segment.error
+                item.outcome = Outcome.COMMITTED
             error = item.error
             if error is not None:
                 if isinstance(error, Error) and error.outcome is None:
                     error.outcome = item.outcome
                 item.error = self.in_time(error)
-                if self.atomic and self.error is None and isinstance(error, DataError):
+                if self.atomic and self.error is None and isinstance(error, (DataError, TransactionAborted)):
                     self.error = error
             if item.tag in FORGETTING_TAGS:
                 channel.statements.clear()
         if segment.error is not None:
             if segment.error.outcome is None:
-                segment.error.outcome = self.items[segment.first].outcome
+                segment.error.outcome = items[segment.first].outcome
             if self.atomic and self.error is None:
                 self.error = segment.error
-        if self._next == len(self.items) and self._is_last(channel, segment):
+        if self._next == len(items) and self._is_last(channel, segment):
             self._end(channel)
+
+    def _judge(self, channel: Channel, segment: Segment, status: str) -> None:
+        """Label the items of a segment that is not simply good: it had an error, or ends transactions, ...
+
+        Args:
+            channel: whose `status_before` tells if they ran in a transaction block.
+            segment: it was answered; or its error decides, and no more will come.
+            status: of its ReadyForQuery; "" if there was none.
+        """
+        if self.finished:
+            return  # its caller was told before the answer came
+        ledger = self._ledger
+        if ledger is None:
+            in_block = segment.in_transaction or channel.status_before != "I"
+            ledger = self._ledger = Ledger(in_block)
+        error = segment.error
+        last = segment.last
+        stop = last
+        if error is not None:
+            stop = max(segment.failed_at, segment.first)
+            if last - segment.first == 1 and stop == last:
+                stop = segment.first  # alone, and the Sync failed: it is its own error
+        for index in range(segment.first, stop):
+            ledger.enter(self.items[index])
+        for index in range(stop, last):
+            item = self.items[index]
+            if index == stop and segment.failed_at >= segment.first:
+                item.outcome = Outcome.FAILED
+                item.error = error
+            else:
+                item.outcome = Outcome.SKIPPED
+        if status:
+            ledger.ready(status, failed=error is not None)
+        else:
+            ledger.broken()
 
     def _is_last(self, channel: Channel, segment: Segment) -> bool:
         segments = channel.segments
         return len(segments) == 1 or not any(
             each.operation is self and each is not segment for each in segments
         )
-
-    def _verdicts(self, segment: Segment) -> list[Outcome]:
-        """What became of the items of a segment in which the server reported an error."""
-        failed_at = segment.failed_at
-        if segment.last - segment.first == 1 and failed_at == segment.last:
-            return [Outcome.FAILED]  # alone, and the Sync failed: it is its own error
-        verdicts: list[Outcome] = []
-        undone = Outcome.ROLLED_BACK
-        for index in range(segment.last - 1, segment.first - 1, -1):
-            item = self.items[index]
-            if index > failed_at:
-                verdicts.append(Outcome.SKIPPED)
-                continue
-            if index == failed_at:
-                verdicts.append(Outcome.FAILED)
-                continue
-            if not segment.plain:
-                # The nearest end of a transaction behind an item decides about it.
-                undone = _verdict_before(item, undone)
-            verdicts.append(undone)
-        verdicts.reverse()
-        return verdicts
 
     # ---- The end of it
 
@@ -469,11 +494,21 @@ class Execution(Preparing):
             channel.statements.trim()
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """Label every item that has no outcome yet."""
+        """Label every item that has no outcome yet, or whose transaction has died."""
         self.forget_unwritten(channel)
+        may_have_ended = False
         for each in channel.segments:
-            if each.operation is self and not each.preparing:
-                self._label(each, loss, channel.fate(each))
+            fate = channel.fate(each)
+            if each.operation is not self or each.preparing:
+                may_have_ended = may_have_ended or (fate is not Outcome.NOT_SENT and not each.plain)
+            elif each.decided(fate):
+                self._decide(channel, each, loss)
+            else:
+                may_have_ended = may_have_ended or (fate is not Outcome.NOT_SENT and not each.plain)
+                self._label(each, loss, fate)
+        if self._ledger is not None and channel.connection.closed is not None:
+            for item in self._ledger.died(may_have_ended=may_have_ended):
+                item.error = item.error or _lost(item, loss)
         for item in self.items:
             if item.outcome is None:
                 item.outcome = Outcome.NOT_SENT
@@ -485,18 +520,24 @@ class Execution(Preparing):
             self.error = errors[0] if errors else loss.error(Outcome.NOT_SENT)
         self._end(channel)
 
-    def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
+    def _decide(self, channel: Channel, segment: Segment, loss: Loss) -> None:
+        """The server's own error tells what became of the segment."""
+        self._judge(channel, segment, "")
         error = segment.error
-        decided = segment.decided(outcome)
-        verdicts = self._verdicts(segment) if decided else None
+        assert error is not None  # see Segment.decided
         for index in range(segment.first, segment.last):
             item = self.items[index]
-            item.outcome = outcome if verdicts is None else verdicts[index - segment.first]
-            if error is not None and not error.fatal and decided and index == segment.failed_at:
+            if index == segment.failed_at and not error.fatal:
                 error.outcome = item.outcome
                 item.error = error
-            elif item.outcome is not Outcome.COMMITTED:  # by a COMMIT of its own segment
-                item.error = loss.error(item.outcome, executed=item.executed)
+            elif item.outcome not in _DONE:
+                item.error = _lost(item, loss)
+
+    def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
+        for index in range(segment.first, segment.last):
+            item = self.items[index]
+            item.outcome = outcome
+            item.error = _lost(item, loss)
 
 
 def _unfit(raised: BaseException) -> DataError | LocalProtocolError:
@@ -508,17 +549,10 @@ def _unfit(raised: BaseException) -> DataError | LocalProtocolError:
     return error
 
 
-def _verdict_before(item: QueuedQuery, verdict: Outcome) -> Outcome:
-    """The verdict about a completed item and those before it, given the verdict about those behind it."""
-    tag = item.tag
-    if item.statement is None or item.statement.plain or tag in _KEEPING_TAGS:
-        return verdict
-    if tag in ("COMMIT", "PREPARE TRANSACTION"):
-        return Outcome.COMMITTED
-    if tag == "ROLLBACK":
-        return verdict if " to " in item.sql.lower() else Outcome.ROLLED_BACK
-    # VACUUM, CALL, CREATE DATABASE and their like commit when they see fit.
-    return Outcome.UNKNOWN
+def _lost(item: QueuedQuery, loss: Loss) -> Error:
+    outcome = item.outcome
+    assert outcome is not None  # it has just been told
+    return loss.error(outcome, executed=item.executed)
 
 
 def refuse_copy_in(channel: Channel, segment: Segment) -> None:

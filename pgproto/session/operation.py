@@ -344,6 +344,7 @@ class Channel:
         connection: the protocol's state.
         statements: the statement cache.
         segments: the segments in flight, oldest first.
+        status_before: the transaction status before the oldest of them, until its ReadyForQuery was handled.
         transaction: the transaction block that is open, or None; nobody else's operation runs inside.
         prologue: statements that go in front of the transaction's next segment (BEGIN, SAVEPOINT).
         begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
@@ -369,6 +370,7 @@ class Channel:
         "ready",
         "segments",
         "statements",
+        "status_before",
         "tls",
         "transaction",
     )
@@ -377,6 +379,7 @@ class Channel:
         self.connection = connection
         self.statements = statements
         self.segments: deque[Segment] = deque()
+        self.status_before = "I"
         self.prologue: list[str] = []
         self.ready: list[Operation] = []
         self._traces = False
@@ -481,6 +484,7 @@ class Channel:
                 self.write(Bind("", "", (), (), ()))
                 self.write(Execute())
             segment.prologue = len(self.prologue)
+            segment.in_transaction = True  # or nothing of it is run
             self.prologue = []
 
     def simple_query(self, segment: Segment, sql: str) -> None:
@@ -513,6 +517,8 @@ class Channel:
         """What became of a query of this segment (None: it has none) if no answer comes any more."""
         if segment is None:
             return Outcome.NOT_SENT
+        if self.connection.closed is None and segment.sync != NOT_YET:
+            return Outcome.UNKNOWN  # the session goes on without its caller: what was written will be run
         outcome = segment.lost(self.handed_over)
         if outcome is Outcome.ROLLED_BACK:
             behind = list(self.segments)

@@ -1,4 +1,4 @@
-"""The little that the session needs to know about a statement's text: three yes-or-no questions.
+"""The little that the session needs to know about a statement's text: a few questions about its words.
 
 Nothing here parses SQL, and nothing is ever inserted into it.  The rule: look at the first words and at
 the names that are called, and when in doubt give the answer that promises less.
@@ -16,13 +16,26 @@ from typing import Final
 
 from ..errors import LocalProtocolError, Outcome
 
-__all__ = ["check_sql", "describes_late", "first_words", "is_plain", "leaves_no_trace", "quote_identifier"]
+__all__ = [
+    "check_sql",
+    "control_words",
+    "describes_late",
+    "first_words",
+    "is_plain",
+    "leaves_no_trace",
+    "quote_identifier",
+]
 
 # What PostgreSQL takes for white space, and for a character of a name: all that is not ASCII is one.
 _BLANK: Final = r"[ \t\n\r\f\v]"
 _NAME: Final = r"[\w$\x80-\U0010ffff]"
 _BLANKS: Final = re.compile(rf"(?:{_BLANK}+|--[^\n\r]*)*")
 _WORD: Final = re.compile(r"[A-Za-z_]+")
+# A word of a statement for transaction control, or a quoted name.
+_CONTROL_WORD: Final = re.compile(r'[A-Za-z_][A-Za-z_0-9$]*(?![^\x00-\x7f])|"(?:[^"]|"")+"')
+# The longest such statement is ROLLBACK TRANSACTION TO SAVEPOINT x, or COMMIT TRANSACTION AND NO CHAIN.
+_MAX_WORDS: Final = 5
+_MAX_NAME: Final = 63  # a longer identifier is cut by the server
 
 # Where a comment or a quote may begin, and what ends it.
 _SPECIAL: Final = re.compile(r"""['"$]|--|/\*""")
@@ -43,8 +56,8 @@ def _set(text: str, separator: str | None = None) -> frozenset[str]:
 # Statements that end a transaction, or run in transactions of their own: of these, and of what was sent
 # together with them, nobody can say "not committed" before the server has said so.
 _NOT_PLAIN: Final = _set(
-    """abort begin call checkpoint cluster commit discard do end prepare reindex release rollback
-    savepoint start vacuum"""
+    """abort analyse analyze begin call checkpoint cluster commit discard do end prepare reindex release
+    repack rollback savepoint start vacuum"""
 )
 _NOT_PLAIN_PAIRS: Final = _set(
     """alter database|alter subscription|alter system|alter table|alter type|create database|create index
@@ -138,6 +151,31 @@ def is_plain(sql: str) -> bool:
     if not first:
         return not sql.strip()
     return first not in _NOT_PLAIN and f"{first} {second}" not in _NOT_PLAIN_PAIRS
+
+
+def control_words(sql: str) -> list[str]:
+    """The words of a statement for transaction control; [] if they cannot be read with certainty.
+
+    Words and names without quotes are in lower case, quoted names are without their quotes: "S" and s differ,
+    "s" and S do not.  A name that the server would cut (63 bytes), fold by its locale, or unescape (U&"s") is
+    not certain.
+    """
+    words: list[str] = []
+    at = _skip(sql, 0)
+    while at < len(sql):
+        if sql[at] == ";":
+            at = _skip(sql, at + 1)
+            continue
+        word = _CONTROL_WORD.match(sql, at)
+        if word is None or len(words) == _MAX_WORDS:
+            return []
+        text = word.group()
+        text = text[1:-1].replace('""', '"') if text[0] == '"' else text.lower()
+        if len(text.encode()) > _MAX_NAME:
+            return []
+        words.append(text)
+        at = _skip(sql, word.end())
+    return words
 
 
 def describes_late(sql: str) -> bool:

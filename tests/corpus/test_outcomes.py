@@ -110,10 +110,12 @@ class Query:
 
     sql: str
     copies_in: bool
+    isolated: bool
     sent: float = float("inf")
     sync: float = float("inf")
     completed: float = float("inf")
     ready: float = float("inf")
+    settled: float = float("inf")
     failed: float = float("inf")
     decided: bool = False
     in_block: bool = False
@@ -131,7 +133,7 @@ def texts(operation: Operation) -> list[str]:
 def timeline(recording: Recording, performance: Performance) -> list[Query]:
     """The recorded queries in order, with what happened to them when."""
     queries = [
-        Query(sql, isinstance(operation, CopyIn))
+        Query(sql, isinstance(operation, CopyIn), isinstance(operation, Execution) and not operation.atomic)
         for operation in performance.operations
         for sql in texts(operation)
     ]
@@ -144,6 +146,7 @@ def timeline(recording: Recording, performance: Performance) -> list[Query]:
     segments: list[list[Query]] = []
     heard = 0
     block = False
+    open_: list[Query] = []
     started = False
     for side, data in recording.lines:
         if side == "B":
@@ -152,8 +155,11 @@ def timeline(recording: Recording, performance: Performance) -> list[Query]:
                 block = data[5:] != b"I"
                 if started:
                     done = segments.pop(0)
+                    open_ += done
                     for query in done:
                         query.ready = heard
+                    while open_ and not block:
+                        open_.pop().settled = heard
                 started = True
             elif data[:1] == b"E" and segments:
                 for query in segments[0]:
@@ -193,6 +199,8 @@ def timeline(recording: Recording, performance: Performance) -> list[Query]:
 def allowed(query: Query, place: int, fatal: bool, pooler: bool) -> set[Outcome | None]:
     """What may be said about a query when the server has said `place` bytes and then no more."""
     if query.ready <= place:
+        if query.isolated and query.settled > place and query.final is not Outcome.OK_IN_TX:
+            return {Outcome.ROLLED_BACK, Outcome.UNKNOWN}  # the batch has not ended, and the block is open
         return {query.final}
     if query.sent > place:
         # Nothing of it was handed over; or another statement of its batch was refused before.

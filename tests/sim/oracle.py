@@ -251,11 +251,29 @@ class Oracle:
                     permitted |= SAFE
             elif segment.status:
                 good = Outcome.COMMITTED if segment.status == "I" else Outcome.OK_IN_TX
-                permitted = frozenset({good})
+                permitted = frozenset({good}) if segment.status == "I" else self._in_block(index)
                 self.success[key] = segment.ready
             else:
                 permitted = fate
             self.permitted[key] = permitted
+
+    def _in_block(self, index: int) -> frozenset[Outcome]:
+        """Completed inside of a block; a batch that goes on hears more of it before it ends."""
+        permitted = {Outcome.OK_IN_TX}
+        rest = self.segments[index + 1 :]
+        for later in rest:
+            if later.status == "T":
+                continue
+            if later.status == "I":
+                permitted |= {Outcome.COMMITTED, Outcome.ROLLED_BACK}
+            elif later.status == "E" or self._decides(later):
+                permitted.add(Outcome.ROLLED_BACK)
+            else:
+                break
+            return frozenset(permitted)
+        lost = [later for later in rest if not later.status]
+        permitted.add(Outcome.ROLLED_BACK if all(later.plain for later in lost) else Outcome.UNKNOWN)
+        return frozenset(permitted)
 
     def _decides(self, segment: Segment) -> bool:
         """True if the error alone tells what became of the segment, without ReadyForQuery."""

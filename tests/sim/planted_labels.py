@@ -7,6 +7,7 @@ from typing import Final
 from pgproto import errors
 from pgproto.errors import Outcome
 from pgproto.session.execution import Execution
+from pgproto.session.ledger import Ledger
 from pgproto.session.operation import Channel, Segment
 
 from .planted_edit import Bug, Edit, Value
@@ -20,8 +21,8 @@ BUGS: Final = (
         [
             Edit(
                 Execution,
-                "_completed",
-                ("item.executed = True", "item.executed = True\nitem.outcome = Outcome.COMMITTED"),
+                "_label",
+                ("outcome = outcome", "outcome = Outcome.COMMITTED if item.executed else outcome"),
             )
         ],
         kinds="label truth",
@@ -43,12 +44,8 @@ BUGS: Final = (
         "skipped-and-rolled-back-swapped",
         "the statements before the one that failed are called SKIPPED, those behind it ROLLED_BACK",
         [
-            Edit(
-                Execution,
-                "_verdicts",
-                ("undone = Outcome.ROLLED_BACK", "undone = Outcome.SKIPPED"),
-                ("verdicts.append(Outcome.SKIPPED)", "verdicts.append(Outcome.ROLLED_BACK)"),
-            )
+            Edit(Ledger, "_undo", ("else Outcome.ROLLED_BACK", "else Outcome.SKIPPED")),
+            Edit(Execution, "_judge", ("= Outcome.SKIPPED", "= Outcome.ROLLED_BACK")),
         ],
         kinds="label truth",
     ),
@@ -59,7 +56,7 @@ BUGS: Final = (
             Edit(
                 Execution,
                 "segment_done",
-                ('if channel.connection.transaction_status == "I" else', "if True else"),
+                ("status = channel.connection.transaction_status", 'status = "I"'),
             )
         ],
         kinds="label truth",
@@ -81,7 +78,7 @@ BUGS: Final = (
     Bug(
         "transaction-fate-ignored",
         "a statement in a transaction whose COMMIT is on its way is called ROLLED_BACK",
-        [Edit(Channel, "fate", ("return Outcome.UNKNOWN", "return outcome"))],
+        [Edit(Channel, "fate", ("return Outcome.UNKNOWN  # it may be", "return outcome  # it may be"))],
         kinds="label truth",
         profile="corners",
         start=650,

@@ -1,0 +1,224 @@
+"""The ledger of a batch: what became of statements that have completed.
+
+CommandComplete says that a statement ran.  Whether its work lasts is decided later, by the statement that
+ends its transaction, by ReadyForQuery, or by the loss of the session.  So every completed statement is
+entered here in order, and stays *open* until one of them decides:
+
+    what is seen                               the open statements are
+    -----------------------------------------  -------------------------------------------------------------
+    tag COMMIT                                 COMMITTED, the COMMIT included
+    tag ROLLBACK, asked for or not             ROLLED_BACK, the statement that said so included
+    tag ROLLBACK of ROLLBACK TO SAVEPOINT x    those after x: ROLLED_BACK
+    tag PREPARE TRANSACTION                    PREPARED: COMMIT PREPARED or ROLLBACK PREPARED will decide
+    ReadyForQuery I                            COMMITTED; after an error, ROLLED_BACK
+    ReadyForQuery T                            OK_IN_TX, and open still: the next segment may decide
+    ReadyForQuery E                            ROLLED_BACK if no ROLLBACK TO SAVEPOINT can bring them back
+    the end of the session                     ROLLED_BACK, or UNKNOWN if a COMMIT may have got there
+
+Outside of a transaction block some statements commit when they see fit (VACUUM, CREATE INDEX CONCURRENTLY),
+and a procedure or DO may commit or roll back what came before it.  In a block they cannot.  What they may
+have decided is *in doubt*: two positions in the list say up to where.  In doubt, less is promised.
+
+The text is only looked at for a savepoint's name and AND CHAIN (`sql.control_words`).  What cannot be read is
+in doubt, too.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import Error, Outcome, TransactionAborted
+from .batch import QueuedQuery
+from .sql import control_words, first_words
+
+__all__ = ["Ledger"]
+
+_OPENING: Final = ("BEGIN", "START TRANSACTION")
+_FINISHING: Final = ("commit", "end", "prepare")
+_ENDING: Final = ("COMMIT", "ROLLBACK", "PREPARE TRANSACTION")
+_CALLING: Final = ("CALL", "DO")
+_NAME_NOT_READ: Final = ""  # no name is empty
+
+
+class Ledger:
+    """The completed statements of one operation whose fate is open.
+
+    Args:
+        in_block: the session was in a transaction block before the first of them.
+
+    Attributes:
+        aborted: the error of a COMMIT that was answered with ROLLBACK; None if there was none.
+    """
+
+    __slots__ = (
+        "_commit_in_doubt",
+        "_in_block",
+        "_marks",
+        "_names",
+        "_open",
+        "_rollback_in_doubt",
+        "_unsure",
+        "aborted",
+    )
+
+    def __init__(self, in_block: bool) -> None:
+        self.aborted: TransactionAborted | None = None
+        self._in_block = in_block
+        self._open: list[QueuedQuery] = []
+        # Of so many of the open statements a COMMIT (or a ROLLBACK) does not tell what became of them.
+        self._commit_in_doubt = 0
+        self._rollback_in_doubt = 0
+        # The transaction's savepoints: their names, and how many statements were open when they were set.
+        self._names: list[str] = []
+        self._marks: list[int] = []
+        self._unsure = False  # a savepoint was set or released whose name could not be read
+
+    # ---- Statements that have completed
+
+    def enter(self, item: QueuedQuery) -> None:
+        """The next statement has completed."""
+        statement = item.statement
+        item.outcome = Outcome.OK_IN_TX
+        self._open.append(item)
+        if statement is None or statement.plain:
+            return
+        tag = item.tag
+        if tag in _ENDING:
+            self._end(item)
+        elif tag == "SAVEPOINT":
+            self._set_savepoint(item)
+        elif tag == "RELEASE":
+            self._released(item)
+        elif tag in _OPENING:
+            self._in_block = True  # what is open already is part of the block
+        elif not self._in_block:
+            self._rollback_in_doubt = len(self._open)
+            if tag in _CALLING:
+                self._doubt(len(self._open) - 1)
+
+    def _end(self, item: QueuedQuery) -> None:
+        first = first_words(item.sql)[0]
+        words = control_words(item.sql)
+        if item.tag != "ROLLBACK":
+            self._settle(Outcome.COMMITTED if item.tag == "COMMIT" else Outcome.PREPARED)
+        elif first == "prepare" and not self._in_block:
+            self._settle(Outcome.UNKNOWN)  # there was no block to prepare: PostgreSQL up to 16 has committed
+        elif first in _FINISHING:
+            self.aborted = TransactionAborted("the transaction was rolled back: a statement in it had failed")
+            for each in self._open:
+                each.error = each.error or self.aborted
+            self._settle(Outcome.ROLLED_BACK)
+        elif not words:
+            # It may be a ROLLBACK TO.
+            self._unsure = True
+            self._doubt(len(self._open))
+        elif "to" in words[1:3]:
+            self._rolled_back_to(item, words[-1])
+            return
+        else:
+            self._settle(Outcome.ROLLED_BACK)
+        self._in_block = words[-2:] == ["and", "chain"]
+
+    def _set_savepoint(self, item: QueuedQuery) -> None:
+        words = control_words(item.sql)
+        self._names.append(words[-1] if words else _NAME_NOT_READ)
+        self._marks.append(len(self._open))
+        self._unsure = self._unsure or not words
+
+    def _released(self, item: QueuedQuery) -> None:
+        words = control_words(item.sql)
+        self._unsure = self._unsure or not words
+        if not self._unsure:
+            # One that is not here was set before, so all that are here were set after it.
+            self._cut_marks(self._find(words[-1]))
+
+    def _rolled_back_to(self, item: QueuedQuery, name: str) -> None:
+        """Undo what came after the savepoint, if it is certain which one that is."""
+        if self._unsure:
+            self._doubt(len(self._open) - 1)
+            return
+        found = self._find(name)
+        self._cut_marks(found + 1)
+        self._open.pop()
+        self._undo(self._marks[found] if found >= 0 else 0)
+        self._open.append(item)
+
+    def _find(self, name: str) -> int:
+        """The index of the newest savepoint of that name; -1 if it was set before the batch."""
+        for index in range(len(self._names) - 1, -1, -1):
+            if self._names[index] == name:
+                return index
+        return -1
+
+    def _cut_marks(self, count: int) -> None:
+        count = max(count, 0)
+        del self._names[count:]
+        del self._marks[count:]
+
+    # ---- What ReadyForQuery says, or that it will never come
+
+    def ready(self, status: str, *, failed: bool) -> None:
+        """ReadyForQuery arrived.
+
+        Args:
+            status: its transaction status.
+            failed: the server reported an error in its segment.
+        """
+        if status != "I" and not self._in_block:
+            self._rollback_in_doubt = len(self._open)  # nobody opened this block: who knows what it holds
+        self._in_block = status != "I"
+        if status == "I":
+            self._settle(Outcome.ROLLED_BACK if failed else Outcome.COMMITTED)
+        elif failed:
+            self.broken()
+
+    def broken(self) -> None:
+        """The block has failed: only what a savepoint keeps can be brought back."""
+        self._undo(self._marks[-1] if self._marks else 0)
+
+    def died(self, *, may_have_ended: bool) -> list[QueuedQuery]:
+        """The session is over.
+
+        Args:
+            may_have_ended: something was handed over that may have ended the transaction before.
+
+        Returns:
+            The statements that were open.
+        """
+        open_ = list(self._open)
+        self._settle(Outcome.UNKNOWN if may_have_ended else Outcome.ROLLED_BACK)
+        return open_
+
+    # ---- Labels
+
+    def _doubt(self, count: int) -> None:
+        """A COMMIT does not tell any more what became of the first `count` open statements."""
+        for index in range(self._commit_in_doubt, count):
+            _label(self._open[index], Outcome.UNKNOWN)
+        self._commit_in_doubt = max(self._commit_in_doubt, count)
+
+    def _undo(self, start: int) -> None:
+        """The open statements from this one on are undone."""
+        for index in range(len(self._open) - 1, start - 1, -1):
+            unknown = index < self._rollback_in_doubt
+            _label(self._open.pop(), Outcome.UNKNOWN if unknown else Outcome.ROLLED_BACK)
+        self._commit_in_doubt = min(self._commit_in_doubt, len(self._open))
+        self._rollback_in_doubt = min(self._rollback_in_doubt, len(self._open))
+
+    def _settle(self, outcome: Outcome) -> None:
+        """All of them have this outcome, but for those that are in doubt."""
+        if outcome is Outcome.ROLLED_BACK:
+            self._undo(0)
+        else:
+            for index, item in enumerate(self._open):
+                _label(item, Outcome.UNKNOWN if index < self._commit_in_doubt else outcome)
+            self._open = []
+            self._commit_in_doubt = self._rollback_in_doubt = 0
+        self._cut_marks(0)
+        self._unsure = False
+
+
+def _label(item: QueuedQuery, outcome: Outcome) -> None:
+    item.outcome = outcome
+    if isinstance(item.error, Error):  # of its rows, or of the COMMIT
+        item.error.outcome = outcome
