@@ -15,7 +15,7 @@ from pgproto.session import (
     ExecuteMany,
 )
 from pgproto.session.sources import ExecutionBuffer, encoded
-from pgproto.wire import Execute, Parse
+from pgproto.wire import Execute, Parse, ReadyForQuery
 from tests.support.backend import (
     CRASH,
     FATAL,
@@ -233,3 +233,20 @@ def test_it_waits_for_a_statement_that_an_abandoned_caller_prepares(pair: Pair) 
     pair.engine.resume()
     pair.pump()
     assert operation.rowcount == 2
+
+
+def test_what_was_sent_before_the_preparation_was_all_answered_is_not_called_unsent(pair: Pair) -> None:
+    """The statement is known as soon as it is described, and ReadyForQuery may be another read."""
+    operation = ExecuteMany(INSERT)
+    pair.engine.submit(operation)
+    pair.send()
+    described = bytes(pair.backend.out)[: -len(ReadyForQuery("I").encode())]
+    pair.backend.out.clear()
+    pair.deliver(described)
+    hand_over(pair, operation, ones(3))
+    operation.end()
+    pair.engine.resume()
+    pair.send()
+    assert pair.backend.committed
+    pair.eof()
+    assert outcome_of(operation) is Outcome.UNKNOWN

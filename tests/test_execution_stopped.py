@@ -85,6 +85,14 @@ def test_a_batch_that_isolates_keeps_what_ended_before_it_was_stopped(pair: Pair
     assert isinstance(error_of(operation), QueryTimeout)
 
 
+def test_a_batch_ends_whose_last_item_was_waiting_to_be_written_and_does_not_fit() -> None:
+    pair = Pair(SCRIPT, pipelining=False)  # as in a transaction block, whose BEGIN is unanswered
+    items = [QueuedQuery("insert text", ("one",)), QueuedQuery("insert text", (2,))]
+    operation = pair.run(Execution(items, atomic=False))
+    assert operation.finished
+    assert [item.outcome for item in items] == [Outcome.COMMITTED, Outcome.NOT_SENT]
+
+
 @pytest.mark.parametrize("unfit", range(4))
 def test_a_value_that_does_not_fit_hurts_no_other_item_with_the_same_text(pair: Pair, unfit: int) -> None:
     pair.run(query("insert text", "x"))

@@ -288,7 +288,7 @@ class ExecuteMany(Preparing):
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No verdict came."""
         own = self._segment
-        if own is None or segment is not own:
+        if own is None:
             self._end(channel, loss.error(Outcome.NOT_SENT))
             return
         outcome = channel.fate(own)

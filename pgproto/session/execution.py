@@ -152,6 +152,8 @@ class Execution(Preparing):
         if self._segment is not None:
             channel.sync(self._segment)
             self._segment = None
+        elif not self._in_flight(channel):
+            self._end(channel)  # the last items failed unwritten, and the answers of the others are here
         return SENT
 
     def half_written(self) -> bool:
@@ -167,8 +169,12 @@ class Execution(Preparing):
                 item.error = loss.error(Outcome.NOT_SENT)
                 self.error = self.error or item.error
         self._next = len(self.items)  # what was written is in flight, and ends it
-        if not any(segment.operation is self for segment in channel.segments):
+        if not self._in_flight(channel):
             self._end(channel)  # or it was answered, even before the transport took all of it
+
+    def _in_flight(self, channel: Channel) -> bool:
+        """True if an answer is due."""
+        return any(segment.operation is self for segment in channel.segments)
 
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
