@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .coverage import Pair, cells_report, pairs_report, watching
+from . import scene
+from .coverage import Pair, cells_report, deeds_report, pairs_report, watching
 from .run import run
 from .settings import PROFILES
 from .world import Violation
@@ -32,6 +33,7 @@ class Totals:
         self.seconds = 0.0
         self.pairs: set[Pair] = set()
         self.cells: set[tuple[int, str]] = set()
+        self.deeds: set[tuple[str, str]] = set()
         self.violations: list[tuple[int, str, str]] = []
 
     def add(self, other: Totals) -> None:
@@ -43,6 +45,7 @@ class Totals:
         self.seconds += other.seconds
         self.pairs |= other.pairs
         self.cells |= other.cells
+        self.deeds |= other.deeds
         self.violations += other.violations
 
 
@@ -62,6 +65,7 @@ def chunk(first: int, count: int, profile: str) -> Totals:
                 totals.links += report.links
                 totals.seconds += report.seconds
                 totals.cells |= report.cells
+                totals.deeds |= report.deeds
             totals.schedules += 1
     gc.collect()
     return totals
@@ -100,7 +104,16 @@ def main() -> int:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="all", help="which kind of schedules")
     parser.add_argument("--replay", type=int, help="run one seed")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="callers: let happen what is known to be a finding at this place ('' for all places)",
+    )
     options = parser.parse_args()
+    for place in options.also:
+        scene.OFF.difference_update([each for each in scene.OFF if each[0].startswith(place)])
     if options.replay is not None:
         return _replay(options.replay, options.profile, verbose=options.verbose)
     gc.freeze()
@@ -134,6 +147,8 @@ def _print(totals: Totals, took: float, options: Any) -> None:
     )
     print(pairs_report(totals.pairs))
     print(cells_report(totals.cells))
+    if options.profile == "callers":
+        print(deeds_report(totals.deeds))
     print(f"violations: {len(totals.violations)}")
     for seed, kind, what in totals.violations[:_SHOWN]:
         print(f"  {kind}: {what.splitlines()[0]}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CELLS", "ELSEWHERE", "NAMES", "POSITIONS"]
+__all__ = ["CALLERS", "CELLS", "ELSEWHERE", "NAMES", "POSITIONS"]
 
 POSITIONS: Final[dict[str, str]] = {
     "P0": "lent, before anything is sent",
@@ -121,3 +121,77 @@ ELSEWHERE: Final[dict[int, str]] = {
     32: "fork needs real processes: tests/adapters",
 }
 """Faults that no schedule has, and where they are tested instead."""
+
+# ---- The caller's own code
+
+_ERRORS: Final = (
+    "TypeError",
+    "RuntimeError",
+    "MemoryError",
+    "RecursionError",
+    "KeyError",
+    "StopIteration",
+    "StopAsyncIteration",
+    "GeneratorExit",
+    "CancelledError",
+    "Interrupt",
+)
+_REENTERS: Final = ("cancel", "abort", "close", "query")
+_VALUE: Final = (*_ERRORS, *_REENTERS)
+
+
+def _without(*deeds: str) -> tuple[str, ...]:
+    return tuple(deed for deed in (*_VALUE, "slow", "lost task") if deed not in deeds)
+
+
+CALLERS: Final[dict[str, tuple[str, ...]]] = {
+    "value id": _VALUE,
+    "value text": _VALUE,
+    "value number": _VALUE,
+    "value double": _VALUE,
+    "value whole": _VALUE,
+    "value list": _VALUE,
+    "value mapping": _VALUE,
+    "value zone": _VALUE,
+    "value disguise": _VALUE,
+    "generator": _without("slow", "lost task"),
+    "iterator": _without("slow", "lost task", "StopIteration"),  # which is its end
+    "file": _without("slow", "lost task"),
+    "record": _without("slow", "lost task"),
+    "number": _without("slow", "lost task"),
+    "async generator": _without(),
+    "async iterator": _without("StopAsyncIteration"),  # which is its end
+    "on_connect": (*_VALUE, "slow"),
+    "on_acquire": (*_VALUE, "slow"),
+    "on_release": (*_VALUE, "slow"),
+    "on_close": (*_VALUE, "slow"),
+    "on_notice": _VALUE,
+    "on_lost": (*_ERRORS, "close"),
+    "retry": (*_VALUE, "slow", "elsewhere", "commit by hand"),
+    "intruder": (
+        "savepoint of another",
+        "outlives the block",
+        "outsider",
+        "after the lease",
+        "lease twice",
+        "transaction twice",
+        "listen twice",
+    ),
+    "nonsense": (
+        "None",
+        "number",
+        "bytes",
+        "prepared statement",
+        "foreign statement",
+        "record dict",
+        "record set",
+        "copy surrogate",
+        "copy unprintable",
+        "past",
+        "timeout text",
+        "timeout decimal",
+        "timeout nan",
+        "timeout bool",
+    ),
+}
+"""Where a caller's own code is called, and what it may do there (see `mischief`)."""

@@ -14,9 +14,12 @@ import pgproto_asyncio as pg
 from pgproto import Batch, Error, Outcome, PoolTimeout, PostgresError, QueryTimeout, Retry
 from pgproto.session import DEFAULT, Default
 
+from .callers import Callers
 from .corners import INSERT, ROWS, Block, Corners, link_of
 from .faults import Faults
 from .fresh import stale
+from .hooked import Hooked
+from .intruders import Intruders
 from .moving import Moving, Oops
 from .record import Asked, Record
 from .settings import Settings
@@ -55,7 +58,7 @@ DIRT: Final = (
 LATE: Final = 1.0
 
 
-class Clients(Corners, Moving):
+class Clients(Corners, Moving, Callers, Hooked, Intruders):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:
@@ -73,6 +76,7 @@ class Clients(Corners, Moving):
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.closing: asyncio.Task[None] | None = None
         self.faults: Faults | None = None
+        self.happened: set[tuple[str, str]] = set()
         self.expired_at = 0.0
         self._turn = 0
 

@@ -15,10 +15,10 @@ from pgproto.protocol import Connection, states
 from pgproto.protocol.inflight import InFlight
 from pgproto.wire import Message, tags
 
-from .catalogue import CELLS, NAMES
+from .catalogue import CALLERS, CELLS, NAMES
 from .lies import MESSAGES
 
-__all__ = ["UNIVERSE", "Pair", "cells_report", "pairs_report", "watching"]
+__all__ = ["UNIVERSE", "Pair", "cells_report", "deeds_report", "pairs_report", "watching"]
 
 Pair = tuple[str, str]
 
@@ -120,3 +120,11 @@ def cells_report(hit: Iterable[tuple[int, str]]) -> str:
     for number, position in missing:
         text += f"\n  missing: {number} {NAMES[number]} at {position}"
     return text
+
+
+def deeds_report(happened: Iterable[tuple[str, str]]) -> str:
+    """Which deeds of callers' code have happened where, and the list of the others."""
+    universe = {(place, deed) for place, deeds in CALLERS.items() for deed in deeds}
+    missing = sorted(universe - set(happened))
+    text = f"(place, deed) of callers' code: {len(universe) - len(missing)} of {len(universe)}"
+    return text + "".join(f"\n  missing: {deed} at {place}" for place, deed in missing)

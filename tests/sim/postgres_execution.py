@@ -38,7 +38,7 @@ _NOT_IN_RECOVERY: Final = frozenset({"notify", "pg_notify", "listen", "unlisten"
 
 def subjects(plan: Plan, values: list[SQLValue]) -> list[int | str]:
     """The id or the tag that a statement is about."""
-    if plan.kind in ("insert", "defer", "rows", "break") and isinstance(values[0], int | str):
+    if plan.kind in ("insert", "defer", "rows", "given", "break") and isinstance(values[0], int | str):
         return [values[0]]
     return []
 

@@ -54,6 +54,11 @@ def _break(session: Session, portal: Portal) -> Iterator[Row | Wait]:
         yield (tag, int(1 / divisor))
 
 
+def _given(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    tag, value = portal.values
+    yield (tag, int(value is not None))
+
+
 def _value(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     yield (portal.values[0],)
 
@@ -139,6 +144,7 @@ def _fetch(session: Session, portal: Portal) -> Iterator[Row | Wait]:
 ROWS: Final[dict[str, Callable[[Session, Portal], Iterator[Row | Wait]]]] = {
     "rows": _rows,
     "break": _break,
+    "given": _given,
     "value": _value,
     "fail": _fail,
     "warn": _warn,

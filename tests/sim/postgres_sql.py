@@ -8,6 +8,7 @@ What it knows, one statement a line (V is `$n`, a number or a 'string'; upper or
     select count(*) from ledger | select id from ledger [where id = V]
     select V::text as tag, n from generate_series(1, V::int4) as n
     select V::text as tag, 1/(V::int4 - n) as n from generate_series(1, V::int4) as n    22012 in a row
+    select V::text as tag, (V::TYPE is not null)::int4 as n    TYPE is any that only goes in
     select 1 | select V::int4 | select V::text
     select 1/0                                       22012 at Bind (at once in a simple Query)
     select fail(V)                                   raises the SQLSTATE at Execute
@@ -53,6 +54,9 @@ INT4: Final = 23
 TEXT: Final = 25
 VOID: Final = 2278
 FLOAT8: Final = 701
+GIVEN: Final = {"int8": INT8, "float8": FLOAT8, "numeric": 1700, "timestamptz": 1184, "jsonb": 3802} | {
+    "int4[]": 1007
+}
 SIZES: Final = {BOOL: 1, INT8: 8, INT4: 4, TEXT: -1, VOID: 4, FLOAT8: 8}
 
 
@@ -151,6 +155,13 @@ def _plain(
     return make
 
 
+def _given(sql: str, match: re.Match[str]) -> Plan:
+    values = (_value(match[1]), _value(match[2]))
+    return Plan(
+        sql, "given", values=values, types=(TEXT, GIVEN[match[3]]), columns=(("tag", TEXT), ("n", INT4))
+    )
+
+
 def _named(kind: str, *columns: tuple[str, int], exits: bool = False) -> _Make:
     """A statement whose groups are names."""
 
@@ -220,6 +231,11 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
         (
             rf"select {_VALUE}::text as tag, 1/\({_VALUE}::int4 - n\) as n {_SERIES}",
             _plain("break", (TEXT, INT4, INT4), ("tag", TEXT), ("n", INT4)),
+        ),
+        (
+            rf"select {_VALUE}::text as tag, \({_VALUE}::(int8|float8|numeric|timestamptz|jsonb|int4\[\])"
+            r" is not null\)::int4 as n",
+            _given,
         ),
         (rf"select {_VALUE}::int4", _plain("value", (INT4,), ("int4", INT4))),
         (rf"select {_VALUE}::text", _plain("value", (TEXT,), ("text", TEXT))),

@@ -137,7 +137,7 @@ def _text(text: str, oid: int) -> SQLValue:
 def _binary(data: bytes, oid: int) -> SQLValue:
     struct = _STRUCTS.get(oid)
     if struct is None:
-        return data.decode()
+        return data.decode() if oid == TEXT else data.hex()
     if len(data) < struct.size:
         raise SQLError("08P01", "insufficient data left in message")
     if len(data) > struct.size:

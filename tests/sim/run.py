@@ -57,11 +57,12 @@ class Report:
         queries: asked for; succeeded: of them.
         links: connections made.
         cells: (fault, position) that were hit.
+        deeds: (place, deed) of callers' own code that happened.
         seconds: of virtual time.
         trace: if it was asked for.
     """
 
-    __slots__ = ("cells", "links", "queries", "seconds", "seed", "succeeded", "trace")
+    __slots__ = ("cells", "deeds", "links", "queries", "seconds", "seed", "succeeded", "trace")
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -70,6 +71,7 @@ class Report:
         self.links = 0
         self.seconds = 0.0
         self.cells: frozenset[tuple[int, str]] = frozenset()
+        self.deeds: frozenset[tuple[str, str]] = frozenset()
         self.trace = ""
 
 
@@ -138,6 +140,7 @@ class _Schedule:
         self.faults = Faults(self.world, self.settings, self.record)
         if self.settings.faulty:
             self.network.faults = self.faults
+        self.deeds: set[tuple[str, str]] = set()
         self.checks = Checks(self.world, self.network, self.record, self.server)
         self.pooler = self._make_pooler() if self.settings.pooler else None
         self.loop.on_error = self.checks.told
@@ -180,6 +183,7 @@ class _Schedule:
         report.links = len(self.network.links)
         report.seconds = loop.time() - before
         report.cells = frozenset(self.faults.hit)
+        report.deeds = frozenset(self.deeds)
         return report
 
     def walk(self) -> Report:
@@ -279,6 +283,7 @@ class _Schedule:
         clients.check_lent = self.checks.lent
         pool.look = clients.fresh
         clients.faults = self.faults
+        clients.happened = self.deeds
         self.network.on_link = lambda: self.checks.connections(settings.max_size)
         await pool.open()
         tasks = [self.loop.create_task(clients.run(number)) for number in range(settings.tasks)]
@@ -299,6 +304,8 @@ class _Schedule:
         self.network.heal()
         if clients.closing is None:
             await self._alive(pool)
+            if world.profile == "callers" and not settings.hooks:
+                await clients.whole(pool)
         await self._close(pool, clients)
         await asyncio.sleep(20.0)  # servers notice, grace periods end
         if self.pooler is not None:

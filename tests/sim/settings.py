@@ -90,6 +90,15 @@ PROFILES: Final[dict[str, Profile]] = {
         lean={"fat_batch": 5, "big_stream": 3, "reshape": 10, "misfit": 5, "odd_transaction": 20}, only=True
     ),
     "storm": Profile(cancels=0.8, tasks=(16, 32, 64)),
+    "callers": Profile(
+        lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
+        | {"intrude": 6, "nonsense": 8, "fetch": 2, "insert": 2},
+        only=True,
+        faults=0.2,
+        cancels=0.2,
+        pooler=0.1,
+        tasks=(1, 1, 2, 3),
+    ),
 }
 
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 import pytest
 
 from tests.sim import run
+from tests.sim.catalogue import CALLERS
 from tests.sim.coverage import UNIVERSE, Pair, watching
+from tests.sim.scene import OFF
 from tests.sim.settings import PROFILES
 from tests.support.builds import pure_only
 
 # Chunks, so that several processes can share them.
 _CHUNKS = [("all", first, 100) for first in range(0, 700, 100)]
-_CHUNKS += [(profile, 0, 40) for profile in sorted(PROFILES) if profile not in ("all", "storm", "core")]
+_CHUNKS += [("callers", first, 150) for first in range(0, 600, 150)]
+_CHUNKS += [
+    (profile, 0, 40) for profile in sorted(PROFILES) if profile not in ("all", "storm", "core", "callers")
+]
 _CHUNKS += [("core", 0, 100), ("storm", 0, 10)]
 
 
@@ -37,6 +42,18 @@ def test_a_schedule_is_a_function_of_its_seed(seed: int) -> None:
 
 def test_different_seeds_are_different_schedules() -> None:
     assert len({run(seed, "calm", trace=True).trace for seed in range(5)}) == 5
+
+
+@pure_only("compiled code compares and converts numbers without asking them")
+def test_everything_that_a_callers_code_can_do_happens_soon() -> None:
+    happened: set[tuple[str, str]] = set()
+    for seed in range(400):
+        happened |= run(seed, "callers").deeds
+    wanted = {(place, deed) for place, deeds in CALLERS.items() for deed in deeds} - OFF
+    assert {place for place, _ in happened} == {place for place, _ in wanted}
+    assert {deed for _, deed in happened} == {deed for _, deed in wanted}
+    assert happened <= wanted
+    assert len(happened) > len(wanted) / 2
 
 
 @pure_only("compiled methods cannot be wrapped")
