@@ -505,9 +505,9 @@ def test_a_cancel_request_that_fails_hangs_up_all_the_same() -> None:
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_a_flow_that_is_given_up_closes_in_silence(steps: int) -> None:
     world = World({"a": [Server(), Server()], "b": []})
-    engine = world.connect()
 
     def block(end: str) -> Generator[object, None, object]:
+        engine = World({"a": [Server()]}).connect()
         transaction = Transaction(engine)
         transaction.enter()
         engine.submit(Script("insert"))
@@ -515,7 +515,7 @@ def test_a_flow_that_is_given_up_closes_in_silence(steps: int) -> None:
 
     def give_up() -> None:
         flows: list[Generator[object, None, object]] = [
-            world.connector.cancel(engine, BackendKeyData(7, b"0123")),
+            world.connector.cancel(world.connect(), BackendKeyData(7, b"0123")),
             world.connector.connect(),
             block("commit"),
             block("rollback"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import LocalProtocolError, Outcome, PostgresError, QueryTimeout
-from pgproto.session import GRACE, Execution, Prepare, QueuedQuery, Statement
+from pgproto.session import GRACE, Execution, Prepare, QueuedQuery, Statement, Transaction
 from pgproto.session.statements import READY
 from pgproto.wire import (
     BindComplete,
@@ -180,9 +180,9 @@ def test_an_empty_batch_that_waits_when_the_session_ends(pair: Pair) -> None:
 
 
 def test_rows_of_a_begin_are_nobodys(pair: Pair) -> None:
-    pair.backend.script["begin"] = Answer("BEGIN", columns=[("n", 23)], rows=[[b"\0\0\0\1"]])
+    pair.backend.script["BEGIN"] = Answer("BEGIN", columns=[("n", 23)], rows=[[b"\0\0\0\1"]])
     pair.run(query("select 2"))
-    pair.engine.channel.prologue = ["begin"]
+    Transaction(pair.engine).enter()
     operation = pair.run(query("select 2"))
     assert operation.error is None
     assert [row[0] for row in operation.items[0].rows] == [2]

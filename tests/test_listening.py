@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -69,24 +68,6 @@ def test_notifications_compare_and_show() -> None:
     assert repr(notification) == "Notification(channel='jobs', payload='x', pid=7)"
     assert len({notification, Notification("jobs", "x", 7), Notification("jobs", "y", 7)}) == 2
     assert notification != "jobs"
-
-
-def test_stop_iteration_is_no_end_of_the_data() -> None:
-    class Source:
-        def read(self, size: int) -> bytes:
-            raise StopIteration
-
-    class Record(list[object]):
-        def __iter__(self) -> Iterator[object]:
-            raise StopIteration
-
-        def __len__(self) -> int:
-            raise StopIteration
-
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        list(chunks(Source()))  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        list(encoded(RecordBuffer(CopyRowEncoder(("a",), (23,))), [Record([1])]))
 
 
 def test_chunks() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import functools
+import gc
 from collections.abc import Callable, Generator
+from typing import TypeVar
 
 import pytest
 
@@ -19,6 +22,8 @@ from pgproto.wire import Query
 from tests.support.backend import fails, ok
 from tests.support.pair import Pair
 from tests.support.queries import query, sql_error
+
+T = TypeVar("T")
 
 SCRIPT = {"insert": ok(), "bad": fails("22012")}
 
@@ -219,3 +224,288 @@ def test_rollback_of_what_is_gone(pair: Pair) -> None:
     pair.eof()
     run_flow(pair, block.rollback())
     assert pair.engine.channel.transaction is None
+
+
+Runner = Callable[[Callable[[], object]], object]
+
+
+class Task:
+    """Who runs, as an adapter tells it."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+
+class Tasks:
+    """Switches between tasks, each with a context of its own."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.running: Task | None = Task()
+        blocks = pair.engine.channel.blocks
+        blocks.task = lambda: self.running
+        blocks.is_over = lambda task: isinstance(task, Task) and task.over
+
+    def another(self) -> Runner:
+        """Another task, which begins now and here."""
+        task, context = Task(), contextvars.copy_context()
+        return lambda work: self.run(work, task, context)
+
+    def forget(self) -> None:
+        """The running task is gone for good."""
+        self.running = None
+        gc.collect()
+
+    def run(self, work: Callable[[], T], task: Task, context: contextvars.Context) -> T:
+        before, self.running = self.running, task
+        try:
+            return context.run(work)
+        finally:
+            self.running = before
+
+
+def refused(
+    pair: Pair, match: str, run: Callable[[Callable[[], object]], object] = lambda work: work()
+) -> None:
+    """Neither a statement nor a block is allowed now."""
+    foreign = query("insert")
+    with pytest.raises(LocalProtocolError, match=match):
+        run(lambda: pair.engine.submit(foreign))
+    assert foreign.items[0].outcome is Outcome.NOT_SENT
+    with pytest.raises(LocalProtocolError, match=match):
+        run(Transaction(pair.engine).enter)
+
+
+@pytest.mark.holds("L9")
+def test_a_savepoint_of_another_task_keeps_out_who_shares_the_transaction(pair: Pair) -> None:
+    tasks = Tasks(pair)
+    outer, a = Transaction(pair.engine), Transaction(pair.engine)
+    outer.enter()
+    in_b = tasks.another()
+    assert pair.run(query("insert")).error is None
+    a.enter()
+    refused(pair, "another task's savepoint", in_b)
+    assert pair.run(query("insert")).error is None
+    run_flow(pair, a.rollback())
+    in_b(lambda: pair.run(query("insert")))
+    run_flow(pair, outer.commit())
+    assert pair.backend.committed == ["insert", "insert"]
+
+
+@pytest.mark.holds("L9")
+def test_what_waits_for_its_turn_does_not_get_into_a_savepoint_that_is_entered_after_it(pair: Pair) -> None:
+    outer, inner = Transaction(pair.engine), Transaction(pair.engine)
+    outer.enter()
+    assert pair.run(Script("insert")).error is None
+    waits = query("insert")  # its statement is prepared first
+    pair.engine.submit(waits)
+    pair.send()
+    inner.enter()
+    pair.pump()
+    assert waits.items[0].outcome is Outcome.OK_IN_TX
+    assert pair.run(query("insert")).error is None
+    run_flow(pair, inner.rollback())
+    run_flow(pair, outer.commit())
+    assert pair.backend.committed == ["insert", "insert"]
+
+
+@pytest.mark.holds("L10")
+def test_a_task_that_outlives_its_block_is_refused(pair: Pair) -> None:
+    tasks = Tasks(pair)
+    blocks = pair.engine.channel.blocks
+    me = tasks.running
+    assert me is not None
+    for leave in (Transaction.commit, Transaction.rollback):
+        block = Transaction(pair.engine)
+        block.enter()
+        child, context = Task(), contextvars.copy_context()
+        in_child = functools.partial(tasks.run, task=child, context=context)
+        in_child(lambda: pair.run(query("insert")))
+        run_flow(pair, leave(block))
+        refused(pair, "has ended", in_child)
+        other = Transaction(pair.engine)
+        other.enter()  # nor has it a part in the next one
+        refused(pair, "has ended", in_child)
+        run_flow(pair, other.rollback())
+        # Who entered the block knows that it has left it, wherever it was ended.
+        assert tasks.run(lambda: pair.run(query("insert")), me, context).error is None
+        blocks.lend()
+        # A new borrower: whatever was before does not concern it.
+        again = contextvars.copy_context()
+        assert tasks.run(lambda: pair.run(query("insert")), child, again).error is None
+        blocks.take_back()
+
+
+@pytest.mark.holds("L10")
+def test_what_is_submitted_while_the_block_ends_would_run_after_it(pair: Pair) -> None:
+    block = Transaction(pair.engine)
+    block.enter()
+    assert pair.run(query("insert")).error is None
+    flow = block.commit()
+    pair.engine.submit(next(flow))
+    refused(pair, "transaction is being ended")
+    with pytest.raises(LocalProtocolError, match="not open"):
+        next(block.rollback())
+    pair.pump()
+    with pytest.raises(StopIteration):
+        flow.send(None)
+    assert pair.backend.committed == ["insert"]
+
+
+@pytest.mark.holds("L10")
+@pytest.mark.parametrize("leave", [Transaction.commit, Transaction.rollback])
+def test_what_waits_for_its_turn_in_a_block_is_run_in_it(
+    pair: Pair, leave: Callable[[Transaction], Generator[Operation, None, None]]
+) -> None:
+    """The block is left before the server has heard of it: BEGIN goes out with what waits all the same."""
+    pair.run(query("insert"))
+    pair.backend.committed.clear()
+    pair.backend.silent = True
+    front = query("select 1")
+    pair.engine.submit(front)
+    pair.send()
+    pair.engine.abandon(front)  # until its cancel request is done, nothing else is sent
+    outer = Transaction(pair.engine)
+    outer.enter()
+    waits = query("insert")
+    pair.engine.submit(waits)
+    flow = leave(outer)
+    last = next(flow)
+    pair.engine.submit(last)
+    assert len(pair.engine.channel.segments) == 1
+    assert pair.engine.take_cancel() is not None
+    pair.backend.go_on()
+    pair.engine.cancel_done()
+    pair.pump()
+    with pytest.raises(StopIteration):
+        flow.send(None)
+    assert waits.finished
+    assert pair.backend.committed == (["insert"] if leave is Transaction.commit else [])
+
+
+def test_who_may_act_by_handle(pair: Pair) -> None:
+    """A connection that a pool has lent is its borrower's, in any task; savepoints still nest."""
+    tasks = Tasks(pair)
+    blocks = pair.engine.channel.blocks
+    elsewhere, context = Task(), contextvars.copy_context()
+    blocks.lend()
+    outer, inner = Transaction(pair.engine), Transaction(pair.engine)
+    outer.enter()
+    assert tasks.run(lambda: pair.run(query("insert")), elsewhere, context).error is None
+    tasks.run(inner.enter, elsewhere, context)
+    refused(pair, "another task's savepoint")
+    elsewhere.over = True
+    assert pair.run(query("insert")).error is None
+    run_flow(pair, inner.commit())
+    tasks.run(lambda: run_flow(pair, outer.commit()), Task(), contextvars.copy_context())
+    blocks.take_back()
+    assert pair.run(query("insert")).error is None
+    forgotten = Transaction(pair.engine)
+    forgotten.enter()
+    blocks.take_back()
+    assert not pair.engine.reusable
+    refused(pair, "given back")
+    with pytest.raises(LocalProtocolError, match="given back"):
+        run_flow(pair, forgotten.commit())
+
+
+def test_who_entered_a_block_is_inside_in_any_context_and_everybody_once_he_is_over(pair: Pair) -> None:
+    tasks = Tasks(pair)
+    outside = contextvars.copy_context()
+    block = Transaction(pair.engine)
+    contextvars.copy_context().run(block.enter)
+    assert pair.run(query("insert")).error is None
+    refused(pair, "another task's transaction", lambda work: tasks.run(work, Task(), outside))
+    tasks.forget()
+    assert tasks.run(lambda: pair.run(query("insert")), Task(), outside).error is None
+    run_flow(pair, block.commit())
+    assert pair.engine.reusable
+
+
+def test_blocks_end_in_the_order_of_a_stack(pair: Pair) -> None:
+    outer, inner, innermost = (Transaction(pair.engine) for _ in range(3))
+    for block in (outer, inner, innermost):
+        block.enter()
+        assert pair.run(query("insert")).error is None
+    run_flow(pair, inner.rollback())
+    run_flow(pair, innermost.rollback())  # it is, with the one around it
+    with pytest.raises(LocalProtocolError, match="rolled back with it"):
+        run_flow(pair, innermost.commit())
+    assert pair.run(query("insert")).error is None
+    inner.enter()
+    assert pair.run(query("insert")).error is None
+    with pytest.raises(LocalProtocolError, match="still open") as refusal:
+        run_flow(pair, outer.commit())
+    assert refusal.value.outcome is Outcome.ROLLED_BACK
+    with pytest.raises(LocalProtocolError, match="rolled back with it"):
+        run_flow(pair, inner.commit())
+    assert pair.backend.committed == []
+    assert pair.engine.reusable
+    outer.enter()
+    inner.enter()
+    with pytest.raises(LocalProtocolError, match="still open"):
+        run_flow(pair, outer.commit())
+    assert pair.engine.reusable
+
+
+BY_HAND = {
+    "commit": ok("COMMIT"),
+    "rollback": ok("ROLLBACK"),
+    "prepare transaction 'x'": ok("PREPARE TRANSACTION"),
+}
+
+
+@pytest.mark.holds("L11")
+@pytest.mark.parametrize("simple", [False, True])
+@pytest.mark.parametrize("sql", BY_HAND)
+def test_a_block_that_a_statement_has_ended(sql: str, simple: bool) -> None:
+    pair = Pair({**SCRIPT, **BY_HAND})
+    block, inner = Transaction(pair.engine), Transaction(pair.engine)
+    block.enter()
+    inner.enter()
+    assert pair.run(query("insert")).error is None
+    behind = Script("insert")
+    pair.engine.submit(Script(sql) if simple else query(sql))
+    pair.engine.submit(behind)
+    pair.pump()
+    assert isinstance(behind.error, TransactionAborted)
+    assert behind.error.outcome is Outcome.NOT_SENT
+    refused(pair, "statement in the transaction block has ended")
+    assert block.by_hand
+    with pytest.raises(LocalProtocolError, match="statement in the transaction block has ended"):
+        run_flow(pair, inner.commit())
+    with pytest.raises(LocalProtocolError, match="statement in the transaction block has ended"):
+        run_flow(pair, block.rollback())
+    assert pair.run(query("insert")).error is None
+    assert pair.engine.reusable
+
+
+CHAINED = ["commit and chain", "rollback and chain", "commit; begin; insert", "rollback; begin"]
+
+
+@pytest.mark.holds("L11")
+@pytest.mark.parametrize("sql", CHAINED)
+def test_a_block_that_a_statement_has_replaced_by_another_transaction(sql: str) -> None:
+    pair = Pair(SCRIPT)
+    pair.backend.script |= {sql: ok(sql.partition(" ")[0].strip(";").upper())}
+    block = Transaction(pair.engine)
+    block.enter()
+    assert pair.run(query("insert")).error is None
+    operation = Script(sql) if ";" in sql else query(sql)
+    pair.run(operation)
+    refused(pair, "statement in the transaction block has ended")
+    with pytest.raises(LocalProtocolError, match="statement in the transaction block has ended"):
+        run_flow(pair, block.commit())
+    assert pair.engine.reusable
+
+
+def test_savepoints_by_hand_end_no_block() -> None:
+    pair = Pair(SCRIPT)
+    block = Transaction(pair.engine)
+    block.enter()
+    for sql in ("insert", "SAVEPOINT s", "insert", "ROLLBACK TO s", "RELEASE s"):
+        assert pair.run(query(sql)).error is None
+    for sql in ("SAVEPOINT t", "insert", "ROLLBACK TO SAVEPOINT t"):
+        assert pair.run(Script(sql)).error is None
+    run_flow(pair, block.commit())
+    assert pair.backend.committed == ["insert"]
+    assert not block.by_hand

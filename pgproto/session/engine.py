@@ -35,7 +35,7 @@ from ..wire import (
 from .inbox import Inbox
 from .lifeline import GRACE, Lifeline
 from .loss import Loss, out_of_time
-from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation
+from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation, Segment
 from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
 
@@ -160,14 +160,15 @@ class Engine(Lifeline):
             self.start(operation)
             return
         try:
-            self._check_turn()
+            self._check_turn(operation)
         except LocalProtocolError as error:
             operation.turned_away(error)
             raise
-        transaction = self.channel.transaction
         if operation.exclusive:
             self._busy = operation
-        operation.transaction = transaction
+        blocks = self.channel.blocks.open
+        if blocks and not operation.last_word:
+            operation.transaction = blocks[-1]
         if self._too_late(operation):
             return
         self._note_deadline(operation)
@@ -446,8 +447,8 @@ class Engine(Lifeline):
                     self.channel.status_before = connection.transaction_status
                     if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
                         self._ask_for_cancel(segments[0].operation)
-                    if segment.prologue and self.transaction_status == "I":
-                        self._begin_failed(segment)
+                    if segment.operation.transaction is not None:
+                        self._see_to_block(segment)
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):
@@ -464,6 +465,16 @@ class Engine(Lifeline):
         self.connection.close(lost)
         self._process()
         self._settle()
+
+    def _see_to_block(self, segment: Segment) -> None:
+        """A segment in a transaction block was answered: is there a block still?"""
+        idle = self.transaction_status == "I"
+        if segment.operation.last_word:
+            return
+        if idle and segment.prologue:
+            self._begin_failed(segment)
+        elif idle or (not segment.plain and segment.operation.ends_block(segment)):
+            self._ended_by_hand(segment)
 
     def _encrypt(self, tls: TLS, plain: bytes) -> None:
         try:

@@ -64,6 +64,7 @@ from .operation import (
     undecodable,
 )
 from .preparing import Preparing
+from .sql import ends_transaction
 from .statements import Statement, StatementCache
 
 __all__ = ["FORGETTING_TAGS", "Execution", "refuse_copy_in"]
@@ -416,6 +417,11 @@ class Execution(Preparing):
         assert statement is not None  # what is in a segment was written
         statement.portal_described(tuple(event.fields))
         item.columns = statement.columns
+
+    def ends_block(self, segment: Segment) -> bool:
+        """See `Operation.ends_block`."""
+        items = self.items[segment.first : segment.last]
+        return any(item.executed and ends_transaction(item.sql, [item.tag]) for item in items)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the segment's items have their outcomes now."""

@@ -20,8 +20,9 @@ from ..errors import (
     TransactionAborted,
 )
 from ..protocol import Closed, Connection
+from .blocks import INSIDE, Block
 from .loss import Loss, out_of_time
-from .operation import INSIDE, Channel, Operation, Segment
+from .operation import Channel, Operation, Segment
 
 __all__ = ["GRACE", "Lifeline"]
 
@@ -30,6 +31,10 @@ __all__ = ["GRACE", "Lifeline"]
 GRACE: Final = 0.8
 
 _NOT_BEGUN: Final = "BEGIN failed: nothing of the transaction was run"
+_BY_HAND: Final = (
+    "a statement in the transaction block has ended the transaction (COMMIT, ROLLBACK, PREPARE TRANSACTION), "
+    "which is for the block to do"
+)
 
 
 class Lifeline:
@@ -112,7 +117,10 @@ class Lifeline:
     def reusable(self) -> bool:
         """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
         return (
-            self.idle and not self.retiring and self.transaction_status == "I" and not self.channel.prologue
+            self.idle
+            and not self.retiring
+            and self.transaction_status == "I"
+            and not self.channel.blocks.open
         )
 
     def check_open(self) -> None:
@@ -124,29 +132,43 @@ class Lifeline:
                 error.also = self.connection.closed.also
             raise error
 
-    def _check_turn(self) -> None:
-        """Raise if nothing can be queued now."""
+    def _check_turn(self, operation: Operation) -> None:
+        """Raise if the running task cannot queue the operation now."""
         self.check_open()
         busy = self._busy
         if busy is not None:
             if not busy.abandoned and (not busy.finished or busy in self._operations()):
                 raise LocalProtocolError("the connection is busy with a COPY, a stream or an executemany")
             self._busy = None
-        transaction = self.channel.transaction
-        if transaction is not None and transaction not in INSIDE.get():
-            raise LocalProtocolError("the connection is inside of another task's transaction")
-        if transaction is not None and self.channel.begin_failed:
-            raise LocalProtocolError(_NOT_BEGUN)
+        blocks = self.channel.blocks
+        if (blocks.open or INSIDE.get()) and not operation.last_word:
+            blocks.check_turn()
+
+    def queued_inside(self, block: Block) -> bool:
+        """True if an operation waits for its turn that was submitted in this block, or in one inside it."""
+        for operation in self._queue:
+            transaction = operation.transaction
+            if transaction is not None and transaction.depth >= block.depth:
+                return True
+        return False
 
     def _begin_failed(self, segment: Segment) -> None:
         """The transaction has not begun, so what waits to be run in it must not be run."""
+        self.channel.begin_failed = True
+        self._stop_block(segment, _NOT_BEGUN, by_hand=False)
+
+    def _ended_by_hand(self, segment: Segment) -> None:
+        """A statement in the block has ended it, and what follows would run without it."""
+        self._stop_block(segment, _BY_HAND, by_hand=True)
+
+    def _stop_block(self, segment: Segment, problem: str, *, by_hand: bool) -> None:
         channel = self.channel
-        channel.begin_failed = channel.transaction is not None
-        loss = Loss(TransactionAborted(_NOT_BEGUN), [])
+        channel.blocks.stop(problem, by_hand=by_hand)
+        loss = Loss(TransactionAborted(problem), [])
         for operation in list(self._queue):
             # Who was preparing has been told by its own segment.
             told = segment.preparing and operation is segment.operation
-            if operation.transaction is not None and not told:
+            if operation.transaction is not None and not told and not operation.last_word:
                 self._queue.remove(operation)
                 operation.lost(channel, None, loss)
 

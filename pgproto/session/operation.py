@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from ..errors import (
@@ -31,6 +30,7 @@ from ..errors import (
 )
 from ..protocol import Connection
 from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync, tags
+from .blocks import Block, Blocks
 from .loss import Loss, out_of_time
 from .statements import StatementCache
 
@@ -57,9 +57,6 @@ MORE: Final = 0  # call again when there is room
 WAITING: Final = 1  # nothing to write before an answer (or data of the caller) has arrived
 SENT: Final = 2  # all is written: the next operation may write
 GONE: Final = 3  # it has ended meanwhile, and is not queued any more
-
-# The transactions that the running task (or thread) is inside of.  A task that it starts inherits them.
-INSIDE: Final[ContextVar[tuple[object, ...]]] = ContextVar("pgproto_transactions", default=())
 
 NOT_YET: Final = -1
 NOT_FAILED: Final = -2
@@ -109,7 +106,8 @@ class Operation:
         work: a computation that takes long enough to be run outside of an event loop, in a thread; after
             it the adapter calls `Engine.resume`.
         progressed: there is something new for the waiter to look at.
-        transaction: the transaction block that it was submitted in, as `Channel.transaction` named it.
+        transaction: the innermost transaction block that was open when it was submitted, or None.
+        last_word: it is what ends that block: COMMIT, ROLLBACK, ...
         waiter: what the adapter keeps with it, to wake whoever waits.
     """
 
@@ -121,6 +119,7 @@ class Operation:
         "error",
         "exclusive",
         "finished",
+        "last_word",
         "progressed",
         "timed_out",
         "transaction",
@@ -138,7 +137,8 @@ class Operation:
         self.exclusive = False
         self.timed_out = False
         self.deadline: float | None = None
-        self.transaction: object = None
+        self.transaction: Block | None = None
+        self.last_word = False
         self.waiter: object = None
         self.work: Callable[[], None] | None = None
 
@@ -201,6 +201,10 @@ class Operation:
 
     def skip_rest(self, channel: Channel) -> None:
         """Nobody wants the rest: write no more than what brings it to an end."""
+
+    def ends_block(self, segment: Segment) -> bool:
+        """True if a statement of this segment, which is not plain, has ended a transaction."""
+        return False
 
     def has_room(self) -> bool:
         """False while its consumer has to catch up, so that nothing more should be read."""
@@ -345,8 +349,9 @@ class Channel:
         statements: the statement cache.
         segments: the segments in flight, oldest first.
         status_before: the transaction status before the oldest of them, until its ReadyForQuery was handled.
-        transaction: the transaction block that is open, or None; nobody else's operation runs inside.
-        prologue: statements that go in front of the transaction's next segment (BEGIN, SAVEPOINT).
+        blocks: the transaction blocks that are open: who is not inside may not submit.
+        prologue: those of them that the server was not told of yet.  What opens them (BEGIN, SAVEPOINT) goes
+            in front of the first segment that belongs inside.
         begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
         dirty: a statement may have left a trace in the session since `forget_traces`.
@@ -362,6 +367,7 @@ class Channel:
         "_traces",
         "_untouched",
         "begin_failed",
+        "blocks",
         "connection",
         "handed_over",
         "pipelining",
@@ -372,7 +378,6 @@ class Channel:
         "statements",
         "status_before",
         "tls",
-        "transaction",
     )
 
     def __init__(self, connection: Connection, statements: StatementCache) -> None:
@@ -380,12 +385,12 @@ class Channel:
         self.statements = statements
         self.segments: deque[Segment] = deque()
         self.status_before = "I"
-        self.prologue: list[str] = []
+        self.blocks = Blocks()
+        self.prologue: list[Block] = []
         self.ready: list[Operation] = []
         self._traces = False
         self._untouched = 0  # the stream's position when the traces were forgotten
         self.begin_failed = False
-        self.transaction: object = None
         self.pipelining = True
         self.tls: TLS | None = None
         self.produced = 0
@@ -478,22 +483,19 @@ class Channel:
         """
         for name in self.statements.take_closes():
             self.write(Close("S", name))
-        if self.prologue and segment.operation.transaction is self.transaction:
-            for sql in self.prologue:
+        if self.prologue:
+            for sql in self._begin(segment):
                 self.write(Parse("", sql))
                 self.write(Bind("", "", (), (), ()))
                 self.write(Execute())
-            segment.prologue = len(self.prologue)
-            segment.in_transaction = True  # or nothing of it is run
-            self.prologue = []
+            if segment.prologue:
+                segment.in_transaction = True  # or nothing of it is run
 
     def simple_query(self, segment: Segment, sql: str) -> None:
         """Write a simple Query; the prologue goes into the same string, so that it fails as one."""
         text = sql
-        if self.prologue and segment.operation.transaction is self.transaction:
-            text = "; ".join([*self.prologue, sql])
-            segment.prologue = len(self.prologue)
-            self.prologue = []
+        if self.prologue:
+            text = "; ".join([*self._begin(segment), sql])
         segment.sync = self.produced
         self.write(Query(text))
 
@@ -502,16 +504,41 @@ class Channel:
         segment.sync = self.produced
         self.write(Sync())
 
+    def _begin(self, segment: Segment) -> list[str]:
+        """What opens the blocks that the segment's operation is in, as far as the server was not told.
+
+        What was submitted before a block was entered may be written after that, and does not belong inside.
+        """
+        block = segment.operation.transaction
+        if block is None:
+            return []
+        begun = [each.begin for each in self.prologue if each.depth <= block.depth]
+        del self.prologue[: len(begun)]
+        segment.prologue = len(begun)
+        return begun
+
+    @property
+    def transaction(self) -> Block | None:
+        """The transaction block that is open, or None."""
+        blocks = self.blocks.open
+        return blocks[0] if blocks else None
+
     @property
     def may_open(self) -> bool:
         """True if a segment may be opened now.
 
-        Not after a BEGIN that is unanswered: what is sent after it would run without it if it failed.  And
-        without pipelining not while anything at all is unanswered: a pooler may give the server to somebody
-        else at each ReadyForQuery, whatever has followed by then.
+        Not after a BEGIN that is unanswered: what is sent after it would run without it if it failed.  Nor
+        after a statement in a block that is not plain: it may be what ends the block.  And without pipelining
+        not while anything at all is unanswered: a pooler may give the server to somebody else at each
+        ReadyForQuery, whatever has followed by then.
         """
         segments = self.segments
-        return not segments or (self.pipelining and segments[-1].prologue == 0)
+        if not segments:
+            return True
+        last = segments[-1]
+        if not self.pipelining or last.prologue > 0:
+            return False
+        return last.plain or last.operation.transaction is None
 
     def fate(self, segment: Segment | None) -> Outcome:
         """What became of a query of this segment (None: it has none) if no answer comes any more."""

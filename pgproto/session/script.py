@@ -22,7 +22,7 @@ from ..wire import (
 from .batch import rowcount
 from .loss import Loss
 from .operation import SENT, Channel, Operation, Segment, unasked, undecodable
-from .sql import check_sql, is_plain, leaves_no_trace
+from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -113,6 +113,10 @@ class Script(Operation):
         self._rows = []
         if tag in ("DISCARD ALL", "DEALLOCATE ALL"):
             channel.statements.clear()
+
+    def ends_block(self, segment: Segment) -> bool:
+        """See `Operation.ends_block`."""
+        return ends_transaction(self.sql, [result.tag for result in self.results])
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the script has ended."""

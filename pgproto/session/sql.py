@@ -20,6 +20,7 @@ __all__ = [
     "check_sql",
     "control_words",
     "describes_late",
+    "ends_transaction",
     "first_words",
     "is_plain",
     "leaves_no_trace",
@@ -52,6 +53,9 @@ _IN_NAME: Final = re.compile(rf"(?<={_NAME})")
 def _set(text: str, separator: str | None = None) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(separator))
 
+
+_GAP: Final = r"(?:\s|--[^\n]*\n|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)+"
+_TO_SAVEPOINT: Final = re.compile(rf"\brollback{_GAP}(?:(?:work|transaction){_GAP})?to\b", re.IGNORECASE)
 
 # Statements that end a transaction, or run in transactions of their own: of these, and of what was sent
 # together with them, nobody can say "not committed" before the server has said so.
@@ -176,6 +180,19 @@ def control_words(sql: str) -> list[str]:
         words.append(text)
         at = _skip(sql, word.end())
     return words
+
+
+def ends_transaction(sql: str, tags: list[str]) -> bool:
+    """True if statements with these command tags have ended a transaction.
+
+    Args:
+        sql: their text: ROLLBACK TO SAVEPOINT has the tag of ROLLBACK, and ends none.
+        tags: what the server said when they completed.
+    """
+    if "COMMIT" in tags or "PREPARE TRANSACTION" in tags:
+        return True
+    rollbacks = tags.count("ROLLBACK")
+    return rollbacks > 0 and rollbacks > len(_TO_SAVEPOINT.findall(sql))
 
 
 def describes_late(sql: str) -> bool:

@@ -4,7 +4,8 @@ BEGIN costs no round trip: it waits in the channel's prologue and goes out in fr
 first statement, in the same segment, so that the statement cannot run if BEGIN fails.  A block in which
 nothing was sent costs nothing at all.
 
-While a transaction is open, `Channel.transaction` names it, and only who is inside of it may submit.
+While blocks are open, only who is inside the innermost one may submit: see `blocks`.  They end in the
+order of a stack: ROLLBACK ends the blocks inside it too, COMMIT is refused while there are any.
 
 The methods that need the server are flows: generators of operations, which the adapter runs.
 """
@@ -14,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Final
 
-from ..errors import LocalProtocolError, TransactionAborted
+from ..errors import LocalProtocolError, Outcome, TransactionAborted
+from .blocks import Block
 from .engine import Engine
-from .operation import INSIDE, Operation
+from .operation import Operation
 from .script import Script
 
 __all__ = ["ISOLATION_LEVELS", "Transaction"]
@@ -29,9 +31,16 @@ ISOLATION_LEVELS: Final[dict[str, str]] = {
     "serializable": " ISOLATION LEVEL SERIALIZABLE",
 }
 
+_LEFT_OPEN: Final = (
+    "a block inside the one that was to be committed was still open, in another task perhaps: all of it "
+    "was rolled back"
+)
+
 
 class Transaction:
     """One transaction block; inside of another one, a savepoint.
+
+    It can be entered again once it has ended.
 
     Args:
         engine: the session.
@@ -43,16 +52,7 @@ class Transaction:
         LocalProtocolError: an unknown isolation level, or options for a savepoint, which has none.
     """
 
-    __slots__ = (
-        "_begin",
-        "_begin_failed",
-        "_engine",
-        "_open",
-        "_outer",
-        "_savepoint",
-        "committing",
-        "entered",
-    )
+    __slots__ = ("_begin", "_block", "_engine", "committing")
 
     def __init__(
         self,
@@ -71,100 +71,133 @@ class Transaction:
             self._begin += " READ ONLY" if readonly else " READ WRITE"
         if deferrable:
             self._begin += " DEFERRABLE"
-        self._savepoint = ""
-        self._outer: object = None
-        self._open = False
-        self._begin_failed = False
+        self._block: Block | None = None
         self.committing = False
         """True once COMMIT was submitted: from then on its own outcome is the transaction's."""
-        self.entered = False
-        """True from `enter` until `commit` or `rollback` has ended, however it did."""
 
     @property
     def nested(self) -> bool:
         """True if this is a savepoint."""
-        return bool(self._savepoint)
+        return self._block is not None and bool(self._block.savepoint)
+
+    @property
+    def entered(self) -> bool:
+        """True from `enter` until `commit` or `rollback` has ended, however it did."""
+        return self._block is not None and not self._block.ended
+
+    @property
+    def ending(self) -> bool:
+        """True while COMMIT, ROLLBACK or its like is under way."""
+        return self._block is not None and self._block.ending and not self._block.ended
+
+    @property
+    def by_hand(self) -> bool:
+        """True if a statement in the block has ended the transaction: what became of it is not told here."""
+        return self._block is not None and self._block.by_hand
 
     def enter(self) -> None:
         """Open the block; nothing is sent yet.
 
         Raises:
-            LocalProtocolError: it was entered before, the surrounding transaction has failed, or it is
+            LocalProtocolError: it is open already, the surrounding transaction has failed, or it is
                 somebody else's.
         """
         engine = self._engine
         channel = engine.channel
-        if self._open:
+        blocks = channel.blocks
+        if self.entered:
             raise LocalProtocolError("the transaction is open already")
         idle = engine.transaction_status == "I" or not engine.transaction_status
         if engine.transaction_status == "E" and not channel.segments:
             raise LocalProtocolError("the surrounding transaction has failed: roll it back first")
-        self._outer = channel.transaction
-        if self._outer is not None and self._outer not in INSIDE.get():
-            raise LocalProtocolError("the connection is inside of another task's transaction")
-        if self._outer is not None or not idle:
-            if self._begin != "BEGIN":
+        blocks.check_turn()
+        begin = self._begin
+        savepoint = ""
+        if blocks.open or not idle:
+            if begin != "BEGIN":
                 raise LocalProtocolError("a savepoint has no isolation level or access mode of its own")
-            self._savepoint = f"pgproto_{channel.next_savepoint()}"
-            self._begin = f"SAVEPOINT {self._savepoint}"
-        self._open = self.entered = True
-        if self._outer is None:
-            channel.transaction = self
-            INSIDE.set((*INSIDE.get(), self))
-        channel.prologue.append(self._begin)
+            savepoint = f"pgproto_{channel.next_savepoint()}"
+            begin = f"SAVEPOINT {savepoint}"
+        self._block = block = Block(blocks, begin, savepoint)
+        self.committing = False
+        blocks.push(block)
+        channel.prologue.append(block)
 
     def commit(self) -> Generator[Operation, None, None]:
         """A flow: COMMIT, or RELEASE SAVEPOINT.
 
         Raises:
+            LocalProtocolError: it is not open, a block in it is, or a statement has ended it: then nothing
+                that was done since is kept.
             TransactionAborted: the server has rolled back instead.
             Error: the commit failed; its `outcome` says what is known.
         """
-        if not self._leave():
-            if self._begin_failed:
-                raise TransactionAborted("BEGIN failed: nothing of the transaction was run")
+        block = self._leave()
+        problem = block.problem
+        if not problem and block.innermost:
+            if self._unsent(block):
+                self._release(block)
+                return
+            sql = f"RELEASE SAVEPOINT {block.savepoint}" if block.savepoint else "COMMIT"
+            script = _last_word(block, sql)
+            self.committing = True
+            try:
+                yield script
+            finally:
+                self._release(block, script)
+            if script.results and script.results[-1].tag == "ROLLBACK":
+                raise TransactionAborted("the transaction was rolled back: a statement in it had failed")
             return
-        script = Script(f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else "COMMIT")
-        self.committing = True
-        try:
-            yield script
-        finally:
-            self._release(script)
-        if script.results and script.results[-1].tag == "ROLLBACK":
-            raise TransactionAborted("the transaction was rolled back: a statement in it had failed")
+        begin_failed = self._engine.channel.begin_failed
+        yield from self._undo(block)
+        if begin_failed:
+            raise TransactionAborted(problem)
+        raise _refusal(block, problem or _LEFT_OPEN)
 
     def rollback(self) -> Generator[Operation, None, None]:
-        """A flow: ROLLBACK, or ROLLBACK TO SAVEPOINT; nothing if the session or the block is gone."""
-        if not self._leave():
+        """A flow: ROLLBACK, or ROLLBACK TO SAVEPOINT; nothing if the session or the block is gone.
+
+        Raises:
+            LocalProtocolError: it is not open, or a statement has ended it.
+        """
+        block = self._block
+        if block is not None and block.undone:
             return
+        block = self._leave()
+        yield from self._undo(block)
+        if block.by_hand:
+            raise _refusal(block, block.problem)
+
+    def _undo(self, block: Block) -> Generator[Operation, None, None]:
         engine = self._engine
-        if engine.closed or (engine.transaction_status == "I" and not engine.channel.segments):
-            self._release()
+        channel = engine.channel
+        block.stack.end_inner(block)
+        gone = channel.begin_failed or (block.by_hand and block.depth > 0) or self._unsent(block)
+        if gone or engine.closed or (engine.transaction_status == "I" and not engine.channel.segments):
+            self._release(block)
             return
-        name = self._savepoint
-        script = Script(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}" if name else "ROLLBACK")
+        name = "" if block.by_hand else block.savepoint
+        sql = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}" if name else "ROLLBACK"
+        script = _last_word(block, sql)
         try:
             yield script
         finally:
-            self._release(script)
+            self._release(block, script)
 
-    def _leave(self) -> bool:
-        """False if the server never heard of the block, so that there is nothing to say."""
-        if not self._open:
-            raise LocalProtocolError("the transaction is not open")
-        self._open = False
-        prologue = self._engine.channel.prologue
-        if self._begin in prologue:
-            del prologue[prologue.index(self._begin) :]
-            self._release()
-            return False
-        if self._engine.channel.begin_failed:
-            self._begin_failed = True
-            self._release()
-            return False
-        return True
+    def _leave(self) -> Block:
+        """From here on nothing can be submitted in the block."""
+        block = self._block
+        if block is None or block.ended or block.ending:
+            problem = "" if block is None else block.problem
+            raise LocalProtocolError(problem or "the transaction is not open")
+        block.ending = True
+        return block
 
-    def _release(self, last_word: Script | None = None) -> None:
+    def _unsent(self, block: Block) -> bool:
+        """True if the server never heard of the block, and never will, so that there is nothing to say."""
+        return block in self._engine.channel.prologue and not self._engine.queued_inside(block)
+
+    def _release(self, block: Block, last_word: Script | None = None) -> None:
         """Leave the block behind.
 
         If its last word was never said (it was out of time before its turn came, or its task was cancelled)
@@ -173,8 +206,23 @@ class Transaction:
         """
         if last_word is not None and not last_word.begun:
             self._engine.close()
-        if self._outer is None:
-            self._engine.channel.transaction = None
-            self._engine.channel.begin_failed = False
-            INSIDE.set(tuple(each for each in INSIDE.get() if each is not self))
-        self.entered = False
+        channel = self._engine.channel
+        block.stack.end(block)
+        if channel.prologue:
+            channel.prologue = [each for each in channel.prologue if not each.ended]
+        if not block.depth:
+            channel.begin_failed = False
+
+
+def _last_word(block: Block, sql: str) -> Script:
+    script = Script(sql)
+    script.transaction = block
+    script.last_word = True
+    return script
+
+
+def _refusal(block: Block, problem: str) -> LocalProtocolError:
+    error = LocalProtocolError(problem)
+    if not block.by_hand:
+        error.outcome = Outcome.ROLLED_BACK
+    return error

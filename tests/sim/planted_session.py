@@ -247,7 +247,7 @@ _STATE: Final = (
         [
             Edit(
                 Transaction,
-                "rollback",
+                "_undo",
                 (
                     'engine.transaction_status == "I" and not engine.channel.segments',
                     'engine.transaction_status == "I"',
@@ -264,10 +264,10 @@ _STATE: Final = (
         [
             Edit(
                 Engine,
-                "_process",
+                "_see_to_block",
                 (
                     "self._begin_failed(segment)",
-                    "self._begin_failed(segment)\nconnection.close(ConnectionLost('BEGIN failed'))",
+                    "self._begin_failed(segment)\nself.connection.close(ConnectionLost('BEGIN failed'))",
                 ),
             )
         ],
@@ -278,8 +278,8 @@ _STATE: Final = (
         "begin-failure-ignored",
         "statements of a transaction whose BEGIN failed are run without it",
         [
-            Edit(Channel, "may_open", (" and segments[-1].prologue == 0", "")),
-            Edit(Engine, "_process", ("self._begin_failed(segment)", "pass")),
+            Edit(Channel, "may_open", (" or last.prologue > 0", "")),
+            Edit(Engine, "_see_to_block", ("self._begin_failed(segment)", "pass")),
         ],
         kinds="label truth",
         profile="corners",

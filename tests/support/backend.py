@@ -167,6 +167,7 @@ class Backend:
         self.parameters = {"server_version": "18.6", "client_encoding": "UTF8"}
         self.cancelled: list[CancelRequest] = []
         self._pending: list[str] = []
+        self._savepoints: dict[str, int] = {}
         self._statements: dict[str, str] = {}
         self._portal = ""
         self._deferred: dict[str, str] | None = None
@@ -328,12 +329,19 @@ class Backend:
             if tag == "COMMIT":
                 self._commit()
             self._pending.clear()
-            self.status = "I"
+            self.status = "T" if sql.endswith("and chain") else "I"
         elif word in ("BEGIN", "ROLLBACK"):
             self.status = "T"
+            if word == "ROLLBACK":
+                del self._pending[self._savepoints.get(sql.split()[-1], 0) :]
+        elif tag == "SAVEPOINT":
+            self._savepoints[sql.split()[-1]] = len(self._pending)
         elif tag in ("DISCARD ALL", "DEALLOCATE ALL"):
             self._statements.clear()
-        elif word not in ("SAVEPOINT", "RELEASE"):
+        elif tag == "PREPARE TRANSACTION":
+            self._pending.clear()
+            self.status = "I"
+        elif word != "RELEASE":
             self._pending.append(sql)
         if answer.fails == "sync":
             self._deferred = answer.error

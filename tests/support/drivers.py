@@ -344,6 +344,22 @@ class _Context:
         """A transaction's."""
         return self._manager is not None and bool(self._manager.committing)
 
+    async def start(self) -> Any:
+        """The explicit forms of a transaction and a lease."""
+        if self._manager is None:
+            self._manager = self._make()
+        return _wrap(self._manager.start())
+
+    async def commit(self) -> None:
+        """A transaction's."""
+        self._manager = self._manager or self._make()
+        self._manager.commit()
+
+    async def rollback(self) -> None:
+        """A transaction's."""
+        self._manager = self._manager or self._make()
+        self._manager.rollback()
+
     async def __aenter__(self) -> Any:
         self._manager = self._make()
         return _wrap(self._manager.__enter__())

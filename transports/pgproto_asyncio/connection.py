@@ -332,16 +332,22 @@ class Connection(Queries):
         lent._transport = self._transport
         lent.listeners = self.listeners
         lent._lender = self
+        self.engine.channel.blocks.lend()
         return lent
 
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
         transport, self._transport = self._transport, None
         if transport is not None:
+            transport.engine.channel.blocks.take_back()
             transport.dismiss()
         return self._lender or self
 
     # ---- The inside
+
+    def check_here(self) -> None:
+        """Raise if nothing can be done with the connection, or not here."""
+        self._open_transport()
 
     def _open_transport(self) -> Transport:
         if self._transport is None:
@@ -359,6 +365,7 @@ class Connection(Queries):
 
     async def run_flow(self, flow: Generator[Operation, None, None]) -> None:
         """Run a flow whose steps are operations of this session."""
+        self._open_transport()
         try:
             operation = next(flow)
             while True:
@@ -385,6 +392,9 @@ class Connection(Queries):
         budget = limit(timeout, self.config.connect_timeout)
         self._transport = await open_session(self._connector, budget)
         self._transport.on_change = self._on_change
+        blocks = self.engine.channel.blocks
+        blocks.task = asyncio.current_task
+        blocks.is_over = _is_over
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications, notices, a wish to cancel."""
@@ -415,6 +425,10 @@ class Connection(Queries):
     async def _cancel(self, transport: Transport) -> None:
         await cancel(self._connector, transport.engine)
         transport.pump()
+
+
+def _is_over(task: object) -> bool:
+    return isinstance(task, asyncio.Future) and task.done()
 
 
 class _Connecting:

@@ -107,7 +107,7 @@ class Notifications:
 
 
 class TransactionContext:
-    """`async with conn.transaction()`."""
+    """`async with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
 
     def __init__(self, connection: Connection, block: Transaction) -> None:
         self._connection = connection
@@ -118,16 +118,43 @@ class TransactionContext:
         """True once COMMIT was submitted."""
         return self._block.committing
 
-    async def __aenter__(self) -> Connection:
+    async def start(self) -> Connection:
+        """Open the block.
+
+        Raises:
+            LocalProtocolError: it is open already, or another task's block is.
+        """
+        self._connection.check_here()
         self._block.enter()
         return self._connection
+
+    async def commit(self) -> None:
+        """COMMIT, or RELEASE SAVEPOINT.  Any task may end the block.
+
+        Raises:
+            LocalProtocolError: it is not open, a block inside it is, or a statement has ended it.
+            TransactionAborted: the server has rolled back instead.
+            Error: the commit failed; its `outcome` says what is known.
+        """
+        await self._connection.run_flow(self._block.commit())
+
+    async def rollback(self) -> None:
+        """ROLLBACK, or ROLLBACK TO SAVEPOINT; blocks that are open inside it end with it.
+
+        Raises:
+            LocalProtocolError: it is not open, or a statement has ended it.
+        """
+        await self._connection.run_flow(self._block.rollback())
+
+    async def __aenter__(self) -> Connection:
+        return await self.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            await self._connection.run_flow(self._block.commit())
+            await self.commit()
         else:
             # An error of the clean-up must not hide the one that made it necessary.
             with contextlib.suppress(Error):
-                await self._connection.run_flow(self._block.rollback())
+                await self.rollback()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -298,6 +299,9 @@ class Connection(Queries):
             transport = self._transport = opening.session()
         finally:
             self._opening = None
+        blocks = transport.engine.channel.blocks
+        blocks.task = threading.current_thread
+        blocks.is_over = _is_over
         transport.on_change = _weakly(self, Connection._on_change)
         transport.on_cancel = _weakly(self, Connection._on_cancel)
 
@@ -350,6 +354,7 @@ class Connection(Queries):
         lent.listeners = self.listeners
         lent._lender = self
         self._borrower = lent
+        self.engine.channel.blocks.lend()
         return lent
 
     def take_back(self) -> Connection:
@@ -357,7 +362,10 @@ class Connection(Queries):
         lender = self._lender
         if lender is None:
             return self
-        self._transport = lender._borrower = None
+        transport, self._transport = self._transport, None
+        lender._borrower = None
+        if transport is not None:
+            transport.engine.channel.blocks.take_back()
         return lender
 
     def alone(self, work: Callable[[], None]) -> None:
@@ -377,19 +385,37 @@ class Connection(Queries):
     def run_flow(self, flow: Generator[Operation, None, None]) -> None:
         """Run a flow whose steps are operations of this session."""
         try:
-            operation = next(flow)
-            while True:
+            operation = self._step(flow, None)
+            while operation is not None:
+                error: BaseException | None = None
                 try:
                     self._run(operation, DEFAULT)
-                except BaseException as error:  # noqa: BLE001 - the flow decides
-                    operation = flow.throw(error)
-                else:
-                    operation = flow.send(None)
-        except StopIteration:
-            return
+                except BaseException as raised:  # noqa: BLE001 - the flow decides
+                    error = raised
+                operation = self._step(flow, error)
         finally:
             if self.engine.finished:  # the flow may have ended the session
                 self.abort()
+
+    def _step(self, flow: Generator[Operation, None, None], error: BaseException | None) -> Operation | None:
+        """Ask a flow for its next operation, while no other thread is at the engine; None at its end."""
+        steps: list[Operation] = []
+        raised: list[BaseException] = []
+
+        def step() -> None:
+            try:
+                steps.append(next(flow) if error is None else flow.throw(error))
+            except StopIteration:
+                pass
+            except BaseException as problem:
+                if problem is not error:
+                    raise
+                raised.append(problem)  # not a problem of the flow's: nothing is torn
+
+        self._open_transport().alone(step, None, self._seconds(DEFAULT))
+        if raised:
+            raise raised[0]
+        return steps[0] if steps else None
 
     # ---- The inside
 
@@ -484,6 +510,10 @@ def _weakly(connection: Connection, method: Callable[[Connection], None]) -> Cal
             method(alive)
 
     return call
+
+
+def _is_over(task: object) -> bool:
+    return isinstance(task, threading.Thread) and not task.is_alive()
 
 
 def _raise(operation: Operation) -> None:

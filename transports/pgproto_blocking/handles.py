@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import Listener, Notification, Statement, Transaction
+from pgproto.session import Listener, Notification, Operation, Statement, Transaction
 from pgproto.session.deadlines import limit
 
 from . import system
@@ -156,7 +157,7 @@ class Notifications:
 
 
 class TransactionContext:
-    """`with conn.transaction()`.
+    """`with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself.
 
     An interrupt between two steps leaves nobody who would end the block, and what came next would be a part
     of it.  Then the session ends.  (The flow's own `finally` comes too late for that, and compiled not at
@@ -172,7 +173,12 @@ class TransactionContext:
         """True once COMMIT was submitted."""
         return self._block.committing
 
-    def __enter__(self) -> Connection:
+    def start(self) -> Connection:
+        """Open the block.
+
+        Raises:
+            LocalProtocolError: it is open already, or another thread's block is.
+        """
         try:
             self._connection.alone(self._block.enter)
             return self._connection
@@ -182,18 +188,49 @@ class TransactionContext:
             self._end()
             raise
 
+    def commit(self) -> None:
+        """COMMIT, or RELEASE SAVEPOINT.  Any thread may end the block.
+
+        Raises:
+            LocalProtocolError: it is not open, a block inside it is, or a statement has ended it.
+            TransactionAborted: the server has rolled back instead.
+            Error: the commit failed; its `outcome` says what is known.
+        """
+        self._run(self._block.commit())
+
+    def rollback(self) -> None:
+        """ROLLBACK, or ROLLBACK TO SAVEPOINT; blocks that are open inside it end with it.
+
+        Raises:
+            LocalProtocolError: it is not open, or a statement has ended it.
+        """
+        self._run(self._block.rollback())
+
+    def __enter__(self) -> Connection:
+        return self.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if error is None:
-                self._connection.run_flow(self._block.commit())
+                self.commit()
             else:
                 # An error of the clean-up must not hide the one that made it necessary.
                 with contextlib.suppress(Error):
-                    self._connection.run_flow(self._block.rollback())
+                    self.rollback()
         finally:
+            if not self._block.ending:  # else another thread sees to it
+                self._end()
+
+    def _run(self, flow: Generator[Operation, None, None]) -> None:
+        try:
+            self._connection.run_flow(flow)
+        except LocalProtocolError:  # refused: nothing was begun
+            raise
+        except BaseException:
             self._end()
+            raise
 
     def _end(self) -> None:
         """Close the connection if the block is still open."""

@@ -340,12 +340,14 @@ class Connection(Queries):
         lent._transport = self._transport
         lent.listeners = self.listeners
         lent._lender = self
+        self.engine.channel.blocks.lend()
         return lent
 
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
         transport, self._transport = self._transport, None
         if transport is not None:
+            transport.engine.channel.blocks.take_back()
             transport.dismiss()
         lender = self._lender or self
         lender._borrower = None
@@ -377,6 +379,7 @@ class Connection(Queries):
 
     async def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout) -> None:
         """Run a flow whose steps are operations of this session."""
+        self.open_transport()
         try:
             operation = next(flow)
             while True:
@@ -399,6 +402,9 @@ class Connection(Queries):
         transport.on_change = self._on_change
         transport.send_cancel = self._send_cancel
         self._transport = transport
+        blocks = transport.engine.channel.blocks
+        blocks.task = trio.lowlevel.current_task
+        blocks.is_over = _is_over
 
     async def _send_cancel(self) -> None:
         await cancel(self._connector, self.engine)
@@ -423,6 +429,10 @@ class Connection(Queries):
                     callback(PostgresError.of(notice.fields))
                 except Exception:  # noqa: BLE001 - a caller's callback must not end the session
                     _log.exception("on_notice raised")
+
+
+def _is_over(task: object) -> bool:
+    return isinstance(task, trio.lowlevel.Task) and task.coro.cr_frame is None
 
 
 class _Connecting:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import GRACE, Listener, Notification, Statement, Transaction
+from pgproto.session import GRACE, Listener, Notification, Operation, Statement, Transaction
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -124,7 +125,7 @@ class Notifications:
 
 
 class TransactionContext:
-    """`async with conn.transaction()`."""
+    """`async with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
 
     def __init__(self, connection: Connection, block: Transaction) -> None:
         self._connection = connection
@@ -135,31 +136,62 @@ class TransactionContext:
         """True once COMMIT was submitted."""
         return self._block.committing
 
-    async def __aenter__(self) -> Connection:
+    async def start(self) -> Connection:
+        """Open the block.
+
+        Raises:
+            LocalProtocolError: it is open already, or another task's block is.
+        """
+        self._connection.open_transport()
         await trio.lowlevel.checkpoint()
         self._block.enter()
         return self._connection
 
+    async def commit(self) -> None:
+        """COMMIT, or RELEASE SAVEPOINT.  Any task may end the block.  Cancelled before that, it is undone.
+
+        Raises:
+            LocalProtocolError: it is not open, a block inside it is, or a statement has ended it.
+            TransactionAborted: the server has rolled back instead.
+            Error: the commit failed; its `outcome` says what is known.
+        """
+        await self._end(self._block.commit)
+
+    async def rollback(self) -> None:
+        """ROLLBACK, or ROLLBACK TO SAVEPOINT; blocks that are open inside it end with it.
+
+        Raises:
+            LocalProtocolError: it is not open, or a statement has ended it.
+        """
+        await self._end(self._block.rollback)
+
+    async def __aenter__(self) -> Connection:
+        return await self.start()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        failed = error is not None and not isinstance(error, Exception)
+        if error is None:
+            await self.commit()
+        elif isinstance(error, Exception):
+            # An error of the clean-up must not hide the one that made it necessary.
+            with contextlib.suppress(Error):
+                await self.rollback()
+        else:
+            await self._undo()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _end(self, flow: Callable[[], Generator[Operation, None, None]]) -> None:
         try:
-            if not failed:
-                # From here to the submission of COMMIT or ROLLBACK there is no further checkpoint.
-                await trio.lowlevel.checkpoint_if_cancelled()
+            # From here to the submission of COMMIT or ROLLBACK there is no further checkpoint.
+            await trio.lowlevel.checkpoint_if_cancelled()
         except BaseException:
             await self._undo()
             raise
-        if failed:
-            await self._undo()
-        elif error is None:
-            await self._connection.run_flow(self._block.commit(), DEFAULT)
-        else:
-            # An error of the clean-up must not hide the one that made it necessary.
-            with contextlib.suppress(Error):
-                await self._connection.run_flow(self._block.rollback(), DEFAULT)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        try:
+            await self._connection.run_flow(flow(), DEFAULT)
+        finally:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _undo(self) -> None:
         """Cancelled: ROLLBACK is still sent, and has GRACE."""
