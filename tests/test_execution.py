@@ -397,3 +397,21 @@ def test_a_value_that_does_not_fit_does_not_take_the_statement_from_the_other_it
     mixed = pair.run(Execution(items, atomic=False))
     assert labels(mixed) == [C, N, C]
     assert isinstance(items[1].error, DataError)
+
+
+@pytest.mark.holds("L2")
+@pytest.mark.parametrize("kind", ["batch", "isolated"])
+def test_nobody_prepares_in_the_middle_of_a_batch(pair: Pair, kind: str) -> None:
+    """The Sync of a Prepare would commit what is written of it."""
+    pair.run(Execution([QueuedQuery("insert $1", (1,))]))
+    big = Execution([QueuedQuery("insert $1", (number,)) for number in range(20000)])
+    pair.engine.submit(big)
+    pair.send(1000)
+    other = batch("select 1", atomic=kind == "batch")
+    pair.engine.submit(other)
+    assert len(pair.backend.heard) < 10000
+    pair.pump()
+    syncs = [number for number, each in enumerate(pair.backend.heard) if isinstance(each, Sync)]
+    assert not [number for number in syncs if 100 < number < 40000]
+    assert labels(big) == [C] * 20000
+    assert labels(other) == [C]

@@ -126,8 +126,10 @@ class Execution(Preparing):
         if channel.connection.transaction_status != "I":
             return
         for segment in channel.segments:
-            if not segment.plain or segment.operation.exclusive:
-                return  # it may open a transaction, or be a COPY, behind which nothing may lie
+            if not segment.plain or segment.operation.exclusive or segment.sync == NOT_YET:
+                # It may open a transaction; or be a COPY, behind which nothing may lie; or be half written,
+                # and a Sync of ours would commit the half.
+                return
         self._ahead = True
         self._acquire(channel)
 
