@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgproto.session import Statement
 from pgproto.session import statements as st
 from pgproto.session.statements import StatementCache
-from pgproto.wire import DataRow, FieldDescription
+from pgproto.wire import FieldDescription
 
 INT4 = FieldDescription("n", 0, 0, 23, 4, -1)
 ENUM = FieldDescription("e", 0, 0, 99999, 4, -1)
@@ -123,13 +123,12 @@ def test_descriptions() -> None:
     assert len(statement.encoder.formats) == 2
 
 
-def test_a_late_statement_is_described_by_each_portal() -> None:
+def test_a_late_statement_can_be_described_again() -> None:
     statement = Statement("fetch c", "s")
+    assert statement.late
     statement.rows_described(())
-    assert statement.late
-    assert statement.result_formats == (1,)
-    binary = FieldDescription("e", 0, 0, 99999, 4, -1, 1)
-    statement.portal_described((binary,))
-    assert statement.columns == ("e",)
-    assert statement.decoder.decode(DataRow([b"x"]).encode(), 0, 12)[0][0] == b"x"
-    assert statement.late
+    first = statement.template()
+    statement.rows_described((INT4, ENUM))
+    assert statement.columns == ("n", "e")
+    assert statement.result_formats == (1, 0)
+    assert statement.template() is not first

@@ -7,7 +7,8 @@ There is one way to run a statement: a single query is a batch of one.  Its cour
     encode    all values of all items.  A value that does not fit, or whose code raises, ends the operation
               here: nothing that could be executed has been sent.
     execute   Bind and Execute for every item; a Sync at the end, or after each if errors isolate.
-              Written as the transport takes it, never more than HIGH_WATER ahead.
+              Written as the transport takes it, never more than HIGH_WATER ahead.  A FETCH or an EXECUTE is
+              described once more, right before its Bind: only then is it known what the name stands for.
 
 ReadyForQuery alone makes an item COMMITTED.  Until then its CommandComplete is a rumour.  Where it does not
 say the same of all items (an error, a transaction block, a ROLLBACK), the `Ledger` tells them apart.
@@ -40,8 +41,9 @@ from ..wire import (
     Describe,
     EmptyQueryResponse,
     ErrorResponse,
-    Execute,
+    Flush,
     Message,
+    NoData,
     Parse,
     PortalSuspended,
     RowDescription,
@@ -71,8 +73,10 @@ __all__ = ["FORGETTING_TAGS", "Execution", "refuse_copy_in"]
 
 # Labels of what the loss of the session has not changed.
 _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
-_EXECUTE: Final = Execute()
-_DESCRIBE: Final = Describe("P", "")
+# What is known about the next item, if it is one that is described before each run.
+NOT_DESCRIBED: Final = 0
+DESCRIBING: Final = 1  # the question is under way
+DESCRIBED: Final = 2
 FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
 
 
@@ -84,7 +88,7 @@ class Execution(Preparing):
         atomic: one Sync for all of them, or one after each.
     """
 
-    __slots__ = ("_ahead", "_encoded", "_ledger", "_next", "_segment", "_users", "atomic", "items")
+    __slots__ = ("_ahead", "_encoded", "_late", "_ledger", "_next", "_segment", "_users", "atomic", "items")
 
     def __init__(self, items: list[QueuedQuery], *, atomic: bool = True) -> None:
         super().__init__()
@@ -96,6 +100,7 @@ class Execution(Preparing):
         self._encoded = False
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
+        self._late = NOT_DESCRIBED
         self._ledger: Ledger | None = None  # of what the fast way cannot label
 
     def turned_away(self, error: BaseException) -> None:
@@ -147,6 +152,8 @@ class Execution(Preparing):
                 return SENT
         items = self.items
         while self._next < len(items):
+            if self._late == DESCRIBING:
+                return WAITING
             if channel.pending >= HIGH_WATER:
                 return MORE
             if self._segment is None and not channel.may_open:
@@ -161,7 +168,12 @@ class Execution(Preparing):
 
     def half_written(self) -> bool:
         """A segment that is half written cannot be taken back: its Sync would commit the half."""
-        return self._segment is not None
+        segment = self._segment
+        return segment is not None and self._next > segment.first
+
+    def needs_cancel(self) -> bool:
+        """Not while it waits for a description, and the server for us."""
+        return self._segment is None or self.half_written()
 
     def skip_rest(self, channel: Channel) -> None:
         """Nobody waits any more: write no further item."""
@@ -171,6 +183,9 @@ class Execution(Preparing):
                 item.outcome = Outcome.NOT_SENT
                 item.error = loss.error(Outcome.NOT_SENT)
                 self.error = self.error or item.error
+        if self._segment is not None:  # it only asked for a description
+            self._segment.last = self._next
+        self._late = NOT_DESCRIBED
         self._next = len(self.items)  # what was written is in flight, and ends it
         if not self._in_flight(channel):
             self._end(channel)  # or it was answered, even before the transport took all of it
@@ -311,20 +326,31 @@ class Execution(Preparing):
         if not statement.traceless:
             channel.dirty = True
         self.begun = True
-        if not statement.name:
-            channel.write(Parse("", statement.sql, statement.parameter_types))
-        if statement.late:
-            channel.write(statement.bind(item.parameters))
-            channel.write(_DESCRIBE)
-            channel.write(_EXECUTE)
-            item.parameters = None
-            self._next += 1
-        else:
-            channel.write(self._next_run(statement, HIGH_WATER - channel.pending))
+        if self._late != DESCRIBED:
+            if not statement.name:
+                channel.write(Parse("", statement.sql, statement.parameter_types))
+            if statement.late:
+                self._describe(channel, segment, statement)
+                return
+        channel.write(self._next_run(statement, HIGH_WATER - channel.pending))
+        self._late = NOT_DESCRIBED
         segment.last = self._next
         if not self.atomic:
             channel.sync(segment)
             self._segment = None
+
+    def _describe(self, channel: Channel, segment: Segment, statement: Statement) -> None:
+        """Ask what the next item will return, and wait for the answer."""
+        if segment.error is not None:
+            # The server skips all that follows, and would not answer.
+            for item in self.items[self._next :]:
+                item.parameters = None
+            self._next = segment.last = len(self.items)
+            return
+        channel.write(Describe("S", statement.name))
+        channel.write(Flush())
+        self._late = DESCRIBING
+        segment.last = self._next + 1
 
     def _next_run(self, statement: Statement, room: int) -> Executes:
         """The next items of this statement, up to so many bytes; one if errors isolate.
@@ -341,6 +367,8 @@ class Execution(Preparing):
             item = items[self._next]
             parameters = item.parameters
             if item.statement is not statement or parameters is None:
+                break
+            if statement.late and self._next > first:
                 break
             header = template.header(len(parameters))
             parts.append(header)
@@ -368,13 +396,11 @@ class Execution(Preparing):
             self._completed(segment, "", 1)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
-        elif isinstance(event, CommandComplete):  # of the prologue, or of a statement that was described late
-            if segment.prologue:
-                segment.prologue -= 1
-            else:
-                self._completed(segment, event.command_tag, 1)
-        elif isinstance(event, RowDescription):
-            self._described_late(self.items[segment.position], event)
+        elif isinstance(event, CommandComplete):  # of the prologue
+            segment.prologue -= 1
+        elif isinstance(event, (RowDescription, NoData)):
+            if self._late == DESCRIBING:
+                self._described_late(self.items[self._next], event)
         elif isinstance(event, CopyInResponse):
             refuse_copy_in(channel, segment)
         elif isinstance(event, PortalSuspended):
@@ -409,16 +435,18 @@ class Execution(Preparing):
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
         error = PostgresError.of(event.fields)
         segment.fail(error)
+        self._late = NOT_DESCRIBED
         if segment.first <= segment.failed_at < segment.last:
             statement = self.items[segment.failed_at].statement
             assert statement is not None  # what is in a segment was written
             channel.statements.drop(statement)
 
-    def _described_late(self, item: QueuedQuery, event: RowDescription) -> None:
+    def _described_late(self, item: QueuedQuery, event: RowDescription | NoData) -> None:
         statement = item.statement
-        assert statement is not None  # what is in a segment was written
-        statement.portal_described(tuple(event.fields))
+        assert statement is not None  # what is described is about to be written
+        statement.rows_described(tuple(event.fields) if isinstance(event, RowDescription) else ())
         item.columns = statement.columns
+        self._late = DESCRIBED
 
     def ends_block(self, segment: Segment) -> bool:
         """See `Operation.ends_block`."""

@@ -70,8 +70,9 @@ _NOT_PLAIN_PAIRS: Final = _set(
     "|",
 )
 
-# Describe of such a statement can answer NoData, although Execute returns rows.
-_LATE: Final = _set("call execute explain fetch show")
+# What such a statement returns depends on what a name stands for when it runs.  (CALL, EXPLAIN and SHOW are
+# described right when they are parsed.)
+_LATE: Final = _set("execute fetch")
 
 # Statements that change nothing about the session itself ...
 _TRACELESS: Final = _set(
@@ -196,7 +197,7 @@ def ends_transaction(sql: str, tags: list[str]) -> bool:
 
 
 def describes_late(sql: str) -> bool:
-    """True if the columns may be known only when the statement is executed (FETCH of a cursor, ...)."""
+    """True if the columns are known only when the statement runs: FETCH of a cursor, EXECUTE of a name."""
     return first_words(sql)[0] in _LATE
 
 

@@ -34,11 +34,12 @@ class Statement:
 
     Attributes:
         sql: its text.
-        name: its name on the server; "" for the unnamed statement.
+        name: its name on the server; "" for the unnamed statement, which is parsed before each use.
         state: NEW, PREPARING, READY or DROPPED.
         parameter_types: the OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
         home: the mark of the cache of the connection that prepared it; None before that.
+        late: what it returns is known only when it runs: it is parsed and described before each run.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
         users: how many operations have items of it that may still be written.
         leaving: nobody new uses it, and its name is closed when its last user has ended.
@@ -69,14 +70,15 @@ class Statement:
     def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
         check_sql(sql)
         self.sql = sql
-        self.name = name
+        self.late = describes_late(sql)
+        # The server describes a named statement as it was when it was parsed, so a late one has no name.
+        self.name = "" if self.late else name
         self.kept = kept
         self.home: object = None
         self.state = NEW
         self.parameter_types: tuple[int, ...] = ()
         self.plain = is_plain(sql)
         self.traceless = leaves_no_trace(sql)
-        self.late = describes_late(sql)
         self.result_formats: tuple[int, ...] = ()
         self.users = 0
         self.leaving = False
@@ -125,16 +127,8 @@ class Statement:
         """RowDescription arrived (or NoData: no fields)."""
         self._decoder = RowDecoder(fields)
         self._result_types = tuple(field.type_oid for field in fields)
-        # Columns that only the portal will tell are asked for in binary, all of them.
-        self.result_formats = (1,) if self.late and not fields else self._decoder.result_formats
+        self.result_formats = self._decoder.result_formats
         self._template = None
-
-    def portal_described(self, fields: tuple[FieldDescription, ...]) -> None:
-        """RowDescription of a portal arrived: what it says holds for this one execution.
-
-        The next FETCH can be of another cursor with the same name.
-        """
-        self._decoder = RowDecoder(fields, [field.format for field in fields])
 
     def __repr__(self) -> str:
         return f"<Statement {self.name!r} {self.sql!r}>"

@@ -108,7 +108,7 @@ BUGS: Final = (
     Bug(
         "half-a-batch",
         "pgx (by reading): a batch that is stopped half-way is closed with a Sync, which commits the half",
-        [Edit(Execution, "half_written", ("return self._segment is not None", "return False"))],
+        [Edit(Execution, "half_written", ("return segment is not None", "return False"))],
         kinds="label truth",
         profile="corners",
         start=430,

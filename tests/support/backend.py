@@ -80,7 +80,7 @@ class Answer:
         rows: its rows, encoded.
         error: fails with these fields: at Execute, or where `fails` says.
         fails: "execute", "parse", "describe", "bind" or "sync" (a deferred constraint).
-        late: Describe of the statement answers NoData, although there are columns.
+        late: the first Describe of the statement answers NoData, although there will be columns.
         copy: "in" or "out".
         spares: how many executions it lets pass before it fails.
     """
@@ -169,6 +169,7 @@ class Backend:
         self._pending: list[str] = []
         self._savepoints: dict[str, int] = {}
         self._statements: dict[str, str] = {}
+        self._known: set[str] = set()
         self._portal = ""
         self._deferred: dict[str, str] | None = None
         self._skipping = False
@@ -254,7 +255,9 @@ class Backend:
                 return
             if event.kind == "S":
                 self.say(ParameterDescription(answer.types))
-                self.say(NoData() if answer.late else answer.description(0))
+                unknown = answer.late and event.name not in self._known
+                self._known.add(event.name)
+                self.say(NoData() if unknown else answer.description(0))
             else:
                 self.say(answer.description(1))
         elif isinstance(event, Bind):
