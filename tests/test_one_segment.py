@@ -9,7 +9,7 @@ import contextvars
 from collections.abc import Generator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto import ConnectionClosed, LocalProtocolError, Outcome
@@ -129,6 +129,7 @@ moves = st.one_of(
 )
 
 
+@settings(max_examples=400)
 @given(st.lists(moves, max_size=30), st.booleans())
 def test_whatever_is_submitted(actions: list[tuple[object, ...]], named: bool) -> None:
     contextvars.copy_context().run(submit_whatever, actions, named)
@@ -249,6 +250,18 @@ def test_what_waits_to_be_prepared_is_forgotten_with_its_operation() -> None:
     pair.pump()
     assert [row[0] for item in again.items for row in item.rows] == [3, 2]
     assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("bad", ["bad parse", "nonsense"])
+def test_a_batch_whose_last_statement_is_refused_ends_with_the_one_before(bad: str, named: bool) -> None:
+    pair = Watched(named=named)
+    operation = batch("select 1", "select 2", bad)
+    pair.engine.submit(operation)
+    pair.pump()
+    assert operation.finished
+    outcomes = [item.outcome for item in operation.items]
+    assert outcomes == [Outcome.COMMITTED, Outcome.COMMITTED, Outcome.FAILED]
 
 
 def test_the_second_text_of_a_block_that_never_began_is_not_prepared() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from pgproto import ConnectionLost, Error, Outcome, RemoteProtocolError
+from pgproto import ConnectionLost, Error, Outcome
 
 from .causes import Ending
 from .harness import CANARY
@@ -36,8 +36,6 @@ class Checks:
         self.network = network
         self.record = record
         self.server = server
-        self.tangled = False
-        """A pooler hands the messages of one client to several servers: answers may come in any order."""
 
     # ---- While it runs
 
@@ -164,8 +162,6 @@ class Checks:
             return
         if asked.copy or lied:
             return
-        if isinstance(error, RemoteProtocolError) and self.tangled:
-            return  # the oracle does not know at which message the session had to end
         if labels is None:
             # No Bind was handed over: it was not run.
             told = asked.item is None and isinstance(asked.key, str) and label == "done"

@@ -491,7 +491,8 @@ class Clients(Corners, Moving, Callers, Hooked, Intruders):
         kind, what = surprise(
             error,
             calm=calm,
-            forgotten=settings.pooler or bool(strange & {36, 16, 17, 18, 13}),
+            honest=not settings.faulty and self.world.profile == "tangled",
+            forgotten=bool(strange & {36, 16, 17, 18, 13}),
             cancelled=settings.pooler or bool(strange & {7, 17, 18}),
         )
         if kind:

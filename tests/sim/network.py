@@ -232,9 +232,10 @@ class Weather:
         self._rng = rng
         self._base = rng.choice((0.0002, 0.001, 0.005, 0.02))
         chop = rng.random()
-        self.pieces_up = 0 if chop < 0.8 else rng.choice((1, 7, 64, 512))
+        whole = chop < 0.8 and world.profile != "tangled"
+        self.pieces_up = 0 if whole else rng.choice((1, 7, 64, 512))
         self.pieces_down = 0 if 0.1 < chop < 0.75 else rng.choice((1, 5, 33, 300))
-        self.gap = rng.choice((0.0, 0.0001, 0.001))
+        self.gap = rng.choice((0.0, 0.0001, 0.001)) if world.profile != "tangled" else 0.002
         profile = world.profile  # narrow windows leave batches half written; a slow loop sees an EOF late
         self.window = (
             1 << 20 if rng.random() < (0.5 if profile == "corners" else 0.9) else rng.choice((64, 512, 4096))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgproto.session import connect
+from pgproto.session.connect import Connector
 from pgproto.session.copy import CopyIn
 from pgproto.session.engine import Engine
 from pgproto.session.executemany import ExecuteMany
@@ -19,6 +20,35 @@ from pgproto.session.transaction import Transaction
 from .planted_edit import Bug, Edit
 
 __all__ = ["BUGS"]
+
+_POOLERS: Final = (
+    Bug(
+        "pooler-pipelining",
+        "0.1.0: segments are pipelined behind a pooler that gives the server away at each ReadyForQuery",
+        [
+            Edit(
+                Connector,
+                "_pipelining",
+                ("return protocol > PROTOCOL_3_0 and self.config.named_statements", "return True"),
+            )
+        ],
+        kinds="surprise label rows truth stale hang late twice",
+        profile="tangled",
+    ),
+    Bug(
+        "pooler-batch-pipelining",
+        "the same in a batch alone: its statements do not wait for each other",
+        [
+            Edit(
+                Execution,
+                "produce",
+                ("if self._segment is None and not channel.may_open:", "if False:"),
+            )
+        ],
+        kinds="surprise label rows truth stale hang late twice",
+        profile="tangled",
+    ),
+)
 
 _WAITING: Final = (
     Bug(
@@ -416,4 +446,4 @@ _STATE: Final = (
     ),
 )
 
-BUGS: Final = (*_WAITING, *_STATE)
+BUGS: Final = (*_POOLERS, *_WAITING, *_STATE)

@@ -1,6 +1,12 @@
 """A client of the model pooler: its login, its messages, and the pooler's last words to it.
 
-Texts: pgbouncer's source (client.c, objects.c, janitor.c).
+A message is forwarded as it comes, piece by piece.  In transaction mode the server is given away at
+ReadyForQuery if no further one is owed, and a segment is owed only once its Sync was seen: so what was
+forwarded of the next segment stays with the old server, and what is left of a message that was half forwarded
+goes there too, whoever is being served by then.  (PgBouncer up to 1.20; later versions count from the first
+message of a segment.)
+
+Texts: pgbouncer's source (client.c, objects.c, janitor.c, sbuf.c).
 """
 
 from __future__ import annotations
@@ -90,8 +96,9 @@ class PoolerClient:
         self.dead = False
         self._end = end
         self._login: Connection | None = Connection(SERVER)
-        self._frames = Frames()
-        self._queue: list[bytes] = []
+        self._unread = b""  # it starts with a message
+        self._left = 0  # bytes of the message that is half forwarded
+        self._halfway: ServerLink | None = None  # where the first half went
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -105,11 +112,11 @@ class PoolerClient:
         if self._login is not None:
             self._log_in(self._login, data)
             return
-        for frame in self._frames.add(data):
-            if frame[:1] == b"X":
-                self.disconnect(words=False)
-                return
-            self._queue.append(frame)
+        if self._left and self._halfway is not None:
+            piece, data = data[: self._left], data[self._left :]
+            self._left -= len(piece)
+            self._halfway.write(piece)
+        self._unread += data
         self.go_on()
 
     # ---- Login
@@ -165,17 +172,27 @@ class PoolerClient:
 
     def go_on(self) -> None:
         """Forward what waits, or wait for a server."""
-        if not self._queue or self.dead:
+        data = self._unread
+        if len(data) < 5 or self._left or self.dead:
+            return
+        if data[:1] == b"X":
+            self.disconnect(words=False)
             return
         server = self.server
         if server is None:
             self.pooler.want(self)
             return
         self._stop_timer()
-        queue, self._queue = self._queue, []
-        self.owed += sum(frame[0] in _ANSWERED for frame in queue)
+        end = 0
+        while len(data) - end >= 5 and data[end] != ord("X"):
+            self.owed += data[end] in _ANSWERED
+            end += 1 + int.from_bytes(data[end + 1 : end + 5], "big")
+        self._left = max(0, end - len(data))
+        self._halfway = server if self._left else None
+        self._unread = data[end:]
         server.clean = False
-        server.write(b"".join(queue))
+        server.write(data[:end])
+        self.go_on()
 
     def watch_transaction(self) -> None:
         """It has a transaction open, and nothing under way."""

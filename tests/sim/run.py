@@ -150,7 +150,6 @@ class _Schedule:
     def _make_pooler(self) -> Pooler:
         rng = self.world.rng
         mode = "transaction" if self.settings.named_statements is False else "session"
-        self.checks.tangled = mode == "transaction"
         # A session keeps its server: with fewer of them than sessions, somebody rightly waits for ever.
         size = rng.choice((1, 2, 100)) if mode == "transaction" else 100
         pooler = Pooler(self.world, "postgres", mode=mode, size=size)

@@ -51,6 +51,7 @@ class Profile:
         cancels: the probability that it cancels tasks.
         walks: the probability that it is no pool's schedule, but walks through the protocol core.
         pooler: the probability that a pooler stands in front of the server.
+        unnamed: the probability that it is one that switches servers between transactions.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Profile:
         faults: float = 0.75,
         cancels: float = 0.4,
         pooler: float = 0.15,
+        unnamed: float = 0.5,
         walks: float = 0.0,
         tasks: tuple[int, ...] = (1, 2, 2, 3, 4, 6),
     ) -> None:
@@ -71,6 +73,7 @@ class Profile:
         self.faults = faults
         self.cancels = cancels
         self.pooler = pooler
+        self.unnamed = unnamed
         self.walks = walks
         self.tasks = tasks
 
@@ -86,6 +89,15 @@ PROFILES: Final[dict[str, Profile]] = {
     "shared": Profile(lean={"shared": 60}, pooler=0.0),
     "transaction": Profile(lean={"transaction": 40, "retry": 20}),
     "pooler": Profile(pooler=1.0),
+    # Servers that change hands while more of the same client is on its way: see `network.Weather` too.
+    "tangled": Profile(
+        lean={"shared": 60, "batch": 60, "reshape": 0},
+        faults=0.1,
+        cancels=0.3,
+        pooler=1.0,
+        unnamed=1.0,
+        tasks=(2, 3, 4, 6),
+    ),
     "corners": Profile(
         lean={"fat_batch": 5, "big_stream": 3, "reshape": 10, "misfit": 5, "odd_transaction": 20}, only=True
     ),
@@ -119,7 +131,7 @@ class Settings:
         self.faulty = rng.random() < profile.faults
         self.cancelling = rng.random() < profile.cancels
         self.pooler = rng.random() < profile.pooler
-        self.named_statements = not (self.pooler and rng.random() < 0.5)
+        self.named_statements = not (self.pooler and rng.random() < profile.unnamed)
         self.hooks = rng.random() < 0.15
         self.command_timeout = rng.choice((0.2, 1.0, 2.0))
         self.acquire_timeout = rng.choice((0.3, 2.0, 4.0))

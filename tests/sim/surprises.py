@@ -17,13 +17,16 @@ __all__ = ["surprise"]
 _NEVER: Final = ("42P05", "42P03", "34000", "26000", "08P01", "25P01")
 
 
-def surprise(error: BaseException, *, calm: bool, forgotten: bool, cancelled: bool) -> tuple[str, str]:
+def surprise(
+    error: BaseException, *, calm: bool, honest: bool, forgotten: bool, cancelled: bool
+) -> tuple[str, str]:
     """(kind, what) of an error that a caller should not have got; ("", "") if it is in order.
 
     Args:
         error: what the call raised.
         calm: nothing happens in this schedule that could cost a connection.
-        forgotten: somebody has made the server forget statements, or is a pooler.
+        honest: nobody lies about the protocol; a pooler that mixes up its clients seems to.
+        forgotten: somebody has made the server forget statements.
         cancelled: somebody else than the library has cancelled queries, or a liar speaks.
     """
     if isinstance(error, PostgresError):
@@ -32,6 +35,8 @@ def surprise(error: BaseException, *, calm: bool, forgotten: bool, cancelled: bo
             return "cancel", f"a cancel request hit somebody else: {error!r}"
         if code in _NEVER and not forgotten and not error.fatal:
             return "surprise", f"a caller got {error}"
+    if honest and isinstance(error, RemoteProtocolError):
+        return "surprise", f"an honest server seems to break the protocol: {error!r}"
     if calm and isinstance(error, ConnectionLost | RemoteProtocolError) and not _timed_out(error):
         return "surprise", f"a connection was lost for no reason: {error!r} ({error.__cause__!r})"
     return "", ""
