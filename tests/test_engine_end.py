@@ -347,3 +347,17 @@ def test_a_fatal_that_crosses_a_query_does_not_make_it_sent(operation: Operation
     error = error_of(operation)
     assert isinstance(error, ConnectionLost)
     assert (error.sqlstate, error.outcome) == ("57P01", Outcome.NOT_SENT)
+
+
+def test_what_the_server_runs_is_known_until_the_session_is_closed() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("select 1"))
+    running = [pair.engine.running]
+    pair.engine.submit(query("select 1"))
+    pair.send()
+    running.append(pair.engine.running)
+    pair.engine.close()
+    running.append(pair.engine.running)
+    key = pair.engine.connection.backend_key
+    assert key is not None
+    assert running == [None, key, None]

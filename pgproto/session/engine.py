@@ -362,6 +362,15 @@ class Engine(Lifeline):
         self._cancelling = key is not None
         return key
 
+    @property
+    def running(self) -> BackendKeyData | None:
+        """The key to cancel what the server may be running; None if nothing is in flight.
+
+        To be looked at before the session is closed: a server notices that its client is gone only when it
+        next reads or writes, and until then the statement goes on, and so do its locks.
+        """
+        return self.connection.backend_key if self.channel.segments else None
+
     def cancel_done(self) -> None:
         """The cancel request was delivered (the server closed its connection), or could not be."""
         self._cancelling = False

@@ -18,6 +18,7 @@ import pgproto
 import pgproto_blocking as pg
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Outcome, PoolClosed, PoolTimeout
 from pgproto.pool import Retry
+from pgproto.sqlstates import QueryCanceled
 from pgproto_blocking.driver import Hook
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy, open_sockets
@@ -211,9 +212,11 @@ def test_close_takes_away_what_is_not_given_back(pg18: PostgresServer) -> None:
     assert time.monotonic() - begun < 2.0
     for thread in threads:
         thread.join(BOUND)
-    assert sorted(type(error).__name__ for error in errors) == ["ConnectionLost", "PoolClosed"]
-    lost = next(error for error in errors if isinstance(error, ConnectionLost))
-    assert lost.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT)
+    (closed,) = [error for error in errors if isinstance(error, PoolClosed)]
+    (lost,) = [error for error in errors if error is not closed]
+    # It was cancelled before it was cut off; its thread may still have read that, or not.
+    assert isinstance(lost, ConnectionLost | QueryCanceled)
+    assert lost.outcome in (Outcome.UNKNOWN, Outcome.NOT_SENT, Outcome.FAILED)
     with pytest.raises(PoolClosed):
         pool.fetch("select 1")
     assert pool_threads() == []

@@ -215,7 +215,8 @@ class NearEnd(asyncio.Transport):
             chunk = self.inbox[: len(view)]
             self.inbox = self.inbox[len(chunk) :]
             view[: len(chunk)] = chunk
-            self.link.tap.delivered(chunk)
+            if not self._is_over():
+                self.link.tap.delivered(chunk)
             self.heard_at = self.loop.time()
             world = self.link.network.world
             if world.tracing:
@@ -228,6 +229,11 @@ class NearEnd(asyncio.Transport):
             self.link.network.world.note("link %d: the client reads EOF", self.link.number)
             if not self.protocol.eof_received():
                 self.close()
+
+    def _is_over(self) -> bool:
+        """True once everybody has been told: what still arrives is read for its end, and tells nothing."""
+        engine = getattr(self.protocol, "engine", None)
+        return engine is not None and bool(engine.finished)
 
     def _drained(self) -> None:
         up = self.link.up

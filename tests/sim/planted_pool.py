@@ -213,7 +213,7 @@ _HEALTH: Final = (
         [
             Edit(
                 connecting,
-                "cancel",
+                "cancel_running",
                 ("_Stepper(connector.config, GRACE)", "_Stepper(connector.config, None)"),
             )
         ],

@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from functools import partial
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -46,7 +47,7 @@ from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
-from .connecting import cancel, open_session
+from .connecting import cancel, cancel_running, open_session
 from .copying import Chunks, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Timeout
@@ -395,6 +396,7 @@ class Connection(Queries):
         blocks = self.engine.channel.blocks
         blocks.task = asyncio.current_task
         blocks.is_over = _is_over
+        self._transport.send_cancel = partial(cancel_running, self._connector, self._transport.engine)
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications, notices, a wish to cancel."""

@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pgproto.session import Engine, Operation
+from pgproto.session import GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
+from pgproto.wire import BackendKeyData
 from pgproto_blocking.system import Patience, read_rest
 
 __all__ = ["Transport"]
 
 _BUFFER_SIZE = 65536
+_PAUSE = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
+
+_burials: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
 
 
 class Transport(asyncio.BufferedProtocol):
@@ -31,12 +35,14 @@ class Transport(asyncio.BufferedProtocol):
 
     Attributes:
         patience: for a peer that reads slowly; None if it needs none.
+        send_cancel: sends a cancel request with this key, within GRACE; never raises.
     """
 
     def __init__(self, engine: Engine, on_change: Callable[[], None] | None = None) -> None:
         self.engine = engine
         self.on_change = on_change
         self.patience: Patience | None = None
+        self.send_cancel: Callable[[BackendKeyData], Awaitable[None]] | None = None
         self.loop = asyncio.get_running_loop()
         self.closed = self.loop.create_future()
         self._buffer = bytearray(_BUFFER_SIZE)
@@ -62,6 +68,8 @@ class Transport(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """The loop has read some bytes."""
+        if self._closing:
+            return  # what a server still says to somebody who is gone
         self.engine.receive_data(bytes(self._view[:nbytes]))
         self.pump()
         if self.patience is not None and self.patience.lifted and self.engine.idle:
@@ -225,21 +233,53 @@ class Transport(asyncio.BufferedProtocol):
                     async with asyncio.timeout_at(deadline):
                         await self.settled()
         finally:
-            self.engine.close()
-            self.pump()
+            if self.engine.running is not None:
+                self.abort()
+            else:
+                self.engine.close()
+                self.pump()
         if not self.closed.done():
             left = None if deadline is None else max(0.0, deadline - self.loop.time())
             _, pending = await asyncio.wait([self.closed], timeout=left)
-            if pending:
-                self.abort()
+            if pending and self._transport is not None:
+                self._transport.abort()
 
     def abort(self) -> None:
-        """Close the transport at once, unsent bytes and all."""
-        self.engine.close()
+        """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
+        engine, transport, send_cancel = self.engine, self._transport, self.send_cancel
+        key = engine.running
+        engine.close()
+        if transport is not None and not self._closing:
+            if key is None or send_cancel is None or transport.is_closing():
+                transport.abort()
+            else:
+                burial = self.loop.create_task(self._bury(transport, send_cancel, key))
+                _burials.add(burial)
+                burial.add_done_callback(_burials.discard)
         self._closing = True
-        if self._transport is not None:
-            self._transport.abort()
         self.pump()
+
+    async def _bury(
+        self,
+        transport: asyncio.Transport,
+        send_cancel: Callable[[BackendKeyData], Awaitable[None]],
+        key: BackendKeyData,
+    ) -> None:
+        """The session is over, but not for the server: cancel what it runs until it hangs up, within GRACE.
+
+        The loop's end (`asyncio.run`) cancels this task and waits for it: there is nobody after it, so it
+        goes on to its own end.
+        """
+        deadline = self.loop.time() + GRACE
+        while not self.closed.done() and self.loop.time() < deadline:
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await send_cancel(key)
+                # Not before: a pooler that sees its client go forgets whose query it was.
+                if not transport.is_closing() and not transport.get_write_buffer_size():
+                    transport.write_eof()
+                await asyncio.wait([self.closed], timeout=_PAUSE)
+        transport.abort()
 
     @property
     def descriptor(self) -> int:

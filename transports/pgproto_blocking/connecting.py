@@ -18,11 +18,12 @@ from typing import Final, TypeVar
 from pgproto import ConnectError
 from pgproto.config import Host
 from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
+from pgproto.wire import BackendKeyData
 
 from . import system
 from .transport import Address, Transport
 
-__all__ = ["Opening", "cancel"]
+__all__ = ["Opening", "cancel", "cancel_running"]
 
 T = TypeVar("T")
 
@@ -216,8 +217,12 @@ def cancel(connector: Connector, engine: Engine, address: Address) -> None:
     if key is None:
         return
     try:
-        Opening(connector, GRACE / 2, address).run(connector.cancel(engine, key))
-    except Exception:  # noqa: BLE001 - a query that cannot be cancelled runs into GRACE
-        pass
+        cancel_running(connector, engine, address, key)
     finally:
         engine.cancel_done()
+
+
+def cancel_running(connector: Connector, engine: Engine, address: Address, key: BackendKeyData) -> None:
+    """Send a cancel request for what a session runs, as `cancel` does."""
+    with contextlib.suppress(Exception):  # a query that cannot be cancelled runs into GRACE
+        Opening(connector, GRACE / 2, address).run(connector.cancel(engine, key))

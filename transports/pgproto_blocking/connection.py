@@ -13,6 +13,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, TypeVar, Unpack
 
@@ -43,7 +44,7 @@ from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks, encod
 from pgproto.types import CopyRowEncoder
 
 from . import system
-from .connecting import Opening, cancel
+from .connecting import Opening, cancel, cancel_running
 from .copying import Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Timeout
@@ -304,6 +305,7 @@ class Connection(Queries):
         blocks.is_over = _is_over
         transport.on_change = _weakly(self, Connection._on_change)
         transport.on_cancel = _weakly(self, Connection._on_cancel)
+        transport.send_cancel = partial(cancel_running, self._connector, transport.engine, transport.address)
 
     @property
     def reusable(self) -> bool:

@@ -310,9 +310,8 @@ class Driver:
                 if opening is not None:
                     opening.abort()  # its thread tells the machine when it has ended
             else:
-                if action.force:
-                    conn.abort()
-                self._spawn(self._close, machine, action.slot, action.generation)
+                work = self._cut_off if action.force else self._close
+                self._spawn(work, machine, action.slot, action.generation)
 
     def _start_over(self, machine: PoolMachine) -> None:
         """The machine may be torn: let a new one take over."""
@@ -426,6 +425,11 @@ class Driver:
         except BaseException:  # noqa: BLE001 - nobody waits for this thread: say it, and close the connection
             _log.exception("on_connect raised")
         self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
+
+    def _cut_off(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
+        conn: Connection = slot.connection
+        conn.abort()
+        self._close(machine, slot, generation)
 
     def _close(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection

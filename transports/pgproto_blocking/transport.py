@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +25,7 @@ from typing import Final
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
 from pgproto.session import GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
+from pgproto.wire import BackendKeyData
 
 from . import system
 from .system import READABLE, WRITABLE, Patience
@@ -34,6 +36,7 @@ Address = tuple[socket.AddressFamily, str | tuple[object, ...]]
 """What a socket was connected to: its family and the system's form of the address."""
 
 _READ_SIZE: Final = 65536
+_PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
 _LOOKS: Final = 16  # reads without waiting, before it is somebody else's turn
 
 
@@ -49,6 +52,7 @@ class Transport:
     Attributes:
         on_change: called, with the lock held, after everything that arrives: to take notices.
         on_cancel: called, with the lock held, when the engine wants a cancel request to be sent.
+        send_cancel: sends a cancel request with this key, within half of GRACE; never raises.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Transport:
         self.address = address
         self.on_change: Callable[[], None] | None = None
         self.on_cancel: Callable[[], None] | None = None
+        self.send_cancel: Callable[[BackendKeyData], None] | None = None
         self._lock = threading.RLock()
         self._owner = 0  # the thread that is inside of a call
         self._waiting = False  # it waits, so that nothing is half done
@@ -191,10 +196,16 @@ class Transport:
             self.abort()
 
     def abort(self) -> None:
-        """End the session at once.  A call that is under way ends with ConnectionLost."""
+        """End the session at once.  A call that is under way is cancelled, and ends with ConnectionLost."""
         self._aborted = True
         sock = self.sock
-        if sock is not None:
+        if sock is None or self._locked(self._kill_aborted, 0.0):
+            return
+        try:
+            key = self.engine.running
+            if key is not None and self.send_cancel is not None:
+                self.send_cancel(key)
+        finally:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
             self._locked(self._kill_aborted, 0.0)
@@ -357,23 +368,49 @@ class Transport:
             if waiting and operation is not None:
                 self._drain(operation)
             elif not waiting:
-                self._kill("the call was interrupted")
+                self._bury("the call was interrupted")
         except BaseException:
-            self._kill("the call was interrupted")
+            self._bury("the call was interrupted")
             raise
 
     def _end(self) -> None:
         """Say good-bye as far as the socket takes it at once, and close."""
+        reason = "the connection was closed"
+        if self.engine.running is not None:
+            self._bury(reason)
         try:
             self.engine.close()
             self._write()
         except Exception:  # noqa: BLE001 - close never raises
             pass
         finally:
-            self._kill("the connection was closed")
+            self._kill(reason)
 
     def _kill_aborted(self) -> None:
-        self._kill("the connection was aborted")
+        self._bury("the connection was aborted")
+
+    def _bury(self, reason: str) -> None:
+        """Close; what the server runs is cancelled before, until it hangs up, within GRACE."""
+        key, sock, cancel = self.engine.running, self.sock, self.send_cancel
+        try:
+            if key is not None and sock is not None and cancel is not None:
+                limit = time.monotonic() + GRACE
+                with contextlib.suppress(OSError):
+                    gone = False
+                    while not gone and time.monotonic() < limit:
+                        cancel(key)
+                        # Not before: a pooler that sees its client go forgets whose query it was.
+                        sock.shutdown(socket.SHUT_WR)
+                        gone = self._hangs_up(sock, min(limit, time.monotonic() + _PAUSE))
+        finally:
+            self._kill(reason)
+
+    def _hangs_up(self, sock: socket.socket, limit: float) -> bool:
+        """True once the peer has closed its side; what it still says is dropped."""
+        while (left := limit - time.monotonic()) > 0:
+            if system.wait(sock.fileno(), READABLE, left) and not sock.recv(_READ_SIZE):
+                return True
+        return False
 
     def _kill(self, reason: str) -> None:
         """Close, whatever state the engine is in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -14,11 +15,12 @@ import trio
 from pgproto import ConnectError
 from pgproto.config import Config, Host
 from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
+from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 
 from .transport import Transport
 
-__all__ = ["cancel", "open_session"]
+__all__ = ["cancel", "cancel_running", "open_session"]
 
 T = TypeVar("T")
 
@@ -95,11 +97,15 @@ async def cancel(connector: Connector, engine: Engine) -> None:
     if key is None:
         return
     try:
-        await _Stepper(connector.config, GRACE).run(connector.cancel(engine, key))
-    except Exception:  # noqa: BLE001 - a query that cannot be cancelled runs into GRACE
-        pass
+        await cancel_running(connector, engine, key)
     finally:
         engine.cancel_done()
+
+
+async def cancel_running(connector: Connector, engine: Engine, key: BackendKeyData) -> None:
+    """Send a cancel request for what a session runs, within GRACE; best effort, raises only Cancelled."""
+    with contextlib.suppress(Exception):  # a query that cannot be cancelled runs into GRACE
+        await _Stepper(connector.config, GRACE).run(connector.cancel(engine, key))
 
 
 async def _dial(step: Dial, config: Config, deadline: float | None) -> Transport:

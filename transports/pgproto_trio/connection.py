@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from functools import partial
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -48,7 +49,7 @@ from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
-from .connecting import cancel, open_session
+from .connecting import cancel, cancel_running, open_session
 from .copying import Chunks, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Timeout
@@ -273,15 +274,14 @@ class Connection(Queries):
         await self._run(Reset(script), timeout)
 
     async def close(self, *, timeout: Timeout = 1.0) -> None:
-        """End the session.  Idempotent, never raises.
+        """End the session, within `timeout` seconds (None: no limit).  Idempotent, never raises.
 
-        Args:
-            timeout: how long that may take in the other adapters; this one has nothing to wait for.
+        What the server runs for it is cancelled first.
         """
-        limit(timeout, None)
+        time = limit(timeout, 1.0)
         transport = self._transport
         if transport is not None:
-            await transport.close()
+            await transport.close(time)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -401,6 +401,7 @@ class Connection(Queries):
         transport = await open_session(self._connector, budget)
         transport.on_change = self._on_change
         transport.send_cancel = self._send_cancel
+        transport.cancel_running = partial(cancel_running, self._connector, transport.engine)
         self._transport = transport
         blocks = transport.engine.channel.blocks
         blocks.task = trio.lowlevel.current_task

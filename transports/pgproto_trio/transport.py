@@ -13,6 +13,7 @@ it stays, shielded, until the core has brought the session to rest or to its end
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import warnings
@@ -23,11 +24,13 @@ import trio
 
 from pgproto.session import GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
+from pgproto.wire import BackendKeyData
 from pgproto_blocking.system import Patience
 
 __all__ = ["Transport", "Waiter", "unwrap"]
 
 _BUFFER_SIZE: Final = 65536
+_PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
 
 # So many writes at the most before the next read, and before other tasks get their turn.
 _WRITES: Final = 4
@@ -72,6 +75,7 @@ class Transport:
     Attributes:
         on_change: called after everything that happened, to take notices and notifications.
         send_cancel: sends the cancel request that the engine wants, within GRACE; never raises.
+        cancel_running: sends a cancel request with this key, within GRACE; never raises.
     """
 
     def __init__(self, sock: socket.socket, engine: Engine, patience: Patience | None = None) -> None:
@@ -79,6 +83,8 @@ class Transport:
         self._patience = patience
         self.on_change: Callable[[], None] | None = None
         self.send_cancel: Callable[[], Awaitable[None]] | None = None
+        self.cancel_running: Callable[[BackendKeyData], Awaitable[None]] | None = None
+        self._buried: trio.Event | None = None
         self._sock: socket.socket | None = sock
         self._token = trio.lowlevel.current_trio_token()
         self._waiters: list[Waiter] = []
@@ -222,16 +228,32 @@ class Transport:
         self.engine.resume()
         self.turn()
 
-    async def close(self) -> None:
-        """End the session.  Idempotent, never raises, and waits for nobody."""
+    async def close(self, timeout: float | None) -> None:
+        """End the session.  Idempotent, never raises; waits only for what has to be cancelled first.
+
+        Args:
+            timeout: how long that may take, in seconds; None for no limit but GRACE.
+        """
+        if self.engine.running is not None:
+            self.abort()
         self.engine.close()
         self.turn(reading=False)
+        if self._buried is not None:
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(GRACE if timeout is None else timeout):
+                    await self._buried.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def abort(self) -> None:
-        """Close the socket at once, unsent bytes and all."""
+        """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
+        key, cancel, sock = self.engine.running, self.cancel_running, self._sock
         try:
-            self._close_socket()
+            if key is not None and cancel is not None and sock is not None:
+                self._let_go_of_socket()
+                self._buried = trio.Event()
+                trio.lowlevel.spawn_system_task(_bury, sock, cancel, key, self._buried)
+            else:
+                self._close_socket()
         finally:
             self.engine.close()
             self.turn(reading=False)
@@ -328,14 +350,18 @@ class Transport:
             self._left.append(operation)
 
     def _close_socket(self) -> None:
+        sock = self._let_go_of_socket()
+        if sock is not None:
+            sock.close()
+
+    def _let_go_of_socket(self) -> socket.socket | None:
         sock, self._sock = self._sock, None
-        if sock is None:
-            return
-        if self._scope is not None:
-            trio.lowlevel.notify_closing(sock)
-        sock.close()
-        for waiter in self._waiters:
-            waiter.rouse()
+        if sock is not None:
+            if self._scope is not None:
+                trio.lowlevel.notify_closing(sock)
+            for waiter in self._waiters:
+                waiter.rouse()
+        return sock
 
     def _nudge(self) -> None:
         """Something has changed: wake the pump if that concerns it."""
@@ -421,6 +447,35 @@ class Transport:
     def _deadline(self) -> float:
         deadline = self.engine.next_deadline()
         return math.inf if deadline is None else deadline
+
+
+async def _bury(
+    sock: socket.socket,
+    cancel: Callable[[BackendKeyData], Awaitable[None]],
+    key: BackendKeyData,
+    buried: trio.Event,
+) -> None:
+    """A session is over, but not for the server: cancel what it runs until it has hung up, within GRACE.
+
+    Trio's end cancels its system tasks and waits for them: hence the shield.
+    """
+    gone = False
+    try:
+        with (
+            trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE),
+            contextlib.suppress(OSError),
+        ):
+            while not gone:
+                await cancel(key)
+                # Not before: a pooler that sees its client go forgets whose query it was.
+                sock.shutdown(socket.SHUT_WR)
+                with trio.move_on_after(_PAUSE):
+                    while not gone:
+                        await trio.lowlevel.wait_readable(sock)
+                        gone = not sock.recv(_BUFFER_SIZE)
+    finally:
+        sock.close()
+        buried.set()
 
 
 async def _readable_or_writable(sock: socket.socket) -> None:
