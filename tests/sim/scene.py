@@ -160,7 +160,7 @@ class Scene:
                 self.world.violation(f"{self.place}: {strike!r} was swallowed", "swallowed")
         elif isinstance(error, Error | Oops):
             # A pool of one's own may be full for its own reasons, a connection of one's own be lost.
-            own = isinstance(error, PoolTimeout) or strike.deed in ("elsewhere", "foreign statement")
+            own = isinstance(error, PoolTimeout) or strike.deed == "elsewhere"
             if not strike.ends and not own:
                 self.clients.surprised(error)
         elif not strike.caused(error) and not isinstance(error, self.allowed):

@@ -1,0 +1,175 @@
+"""Planted bugs of the door: what the caller's own code raises, gives, or asks, taken for something else.
+
+The first version of this library had all of these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pgproto.types.fields
+from pgproto.session import copy, deadlines, sources
+from pgproto.session.batch import Refusing
+from pgproto.session.engine import Engine
+from pgproto.session.executemany import ExecuteMany
+from pgproto.session.execution import Execution
+from pgproto_asyncio.copying import _Reader
+
+from .planted_edit import Bug, Edit
+
+__all__ = ["BUGS"]
+
+_VALUES: Final = (
+    Bug(
+        "error-stays-in-the-queue",
+        "an exception of a value leaves the operation at the head of the queue: each next caller gets it",
+        [
+            Edit(
+                Engine, "_produce", ("except BaseException as error:", "except LocalProtocolError as error:")
+            ),
+            Edit(Engine, "submit", ("if not operation.finished:", "if False:")),
+            Edit(
+                Execution,
+                "_encode",
+                ("except BaseException as raised:", "except (DataError, LocalProtocolError) as raised:"),
+            ),
+        ],
+        kinds="error surprise neighbour unusable hang truth label",
+        profile="callers",
+    ),
+    Bug(
+        "half-of-an-unfit-batch",
+        "one value of an atomic batch does not fit, and the others are sent and stored",
+        [Edit(Execution, "_stop_atomic", ("if self.atomic:", "if False:"))],
+        kinds="truth label swallowed",
+        profile="callers",
+    ),
+    Bug(
+        "value-that-closes",
+        "a value that is being encoded ends the session, and what has ended is taken out of the queue again",
+        [Edit(Execution, "produce", ("return GONE", "return SENT"))],
+        kinds="error caller",
+        says="deque",
+        profile="callers",
+        start=360,
+    ),
+    Bug(
+        "unfit-at-the-end",
+        "the last items of a batch fail unwritten, all others are answered: nobody says that it has ended",
+        [Edit(Execution, "produce", ("elif not self._in_flight(channel):", "elif False:"))],
+        kinds="hang late",
+        profile="callers",
+        start=755,
+    ),
+    Bug(
+        "items-of-nobody",
+        "no connection was free, so the batch was not sent, and its items say nothing at all",
+        [Edit(Refusing, "__exit__", ("refuse(self._batch.items, error)", "pass"))],
+        kinds="label",
+        says="without a label",
+        profile="batch",
+    ),
+)
+
+_SOURCES: Final = (
+    Bug(
+        "cancelled-source-is-its-end",
+        "CancelledError comes out of a source (a task that it awaited was cancelled): taken for the end",
+        [
+            Edit(
+                _Reader,
+                "next_unless_over",
+                (
+                    "chunk = following.result()",
+                    "chunk = _END if following.cancelled() else following.result()",
+                ),
+            )
+        ],
+        kinds="swallowed rows truth",
+        profile="callers",
+    ),
+    Bug(
+        "stop-iteration-in-disguise",
+        "a file's read raises StopIteration: the generator that reads it ends, and the half is committed",
+        [Edit(sources, "chunks", ("raise RuntimeError(_NO_END) from error", "return"))],
+        kinds="swallowed rows truth",
+        profile="callers",
+        start=250,
+    ),
+    Bug(
+        "record-is-a-dict",
+        "a dict or a set is iterated over like any record, and its keys are stored",
+        [
+            Edit(
+                pgproto.types.fields,
+                "values_of",
+                (
+                    "if isinstance(record, Sequence) and not isinstance(record, (str,",
+                    "if True or isinstance(record, (str,",
+                ),
+            )
+        ],
+        kinds="nonsense truth",
+        profile="callers",
+    ),
+    Bug(
+        "reason-that-is-no-utf-8",
+        "CopyFail quotes the source's exception, a lone surrogate in it: the message cannot be encoded",
+        [Edit(copy, "_sendable", ('.encode("utf-8", "replace").decode()', ""))],
+        kinds="caller unusable error surprise",
+        profile="callers",
+    ),
+    Bug(
+        "reason-without-a-text",
+        "CopyFail quotes the source's exception, whose __str__ raises, and that is what the caller gets",
+        [Edit(copy, "_sendable", ("except BaseException:", "except ValueError:"))],
+        kinds="caller",
+        says="no text",
+        profile="callers",
+    ),
+    Bug(
+        "described-is-not-sent",
+        "executemany writes as soon as its statement is described, and its loss is judged by the preparation",
+        [Edit(ExecuteMany, "lost", ("if own is None:", "if own is None or segment is not own:"))],
+        kinds="truth label",
+        profile="callers",
+        start=2455,
+    ),
+)
+
+_DOOR: Final = (
+    Bug(
+        "past-is-the-default",
+        'a deadline minus now that has passed is negative, as -1 was, which meant "not given"',
+        [
+            Edit(
+                deadlines,
+                "seconds",
+                (
+                    "if time is not None and time <= 0.0:",
+                    "if time is not None and time < 0.0:\n    return default\nif time == 0.0:",
+                ),
+            )
+        ],
+        kinds="nonsense",
+        says="past",
+        profile="callers",
+    ),
+    Bug(
+        "bool-is-a-number",
+        "timeout=True is a second",
+        [Edit(deadlines, "limit", ("isinstance(timeout, bool) or ", ""))],
+        kinds="nonsense",
+        says="bool",
+        profile="callers",
+    ),
+    Bug(
+        "foreign-statement",
+        "a statement that was prepared on another connection is bound here, under a name of that one",
+        [Edit(Execution, "_encode", ("or statement.home is not home.mark", ""))],
+        kinds="surprise nonsense",
+        profile="callers",
+    ),
+)
+
+BUGS: Final = (*_VALUES, *_SOURCES, *_DOOR)
