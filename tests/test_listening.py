@@ -70,6 +70,21 @@ def test_notifications_compare_and_show() -> None:
     assert notification != "jobs"
 
 
+def test_stop_iteration_is_no_end_of_the_data() -> None:
+    class Source:
+        def read(self, size: int) -> bytes:
+            raise StopIteration
+
+    class Record:
+        def __getattribute__(self, name: str) -> object:
+            raise StopIteration  # when it is asked for its __class__
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(chunks(Source()))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(encoded(RecordBuffer(CopyRowEncoder(("a",), (23,))), [Record()]))  # type: ignore[list-item]
+
+
 def test_chunks() -> None:
     assert list(chunks(b"ab")) == [b"ab"]
     assert list(chunks(io.BytesIO(b"x" * 70_000))) == [b"x" * 65_536, b"x" * 4_464]

@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 _CHUNK: Final = 65536
 
+# What the caller's code raises is never the end of the data.  A generator of Python's sees to that by
+# itself (PEP 479); one that mypyc has compiled would end, and what came before would be committed.
+_NO_END: Final = "the source raised StopIteration, and not as its end"
+
 
 def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
     """The source's data, piece by piece.
@@ -35,8 +39,11 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
         return
     read = getattr(source, "read", None)
     if read is not None:
-        while piece := as_bytes(read(_CHUNK)):
-            yield piece
+        try:
+            while piece := as_bytes(read(_CHUNK)):
+                yield piece
+        except StopIteration as error:
+            raise RuntimeError(_NO_END) from error
     elif isinstance(source, Iterable):
         things: Iterable[object] = source  # compiled code insists on what is declared
         for thing in things:
@@ -84,10 +91,13 @@ class Buffer(Generic[T]):
 
 def encoded(buffer: Buffer[T], records: Iterable[Sequence[Any]]) -> Iterator[T]:
     """All records as chunks."""
-    for record in records:
-        chunk = buffer.add(record)
-        if chunk is not None:
-            yield chunk
+    try:
+        for record in records:
+            chunk = buffer.add(record)
+            if chunk is not None:
+                yield chunk
+    except StopIteration as error:
+        raise RuntimeError(_NO_END) from error
     chunk = buffer.end()
     if chunk is not None:
         yield chunk

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from pgproto.session import CopyIn, ExecuteMany, Operation, sources
+from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
 
 from .transport import Transport
@@ -22,6 +21,8 @@ Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
+
+_END: Final = object()
 
 
 class Pieces(Generic[T]):
@@ -192,36 +193,86 @@ async def _feed_async(
     transport: Transport, operation: CopyIn | ExecuteMany, source: AsyncIterable[Any], seconds: float | None
 ) -> None:
     """The same for a source that has to be waited for: an error of the server interrupts it."""
-    iterator = aiter(source)
-    wanted = not operation.over
-    while wanted:
-        chunk = await _next_unless_over(transport, operation, iterator)
-        if chunk is None:
-            return
-        wanted = await _feed_chunk(transport, operation, chunk, seconds)
-
-
-async def _next_unless_over(
-    transport: Transport, operation: CopyIn | ExecuteMany, iterator: AsyncIterator[Any]
-) -> Any:
-    following = asyncio.ensure_future(_next(iterator))
+    reader = _Reader(aiter(source))
     try:
-        while not following.done() and not operation.over:
-            waiter: asyncio.Future[None] = transport.loop.create_future()
-            operation.waiter = waiter
-            waits: list[asyncio.Future[Any]] = [following, waiter]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        while not operation.over:
+            chunk = await reader.next_unless_over(transport, operation)
+            if chunk is _END:
+                return
+            await _feed_chunk(transport, operation, chunk, seconds)
     finally:
-        operation.waiter = None
-        if not following.done():
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
-    return None if following.cancelled() else following.result()
+        await reader.close()
+
+
+class _Reader:
+    """Takes the chunks out of a source, each in a task, so that the waiting for one can be given up.
+
+    The end is what the source's own `__anext__` says with StopAsyncIteration, and nothing else: a
+    CancelledError that comes out of a source is its error, as any other.
+    """
+
+    def __init__(self, iterator: AsyncIterator[Any]) -> None:
+        self._iterator = iterator
+        self._following: asyncio.Future[Any] | None = None
+        self._ended = False
+
+    async def next_unless_over(self, transport: Transport, operation: CopyIn | ExecuteMany) -> Any:
+        """The next chunk; _END at the end of the source, or once the server wants no more."""
+        following = self._following = asyncio.ensure_future(_next(self._iterator))
+        try:
+            while not following.done():
+                if operation.over:
+                    return _END
+                waiter: asyncio.Future[None] = transport.loop.create_future()
+                operation.waiter = waiter
+                waits: list[asyncio.Future[Any]] = [following, waiter]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            operation.waiter = None
+        chunk = following.result()
+        self._ended = chunk is _END
+        return chunk
+
+    async def close(self) -> None:
+        """Have a source that was not read to its end close itself, within GRACE."""
+        if not self._ended:
+            deadline = asyncio.get_running_loop().time() + GRACE
+            if self._following is not None and not self._following.done():
+                self._following.cancel()
+                await _await_until(self._following, deadline)
+            await _close(self._iterator, deadline)
+
+
+async def _close(iterator: AsyncIterator[Any], deadline: float) -> None:
+    """Close an iterator early, if it can be closed; what goes wrong must not hide why."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is not None:
+        await _await_until(asyncio.ensure_future(_awaited(aclose)), deadline)
+
+
+async def _await_until(task: asyncio.Future[Any], deadline: float) -> None:
+    """Wait for a task of the caller's code; one that takes too long is cancelled, and left alone."""
+    task.add_done_callback(_tell)
+    try:
+        await asyncio.wait([task], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+    finally:
+        task.cancel()
+
+
+def _tell(task: asyncio.Future[Any]) -> None:
+    """Say it if a source could not be stopped in an orderly way: nobody else asks."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        context = {"message": "closing a source raised", "exception": error}
+        task.get_loop().call_exception_handler(context)
+
+
+async def _awaited(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
 
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:
-    return await anext(iterator, None)
+    return await anext(iterator, _END)
 
 
 def encoded(buffer: sources.Buffer[T], records: Records) -> Chunks:
@@ -232,10 +283,17 @@ def encoded(buffer: sources.Buffer[T], records: Records) -> Chunks:
 
 
 async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[T]:
-    async for record in records:
-        chunk = buffer.add(record)
-        if chunk is not None:
-            yield chunk
+    iterator = aiter(records)
+    ended = False
+    try:
+        async for record in iterator:
+            chunk = buffer.add(record)
+            if chunk is not None:
+                yield chunk
+        ended = True
+    finally:
+        if not ended:
+            await _close(iterator, asyncio.get_running_loop().time() + GRACE)
     chunk = buffer.end()
     if chunk is not None:
         yield chunk

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
-from pgproto.session import CopyIn, ExecuteMany, Operation, sources
+from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 
 from .transport import Transport, unwrap
 
@@ -33,6 +33,7 @@ Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
 Chunks = Iterable[Any] | AsyncIterable[Any]
 
 _END: Final = object()
+_log = logging.getLogger("pgproto_trio")
 
 
 class Pieces(Generic[T]):
@@ -215,29 +216,39 @@ async def _feed_async(
 ) -> None:
     """The same for a source that has to be waited for: an error of the server interrupts it."""
     async with _closing(source) as iterator:
-        wanted = not operation.over
-        while wanted:
+        while not operation.over:
             chunk = await _next_unless_over(transport, operation, iterator)
-            if chunk is None:
+            if chunk is _END:
                 return
-            wanted = await _feed_chunk(transport, operation, chunk, seconds)
+            await _feed_chunk(transport, operation, chunk, seconds)
 
 
 async def _next_unless_over(
     transport: Transport, operation: CopyIn | ExecuteMany, iterator: AsyncIterator[Any]
 ) -> Any:
-    """The source's next chunk; None at its end, or once the server wants no more."""
-    chunk: Any = None
+    """The source's next chunk; _END at its end, or once the server wants no more.
+
+    The end is what the source's own `__anext__` says with StopAsyncIteration, and nothing else: a Cancelled
+    that it has brought along from another scope is its error, and must not meet a scope of ours.
+    """
+    chunk: Any = _END
+    failure: BaseException | None = None
     transport.engine.set_deadline(operation, None)  # it is the source that takes its time
     transport.resume()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch, transport, operation, nursery.cancel_scope)
-            found = await anext(iterator, _END)
-            chunk = None if found is _END else found
+            try:
+                chunk = await anext(iterator, _END)
+            except BaseException as error:
+                if nursery.cancel_scope.cancel_called and isinstance(error, trio.Cancelled):
+                    raise
+                failure = error
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise unwrap(group) from None
+    if failure is not None:
+        raise failure
     return chunk
 
 
@@ -268,11 +279,31 @@ async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Sequence[An
 
 
 @contextlib.asynccontextmanager
-async def _closing(source: AsyncIterable[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Iterate over a source; if it is a generator that is not wanted to its end, it is closed."""
-    iterator = aiter(source)
+async def _closing(source: AsyncIterable[T]) -> AsyncIterator[_Source[T]]:
+    """Iterate over a source.  Where it is not read to its end, it closes itself, if it can, within GRACE."""
+    iterator = _Source(aiter(source))
     try:
         yield iterator
     finally:
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
+        aclose = getattr(iterator.source, "aclose", None)
+        if aclose is not None and not iterator.ended:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
+                try:
+                    await aclose()
+                except Exception:  # noqa: BLE001 - it must not hide why the source is not wanted any more
+                    _log.exception("closing a source raised")
+
+
+class _Source(AsyncIterator[T]):
+    """A source's iterator, which knows whether it has come to its end."""
+
+    def __init__(self, source: AsyncIterator[T]) -> None:
+        self.source = source
+        self.ended = False
+
+    async def __anext__(self) -> T:
+        try:
+            return await anext(self.source)
+        except StopAsyncIteration:
+            self.ended = True
+            raise
