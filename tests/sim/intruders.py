@@ -72,7 +72,8 @@ class Intruders:
         scene.allowed = (RuntimeError,)
         scene.happened()
         method = getattr(self, "_" + deed.replace(" ", "_"))
-        await scene.play(lambda: method(on), before=0.0)
+        # In the block of a borrower is who has his connection: no neighbours here.
+        await scene.play(lambda: method(on), before=0.0, after=0.0)
 
     async def _put(self, on: Any, block: Block) -> None:
         key = self.record.new_id()
@@ -135,19 +136,20 @@ class Intruders:
         await task
 
     async def _outsider(self, on: Any) -> None:
-        """A task of outside asks while a block is open."""
+        """A task of outside asks while a block is open, on a connection that no pool has lent."""
+        conn = await pg.connect(self.dsn, **self.options)
         key = self.record.new_id()
         entered = asyncio.Event()
 
         async def other() -> None:
             await entered.wait()
-            await self._refused(on, key, "a task outside of the open transaction block")
+            await self._refused(conn, key, "a task outside of the open transaction block")
 
         task = asyncio.ensure_future(other())
         block = Block()
         try:
-            async with on.transaction():
-                await self._put(on, block)
+            async with conn.transaction():
+                await self._put(conn, block)
                 entered.set()
                 await task
             block.verdict = "done"
@@ -156,6 +158,7 @@ class Intruders:
             task.cancel()
             with contextlib.suppress(Error, asyncio.CancelledError):
                 await task
+            await conn.close()
 
     async def _refused(self, on: Any, key: int, who: str) -> None:
         try:

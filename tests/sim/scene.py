@@ -27,7 +27,7 @@ __all__ = ["OFF", "Scene"]
 OFF: Final = {
     (place, deed)
     for places, deeds in (
-        (r"intruder", r"savepoint of another|outlives the block|(lease|listen) twice"),
+        (r"intruder", r"(lease|listen) twice"),
         (r"on_lost", r".*"),
         (r"on_connect", r"[A-Z]\w*"),
         (r"on_release|on_close|on_notice", r"GeneratorExit|CancelledError|Interrupt|slow"),
@@ -106,12 +106,15 @@ class Scene:
         self._others.append(task)
         self.clients.cancelled.add(task)  # it may be, with the operation
 
-    async def play(self, call: Callable[[], Coroutine[Any, Any, Any]], *, before: float = 0.5) -> None:
+    async def play(
+        self, call: Callable[[], Coroutine[Any, Any, Any]], *, before: float = 0.5, after: float = 0.3
+    ) -> None:
         """Run the call, with neighbours around it, and judge.
 
         Args:
             call: makes the call.
             before: the probability of a neighbour that is there first.
+            after: of one that comes when the call was made.
         """
         rng = self.clients.rng
         others = self._others
@@ -123,7 +126,7 @@ class Scene:
         task = self._task = asyncio.ensure_future(call())
         self.clients.cancelled.add(task)
         await asyncio.sleep(0)
-        if rng.random() < 0.3:
+        if rng.random() < after:
             self.aside(self._neighbour())
         limit = 2 * self._limit + 1.0
         try:
