@@ -235,13 +235,19 @@ class ConnectError(Error):
 
     `errors` has what went wrong with every address that was tried, in order; the last of them, or
     the one that ended the attempts, is the `__cause__`.
+
+    Args:
+        message: what went wrong.
+        errors: see above.
+        permanent: True if another attempt can only fail in the same way, whatever `errors` say.
     """
 
     outcome = Outcome.NOT_SENT
 
-    def __init__(self, message: str, errors: Sequence[Exception] = ()) -> None:
+    def __init__(self, message: str, errors: Sequence[Exception] = (), *, permanent: bool = False) -> None:
         super().__init__(message)
         self.errors: tuple[Exception, ...] = tuple(errors)
+        self.permanent = permanent
 
     @property
     def sqlstate(self) -> str:
@@ -285,10 +291,31 @@ class DataError(Error, ValueError):
     """
 
 
-class PoolTimeout(Error, TimeoutError):
-    """No connection of the pool became free before the deadline."""
+class _PoolBusy(Error):
+    """What a pool tells a caller that gets no connection: one text for all, and the counts beside it.
+
+    Two hundred callers that time out together are one message for whoever groups errors by their text.
+    """
 
     outcome = Outcome.NOT_SENT
+
+    size: int = 0
+    """Connections in any state at that moment, `max_size` of them at the most."""
+    used: int = 0
+    """Connections that were lent."""
+    idle: int = 0
+    """Connections that were free, but due for a check, or at the end of their time."""
+    opening: int = 0
+    """Connections that were being opened."""
+    waiting: int = 0
+    """Other callers in the queue."""
+
+
+class PoolTimeout(_PoolBusy, TimeoutError):
+    """No connection of the pool became free before the deadline.
+
+    If connecting fails, the last connect error is the `__cause__`.
+    """
 
 
 class PoolClosed(Error):
@@ -297,7 +324,5 @@ class PoolClosed(Error):
     outcome = Outcome.NOT_SENT
 
 
-class TooManyWaiting(Error):
+class TooManyWaiting(_PoolBusy):
     """The pool's queue of waiting callers is full (`max_waiting`)."""
-
-    outcome = Outcome.NOT_SENT

@@ -192,6 +192,87 @@ SCENARIOS: dict[str, tuple[dict[str, float | None], str]] = {
         2 is d failed PoolClosed
         """,
     ),
+    "the first connection is waited for, and not lent": (
+        {"min_size": 2},
+        """
+        0 start           -> open 1, open 2
+        0 first a         ->
+        0 first b         ->
+        1 opened 2        -> grant a, grant b
+        1 first c         ->
+        1 is c granted
+        1 stats idle=1 used=0 acquires=0 waits=0 wait_seconds=0
+        2 opened 1        ->
+        """,
+    ),
+    "where nothing is opened at the start, the first connection is not waited for": (
+        {"min_size": 0},
+        """
+        0 start           ->
+        0 first a         ->
+        0 is a granted
+        """,
+    ),
+    "the start fails when the last of its attempts has failed": (
+        {"min_size": 2, "backoff": 1, "max_backoff": 1},
+        """
+        0 start           -> open 1, open 2
+        0 first a         ->
+        0 acquire b       ->
+        1 open_failed 1   ->
+        1 is a waiting
+        1 open_failed 2   -> fail a ConnectError
+        1 is b waiting
+        """,
+    ),
+    "the start fails when one attempt fails for good": (
+        {"min_size": 2, "backoff": 1, "max_backoff": 1},
+        """
+        0 start           -> open 1, open 2
+        0 first a         ->
+        1 open_failed 1 permanent -> fail a ConnectError
+        5 first b         -> open 3
+        6 opened 3        -> grant b
+        """,
+    ),
+    "the start has a deadline, and can be given up": (
+        {"min_size": 1, "acquire_timeout": 5},
+        """
+        0 first a         -> open 1
+        0 first b 3       ->
+        0 due 3
+        1 first c         ->
+        1 cancel c        ->
+        1 is c cancelled
+        3 tick            -> fail b PoolTimeout
+        3 due 5
+        5 tick            -> fail a PoolTimeout
+        5 first d 9       ->
+        5 first e 2       ->
+        6 close           -> close 1 closed force, fail d PoolClosed, fail e PoolClosed
+        6 first f         ->
+        6 is f failed PoolClosed
+        """,
+    ),
+    "a connection that ends in its first lease, but had answered, is no failed connect": (
+        {"min_size": 0, "max_size": 1, "backoff": 1, "max_backoff": 1},
+        """
+        0 acquire a       -> open 1
+        0 opened 1        -> grant a 1
+        0.1 lost 1 answered -> close 1 lost force
+        0.1 closed 1      ->
+        0.2 acquire b     -> open 2
+        0.2 opened 2      -> grant b 2
+        0.3 release b answered -> close 2 lost force
+        0.3 closed 2      ->
+        0.3 acquire c     -> open 3
+        0.3 opened 3      -> grant c 3
+        0.4 release c lost -> close 3 lost force
+        0.4 closed 3      ->
+        0.4 acquire d     ->
+        0.4 due 1.4
+        """,
+    ),
     "a timeout of 0 takes what is free or fails, and the open is kept": (
         {"min_size": 0, "max_size": 1},
         """

@@ -14,6 +14,7 @@ from pgproto.errors import (
     PoolClosed,
     PoolTimeout,
     PostgresError,
+    QueryTimeout,
     RemoteProtocolError,
     TooManyWaiting,
 )
@@ -25,6 +26,7 @@ from pgproto.pool import (
     PoolMachine,
     PoolSettings,
     ending,
+    hook_failed,
     is_permanent,
 )
 from pgproto.pool.backoff import Backoff
@@ -53,8 +55,7 @@ def test_a_timeout_tells_what_the_pool_is_doing_and_why_connecting_fails() -> No
     assert isinstance(ticket.error, PoolTimeout)
     assert ticket.error.__cause__ is cause
     assert ticket.error.outcome is Outcome.NOT_SENT
-    for part in ("0 of 1 connections", "0 used", "nobody listens", "waiting"):
-        assert part in str(ticket.error)
+    assert str(ticket.error) == "no connection became free in time; connecting fails: nobody listens"
 
 
 def test_a_timeout_of_a_busy_pool_has_no_cause() -> None:
@@ -66,7 +67,8 @@ def test_a_timeout_of_a_busy_pool_has_no_cause() -> None:
     pool.tick(1.0)
     assert isinstance(ticket.error, PoolTimeout)
     assert ticket.error.__cause__ is None
-    assert "1 of 1 connections (1 used" in str(ticket.error)
+    assert str(ticket.error) == "no connection became free in time"
+    assert (ticket.error.size, ticket.error.used, ticket.error.waiting) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -202,6 +204,23 @@ def server_error(sqlstate: str) -> PostgresError:
         (ConnectionClosed("it ended before it was lent"), False),
         (LocalProtocolError("on_connect left it busy"), True),
         (server_error("08P01"), False),
+        (PostgresError.of({"C": "08P01", "M": "unsupported startup parameter: jit"}), True),
+        (ConnectError("no TLS here", permanent=True), True),
+        (ConnectError("all failed", [ConnectError("no TLS here", permanent=True)]), True),
+        (KeyError("a mistake"), True),
+        (ConnectionLost("it ended"), False),
+        (hook_failed(KeyError("x")), True),
+        (hook_failed(SystemExit()), True),
+        (hook_failed(PostgresError.of({"S": "ERROR", "C": "42P01", "M": "no table"})), True),
+        (hook_failed(PostgresError.of({"S": "ERROR", "C": "23505", "M": "twice"})), True),
+        (hook_failed(PostgresError.of({"S": "ERROR", "C": "40001", "M": "again"})), False),
+        (hook_failed(server_error("57P01")), False),
+        (hook_failed(ConnectionLost("it ended")), False),
+        (hook_failed(ConnectionClosed("it ended")), False),
+        (hook_failed(QueryTimeout("too slow")), False),
+        (hook_failed(ConnectionRefusedError()), False),
+        (hook_failed(ConnectError("elsewhere", [ConnectionRefusedError()])), False),
+        (hook_failed(ConnectError("elsewhere", [server_error("28P01")])), True),
         (ConfigError("no such host file"), True),
         (RemoteProtocolError("not PostgreSQL"), True),
         (BadCertificate(), True),
@@ -209,7 +228,7 @@ def server_error(sqlstate: str) -> PostgresError:
         (TimeoutError(), False),
         (ConnectError("all failed", [server_error("28P01"), server_error("3D000")]), True),
         (ConnectError("all failed", [ConnectionRefusedError(), server_error("28P01")]), False),
-        (ConnectError("nested", [ConnectError("inner", [server_error("28P01")])]), False),
+        (ConnectError("nested", [ConnectError("inner", [server_error("28P01")])]), True),
         (ConnectError("empty"), False),
         (chained(ConnectError("empty"), server_error("28P01")), True),
         (chained(ConnectError("empty"), ConnectionRefusedError()), False),
@@ -337,3 +356,56 @@ def test_options_of_the_pool_and_of_its_connections_are_told_apart() -> None:
 def test_a_connection_that_ended_counts_as_who_ended_it() -> None:
     assert ending(None) == "broken"  # and is no reason to connect more slowly
     assert ending(ConnectionLost("reset")) == "lost"
+
+
+@pytest.mark.holds("D7")
+def test_a_hook_s_mistake_is_told_as_what_it_is() -> None:
+    mistake = KeyError("x")
+    pool = machine(min_size=0)
+    ticket = pool.acquire(0.0)
+    asked = the_open(pool)
+    failure = hook_failed(mistake)
+    pool.open_failed(asked.slot, asked.generation, failure, is_permanent(failure), 0.0)
+    assert isinstance(ticket.error, ConnectError)
+    assert str(ticket.error) == "on_connect raised KeyError: 'x'"
+    assert ticket.error.__cause__ is mistake
+    assert ticket.error.errors == (mistake,)
+    assert is_permanent(ticket.error)
+
+
+@pytest.mark.holds("S7")
+def test_callers_that_time_out_together_say_the_same() -> None:
+    pool = machine(min_size=0, max_size=2, max_waiting=199)
+    pool.acquire(0.0)
+    asked = the_open(pool)
+    pool.opened(asked.slot, asked.generation, "c", 0.0)
+    tickets = [pool.acquire(0.0, 1.0) for _ in range(200)]
+    late = pool.acquire(0.5)
+    pool.tick(1.0)
+    assert {str(ticket.error) for ticket in tickets} == {"no connection became free in time"}
+    assert isinstance(late.error, TooManyWaiting)
+    assert str(late.error) == "the pool's queue of waiting callers is full"
+    assert (late.error.size, late.error.opening, late.error.waiting) == (2, 1, 200)
+    counts = []
+    for ticket in tickets:
+        assert isinstance(ticket.error, PoolTimeout)
+        counts.append(ticket.error.waiting)
+        assert (ticket.error.used, ticket.error.idle, ticket.error.opening) == (1, 0, 1)
+    assert counts == list(range(199, -1, -1))
+
+
+@pytest.mark.holds("S7")
+def test_the_snapshot_has_the_last_connect_error_until_one_succeeds() -> None:
+    pool = machine(min_size=0, max_size=1)
+    assert pool.stats().last_error is None
+    pool.acquire(0.0)
+    asked = the_open(pool)
+    refused = Refused("nobody listens")
+    pool.open_failed(asked.slot, asked.generation, refused, False, 0.0)
+    assert pool.stats().last_error is refused
+    assert "nobody listens" in repr(pool.stats())
+    assert "last_error" not in pool.stats().as_dict()
+    pool.tick(20.0)
+    asked = the_open(pool)
+    pool.opened(asked.slot, asked.generation, "c", 31.0)
+    assert pool.stats().last_error is None

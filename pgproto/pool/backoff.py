@@ -16,13 +16,16 @@ from ..errors import (
     ConfigError,
     ConnectError,
     ConnectionClosed,
+    ConnectionLost,
+    Error,
     LocalProtocolError,
     PostgresError,
+    QueryTimeout,
     RemoteProtocolError,
 )
 from .settings import PoolSettings
 
-__all__ = ["Backoff", "is_permanent"]
+__all__ = ["Backoff", "hook_failed", "is_permanent"]
 
 _JITTER: Final = 0.2
 
@@ -41,30 +44,61 @@ Class 08 is not among them although pgbouncer says 08P01 to an unknown user: it 
 server cannot be reached, and waiting is the mistake that hurts less.
 """
 
+# pgbouncer's words, never translated, about an option that it does not know.
+_UNSUPPORTED_PARAMETER: Final = "unsupported startup parameter"
+
+# SQLSTATE classes of errors that a hook's statement may not meet again: the connection, a rollback for
+# concurrency's sake, resources, an operator's or the system's doing.
+_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+
 
 def is_permanent(error: BaseException) -> bool:
     """True if connecting again will fail in the same way, until somebody changes something.
 
-    A ConnectError is permanent if each of its attempts was: another host of the list may come back.
-    Refused connections, DNS failures, timeouts, 57P03, 53300 and whatever is unknown here are transient;
-    so is a session that ended before it was lent.
+    A ConnectError is permanent if it says so, or if each of its attempts was: another host of the list may
+    come back.  Refused connections, DNS failures, timeouts, 57P03 and 53300 are transient; so is a session
+    that ended before it was lent.  What is neither the server's nor the network's (a KeyError) is a mistake.
     """
     if isinstance(error, ConnectError):
+        if error.permanent:
+            return True
         if not error.errors:
             cause = error.__cause__
             return cause is not None and not isinstance(cause, ConnectError) and is_permanent(cause)
-        for attempt in error.errors:
-            if isinstance(attempt, ConnectError) or not is_permanent(attempt):
-                return False
-        return True
+        return all(is_permanent(attempt) for attempt in error.errors)
     if isinstance(error, PostgresError):
+        if error.sqlstate == "08P01" and error.message.startswith(_UNSUPPORTED_PARAMETER):
+            return True
         return error.sqlstate[:2] in PERMANENT_CLASSES
     if isinstance(error, ConnectionClosed):
         return False
     if isinstance(error, (ConfigError, LocalProtocolError, RemoteProtocolError)):
         return True
-    # ssl.SSLCertVerificationError, without importing ssl: the certificate will not change by itself.
-    return hasattr(error, "verify_code")
+    if isinstance(error, Error):
+        return False
+    # An OSError with a verify_code is ssl.SSLCertVerificationError, without importing ssl: the certificate
+    # will not change by itself.
+    return not isinstance(error, OSError) or hasattr(error, "verify_code")
+
+
+def hook_failed(error: BaseException) -> ConnectError:
+    """What becomes of an error of `on_connect`: a ConnectError with the error as its cause.
+
+    It is permanent unless the connection was to blame: the hook's own mistake is told at once, and is not
+    tried again until the caller's time is over.
+    """
+    transient: tuple[type[BaseException], ...] = (ConnectionLost, ConnectionClosed, QueryTimeout, OSError)
+    if isinstance(error, PostgresError):
+        passing = error.fatal or error.sqlstate[:2] in _PASSING_CLASSES
+    elif isinstance(error, ConnectError):
+        passing = not is_permanent(error)
+    else:
+        passing = isinstance(error, transient)
+    attempts = [error] if isinstance(error, Exception) else []
+    text = f"on_connect raised {type(error).__name__}: {error}"
+    failure = ConnectError(text, attempts, permanent=not passing)
+    failure.__cause__ = error
+    return failure
 
 
 class Backoff:

@@ -194,6 +194,10 @@ class Fleet:
     def verified(self, slot: Slot, now: float) -> None:
         """The server has just answered on this connection."""
         slot.verified_at = now
+        self.proven(slot)
+
+    def proven(self, slot: Slot) -> None:
+        """The server has answered on this connection: it does more than accept and hang up."""
         if not slot.proven:
             slot.proven = True
             self.backoff.proven()
@@ -279,11 +283,3 @@ class Fleet:
                 continue
             wanted.append(action)
         return wanted
-
-    def __str__(self) -> str:
-        counts = self.counts
-        return (
-            f"{len(self.slots)} of {self.settings.max_size} connections ({counts[USED]} used, "
-            f"{counts[IDLE]} idle, {counts[OPENING]} opening, {counts[CHECKING]} checking, "
-            f"{counts[RESETTING]} resetting, {counts[CLOSING]} closing)"
-        )

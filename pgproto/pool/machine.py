@@ -31,7 +31,7 @@ Rules.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import ConnectError, PoolClosed, PoolTimeout, TooManyWaiting
@@ -80,6 +80,7 @@ class PoolMachine:
         "_counters",
         "_fleet",
         "_last_error",
+        "_starters",
         "_tickets",
         "_waiters",
         "settings",
@@ -95,6 +96,7 @@ class PoolMachine:
         self._counters: Final[Counters] = Counters()
         self._fleet: Final[Fleet] = Fleet(settings, self._counters, random, is_alive)
         self._waiters: Final[deque[Ticket]] = deque()
+        self._starters: list[Ticket] = []
         self._tickets: int = 0
         self._last_error: Exception | None = None
         self._close_deadline: float = INFINITY
@@ -124,12 +126,18 @@ class PoolMachine:
         if ticket.state == WAITING and limit is not None and self._uncovered() > limit:
             self._waiters.remove(ticket)
             self._counters.rejected += 1
-            self._fail(ticket, TooManyWaiting(f"the queue is full: {self._describe()}"), now)
+            full = TooManyWaiting("the pool's queue of waiting callers is full")
+            self._count(full)
+            self._fail(ticket, full, now)
         self._told(ticket)
         return ticket
 
     def cancel(self, ticket: Ticket, now: float) -> None:
         """The caller went away: before it was served, or before it used what it was lent."""
+        if ticket in self._starters:
+            self._starters.remove(ticket)
+            ticket.state = CANCELLED
+            return
         if ticket.state == WAITING:
             self._waiters.remove(ticket)
             self._waited(ticket, now)
@@ -144,7 +152,14 @@ class PoolMachine:
         self._balance(now)
 
     def release(
-        self, ticket: Ticket, now: float, *, usable: bool = True, clean: bool = True, reason: str = BROKEN
+        self,
+        ticket: Ticket,
+        now: float,
+        *,
+        usable: bool = True,
+        clean: bool = True,
+        reason: str = BROKEN,
+        answered: bool = False,
     ) -> None:
         """The lease ends.
 
@@ -155,6 +170,7 @@ class PoolMachine:
                 something outstanding or unread.
             clean: True if its session is as new; otherwise it is reset first.
             reason: what to count it as if it is not usable; see `ending`.
+            answered: True if the server had answered a query on it; see `lost`.
         """
         if ticket.state != GRANTED:
             return
@@ -165,6 +181,8 @@ class PoolMachine:
         slot.ticket = None
         fleet = self._fleet
         if not usable:
+            if answered:
+                fleet.proven(slot)
             fleet.retire(slot, reason, now)
         else:
             fleet.verified(slot, now)
@@ -219,6 +237,7 @@ class PoolMachine:
         self._fleet.backoff.succeeded()
         self._fleet.launch(slot, connection, now)
         self._balance(now)
+        self._end_start(None)
         return True
 
     def open_failed(self, slot: Slot, generation: int, error: Exception, permanent: bool, now: float) -> None:
@@ -231,11 +250,10 @@ class PoolMachine:
         self._fleet.move(slot, CLOSED)
         if permanent:
             self._fleet.backoff.paused = True
-            attempts: Sequence[Exception] = error.errors if isinstance(error, ConnectError) else (error,)
             while self._waiters:
-                failure = ConnectError(str(error), attempts)
-                failure.__cause__ = error
-                self._fail(self._waiters.popleft(), failure, now)
+                self._fail(self._waiters.popleft(), _copy(error), now)
+        if permanent or not self._fleet.counts[OPENING]:
+            self._end_start(error)
         self._balance(now)
 
     def check_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
@@ -260,9 +278,18 @@ class PoolMachine:
             self._fleet.retire(slot, DIRTY, now)
         self._balance(now)
 
-    def lost(self, slot: Slot, now: float, reason: str = LOST) -> None:
-        """The connection has ended (see `ending`), whoever has it.  A `release` may follow or not."""
+    def lost(self, slot: Slot, now: float, reason: str = LOST, *, answered: bool = False) -> None:
+        """The connection has ended (see `ending`), whoever has it.  A `release` may follow or not.
+
+        Args:
+            slot: which.
+            now: the time.
+            reason: what to count it as.
+            answered: True if the server had answered a query on it (`Engine.answered`).
+        """
         if slot.state in (CHECKING, IDLE, USED, RESETTING):
+            if answered:
+                self._fleet.proven(slot)
             self._fleet.retire(slot, reason, now)
             self._balance(now)
 
@@ -277,6 +304,34 @@ class PoolMachine:
     def start(self, now: float) -> None:
         """Begin to open `min_size` connections.  `acquire` works without it."""
         self._balance(now)
+
+    def first(self, now: float, timeout: float | None = None) -> Ticket:
+        """Somebody waits for the pool's first connection, which is not lent to him.
+
+        Args:
+            now: the time.
+            timeout: seconds to wait; None: the pool's `acquire_timeout`.
+
+        Returns:
+            The ticket: GRANTED, without a slot, if there is a connection, or none is wanted (`min_size` 0);
+            WAITING until the first connection is there (Grant), or the last of the attempts that are under
+            way has failed, or one did for good (Fail: here even a transient error is told, for a pool that
+            cannot connect at its start has been given the wrong address, most likely); FAILED.
+        """
+        patience = self.settings.acquire_timeout if timeout is None else timeout
+        self._tickets += 1
+        ticket: Ticket = Ticket(self._tickets, now + patience, now)
+        fleet = self._fleet
+        if fleet.closing:
+            ticket.state = FAILED
+            ticket.error = PoolClosed("the pool is closed")
+        elif self.settings.min_size == 0 or fleet.live > fleet.counts[OPENING]:
+            ticket.state = GRANTED
+        else:
+            self._starters.append(ticket)
+            fleet.wake(ticket.deadline)
+            self._balance(now)
+        return ticket
 
     def expire(self, now: float) -> None:
         """Replace every connection that exists or is being opened, each at its next idle moment."""
@@ -293,6 +348,7 @@ class PoolMachine:
         self._fleet.close(now)
         while self._waiters:
             self._fail(self._waiters.popleft(), PoolClosed("the pool is closed"), now)
+        self._end_start(PoolClosed("the pool is closed"))
         self._close_deadline = min(self._close_deadline, now + patience)
         self._fleet.wake(self._close_deadline)
         self.tick(now)
@@ -306,6 +362,10 @@ class PoolMachine:
             if ticket.deadline <= now:
                 self._waiters.remove(ticket)
                 self._time_out(ticket, now)
+        for ticket in list(self._starters):
+            if ticket.deadline <= now:
+                self._starters.remove(ticket)
+                self._started(ticket, self._out_of_time())
         fleet.age(now)
         if self._close_deadline <= now:
             self._close_deadline = INFINITY
@@ -314,7 +374,7 @@ class PoolMachine:
         fleet.due = self._close_deadline
         self._balance(now)
         fleet.wake_for_slots()
-        for ticket in self._waiters:
+        for ticket in (*self._waiters, *self._starters):
             fleet.wake(ticket.deadline)
 
     # --- what comes out ---
@@ -340,7 +400,9 @@ class PoolMachine:
 
     def stats(self) -> PoolStats:
         """A snapshot of all gauges and counters."""
-        return PoolStats(self.settings, self._fleet.counts, len(self._waiters), self._counters)
+        return PoolStats(
+            self.settings, self._fleet.counts, len(self._waiters), self._counters, self._last_error
+        )
 
     # --- tickets ---
 
@@ -369,6 +431,17 @@ class PoolMachine:
         if ticket.waited:
             self._counters.wait_seconds += max(0.0, now - ticket.since)
 
+    def _end_start(self, error: Exception | None) -> None:
+        """Tell those who wait for the first connection that it is there, or why it is not."""
+        starters, self._starters = self._starters, []
+        for ticket in starters:
+            self._started(ticket, error if error is None or isinstance(error, PoolClosed) else _copy(error))
+
+    def _started(self, ticket: Ticket, error: Exception | None) -> None:
+        ticket.state = GRANTED if error is None else FAILED
+        ticket.error = error
+        self._fleet.ask(Grant(ticket) if error is None else Fail(ticket))
+
     def _fail(self, ticket: Ticket, error: Exception, now: float) -> None:
         self._waited(ticket, now)
         ticket.state = FAILED
@@ -378,16 +451,26 @@ class PoolMachine:
 
     def _time_out(self, ticket: Ticket, now: float) -> None:
         self._counters.timeouts += 1
-        text = f"no connection became free in time: {self._describe()}"
+        self._fail(ticket, self._out_of_time(), now)
+
+    def _out_of_time(self) -> PoolTimeout:
+        text = "no connection became free in time"
         cause = self._last_error
         if cause is not None:
             text += f"; connecting fails: {cause}"
         error = PoolTimeout(text)
         error.__cause__ = cause
-        self._fail(ticket, error, now)
+        self._count(error)
+        return error
 
-    def _describe(self) -> str:
-        return f"{self._fleet}, {len(self._waiters)} waiting"
+    def _count(self, error: PoolTimeout | TooManyWaiting) -> None:
+        """Put the numbers of this moment on an error."""
+        counts = self._fleet.counts
+        error.size = len(self._fleet.slots)
+        error.used = counts[USED]
+        error.idle = counts[IDLE]
+        error.opening = counts[OPENING]
+        error.waiting = len(self._waiters)
 
     # --- the rules ---
 
@@ -425,7 +508,8 @@ class PoolMachine:
 
     def _open_missing(self, now: float) -> None:
         fleet = self._fleet
-        missing = 0 if fleet.backoff.paused else self.settings.min_size - fleet.live
+        paused = fleet.backoff.paused and not self._starters
+        missing = 0 if paused else self.settings.min_size - fleet.live
         missing = max(missing, self._uncovered())
         while missing > 0 and len(fleet.slots) < self.settings.max_size:
             if not fleet.backoff.admit(now):
@@ -433,3 +517,14 @@ class PoolMachine:
                 return
             fleet.open()
             missing -= 1
+
+
+def _copy(error: Exception) -> ConnectError:
+    """A connect error for one of several callers: each raises an object of its own."""
+    if not isinstance(error, ConnectError):
+        failure = ConnectError(str(error), (error,))
+        failure.__cause__ = error
+        return failure
+    failure = ConnectError(str(error), error.errors, permanent=error.permanent)
+    failure.__cause__ = error if error.__cause__ is None else error.__cause__
+    return failure

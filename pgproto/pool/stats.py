@@ -63,6 +63,7 @@ _FIELDS: Final = (
     "open_failures",
     "lost",
     "retired",
+    "last_error",
 )
 
 
@@ -81,12 +82,18 @@ class PoolStats:
         opens, open_failures: connects that succeeded and that failed.
         lost: connections that ended by themselves: the server's, the network's doing.
         retired: connections that the pool closed, by reason (see `pgproto.pool.slots`); includes the lost.
+        last_error: why the last attempt to connect failed; None if it did not.
     """
 
     __slots__ = _FIELDS
 
     def __init__(
-        self, settings: PoolSettings, by_state: Sequence[int], waiting: int, counters: Counters
+        self,
+        settings: PoolSettings,
+        by_state: Sequence[int],
+        waiting: int,
+        counters: Counters,
+        last_error: Exception | None = None,
     ) -> None:
         self.min_size: Final[int] = settings.min_size
         self.max_size: Final[int] = settings.max_size
@@ -108,13 +115,18 @@ class PoolStats:
         self.open_failures: Final[int] = counters.open_failures
         self.lost: Final[int] = counters.retired[LOST]
         self.retired: Final[Mapping[str, int]] = MappingProxyType(dict(counters.retired))
+        self.last_error: Final[Exception | None] = last_error
 
     def as_dict(self) -> dict[str, int | float | dict[str, int]]:
-        """The snapshot as a new dict, for a metrics exporter."""
+        """The numbers of the snapshot as a new dict, for a metrics exporter."""
         values: dict[str, int | float | dict[str, int]] = {}
         for name in _FIELDS:
-            values[name] = dict(self.retired) if name == "retired" else getattr(self, name)
+            if name == "retired":
+                values[name] = dict(self.retired)
+            elif name != "last_error":
+                values[name] = getattr(self, name)
         return values
 
     def __repr__(self) -> str:
-        return f"PoolStats({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+        values = {**self.as_dict(), "last_error": self.last_error}
+        return f"PoolStats({', '.join(f'{name}={value!r}' for name, value in values.items())})"

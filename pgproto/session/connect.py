@@ -165,6 +165,7 @@ class Connector:
         """Try one host in the ways that the TLS mode allows; its errors are added to `errors`."""
         ways = list(self._ways(host))
         protocol = PROTOCOL_3_0 if host in self._asked_for_3_0 else self.config.max_protocol_version
+        refusal: Exception | None = None  # of the newer protocol version
         fresh = True
         while ways:
             way = ways[0]
@@ -184,7 +185,7 @@ class Connector:
                 engine.pipelining = self._pipelining(protocol)
                 engine.encryption = ENCRYPT_NEVER if engine.channel.tls is None else max(way, ENCRYPT_REQUIRE)
                 if engine.connection.protocol < self.config.min_protocol_version:
-                    raise ConnectError("the server does not support min_protocol_version")
+                    raise ConnectError("the server does not support min_protocol_version", permanent=True)
                 yield from self._check_target(engine, target)
             except (Error, OSError) as caught:
                 error = caught
@@ -194,6 +195,8 @@ class Connector:
             if not startup.answered:
                 self._asked_for_3_0.discard(host)  # it may come back as another one
             error.add_note(f"while connecting to {host}")
+            if refusal is not None and isinstance(error, Error):
+                error.also = [*error.also, refusal]
             errors.append(error)
             if isinstance(error, ConfigError) or not startup.begun:
                 return None  # the transport did not open: no other way leads there
@@ -201,6 +204,8 @@ class Connector:
             older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol
             if older and not encryption_matters and _refuses_protocol(startup, error):
                 protocol = PROTOCOL_3_0
+                # What this version is told is the host's answer; the refusal only led to it.
+                refusal = errors.pop()
                 continue
             ways.pop(0)
             if ways and not encryption_matters:

@@ -454,6 +454,7 @@ class Engine(Lifeline):
                     segment.operation.segment_done(self.channel, segment)
                     segments.popleft()
                     self.channel.status_before = connection.transaction_status
+                    self.answered = True
                     if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
                         self._ask_for_cancel(segments[0].operation)
                     if segment.operation.transaction is not None:

@@ -46,6 +46,7 @@ class Lifeline:
         connection: the protocol's state.
         finished: the session is over and every operation has been told.
         retiring: it still answers, but should not be lent again.
+        answered: the server has answered at least one operation.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Lifeline:
         "_tls_output",
         "_wants_cancel",
         "_write_failed",
+        "answered",
         "channel",
         "clock",
         "connection",
@@ -82,6 +84,7 @@ class Lifeline:
         self._producing = False  # operations are being asked for what they have to write
         self._tls_output = b""
         self.retiring = False
+        self.answered = False
 
     @property
     def closed(self) -> bool:

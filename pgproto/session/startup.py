@@ -100,7 +100,7 @@ class _Opening(Operation):
         if isinstance(event, Secure):
             self._secure(channel)
         elif self._encryption == ENCRYPT_REQUIRE:
-            self.error = ConnectError("the server does not support TLS, but TLS was required")
+            self.error = ConnectError("the server does not support TLS, but TLS was required", permanent=True)
             channel.connection.close(self.error)
         else:
             self._open(channel)

@@ -51,7 +51,7 @@ def test_an_on_release_that_raises_is_reported_and_closes_the_connection(pg18: P
 def test_close_ends_while_a_server_does_not_answer() -> None:
     async def main(port: int) -> None:
         pool = pgproto_asyncio.Pool(f"postgresql://app@127.0.0.1:{port}/app", min_size=2)
-        await pool.open()
+        await pool.open(wait=False)
         waiting = asyncio.ensure_future(pool.fetchval("select 1"))
         for _ in range(20):
             await asyncio.sleep(0)

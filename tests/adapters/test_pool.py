@@ -347,7 +347,7 @@ def test_on_connect_that_raises(driver: Driver, dsn: str) -> None:
             raise OSError("not today")
 
     async def scenario(pg: Driver) -> None:
-        async with pg.Pool(dsn, max_size=1, on_connect=fails_at_first) as pool:
+        async with pg.Pool(dsn, min_size=0, max_size=1, on_connect=fails_at_first) as pool:
             assert await pool.fetchval("select 42") == 42
             assert pool.stats().open_failures == 2
 
@@ -371,7 +371,7 @@ def test_a_session_that_ends_before_it_is_lent(
             if uses:
                 await conn.script("select 1")  # ConnectionClosed
 
-        async with pg.Pool(dsn, max_size=1, on_connect=on_connect) as pool:
+        async with pg.Pool(dsn, min_size=0, max_size=1, on_connect=on_connect) as pool:
             assert await pool.fetchval("select 42") == 42
             assert pool.stats().open_failures == 1
 
@@ -383,7 +383,10 @@ def test_on_connect_that_leaves_a_transaction_open(driver: Driver, dsn: str) -> 
         await conn.script("begin")
 
     async def scenario(pg: Driver) -> None:
-        async with pg.Pool(dsn, max_size=1, on_connect=on_connect) as pool:
+        with pytest.raises(ConnectError, match="inside of a transaction"):
+            async with pg.Pool(dsn, max_size=1, on_connect=on_connect):
+                raise AssertionError("opened")
+        async with pg.Pool(dsn, min_size=0, max_size=1, on_connect=on_connect) as pool:
             with pytest.raises(ConnectError, match="inside of a transaction"):
                 await pool.fetchval("select 42")
 

@@ -159,7 +159,8 @@ def test_attempts_to_connect_are_called_off() -> None:
 
         async def main() -> None:
             before = trio.current_time()
-            async with pg.Pool(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable", min_size=3) as pool:
+            pool = pg.Pool(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable", min_size=3)
+            async with pool.open(wait=False):
                 with pytest.raises(PoolTimeout):
                     await _acquire(pool, 0.05)
                 assert pool.stats().opening == 3
@@ -176,7 +177,7 @@ async def _acquire(pool: pg.Pool, timeout: float) -> None:
 
 def test_a_permanent_failure_fails_its_callers_at_once(pg18: PostgresServer) -> None:
     async def main() -> None:
-        async with pg.Pool(pg18.dsn(dbname="nowhere")) as pool:
+        async with pg.Pool(pg18.dsn(dbname="nowhere")).open(wait=False) as pool:
             with pytest.raises(ConnectError):
                 await pool.fetchval("select 1")
 

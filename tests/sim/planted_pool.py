@@ -30,7 +30,7 @@ _SLOTS: Final = (
             Edit(
                 Pool,
                 "_give_back",
-                ("if conn.closed:\n    self._machine", "if conn.closed:\n    return\n    self._machine"),
+                ("if conn.closed:\n    engine", "if conn.closed:\n    return\n    engine"),
             ),
             Edit(PoolMachine, "lost", ("(CHECKING, IDLE, USED, RESETTING)", "(CHECKING, IDLE, RESETTING)")),
         ],

@@ -284,7 +284,7 @@ class _Schedule:
         clients.faults = self.faults
         clients.happened = self.deeds
         self.network.on_link = lambda: self.checks.connections(settings.max_size)
-        await pool.open()
+        await pool.open(wait=False)
         tasks = [self.loop.create_task(clients.run(number)) for number in range(settings.tasks)]
         self.events.plan(clients, tasks, pool)
         await asyncio.wait(tasks)

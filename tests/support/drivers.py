@@ -231,6 +231,10 @@ class _Guard:
     def __init__(self, manager: Any) -> None:
         self._manager = manager
 
+    def open(self, **options: Any) -> _Guard:
+        """A pool's."""
+        return _Guard(self._manager.open(**options))
+
     async def __aenter__(self) -> Any:
         return await self._manager.__aenter__()
 
@@ -338,6 +342,10 @@ class _Context:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._manager: Any = None
+
+    def open(self, **options: Any) -> _Context:
+        """A pool's."""
+        return _Context(lambda: self._make().open(**options))
 
     @property
     def committing(self) -> bool:

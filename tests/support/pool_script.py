@@ -4,8 +4,9 @@ A scenario is a script.  Each line: the time, an event, and behind "->" the acti
 order.  Callers have letters, slots have numbers (in the order in which the machine makes them).
 
     10 acquire a 5          somebody wants a connection, for at most 5 s (no number: the default)
-    10 opened 1 | open_failed 1 [permanent] | closed 1 | check 1 ok | reset 1 bad | lost 1
-    10 release a [dirty|broken|lost] | cancel a | refuse a | expire | close [timeout] | tick | dead 1
+    10 first a 5            somebody waits for the pool's first connection
+    10 opened 1 | open_failed 1 [permanent] | closed 1 | check 1 ok | reset 1 bad | lost 1 [answered]
+    10 release a [dirty|broken|lost|answered] | cancel a | refuse a | expire | close [timeout] | tick | dead 1
     10 is a granted 1       (a's state, and the slot); also: failed PoolTimeout, waiting, ...
     10 stats idle=1 used=2
     10 due 12.5             next_deadline(); "never" for None
@@ -92,7 +93,8 @@ class Driver:
     def show(self, action: Action) -> str:
         if isinstance(action, Grant):
             slot = action.ticket.slot
-            assert slot is not None
+            if slot is None:  # of `first`
+                return f"grant {self.name(action.ticket)}"
             return f"grant {self.name(action.ticket)} {slot.number}"
         if isinstance(action, Fail):
             return f"fail {self.name(action.ticket)} {type(action.ticket.error).__name__}"
@@ -116,8 +118,8 @@ class Driver:
         elif kind == "release":
             how = words[2] if len(words) > 2 else "clean"
             ticket = self.tickets[who]
-            if how == "lost":
-                machine.release(ticket, now, usable=False, reason=LOST)
+            if how in ("lost", "answered"):
+                machine.release(ticket, now, usable=False, reason=LOST, answered=how == "answered")
             else:
                 machine.release(ticket, now, usable=how != "broken", clean=how == "clean")
         elif kind == "refuse":
@@ -126,6 +128,8 @@ class Driver:
             self.dead.add(f"c{who}")
         elif kind == "start":
             machine.start(now)
+        elif kind == "first":
+            self.tickets[who] = machine.first(now, float(words[2]) if len(words) > 2 else None)
         elif kind == "expire":
             machine.expire(now)
         elif kind == "close":
@@ -136,8 +140,7 @@ class Driver:
             ticket = self.tickets[who]
             state = TICKET_STATES[ticket.state].lower()
             if state == "granted":
-                assert ticket.slot is not None
-                return f"{state} {ticket.slot.number}"
+                return state if ticket.slot is None else f"{state} {ticket.slot.number}"
             return state if ticket.error is None else f"{state} {type(ticket.error).__name__}"
         elif kind == "stats":
             values = machine.stats().as_dict()
@@ -164,7 +167,7 @@ class Driver:
         elif kind == "closed":
             machine.closed(slot, self.asked["close", number], now)
         elif kind == "lost":
-            machine.lost(slot, now)
+            machine.lost(slot, now, answered=how == "answered")
         else:
             pytest.fail(f"unknown event {kind}")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
-from pgproto import Batch, Error, QueuedQuery
+from pgproto import Batch, ConnectError, Error, QueuedQuery
 from pgproto.pool import (
     FAILED,
     WAITING,
@@ -31,6 +31,7 @@ from pgproto.pool import (
     Slot,
     Ticket,
     ending,
+    hook_failed,
     is_permanent,
     transaction_outcome,
 )
@@ -98,14 +99,58 @@ class Pool(Queries):
 
     # ---- Life
 
-    async def open(self) -> Pool:
-        """Begin to open `min_size` connections.  Idempotent; `async with` does it."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._closed = asyncio.Event()
-            self._machine.start(self._now())
-            self._act()
+    def open(self, *, wait: bool = True) -> Opening:
+        """Open the pool: `await pool.open()`, or `async with pool.open(wait=False) as pool`.
+
+        `async with pool` is the same as `async with pool.open()`.  A pool that fails to open is closed again.
+
+        Args:
+            wait: True to wait for the first connection, so that a wrong address or password is told here
+                (not with `min_size=0`: then nothing is opened yet); False to begin to open `min_size`
+                connections, and let an outage pass.
+
+        Raises:
+            ConnectError: the first attempts to connect failed.
+            PoolTimeout: they took longer than `acquire_timeout`.
+            PoolClosed: the pool was closed before.
+        """
+        return Opening(self, wait)
+
+    async def _enter(self, wait: bool) -> Pool:
+        started = self._start()
+        if wait:
+            try:
+                await self._first()
+            except BaseException:
+                if started:
+                    await self.close(timeout=0.0)
+                raise
         return self
+
+    def _start(self) -> bool:
+        """Begin to open `min_size` connections; False if that was done before."""
+        if self._loop is not None:
+            return False
+        self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        self._machine.start(self._now())
+        self._act()
+        return True
+
+    async def _first(self) -> None:
+        """Wait for the first connection."""
+        ticket = self._machine.first(self._now())
+        self._act()
+        try:
+            while ticket.state == WAITING:
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                ticket.waiter = waiter
+                await waiter
+        finally:
+            if ticket.state == WAITING:
+                self._machine.cancel(ticket, self._now())
+        if ticket.error is not None:
+            raise ticket.error
 
     async def close(self, *, timeout: Timeout = DEFAULT) -> None:
         """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
@@ -125,7 +170,7 @@ class Pool(Queries):
             await asyncio.wait(list(self._tasks))
 
     async def __aenter__(self) -> Pool:
-        return await self.open()
+        return await self._enter(wait=self._loop is None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -248,7 +293,7 @@ class Pool(Queries):
         return asyncio.get_running_loop().time()
 
     async def _acquire(self, timeout: float | None) -> tuple[Ticket, Connection]:
-        await self.open()
+        self._start()
         ticket = self._machine.acquire(self._now(), timeout)
         self._act()
         try:
@@ -299,7 +344,10 @@ class Pool(Queries):
     def _give_back(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
         usable = wanted and conn.reusable
         if conn.closed:
-            self._machine.release(ticket, self._now(), usable=False, reason=ending(conn.engine.cause))
+            engine = conn.engine
+            self._machine.release(
+                ticket, self._now(), usable=False, reason=ending(engine.cause), answered=engine.answered
+            )
         else:
             clean = not conn.reset_script(self._resetting)
             self._machine.release(ticket, self._now(), usable=usable, clean=clean)
@@ -369,13 +417,17 @@ class Pool(Queries):
 
     async def _set_up(self, conn: Connection) -> None:
         """Make a session that is as new what every borrower gets."""
-        await _call(self._on_connect, conn)
+        try:
+            await _call(self._on_connect, conn)
+        except Exception as error:
+            raise hook_failed(error) from error
         await conn.settled()
         check_new(conn.engine)
         conn.forget_traces()
 
     def _lost(self, slot: Slot, conn: Connection) -> None:
-        self._machine.lost(slot, self._now(), ending(conn.engine.cause))
+        engine = conn.engine
+        self._machine.lost(slot, self._now(), ending(engine.cause), answered=engine.answered)
         self._act()
 
     async def _check(self, slot: Slot, generation: int) -> None:
@@ -401,11 +453,10 @@ class Pool(Queries):
                     await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
                     await self._set_up(conn)
                 usable = conn.reusable
-        except (Error, TimeoutError):
-            pass
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: say it, and close the connection
-            context = {"message": "on_connect raised", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+        except (Error, TimeoutError) as error:
+            if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this task: say it
+                context = {"message": "on_connect raised", "exception": error.__cause__}
+                asyncio.get_running_loop().call_exception_handler(context)
         finally:
             self._machine.reset_done(slot, generation, usable, self._now())
             self._act()
@@ -441,6 +492,25 @@ class Pool(Queries):
             await conn.close()
             self._machine.closed(slot, generation, self._now())
             self._act()
+
+
+class Opening:
+    """What `Pool.open` returns: to await, or to enter."""
+
+    def __init__(self, pool: Pool, wait: bool) -> None:
+        self._pool = pool
+        self._wait = wait
+
+    def __await__(self) -> Generator[Any, Any, Pool]:
+        return self._pool._enter(self._wait).__await__()
+
+    async def __aenter__(self) -> Pool:
+        return await self._pool._enter(self._wait)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.__aexit__(kind, error, trace)
 
 
 class Lease:

@@ -39,6 +39,7 @@ from pgproto.pool import (
     Slot,
     Ticket,
     ending,
+    hook_failed,
     is_permanent,
 )
 from pgproto.session import GRACE, Connector, check_new
@@ -113,10 +114,15 @@ class Driver:
 
     # ---- Called by the pool
 
-    def start(self) -> None:
-        """Begin to open `min_size` connections; idempotent."""
+    @property
+    def started(self) -> bool:
+        """True once `start` was called."""
+        return self._keeper is not None
+
+    def start(self) -> bool:
+        """Begin to open `min_size` connections; False if that was done before."""
         if self._keeper is not None or self._closed:
-            return
+            return False
         with self._lock:
             # It does not keep the pool alive: a pool that nobody refers to ends, and with it the thread.
             arguments = (weakref.ref(self), self._alarm)
@@ -126,6 +132,39 @@ class Driver:
                 self._keeper = keeper
         machine = self._machine
         self._tell(machine, machine.start)
+        return True
+
+    def first(self) -> None:
+        """Wait for the first connection.
+
+        Raises:
+            ConnectError, PoolTimeout, PoolClosed: see `Pool.open`.
+        """
+        machine = self._machine
+        waiter = _locked()
+        tickets: list[Ticket] = []
+
+        def ask(now: float) -> None:
+            ticket = machine.first(now)
+            tickets.append(ticket)
+            if ticket.state == WAITING:
+                ticket.waiter = waiter
+                self._waiting.add(waiter)
+
+        def stop(now: float) -> None:
+            if tickets and tickets[0].state == WAITING:
+                machine.cancel(tickets[0], now)
+
+        try:
+            self._tell(machine, ask)
+            for ticket in tickets:
+                self._wait(machine, ticket, waiter)
+        finally:
+            self._waiting.discard(waiter)
+            self._tell(machine, stop)
+        for ticket in tickets:
+            if ticket.error is not None:
+                raise ticket.error
 
     def acquire(self, timeout: float | None, keep: Callable[[Held], None]) -> Connection:
         """Borrow a connection.
@@ -158,7 +197,10 @@ class Driver:
         def event(now: float) -> bool:
             done()
             if conn.closed:
-                machine.release(ticket, now, usable=False, reason=ending(conn.engine.cause))
+                engine = conn.engine
+                machine.release(
+                    ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered
+                )
             else:
                 clean = not conn.reset_script(self._resetting)
                 machine.release(ticket, now, usable=wanted and conn.reusable, clean=clean)
@@ -379,8 +421,6 @@ class Driver:
             self._set_up(conn)
         except Exception as error:  # noqa: BLE001 - the machine decides
             failure = error
-        except BaseException as error:  # noqa: BLE001 - SystemExit of a hook ends nothing but the attempt
-            failure = ConnectError(f"on_connect raised {error!r}")
         if failure is not None:
             conn.close()  # before its slot is free for another one
 
@@ -401,7 +441,10 @@ class Driver:
     def _set_up(self, conn: Connection) -> None:
         """Make a session that is as new what every borrower gets."""
         if self._hooks.connect is not None:
-            self._hooks.connect(conn)
+            try:
+                self._hooks.connect(conn)
+            except BaseException as error:  # SystemExit of a hook ends nothing but the attempt
+                raise hook_failed(error) from error
         check_new(conn.engine)
         conn.forget_traces()
 
@@ -420,10 +463,9 @@ class Driver:
             conn.reset(conn.reset_script(self._resetting), timeout=self._settings.reset_timeout)
             self._set_up(conn)
             usable = conn.reusable
-        except Error:
-            pass
-        except BaseException:  # noqa: BLE001 - nobody waits for this thread: say it, and close the connection
-            _log.exception("on_connect raised")
+        except Error as error:
+            if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this thread: say it
+                _log.error("on_connect raised", exc_info=error.__cause__)
         self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
 
     def _cut_off(self, machine: PoolMachine, slot: Slot, generation: int) -> None:

@@ -66,9 +66,29 @@ class Pool(Queries):
 
     # ---- Life
 
-    def open(self) -> Pool:
-        """Begin to open `min_size` connections.  Idempotent; `with` and the first `acquire` do it."""
-        self._driver.start()
+    def open(self, *, wait: bool = True) -> Pool:
+        """Open the pool: `pool.open()`, or `with pool.open(wait=False) as pool`.
+
+        `with pool` is the same as `with pool.open()`.  A pool that fails to open is closed again.
+
+        Args:
+            wait: True to wait for the first connection, so that a wrong address or password is told here
+                (not with `min_size=0`: then nothing is opened yet); False to begin to open `min_size`
+                connections, and let an outage pass.
+
+        Raises:
+            ConnectError: the first attempts to connect failed.
+            PoolTimeout: they took longer than `acquire_timeout`.
+            PoolClosed: the pool was closed before.
+        """
+        started = self._driver.start()
+        if wait:
+            try:
+                self._driver.first()
+            except BaseException:
+                if started:
+                    self.close(timeout=0.0)
+                raise
         return self
 
     def close(self, *, timeout: Timeout = DEFAULT) -> None:
@@ -81,7 +101,7 @@ class Pool(Queries):
         self._driver.close(patience(timeout))
 
     def __enter__(self) -> Pool:
-        return self.open()
+        return self.open(wait=not self._driver.started)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

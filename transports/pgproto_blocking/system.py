@@ -186,7 +186,8 @@ def check_peer(sock: socket.socket, host: Host, config: Config) -> None:
     except KeyError:
         name = str(uid)
     if name != config.requirepeer:
-        raise ConnectError(f'requirepeer specifies "{config.requirepeer}", but the server runs as "{name}"')
+        text = f'requirepeer specifies "{config.requirepeer}", but the server runs as "{name}"'
+        raise ConnectError(text, permanent=True)
 
 
 def is_quiet(descriptor: int) -> bool:

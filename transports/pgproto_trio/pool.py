@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import trio
 
-from pgproto import Batch, Error, LocalProtocolError, PoolClosed, QueuedQuery
+from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolClosed, QueuedQuery
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -36,6 +36,7 @@ from pgproto.pool import (
     Slot,
     Ticket,
     ending,
+    hook_failed,
     is_permanent,
     transaction_outcome,
 )
@@ -118,7 +119,27 @@ class Pool(Queries):
 
     # ---- Life
 
+    def open(self, *, wait: bool = True) -> Opening:
+        """Open the pool: `async with pool.open(wait=False) as pool`.
+
+        `async with pool` is the same as `async with pool.open()`.  A pool that fails to open is closed again.
+
+        Args:
+            wait: True to wait for the first connection, so that a wrong address or password is told here
+                (not with `min_size=0`: then nothing is opened yet); False to begin to open `min_size`
+                connections, and let an outage pass.
+
+        Raises:
+            ConnectError: the first attempts to connect failed.
+            PoolTimeout: they took longer than `acquire_timeout`.
+            PoolClosed: the pool was closed before.
+        """
+        return Opening(self, wait)
+
     async def __aenter__(self) -> Pool:
+        return await self._enter(wait=True)
+
+    async def _enter(self, wait: bool) -> Pool:
         if self._opened:
             raise LocalProtocolError("a pool can be entered only once")
         self._opened = True
@@ -126,7 +147,28 @@ class Pool(Queries):
         self._machine.start(trio.current_time())
         self._spawn(self._keep_time)
         self._act()
+        if wait:
+            try:
+                await self._first()
+            except BaseException as error:
+                await self.__aexit__(type(error), error, error.__traceback__)
+                raise
         return self
+
+    async def _first(self) -> None:
+        """Wait for the first connection."""
+        ticket = self._machine.first(trio.current_time())
+        self._act()
+        try:
+            while ticket.state == WAITING:
+                waiter = trio.Event()
+                ticket.waiter = waiter
+                await waiter.wait()
+        finally:
+            if ticket.state == WAITING:
+                self._machine.cancel(ticket, trio.current_time())
+        if ticket.error is not None:
+            raise ticket.error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -333,7 +375,10 @@ class Pool(Queries):
         usable = wanted and conn.reusable
         now = trio.current_time()
         if conn.closed:
-            self._machine.release(ticket, now, usable=False, reason=ending(conn.engine.cause))
+            engine = conn.engine
+            self._machine.release(
+                ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered
+            )
         else:
             clean = not conn.reset_script(self._resetting)
             self._machine.release(ticket, now, usable=usable, clean=clean)
@@ -403,13 +448,17 @@ class Pool(Queries):
 
     async def _set_up(self, conn: Connection) -> None:
         """Make a session that is as new what every borrower gets."""
-        await _call(self._on_connect, conn)
+        try:
+            await _call(self._on_connect, conn)
+        except Exception as error:
+            raise hook_failed(error) from error
         await conn.settled()
         check_new(conn.engine)
         conn.forget_traces()
 
     def _lost(self, slot: Slot, conn: Connection) -> None:
-        self._machine.lost(slot, trio.current_time(), ending(conn.engine.cause))
+        engine = conn.engine
+        self._machine.lost(slot, trio.current_time(), ending(engine.cause), answered=engine.answered)
         self._act()
 
     async def _check(self, slot: Slot, generation: int) -> None:
@@ -435,8 +484,9 @@ class Pool(Queries):
                     await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
                     await self._set_up(conn)
                     usable = conn.reusable
-        except Error:
-            pass
+        except Error as error:
+            if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this task: say it
+                _log.error("on_connect raised", exc_info=error.__cause__)
         finally:
             self._machine.reset_done(slot, generation, usable, trio.current_time())
             self._act()
@@ -466,6 +516,22 @@ class Pool(Queries):
             await conn.close()
             self._machine.closed(slot, generation, trio.current_time())
             self._act()
+
+
+class Opening:
+    """What `Pool.open` returns: to enter."""
+
+    def __init__(self, pool: Pool, wait: bool) -> None:
+        self._pool = pool
+        self._wait = wait
+
+    async def __aenter__(self) -> Pool:
+        return await self._pool._enter(self._wait)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._pool.__aexit__(kind, error, trace)
 
 
 async def _shielded(work: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
