@@ -84,6 +84,7 @@ faults: $(VENV)/.installed-faults
 
 chaos: $(VENV)/.installed-test
 	$(BIN)/python -m tests.chaos $(or $(ARGS),--kills 200)
+	$(if $(ARGS),,$(BIN)/python -m tests.chaos.inserts)
 
 storm: $(VENV)/.installed-test
 	$(BIN)/python -m tests.chaos.cancellations $(ARGS)

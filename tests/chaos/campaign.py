@@ -24,6 +24,7 @@ from tests.chaos.lag import Lag
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import CREATE, Load
 from tests.chaos.weather import CROWD, NOTICED, Weather, behind_pgbouncer, kills, network, on_a_server
+from tests.support import pgbouncer
 from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncer, PoolMode
 from tests.support.postgres import PostgresServer, Version
@@ -39,6 +40,12 @@ SERVED = 30.0
 """Seconds after which a client that was not served counts as forgotten."""
 MAX_SIZE = 16
 ALL = slice(None)
+MIXED = (b"invalid frontend message", b"invalid message format", b"insufficient data left in message")
+"""What a server says where messages of several clients were mixed up."""
+POOLED = 6
+"""Servers behind a pooler, where they are scarce."""
+SHARED = 3
+"""Connections that several callers use at once, where there are such."""
 
 SETTINGS = {"shared_buffers": "4MB", "max_connections": "60", "wal_level": "replica", "max_wal_senders": "4"}
 """A server that starts fast, and can be crowded."""
@@ -192,6 +199,32 @@ class Scenes:
             name = f"{driver} {server.version} pgbouncer {pool_mode}"
             self.play(name, driver, lambda: server, dsn, weathers, watch=False)
 
+    def kills_behind_pgbouncer(
+        self, driver: Driver, server: PostgresServer, version: pgbouncer.Version, named: bool, count: int
+    ) -> None:
+        """The server or its pooler is killed so often, while several callers share connections.
+
+        In transaction mode, with fewer servers than clients, so that the servers change hands all the time.
+        """
+        # A small buffer, so that more of a client is cut off in the middle when a server changes hands.
+        settings = {"default_pool_size": str(POOLED), "pkt_buf": "512"}
+        with PgBouncer(server, "transaction", version=version, settings=settings) as bouncer:
+            dsn = bouncer.dsn(user=USER, named_statements=int(named))
+            pooler = Weather("pgbouncer SIGKILL", bouncer.kill, bouncer.start, kill=True)
+            ways = (*kills(server, USER, self._dice), pooler)
+            first = self._tables  # another way to begin with in each scene
+            weathers = [ways[(first + number) % len(ways)] for number in range(count)]
+            name = f"{driver} {server.version} pgbouncer {version} {'' if named else 'un'}named kills"
+            before = self.report.errors.copy()
+            size = server.log.stat().st_size
+            self.play(name, driver, lambda: server, dsn, weathers, watch=False, shared=SHARED)
+            with server.log.open("rb") as log:
+                log.seek(size)
+                mixed = [line for line in log if any(text in line for text in MIXED)]
+            assert not mixed, f"the server got what no client has sent: {mixed[:3]}"
+            lost = [error for error in self.report.errors - before if "26000" in error]
+            assert named or not lost, f"a statement went to one server and its values to another: {lost}"
+
     def network(self, driver: Driver, server: PostgresServer) -> None:
         """The network is silent for longer than anybody waits."""
         with Proxy((server.host, server.port)) as proxy:
@@ -229,6 +262,7 @@ class Scenes:
         after: Callable[[], object] = lambda: None,
         timeout: float = 3.0,
         patience: float = 6.0,
+        shared: int = 0,
     ) -> None:
         """One scene.
 
@@ -242,6 +276,7 @@ class Scenes:
             after: what to do after each weather, before the next.
             timeout: seconds that a query may take.
             patience: seconds that a caller waits for a connection.
+            shared: connections besides the pool's, which several callers use at once.
         """
         report = self.report
         started = time.monotonic()
@@ -254,7 +289,9 @@ class Scenes:
             lag = stack.enter_context(Lag())
             counted = stack.enter_context(Watch(server())) if watch else None
             seed = self._dice.randrange(1 << 30)
-            load = Load(driver, dsn, ledger, clients=self._clients, max_size=MAX_SIZE, seed=seed)
+            load = Load(
+                driver, dsn, ledger, clients=self._clients, max_size=MAX_SIZE, shared=shared, seed=seed
+            )
             with load:
                 for number, weather in enumerate(weathers, 1):
                     # At a random moment of the load.

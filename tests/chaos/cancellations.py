@@ -20,7 +20,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
@@ -29,6 +29,7 @@ from tests.chaos.campaign import SETTINGS, USER, Watch, prepare
 from tests.chaos.lag import Lag
 from tests.chaos.ledger import Ledger, Page
 from tests.chaos.load import ATOMIC, CREATE, KINDS, PIPELINED
+from tests.chaos.shared import Shared
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until
@@ -97,41 +98,6 @@ async def cut_trio(work: Work, moment: Moment) -> float | None:
 
 
 CUT = {"asyncio": cut_asyncio, "trio": cut_trio}
-
-
-class Shared:
-    """A connection that several clients use at once, with the face of a pool; replaced when it is closed."""
-
-    def __init__(self, pg: Driver, dsn: str) -> None:
-        self._pg = pg
-        self._dsn = dsn
-        self._context: Any = None
-        self._conn: Any = None
-        self.replaced = 0
-
-    async def open(self) -> None:
-        """Connect."""
-        context = self._pg.connect(self._dsn)
-        self._conn = await context.__aenter__()
-        self._context = context
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._context.__aexit__(None, None, None)
-
-    @contextlib.asynccontextmanager
-    async def acquire(self, timeout: float = 0.0) -> AsyncIterator[Any]:
-        """The connection."""
-        if self._conn.closed:
-            self.replaced += 1
-            await self.open()
-        yield self._conn
-
-    async def execute(self, *args: Any, **options: Any) -> str:
-        """Run a statement on it."""
-        async with self.acquire() as conn:
-            tag: str = await conn.execute(*args, **options)
-            return tag
 
 
 class Storm:

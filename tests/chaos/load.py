@@ -11,12 +11,13 @@ import contextlib
 import functools
 import random
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pgproto import Batch, Error, Outcome, PostgresError
 from pgproto.pool import PoolStats, Retry, transaction_outcome
 from tests.chaos.ledger import Ledger, Page
+from tests.chaos.shared import Shared
 from tests.support.drivers import Driver
 
 __all__ = ["ATOMIC", "CREATE", "KINDS", "PIPELINED", "Kind", "Load"]
@@ -25,6 +26,7 @@ CREATE = "create table if not exists {} (id bigint not null, note text)"
 ITEMS = 4
 RECORDS = 12
 ROWS = 200
+POISON = b"S\0\0\0\4" + b"Q\0\0\0\x0dselect 0\0" + b"X\0\0\0\4"
 
 Kind = Callable[[Any, Page], Awaitable[None]]
 
@@ -147,6 +149,16 @@ async def fetch(pool: Any, page: Page) -> None:
     expect(page, tag, [row[0] for row in rows])
 
 
+async def echo(pool: Any, page: Page) -> None:
+    """Send what must not be taken for messages, small or large, and get it back."""
+    tag = page.ledger.numbers(1)[0]
+    value = POISON * (1, 30, 900, 3000)[tag % 4]
+    async with page.timed(pool.acquire(timeout=page.patience), page.patience, 0) as conn:
+        (row,) = await conn.fetch("select $1::int8, $2::bytea", tag, value, timeout=page.timeout)
+    if tuple(row) != (tag, value):
+        page.ledger.surprise(AssertionError(f"{page.kind} {tag}: {row[0]} and {len(row[1])} bytes"))
+
+
 async def stream(pool: Any, page: Page) -> None:
     """Read rows as they come."""
     sql, tag = own_rows(page)
@@ -178,6 +190,7 @@ KINDS: Mapping[str, Kind] = {
     "copy records": copy_records,
     "copy in": copy_in,
     "fetch": fetch,
+    "echo": echo,
     "stream": stream,
     "copy out": copy_out,
 }
@@ -191,6 +204,7 @@ PIPELINED = (
     "batch",
     "batch that fails",
     "fetch",
+    "echo",
 )
 """What several callers can do on one connection at a time."""
 
@@ -204,6 +218,7 @@ class Load:
         ledger: what the clients write down.
         clients: how many.
         max_size: the pool's; smaller than `clients`, so that some wait.
+        shared: connections besides the pool, on each of which several callers work at once.
         seed: of the order of calls.
         deadline: seconds after which all of it counts as hanging.
         options: more options of the pool.
@@ -217,6 +232,7 @@ class Load:
         *,
         clients: int = 32,
         max_size: int = 16,
+        shared: int = 0,
         seed: int = 0,
         deadline: float = 600.0,
         **options: object,
@@ -228,6 +244,7 @@ class Load:
         self._dsn = dsn
         self._ledger = ledger
         self._max_size = max_size
+        self._shared = shared if driver.shares_connections else 0
         self._seed = seed
         self._deadline = deadline
         self._options = options
@@ -250,8 +267,15 @@ class Load:
             command_timeout=ledger.timeout,
             **self._options,
         ) as pool:
-            works = [functools.partial(self._client, pool, number) for number in range(self.clients)]
+            shared = [Shared(pg, self._dsn, command_timeout=ledger.timeout) for _ in range(self._shared)]
+            for each in shared:
+                await each.open()
+            targets: list[tuple[Any, Sequence[str]]] = [(pool, list(KINDS))]
+            targets += [(each, PIPELINED) for each in shared]
+            works = [functools.partial(self._client, targets, number) for number in range(self.clients)]
             ends = await pg.together(*works)
+            for each in shared:
+                await each.close()
             before = pool.stats()
         self.stats = pool.stats()
         assert ends == [None] * self.clients, ends
@@ -259,16 +283,16 @@ class Load:
         assert before.size <= self._max_size, before
         assert self.stats.size == 0, self.stats
 
-    async def _client(self, pool: Any, number: int) -> None:
+    async def _client(self, targets: Sequence[tuple[Any, Sequence[str]]], number: int) -> None:
         """Make one call after the other until told to stop."""
         dice = random.Random(f"{self._seed} {number}")
-        names = list(KINDS)
         while not self._stop.is_set():
+            target, names = targets[0] if len(targets) == 1 else dice.choice(targets)
             kind = dice.choice(names)
             page = Page(self._ledger, kind)
             error: BaseException | None = None
             try:
-                await KINDS[kind](pool, page)
+                await KINDS[kind](target, page)
             except Exception as caught:
                 error = caught
             self._ledger.ended(page, number, error)

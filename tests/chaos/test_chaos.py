@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.campaign import SETTINGS, Report, Scenes, prepare
+from tests.chaos.inserts import Inserts
 from tests.chaos.load import KINDS
 from tests.support import pgbouncer, postgres
 from tests.support.drivers import DRIVERS, Driver
@@ -87,6 +88,45 @@ def test_behind_pgbouncer(driver: Driver, pool_mode: pgbouncer.PoolMode, part: s
     if report.weathers["fast restart behind pgbouncer"]:
         # PostgreSQL says 57P01, then pgbouncer adds its own 08P01.
         assert report.words["57P01", "08P01"], report.words
+
+
+@pytest.mark.holds("L1")
+@pytest.mark.parametrize(
+    ("driver", "pooler", "named"),
+    [
+        (ASYNCIO, "1.18", False),
+        (TRIO, "1.18", True),
+        (BLOCKING, "1.18", False),
+        (TRIO, "1.24", False),
+        (ASYNCIO, "1.24", True),
+    ],
+    ids=lambda value: {True: "named", False: "unnamed"}.get(value, str(value)),
+)
+def test_kills_behind_pgbouncer(driver: Driver, pooler: pgbouncer.Version, named: bool) -> None:
+    """In transaction mode, while several callers share connections and servers change hands."""
+    reason = pgbouncer.missing(pooler)
+    if reason is not None:
+        pytest.skip(reason)
+    scenes = Scenes()
+    with server("18") as pg:
+        prepare(pg)
+        scenes.kills_behind_pgbouncer(driver, pg, pooler, named, 3)
+    assert seen(scenes, 100).kills == 3
+
+
+@pytest.mark.holds("L1")
+@pytest.mark.parametrize("driver", DRIVERS, ids=repr)
+@pytest.mark.parametrize("pooler", ["1.18", "1.24"])
+def test_many_small_inserts_behind_pgbouncer(
+    pg18: PostgresServer, driver: Driver, pooler: pgbouncer.Version
+) -> None:
+    """`python -m tests.chaos.inserts` in small: no fault, and no error."""
+    reason = pgbouncer.missing(pooler)
+    if reason is not None:
+        pytest.skip(reason)
+    inserts = Inserts(driver, pg18, pooler, 3000)
+    inserts.run()
+    print(inserts.line())
 
 
 def test_a_network_that_is_silent() -> None:

@@ -25,7 +25,7 @@ from tests.support.process import Daemon, DaemonError, free_port, give, log_tail
 PoolMode = Literal["session", "transaction", "statement"]
 Version = Literal["", "1.18", "1.24"]
 
-USERS = ("postgres", "scram_user", "md5_user", "password_user")
+USERS = ("postgres", "scram_user", "md5_user", "password_user", "chaos")
 SETTINGS: dict[str, str] = {
     "listen_addr": "127.0.0.1",
     "auth_type": "trust",
