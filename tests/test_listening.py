@@ -81,8 +81,8 @@ def test_stop_iteration_is_no_end_of_the_data() -> None:
 
     with pytest.raises(RuntimeError, match="StopIteration"):
         list(chunks(Source()))  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        list(encoded(RecordBuffer(CopyRowEncoder(("a",), (23,))), [Record()]))  # type: ignore[list-item]
+    with pytest.raises(DataError, match="StopIteration"):
+        list(encoded(RecordBuffer(CopyRowEncoder(("a",), (23,))), [Record()]))
 
 
 def test_chunks() -> None:

@@ -18,9 +18,10 @@ from typing import Final
 
 from ..errors import Error, LocalProtocolError, Outcome
 from ..types import Row
+from .sql import as_text
 from .statements import Statement
 
-__all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "refuse"]
+__all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "as_statement", "refuse"]
 
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
@@ -94,14 +95,16 @@ class Batch:
         self.items: list[QueuedQuery] = []
         self.sent = False
 
-    def queue(self, query: str | Statement, *args: object) -> QueuedQuery:
+    def queue(self, query: object, *args: object) -> QueuedQuery:
         """Add a statement.
 
         Args:
-            query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
+            query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned, if the batch is
+                to be sent on that connection.
             args: the values of the parameters.
 
         Raises:
+            TypeError: the query is neither.
             LocalProtocolError: there are more parameters than a message can carry.
 
         Returns:
@@ -141,7 +144,9 @@ class Refusing:
 
     __slots__ = ("_batch",)
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: object) -> None:
+        if not isinstance(batch, Batch):
+            raise TypeError(f"pass a Batch, not {type(batch).__name__}")
         self._batch = batch
 
     def __enter__(self) -> None:
@@ -173,11 +178,36 @@ def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:
             item.error = reason
 
 
-def as_item(query: str | Statement, args: Sequence[object]) -> QueuedQuery:
-    """The item for a statement's text, or for a prepared statement."""
+def as_item(query: object, args: Sequence[object]) -> QueuedQuery:
+    """The item for a statement's text, or for a prepared statement.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if type(query) is str:
+        return QueuedQuery(query, args)
+    statement = as_statement(query)
+    if statement is not None:
+        return QueuedQuery(statement.sql, args, statement)
+    return QueuedQuery(as_text(query, "the query"), args)
+
+
+def as_statement(query: object) -> Statement | None:
+    """The prepared statement that was passed for a query; None if it is a text.
+
+    An adapter's `PreparedStatement` is known by its attribute: the core cannot know its class.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(query, str):
+        return None
     if isinstance(query, Statement):
-        return QueuedQuery(query.sql, args, query)
-    return QueuedQuery(query, args)
+        return query
+    statement = None if isinstance(query, QueuedQuery) else getattr(query, "statement", None)
+    if isinstance(statement, Statement):
+        return statement
+    raise TypeError(f"the query must be a str or a prepared statement, not {type(query).__name__}")
 
 
 def rowcount(tag: str) -> int:

@@ -54,9 +54,8 @@ class _Copy(Operation):
 
     def __init__(self, sql: str) -> None:
         super().__init__()
-        check_sql(sql)
+        self.sql = sql = check_sql(sql)
         self.exclusive = True
-        self.sql = sql
         self.tag = ""
         self._stage = _NOT_BEGUN
 

@@ -30,11 +30,12 @@ from ..wire import (
 )
 from ..wire.binding import Executes
 from . import statements as st
-from .batch import rowcount
+from .batch import as_statement, rowcount
 from .execution import FORGETTING_TAGS, refuse_copy_in
 from .loss import Loss, out_of_time
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
+from .sql import as_text
 from .statements import Statement
 
 __all__ = ["ExecuteMany"]
@@ -90,9 +91,16 @@ class ExecuteMany(Preparing):
         self._segment: Segment | None = None
 
     @staticmethod
-    def of(query: str | Statement) -> ExecuteMany:
-        """The operation for a statement's text, or for a prepared statement."""
-        return ExecuteMany(query.sql, query) if isinstance(query, Statement) else ExecuteMany(query)
+    def of(query: object) -> ExecuteMany:
+        """The operation for a statement's text, or for a prepared statement.
+
+        Raises:
+            TypeError: it is neither.
+        """
+        statement = as_statement(query)
+        if statement is not None:
+            return ExecuteMany(statement.sql, statement)
+        return ExecuteMany(as_text(query, "the query"))
 
     # ---- The caller's side
 

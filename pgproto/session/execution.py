@@ -112,10 +112,7 @@ class Execution(Preparing):
         """Label the items of what will not be sent."""
         if isinstance(error, Error):
             error.outcome = Outcome.NOT_SENT
-        for item in self.items:
-            if item.outcome is None:
-                item.outcome = Outcome.NOT_SENT
-                item.error = error if isinstance(error, Exception) else None
+        refuse(self.items, error)
         self.error = error
         self._end(channel)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..wire import NotificationResponse
 from .inbox import Inbox
-from .sql import quote_identifier
+from .sql import as_text, quote_identifier
 
 __all__ = ["Listener", "Listeners", "Notification"]
 
@@ -52,7 +52,9 @@ class Listener:
     __slots__ = ("channels", "inbox", "waiter")
 
     def __init__(self, channels: tuple[str, ...]) -> None:
-        self.channels = channels
+        self.channels = tuple([as_text(name, "a channel's name") for name in channels])
+        for name in self.channels:
+            quote_identifier(name)  # refused here, before it is listened to
         self.waiter: object = None
         self.inbox = Inbox()
 

@@ -63,8 +63,7 @@ class Script(Operation):
 
     def __init__(self, sql: str) -> None:
         super().__init__()
-        check_sql(sql)
-        self.sql = sql
+        self.sql = sql = check_sql(sql)
         self.results: list[ScriptResult] = []
         self._decoder: RowDecoder | None = None
         self._rows: list[Row] = []

@@ -6,7 +6,7 @@ For `ExecuteMany`: records, each encoded as one execution of its statement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from ..errors import DataError, LocalProtocolError
@@ -70,11 +70,14 @@ class Buffer(Generic[T]):
         self._parts: list[bytes] = []
         self._size = 0
 
-    def add(self, record: Sequence[Any]) -> T | None:
+    def add(self, record: Any) -> T | None:
         """Encode a record; a chunk if there is enough for one.
 
+        Args:
+            record: a sequence of values; for COPY it may be a mapping of the columns' names to them.
+
         Raises:
-            DataError: a value does not fit.
+            DataError: a value does not fit, or the record is neither.
         """
         raise NotImplementedError
 
@@ -89,7 +92,7 @@ class Buffer(Generic[T]):
         return data
 
 
-def encoded(buffer: Buffer[T], records: Iterable[Sequence[Any]]) -> Iterator[T]:
+def encoded(buffer: Buffer[T], records: Iterable[Any]) -> Iterator[T]:
     """All records as chunks."""
     try:
         for record in records:
@@ -113,7 +116,7 @@ class RecordBuffer(Buffer[bytes]):
         self._encoder = encoder
         self._parts.append(COPY_HEADER)
 
-    def add(self, record: Sequence[Any]) -> bytes | None:
+    def add(self, record: Any) -> bytes | None:
         """As of all buffers; the error names the record (the first is 1)."""
         self._size += self._encoder.add(self._parts, record)
         return self._joined() if self._size >= _CHUNK else None
@@ -139,7 +142,7 @@ class ExecutionBuffer(Buffer[Executes]):
         self._count = 0
         self._records = 0
 
-    def add(self, record: Sequence[Any]) -> Executes | None:
+    def add(self, record: Any) -> Executes | None:
         """As of all buffers; a note at the error names the record (the first is 1).
 
         Raises:

@@ -17,6 +17,7 @@ from typing import Final
 from ..errors import LocalProtocolError, Outcome
 
 __all__ = [
+    "as_text",
     "check_sql",
     "control_words",
     "describes_late",
@@ -120,12 +121,31 @@ _STATEFUL: Final = re.compile(
 _MAX_SQL: Final = 0x3FFFFFFE - 65536
 
 
-def check_sql(sql: str) -> None:
-    """Refuse a text that no message can carry, before anything of its operation is sent.
+def as_text(text: object, what: str) -> str:
+    """The text as a str and no subclass of it, whose methods could be the caller's own.
+
+    Args:
+        text: what a caller has passed.
+        what: what it should be, for the error.
 
     Raises:
+        TypeError: it is no str.
+    """
+    if type(text) is str:
+        return text
+    if isinstance(text, str):
+        return str.__str__(text)
+    raise TypeError(f"{what} must be a str, not {type(text).__name__}")
+
+
+def check_sql(text: object) -> str:
+    """The SQL text; refused if no message can carry it, before anything of its operation is sent.
+
+    Raises:
+        TypeError: it is no str.
         LocalProtocolError: it has a NUL or a lone surrogate in it, or is longer than 1 GiB.
     """
+    sql = as_text(text, "the SQL text")
     problem = "it contains a NUL character" if "\0" in sql else ""
     try:
         size = len(sql) if sql.isascii() else len(sql.encode())
@@ -138,6 +158,7 @@ def check_sql(sql: str) -> None:
         error = LocalProtocolError(f"the SQL text cannot be sent: {problem}")
         error.outcome = Outcome.NOT_SENT
         raise error
+    return sql
 
 
 def first_words(sql: str) -> tuple[str, str]:
@@ -296,7 +317,12 @@ def _bare(sql: str) -> str | None:
 
 
 def quote_identifier(name: str) -> str:
-    """The name as a quoted identifier.  Manual: "Identifiers and Key Words"."""
+    """The name as a quoted identifier.  Manual: "Identifiers and Key Words".
+
+    Raises:
+        TypeError, ValueError: it is no str, or has a NUL character in it.
+    """
+    name = as_text(name, "a name")
     if "\0" in name:
         raise ValueError("an identifier cannot contain a NUL character")
     return '"' + name.replace('"', '""') + '"'

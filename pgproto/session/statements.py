@@ -68,8 +68,7 @@ class Statement:
     )
 
     def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
-        check_sql(sql)
-        self.sql = sql
+        self.sql = sql = check_sql(sql)
         self.late = describes_late(sql)
         # The server describes a named statement as it was when it was parsed, so a late one has no name.
         self.name = "" if self.late else name

@@ -110,6 +110,9 @@ class CopyRowEncoder:
         except DataError as error:
             refused = DataError(f"record {self._rows}: {error}")
             refused.__cause__ = error.__cause__
+        except Exception as error:  # noqa: BLE001 - it would not even say what it is
+            refused = DataError(f"record {self._rows}: {type(error).__name__} was raised when it was read")
+            refused.__cause__ = error
         raise refused
 
     def _by_name(self, record: Mapping[str, Any]) -> tuple[Any, ...]:

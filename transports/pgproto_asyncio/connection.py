@@ -41,16 +41,16 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.batch import Refusing
+from pgproto.session.batch import Refusing, as_item
 from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
 from .connecting import cancel, cancel_running, open_session
-from .copying import Chunks, Pieces, Records, Source, encoded, feed
+from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries, Timeout
+from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport
 
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
@@ -135,13 +135,13 @@ class Connection(Queries):
         await transport.run(operation, time)
         return operation.items
 
-    def stream(self, query: str, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
+    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
         `async for row in conn.stream(...)`; the connection can do nothing else until the iteration has ended.
         `timeout` is the longest wait for the next rows.
         """
-        operation = Stream(QueuedQuery(query, args))
+        operation = Stream(as_item(query, args))
         return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
@@ -164,16 +164,14 @@ class Connection(Queries):
         block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
         return TransactionContext(self, block)
 
-    async def executemany(
-        self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT
-    ) -> int:
+    async def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """Run a statement once for each record, all or nothing, in bounded memory.
 
         Rows that the statement returns are dropped; a `Batch` keeps them.
 
         Args:
-            query: one SQL statement with parameters $1, $2, ..., or a prepared one.
-            records: an iterable or async iterable of records, each with a value per parameter.
+            query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
+            records: an iterable or async iterable of records: sequences with a value per parameter.
             timeout: the longest time without progress, in seconds.
 
         Returns:
@@ -210,7 +208,7 @@ class Connection(Queries):
     async def copy_records(
         self,
         table: str,
-        records: Records,
+        records: NamedRecords,
         *,
         columns: Sequence[str],
         schema: str = "",
@@ -220,7 +218,8 @@ class Connection(Queries):
 
         Args:
             table: the table's name (quoted as it is).
-            records: an iterable or async iterable of records, each with a value per column.
+            records: an iterable or async iterable of records: sequences with a value per column, or mappings
+                with the columns' names (others are ignored).
             columns: the columns' names.
             schema: the table's schema; "" to search for it.
             timeout: the longest time without progress, in seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,12 +13,13 @@ from pgproto.session.operation import HIGH_WATER
 
 from .transport import Transport
 
-__all__ = ["Chunks", "Pieces", "Records", "Source", "encoded", "feed", "progress"]
+__all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "encoded", "feed", "progress"]
 
 T = TypeVar("T")
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
+NamedRecords = Iterable[Sequence[Any] | Mapping[str, Any]] | AsyncIterable[Sequence[Any] | Mapping[str, Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
 
@@ -275,14 +276,14 @@ async def _next(iterator: AsyncIterator[Any]) -> Any:
     return await anext(iterator, _END)
 
 
-def encoded(buffer: sources.Buffer[T], records: Records) -> Chunks:
+def encoded(buffer: sources.Buffer[T], records: NamedRecords) -> Chunks:
     """Records as the chunks that a buffer makes of them."""
     if isinstance(records, AsyncIterable):
         return _encoded(buffer, records)
     return sources.encoded(buffer, records)
 
 
-async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[T]:
+async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Any]) -> AsyncIterator[T]:
     iterator = aiter(records)
     ended = False
     try:

@@ -36,14 +36,14 @@ from pgproto.pool import (
     transaction_outcome,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Statement, check_new
+from pgproto.session import check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
 from .connection import Connection
-from .copying import Records, Source
-from .queries import DEFAULT, Queries, Timeout
+from .copying import NamedRecords, Records, Source
+from .queries import DEFAULT, Queries, Query, Timeout
 
 __all__ = ["Pool"]
 
@@ -225,9 +225,7 @@ class Pool(Queries):
             async with self.acquire() as conn:
                 return await conn.send_batch(batch, timeout=timeout)
 
-    async def executemany(
-        self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT
-    ) -> int:
+    async def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.executemany` on a borrowed connection."""
         seconds(timeout, None)
         async with self.acquire() as conn:
@@ -242,7 +240,7 @@ class Pool(Queries):
     async def copy_records(
         self,
         table: str,
-        records: Records,
+        records: NamedRecords,
         *,
         columns: list[str] | tuple[str, ...],
         schema: str = "",

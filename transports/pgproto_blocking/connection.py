@@ -38,16 +38,16 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.batch import Refusing
+from pgproto.session.batch import Refusing, as_item
 from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks, encoded
 from pgproto.types import CopyRowEncoder
 
 from . import system
 from .connecting import Opening, cancel, cancel_running
-from .copying import Records, Source, feed
+from .copying import NamedRecords, Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries, Timeout
+from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport
 
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
@@ -138,13 +138,13 @@ class Connection(Queries):
         transport.run(operation, time)
         return operation.items
 
-    def stream(self, query: str, *args: object, timeout: Timeout = DEFAULT) -> Iterator[Row]:
+    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Iterator[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.  `timeout` is the longest wait
         for the next rows.
         """
-        operation = Stream(QueuedQuery(query, args))
+        operation = Stream(as_item(query, args))
         return self._iterate(operation, operation.take, self._seconds(timeout))
 
     def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
@@ -167,14 +167,14 @@ class Connection(Queries):
         block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
         return TransactionContext(self, block)
 
-    def executemany(self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT) -> int:
+    def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """Run a statement once for each record, all or nothing, in bounded memory.
 
         Rows that the statement returns are dropped; a `Batch` keeps them.
 
         Args:
-            query: one SQL statement with parameters $1, $2, ..., or a prepared one.
-            records: an iterable of records, each with a value per parameter.
+            query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
+            records: an iterable of records: sequences with a value per parameter.
             timeout: the longest time without progress, in seconds.
 
         Returns:
@@ -212,7 +212,7 @@ class Connection(Queries):
     def copy_records(
         self,
         table: str,
-        records: Records,
+        records: NamedRecords,
         *,
         columns: Sequence[str],
         schema: str = "",
@@ -222,7 +222,8 @@ class Connection(Queries):
 
         Args:
             table: the table's name (quoted as it is).
-            records: an iterable of records, each with a value per column.
+            records: an iterable of records: sequences with a value per column, or mappings
+                with the columns' names (others are ignored).
             columns: the columns' names.
             schema: the table's schema; "" to search for it.
             timeout: the longest time without progress, in seconds.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pgproto.session import CopyIn, ExecuteMany
 
 from .transport import Transport
 
-__all__ = ["Chunks", "Records", "Source", "feed"]
+__all__ = ["Chunks", "NamedRecords", "Records", "Source", "feed"]
 
 Source = bytes | Iterable[bytes]
 Records = Iterable[Sequence[Any]]
+NamedRecords = Iterable[Sequence[Any] | Mapping[str, Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any]
 

@@ -10,16 +10,15 @@ from typing import TypeVar, Unpack
 from pgproto import Batch, QueuedQuery
 from pgproto.pool import PoolStats, Resetting, Retry, transaction_outcome
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Statement
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 
 from . import system
 from .connection import Connection
-from .copying import Records, Source
+from .copying import NamedRecords, Records, Source
 from .driver import Driver, Held, Hook, Hooks
 from .handles import TransactionContext
-from .queries import DEFAULT, Queries, Timeout
+from .queries import DEFAULT, Queries, Query, Timeout
 
 __all__ = ["Lease", "Pool", "PoolTransaction"]
 
@@ -155,7 +154,7 @@ class Pool(Queries):
             with self.acquire() as conn:
                 return conn.send_batch(batch, timeout=timeout)
 
-    def executemany(self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT) -> int:
+    def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.executemany` on a borrowed connection."""
         seconds(timeout, None)
         with self.acquire() as conn:
@@ -170,7 +169,7 @@ class Pool(Queries):
     def copy_records(
         self,
         table: str,
-        records: Records,
+        records: NamedRecords,
         *,
         columns: list[str] | tuple[str, ...],
         schema: str = "",

@@ -11,6 +11,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
+    Mapping,
     Sequence,
 )
 from types import TracebackType
@@ -22,13 +23,14 @@ from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 
 from .transport import Transport, unwrap
 
-__all__ = ["Chunks", "Pieces", "Records", "Source", "encoded", "feed"]
+__all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "encoded", "feed"]
 
 T = TypeVar("T")
 
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
 Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
+NamedRecords = Iterable[Sequence[Any] | Mapping[str, Any]] | AsyncIterable[Sequence[Any] | Mapping[str, Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
 
@@ -260,14 +262,14 @@ async def _watch(transport: Transport, operation: CopyIn | ExecuteMany, scope: t
     scope.cancel()
 
 
-def encoded(buffer: sources.Buffer[T], records: Records) -> Chunks:
+def encoded(buffer: sources.Buffer[T], records: NamedRecords) -> Chunks:
     """Records as the chunks that a buffer makes of them."""
     if isinstance(records, AsyncIterable):
         return _encoded(buffer, records)
     return sources.encoded(buffer, records)
 
 
-async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Sequence[Any]]) -> AsyncIterator[T]:
+async def _encoded(buffer: sources.Buffer[T], records: AsyncIterable[Any]) -> AsyncIterator[T]:
     async with _closing(records) as iterator:
         async for record in iterator:
             chunk = buffer.add(record)

@@ -41,15 +41,15 @@ from pgproto.pool import (
     transaction_outcome,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import CopyOut, Statement, check_new
+from pgproto.session import CopyOut, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
 from .connection import Connection
-from .copying import Pieces, Records, Source
+from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
-from .queries import DEFAULT, Queries, Timeout
+from .queries import DEFAULT, Queries, Query, Timeout
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -258,9 +258,7 @@ class Pool(Queries):
             async with self.acquire() as conn:
                 return await conn.send_batch(batch, timeout=timeout)
 
-    async def executemany(
-        self, query: str | Statement, records: Records, *, timeout: Timeout = DEFAULT
-    ) -> int:
+    async def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.executemany` on a borrowed connection."""
         seconds(timeout, None)
         async with self.acquire() as conn:
@@ -275,7 +273,7 @@ class Pool(Queries):
     async def copy_records(
         self,
         table: str,
-        records: Records,
+        records: NamedRecords,
         *,
         columns: list[str] | tuple[str, ...],
         schema: str = "",
