@@ -7,26 +7,44 @@ from typing import Any
 
 import pytest
 
-from pgproto import ConnectionLost, DataError, LocalProtocolError, Outcome
+from pgproto import ConnectionLost, DataError, Error, LocalProtocolError, Outcome
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import HIGH_WATER, Execution, Operation, QueuedQuery, Script
+from pgproto.session.engine import CHANGE
 from pgproto.session.inbox import Inbox
+from pgproto.session.listen import listen
 from pgproto.session.listening import Listener, Listeners, Notification
 from pgproto.session.operation import Channel
 from pgproto.session.sources import Buffer, RecordBuffer, chunks, encoded
+from pgproto.session.sql import unlistened
 from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from pgproto.wire import ErrorResponse, NotificationResponse, Query
 from tests.support.backend import POOLER_ERROR, Answer, error_fields, ok
 from tests.support.builds import pure_only
 from tests.support.pair import Pair
+from tests.support.queries import query
+
+NAMES = "SELECT name FROM pg_catalog.pg_prepared_statements"
+LISTENS = {
+    'LISTEN "jobs"': Answer("LISTEN"),
+    "SELECT pg_catalog.pg_backend_pid()": Answer("SELECT 1", columns=[("pid", 25)], rows=[[b"4711"]]),
+    NAMES: Answer("SELECT 1", columns=[("name", 19)], rows=[[b"PGBOUNCER_1"]]),
+    'UNLISTEN "jobs"': Answer("UNLISTEN"),
+    'UNLISTEN "a b"': Answer("UNLISTEN"),
+    "UNLISTEN other": Answer("UNLISTEN"),
+    "UNLISTEN *": Answer("UNLISTEN"),
+    "select": ok(),
+}
 
 
-def test_listeners_share_a_listen() -> None:
+def test_listeners_share_an_unlisten() -> None:
     listeners = Listeners()
-    one, two = Listener(("jobs", "a b")), Listener(("jobs",))
+    one, two = Listener(("jobs", "a b", "jobs")), Listener(("jobs",))
     assert listeners.add(one) == 'LISTEN "jobs"; LISTEN "a b"'
-    assert listeners.add(two) == ""
+    assert listeners.add(two) == 'LISTEN "jobs"'
+    with pytest.raises(LocalProtocolError, match="listened to already"):
+        listeners.add(two)
     messages = [NotificationResponse(7, name, "x") for name in ("jobs", "other", "a b")]
     assert listeners.dispatch(messages) == [one, two]
     assert one.take() == Notification("jobs", "x", 7)
@@ -35,7 +53,38 @@ def test_listeners_share_a_listen() -> None:
     assert listeners.everyone() == [one, two]
     assert listeners.remove(one) == 'UNLISTEN "a b"'
     assert listeners.remove(one) == ""
+    with pytest.raises(LocalProtocolError, match="was left"):
+        one.take()
     assert listeners.remove(two) == 'UNLISTEN "jobs"'
+
+
+@pytest.mark.holds("T7")
+def test_a_listener_that_was_never_registered_says_so() -> None:
+    listener = Listener(("jobs",))
+    with pytest.raises(LocalProtocolError, match="nothing listens yet"):
+        listener.take()
+    Listeners().add(listener)
+    assert listener.take() is None
+
+
+@pytest.mark.holds("T7")
+@pytest.mark.parametrize(
+    ("names", "kind", "text"),
+    [
+        ((), LocalProtocolError, "needs the name of a channel"),
+        (("jobs", ""), LocalProtocolError, "cannot be called ''"),
+        (("a\0b",), LocalProtocolError, "cannot be called"),
+        (("\ud800",), LocalProtocolError, "no message can carry"),
+        (("x" * 64,), LocalProtocolError, "63 bytes at most, not 64"),
+        (("é" * 32,), LocalProtocolError, "63 bytes at most, not 64"),
+        ((None,), TypeError, "must be a str, not NoneType"),
+    ],
+)
+def test_a_channel_that_cannot_be(names: Any, kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind, match=text) as caught:
+        Listener(names)
+    assert kind is TypeError or getattr(caught.value, "outcome", None) is Outcome.NOT_SENT
+    Listener(("x" * 63,))
 
 
 def test_what_nobody_takes_is_bounded() -> None:
@@ -214,3 +263,143 @@ def test_a_long_computation_is_left_to_the_adapter() -> None:
     assert startup.finished
     assert startup.error is None
     assert pair.engine.reusable
+
+
+def flow_of(pair: Pair, flow: Any) -> None:
+    """Run a flow as an adapter does."""
+    try:
+        operation = next(flow)
+        while True:
+            pair.run(operation)
+            operation = flow.send(None) if operation.error is None else flow.throw(operation.error)
+    except StopIteration:
+        return
+
+
+def listening(*channels: str, owner: object = None) -> tuple[Pair, Listener]:
+    """A session that listens."""
+    pair = Pair(LISTENS)
+    listener = Listener(channels, owner)
+    flow_of(pair, listen(pair.engine, listener))
+    assert listener.heard
+    assert listener.take() is None
+    return pair, listener
+
+
+def end_of(pair: Pair, listener: Listener) -> str:
+    """Why the listener has ended; the adapter is told to wake its taker."""
+    assert pair.engine.news & CHANGE
+    assert pair.engine.channel.listeners.dispatch([]) == [listener]
+    assert not pair.engine.news & CHANGE
+    with pytest.raises(Error) as caught:
+        listener.take()
+    return str(caught.value)
+
+
+@pytest.mark.holds("L7")
+def test_listeners_end_with_their_lease() -> None:
+    lease = object()
+    pair, listener = listening("jobs", owner=lease)
+    other = Listener(("jobs",), object())
+    flow_of(pair, listen(pair.engine, other))
+    pair.engine.channel.listeners.dispatch([NotificationResponse(7, "jobs", "x")])
+    pair.engine.channel.listeners.end_lease(lease)
+    assert listener.take() == Notification("jobs", "x", 7)
+    assert "the lease is over" in end_of(pair, listener)
+    assert pair.engine.channel.listeners.everyone() == [other]
+
+
+@pytest.mark.holds("L7")
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        (Script("DISCARD ALL"), "DISCARD ALL was run"),
+        (Script('UNLISTEN "jobs"'), "UNLISTEN was run"),
+        (Script("UNLISTEN *"), "UNLISTEN was run"),
+        (query("UNLISTEN *"), "UNLISTEN was run"),
+        (query("DISCARD ALL"), "DISCARD ALL was run"),
+    ],
+)
+def test_what_the_caller_runs_ends_a_listener(operation: Any, text: str) -> None:
+    pair, listener = listening("jobs")
+    assert pair.run(operation).error is None
+    assert text in end_of(pair, listener)
+    flow_of(pair, listen(pair.engine, listener))
+    assert listener.take() is None
+
+
+def test_what_concerns_others_does_not_end_a_listener() -> None:
+    pair, listener = listening("jobs")
+    early = Listener(("jobs",))
+    pair.engine.channel.listeners.add(early)  # its LISTEN is not sent yet
+    for sql in ("UNLISTEN other", 'UNLISTEN "a b"', "DEALLOCATE ALL", "ROLLBACK"):
+        assert pair.run(Script(sql)).error is None
+    pair.engine.channel.listeners.transaction_ended(committed=False)
+    assert listener.take() is None
+    pair.run(Script("UNLISTEN *"))
+    assert early.take() is None
+    assert listener.ended is not None
+
+
+@pytest.mark.holds("L7")
+@pytest.mark.parametrize(
+    ("last", "goes_on"),
+    [("COMMIT", True), ("ROLLBACK", False), ("ROLLBACK TO s", False), ("bad COMMIT", False)],
+)
+def test_a_listen_in_a_transaction(last: str, goes_on: bool) -> None:
+    pair = Pair({**LISTENS, "bad COMMIT": Answer("COMMIT", error=error_fields("23505"), fails="sync")})
+    pair.run(Script("BEGIN"))
+    listener = Listener(("jobs",))
+    flow_of(pair, listen(pair.engine, listener))
+    unsure = [listener.unsure]
+    pair.run(Script("select"))
+    unsure.append(listener.unsure)
+    pair.run(Script(last))
+    unsure += [listener.unsure, pair.engine.channel.listeners.unsure]
+    assert unsure == [True, True, False, False]
+    if goes_on:
+        assert listener.take() is None
+    else:
+        assert "rolled back" in end_of(pair, listener)
+
+
+@pytest.mark.holds("T7")
+def test_listen_through_a_pooler() -> None:
+    listener = Listener(("jobs",))
+    with pytest.raises(LocalProtocolError, match="pooler in transaction mode") as refused:
+        flow_of(Pair(LISTENS, named=False), listen(Pair(LISTENS, named=False).engine, listener))
+    assert refused.value.outcome is Outcome.NOT_SENT
+    pid = "SELECT pg_catalog.pg_backend_pid()"
+    other = Answer("SELECT 1", columns=[("pid", 25)], rows=[[b"4712"]])
+    pair = Pair({**LISTENS, pid: other})
+    with pytest.raises(LocalProtocolError, match="pooler in transaction mode"):
+        flow_of(pair, listen(pair.engine, listener))
+    assert listener.ended is not None
+    assert pair.engine.channel.listeners.everyone() == []
+    names = Answer("SELECT 1", columns=[("name", 19)], rows=[[b"PGBOUNCER_1"], [b"s1"]])
+    pair = Pair({**LISTENS, pid: other, NAMES: names})
+    flow_of(pair, listen(pair.engine, listener))
+    assert listener.take() is None
+
+
+def test_a_listen_that_fails() -> None:
+    pair = Pair({**LISTENS, 'LISTEN "jobs"': Answer(error=error_fields("42501"))})
+    listener = Listener(("jobs",))
+    with pytest.raises(Error):
+        flow_of(pair, listen(pair.engine, listener))
+    assert listener.ended is not None
+    assert not listener.heard
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [
+        ("unlisten Jobs", ["jobs"]),
+        ('UNLISTEN "Jobs a""b"', ['Jobs a"b']),
+        ("unlisten a; unlisten*", ["a", "*"]),
+        ("unlisten/* */a", ["*"]),
+        ("select unlistened", ["*"]),
+    ],
+)
+def test_which_channels_an_unlisten_names(sql: str, names: list[str]) -> None:
+    assert unlistened(sql) == names

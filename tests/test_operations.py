@@ -290,7 +290,12 @@ def test_reset(pair: Pair) -> None:
     dirty += [pair.engine.channel.dirty, pair.engine.channel.touched]
     pair.run(Script(""))
     dirty += [pair.engine.channel.dirty, pair.engine.channel.touched]
-    assert dirty == [True, True, False, False, False, True]
+    pair.run(Script("set x = 1"))
+    dirty.append(pair.engine.channel.dirty)
+    pair.engine.channel.forget_traces()
+    pair.run(CopyOut("copy (select f()) to stdout"))
+    dirty.append(pair.engine.channel.dirty)
+    assert dirty == [True, True, False, False, False, True, True, True]
     assert isinstance(pair.run(Reset("BEGIN")).error, LocalProtocolError)
     pair.run(Script("ROLLBACK"))
     assert sql_error(pair.run(Reset("bad"))) == "22012"

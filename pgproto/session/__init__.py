@@ -13,6 +13,7 @@ from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
 from .executemany import ExecuteMany
 from .execution import Execution
+from .listen import listen
 from .listening import Listener, Listeners, Notification
 from .operation import HIGH_WATER, Operation
 from .preparing import Prepare
@@ -54,5 +55,6 @@ __all__ = [
     "Timeout",
     "Transaction",
     "check_new",
+    "listen",
     "quote_identifier",
 ]

@@ -114,7 +114,7 @@ class Engine(Lifeline):
         if channel.ready:
             news |= READY
         inboxes = len(self._notices) + len(self._notifications)
-        if inboxes > 0 or self._wants_cancel or self.finished or self.closed:
+        if inboxes > 0 or channel.listeners.woken or self._wants_cancel or self.finished or self.closed:
             news |= CHANGE
         if not self.wants_read:
             news |= HOLD
@@ -459,6 +459,9 @@ class Engine(Lifeline):
                         self._ask_for_cancel(segments[0].operation)
                     if segment.operation.transaction is not None:
                         self._see_to_block(segment)
+                    listeners = self.channel.listeners
+                    if listeners.unsure and self.transaction_status == "I":
+                        listeners.transaction_ended(committed=segment.error is None)
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):

@@ -31,9 +31,9 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .batch import as_statement, rowcount
-from .execution import FORGETTING_TAGS, refuse_copy_in
+from .execution import refuse_copy_in
 from .loss import Loss, out_of_time
-from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
+from .operation import HIGH_WATER, NOT_YET, SENT, TELLING_TAGS, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
 from .sql import as_text
 from .statements import Statement
@@ -249,8 +249,8 @@ class ExecuteMany(Preparing):
         elif isinstance(event, CommandCompletes):
             segment.position += event.count
             self.rowcount += event.count * rowcount(event.command_tag)
-            if event.command_tag in FORGETTING_TAGS:
-                channel.statements.clear()
+            if event.command_tag in TELLING_TAGS:
+                channel.told(event.command_tag, self.sql)
         elif isinstance(event, CommandComplete) and segment.prologue:
             segment.prologue -= 1
         elif isinstance(event, EmptyQueryResponse):

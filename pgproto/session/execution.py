@@ -59,6 +59,7 @@ from .operation import (
     MORE,
     NOT_YET,
     SENT,
+    TELLING_TAGS,
     WAITING,
     Channel,
     Segment,
@@ -69,7 +70,7 @@ from .preparing import Preparing
 from .sql import ends_transaction
 from .statements import Statement, StatementCache
 
-__all__ = ["FORGETTING_TAGS", "Execution", "refuse_copy_in"]
+__all__ = ["Execution", "refuse_copy_in"]
 
 # Labels of what the loss of the session has not changed.
 _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
@@ -77,7 +78,6 @@ _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
 NOT_DESCRIBED: Final = 0
 DESCRIBING: Final = 1  # the question is under way
 DESCRIBED: Final = 2
-FORGETTING_TAGS: Final = ("DISCARD ALL", "DEALLOCATE ALL")
 
 
 class Execution(Preparing):
@@ -471,8 +471,8 @@ class Execution(Preparing):
                 item.error = self.in_time(error)
                 if self.atomic and self.error is None and isinstance(error, (DataError, TransactionAborted)):
                     self.error = error
-            if item.tag in FORGETTING_TAGS:
-                channel.statements.clear()
+            if item.tag in TELLING_TAGS:
+                channel.told(item.tag, item.sql)
         if segment.error is not None:
             if segment.error.outcome is None:
                 segment.error.outcome = items[segment.first].outcome

@@ -1,11 +1,18 @@
 """Notifications: who listens to which channel, and what has arrived for them.  Manual: "LISTEN", "NOTIFY".
 
-Two listeners of one channel share one LISTEN; the last one to leave sends UNLISTEN.  Every listener has a
-bounded queue of its own: where nobody takes, the oldest are dropped, and counted.
+Every listener sends its LISTEN, which is idempotent, so no count of ours is ever trusted; the last one of a
+channel to leave sends UNLISTEN.  Every listener has a bounded queue of its own: where nobody takes, the
+oldest are dropped, and counted.
+
+A listener is never silent: one that hears nothing more (its lease is over, the session was reset, its
+LISTEN was rolled back) ends with an error that says why.  The conversation itself is in `listen`.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from ..errors import ConnectionClosed, Error, LocalProtocolError, Outcome
 from ..wire import NotificationResponse
 from .inbox import Inbox
 from .sql import as_text, quote_identifier
@@ -41,22 +48,43 @@ class Notification:
         return f"Notification(channel={self.channel!r}, payload={self.payload!r}, pid={self.pid})"
 
 
+# Manual: "Identifiers and Key Words": the server cuts off what a name has over NAMEDATALEN - 1 bytes, and
+# what is sent to the short name would never be taken for the long one's.
+_MAX_NAME: Final = 63
+
+
 class Listener:
     """What has arrived on some channels, for one taker.
+
+    Args:
+        channels: their names, at least one.
+        owner: whose lease it ends with.
 
     Attributes:
         inbox: what has arrived.
         waiter: what the adapter keeps with it, to wake whoever waits.
+        heard: the server has confirmed its LISTEN.
+        unsure: that was in a transaction, which can still be rolled back.
+
+    Raises:
+        TypeError: a name is no str.
+        LocalProtocolError: a name is empty, too long, or one that no message can carry.
     """
 
-    __slots__ = ("channels", "inbox", "waiter")
+    __slots__ = ("channels", "ended", "heard", "inbox", "owner", "unsure", "waiter")
 
-    def __init__(self, channels: tuple[str, ...]) -> None:
-        self.channels = tuple([as_text(name, "a channel's name") for name in channels])
-        for name in self.channels:
-            quote_identifier(name)  # refused here, before it is listened to
+    def __init__(self, channels: tuple[str, ...], owner: object = None) -> None:
+        if not channels:
+            raise _refused("listen() needs the name of a channel")
+        self.channels = tuple([_checked(name) for name in channels])
+        self.owner = owner
         self.waiter: object = None
         self.inbox = Inbox()
+        self.heard = False
+        self.unsure = False
+        self.ended: Error | None = LocalProtocolError(
+            "nothing listens yet: enter it first, as in `async with conn.listen(...) as notifications:`"
+        )
 
     @property
     def dropped(self) -> int:
@@ -64,36 +92,65 @@ class Listener:
         return self.inbox.dropped
 
     def take(self) -> Notification | None:
-        """The oldest that has arrived; None if there is none."""
+        """The oldest that has arrived; None if there is none yet.
+
+        Raises:
+            Error: nothing has arrived, and nothing more will.
+        """
         oldest = self.inbox.next()
-        return oldest if isinstance(oldest, Notification) else None
+        if isinstance(oldest, Notification):
+            return oldest
+        if self.ended is not None:
+            raise self.ended
+        return None
 
 
 class Listeners:
-    """All listeners of one session."""
+    """All listeners of one session.
 
-    __slots__ = ("_all",)
+    Attributes:
+        woken: those that have ended, for the adapter to wake; `dispatch` takes them.
+        unsure: one at least depends on a transaction that is still open.
+    """
+
+    __slots__ = ("_all", "unsure", "woken")
 
     def __init__(self) -> None:
         self._all: list[Listener] = []
+        self.woken: list[Listener] = []
+        self.unsure = False
 
     def add(self, listener: Listener) -> str:
-        """Register; the SQL to run, "" if the session listens to all of the channels already."""
-        new = [name for name in dict.fromkeys(listener.channels) if not self._listened(name)]
+        """Register; the SQL to run.
+
+        Raises:
+            LocalProtocolError: it is registered already.
+        """
+        if listener in self._all:
+            raise _refused("these notifications are listened to already")
+        listener.ended = None
+        listener.heard = listener.unsure = False
         self._all.append(listener)
-        return "; ".join("LISTEN " + quote_identifier(name) for name in new)
+        return "; ".join("LISTEN " + quote_identifier(name) for name in dict.fromkeys(listener.channels))
+
+    def confirm(self, listener: Listener, *, sealed: bool) -> None:
+        """The server has run its LISTEN; `sealed` unless a transaction can still undo it."""
+        listener.heard = True
+        listener.unsure = not sealed
+        self.unsure = self.unsure or not sealed
 
     def remove(self, listener: Listener) -> str:
         """Forget; the SQL to run, "" if others still listen to its channels."""
         if listener not in self._all:
             return ""
-        self._all.remove(listener)
+        self._end(listener, LocalProtocolError("nothing listens any more: the block of listen() was left"))
         old = [name for name in dict.fromkeys(listener.channels) if not self._listened(name)]
         return "; ".join("UNLISTEN " + quote_identifier(name) for name in old)
 
     def dispatch(self, messages: list[NotificationResponse]) -> list[Listener]:
         """Hand out what has arrived; the listeners to wake."""
-        woken: list[Listener] = []
+        woken = self.woken
+        self.woken = []
         for message in messages:
             notification = Notification(message.channel, message.payload, message.process_id)
             for listener in self._all:
@@ -107,5 +164,52 @@ class Listeners:
         """All of them: the session has ended."""
         return list(self._all)
 
+    # ---- Why a listener hears nothing more
+
+    def end_lease(self, owner: object) -> None:
+        """The lease is over in which these were registered."""
+        for listener in [each for each in self._all if each.owner is owner]:
+            self._end(listener, ConnectionClosed("nothing listens any more: the lease is over"))
+
+    def unlistened(self, names: list[str], what: str) -> None:
+        """The caller ran an UNLISTEN of these channels ("*": of all), or a reset (`what`)."""
+        for listener in [each for each in self._all if each.heard]:
+            if "*" in names or any(name in listener.channels for name in names):
+                self._end(listener, LocalProtocolError(f"nothing listens any more: {what} was run"))
+
+    def transaction_ended(self, *, committed: bool) -> None:
+        """The transaction is over (or rolled back to a savepoint) in which a LISTEN was run."""
+        self.unsure = False
+        for listener in [each for each in self._all if each.unsure]:
+            listener.unsure = False
+            if not committed:
+                text = "nothing listens: the transaction with its LISTEN was rolled back"
+                self._end(listener, LocalProtocolError(text))
+
+    def _end(self, listener: Listener, error: Error) -> None:
+        self._all.remove(listener)
+        listener.ended = error
+        self.woken.append(listener)
+
     def _listened(self, channel: str) -> bool:
         return any(channel in listener.channels for listener in self._all)
+
+
+def _checked(channel: object) -> str:
+    name = as_text(channel, "a channel's name")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise _refused(f"no message can carry the name of the channel {name!r}") from None
+    if not size or "\0" in name:
+        raise _refused(f"a channel cannot be called {name!r}")
+    if size > _MAX_NAME:
+        text = f"the name of a channel has {_MAX_NAME} bytes at most, not {size}: {name!r}"
+        raise _refused(text)
+    return name
+
+
+def _refused(text: str) -> LocalProtocolError:
+    error = LocalProtocolError(text)
+    error.outcome = Outcome.NOT_SENT
+    return error

@@ -31,7 +31,9 @@ from ..errors import (
 from ..protocol import Connection
 from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync, tags
 from .blocks import Block, Blocks
+from .listening import Listeners
 from .loss import Loss, out_of_time
+from .sql import unlistened
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -44,6 +46,7 @@ __all__ = [
     "NOT_FAILED",
     "NOT_YET",
     "SENT",
+    "TELLING_TAGS",
     "WAITING",
     "Channel",
     "Operation",
@@ -51,6 +54,9 @@ __all__ = [
     "unasked",
     "undecodable",
 ]
+
+# Tags of statements after which the server has forgotten something: `Channel.told` wants to know of them.
+TELLING_TAGS: Final = frozenset(("DEALLOCATE ALL", "DISCARD ALL", "ROLLBACK", "UNLISTEN"))
 
 # What `produce` answers.
 MORE: Final = 0  # call again when there is room
@@ -356,6 +362,7 @@ class Channel:
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
         dirty: a statement may have left a trace in the session since `forget_traces`.
         pipelining: several segments may be in flight; False for one at a time.
+        listeners: who waits for notifications.
         tls: the encryption of the byte stream, once it was agreed upon.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
     """
@@ -370,6 +377,7 @@ class Channel:
         "blocks",
         "connection",
         "handed_over",
+        "listeners",
         "pipelining",
         "produced",
         "prologue",
@@ -383,6 +391,7 @@ class Channel:
     def __init__(self, connection: Connection, statements: StatementCache) -> None:
         self.connection = connection
         self.statements = statements
+        self.listeners = Listeners()
         self.segments: deque[Segment] = deque()
         self.status_before = "I"
         self.blocks = Blocks()
@@ -407,6 +416,16 @@ class Channel:
     @dirty.setter
     def dirty(self, dirty: bool) -> None:
         self._traces = dirty
+
+    def told(self, tag: str, sql: str) -> None:
+        """A statement has completed after which the server knows less: see TELLING_TAGS."""
+        if tag == "ROLLBACK":
+            self.listeners.transaction_ended(committed=False)
+            return
+        if tag != "UNLISTEN":
+            self.statements.clear()
+        if tag != "DEALLOCATE ALL":
+            self.listeners.unlistened(unlistened(sql) if tag == "UNLISTEN" else ["*"], tag)
 
     @property
     def touched(self) -> bool:

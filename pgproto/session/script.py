@@ -21,7 +21,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import SENT, Channel, Operation, Segment, unasked, undecodable
+from .operation import SENT, TELLING_TAGS, Channel, Operation, Segment, unasked, undecodable
 from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace
 
 __all__ = ["Reset", "Script", "ScriptResult"]
@@ -110,8 +110,8 @@ class Script(Operation):
         self.results.append(ScriptResult(columns, self._rows, tag))
         self._decoder = None
         self._rows = []
-        if tag in ("DISCARD ALL", "DEALLOCATE ALL"):
-            channel.statements.clear()
+        if tag in TELLING_TAGS:
+            channel.told(tag, self.sql)
 
     def ends_block(self, segment: Segment) -> bool:
         """See `Operation.ends_block`."""

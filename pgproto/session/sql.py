@@ -26,6 +26,7 @@ __all__ = [
     "is_plain",
     "leaves_no_trace",
     "quote_identifier",
+    "unlistened",
 ]
 
 # What PostgreSQL takes for white space, and for a character of a name: all that is not ASCII is one.
@@ -116,6 +117,9 @@ _STATEFUL: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_UNLISTEN: Final = re.compile(
+    rf"""(?<!{_NAME})unlisten(?!{_NAME}){_BLANK}*(?:("(?:[^"]|"")*+")|({_NAME}+|\*))""", re.IGNORECASE
+)
 
 # PostgreSQL's MaxAllocSize, less what goes with the text in its message: a longer message ends the session.
 _MAX_SQL: Final = 0x3FFFFFFE - 65536
@@ -254,8 +258,8 @@ def _skip(sql: str, start: int) -> int:
     """Where the white space and the comments that begin here end."""
     while True:
         blanks = _BLANKS.match(sql, start)
-        if blanks is not None:
-            start = blanks.end()
+        assert blanks is not None  # it matches nothing, too
+        start = blanks.end()
         if not sql.startswith("/*", start):
             return start
         start = _comment_end(sql, start)
@@ -314,6 +318,14 @@ def _bare(sql: str) -> str | None:
         done = found.end()
     parts.append(sql[done:])
     return "".join(parts)
+
+
+def unlistened(sql: str) -> list[str]:
+    """The channels that the UNLISTENs in this text name; "*" for all of them, and in doubt."""
+    names = []
+    for quoted, plain in _UNLISTEN.findall(sql):
+        names.append(quoted[1:-1].replace('""', '"') if quoted else plain.lower())
+    return names or ["*"]
 
 
 def quote_identifier(name: str) -> str:

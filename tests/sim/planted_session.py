@@ -13,7 +13,6 @@ from pgproto.session.execution import Execution
 from pgproto.session.lifeline import Lifeline
 from pgproto.session.operation import Channel
 from pgproto.session.preparing import Preparing
-from pgproto.session.script import Script
 from pgproto.session.statements import StatementCache
 from pgproto.session.transaction import Transaction
 
@@ -380,7 +379,7 @@ _STATE: Final = (
     Bug(
         "discard-all-forgotten",
         "asyncpg, psycopg: after DISCARD ALL the cache still names statements that the server dropped",
-        [Edit(Script, "_result", ("channel.statements.clear()", "pass"))],
+        [Edit(Channel, "told", ("self.statements.clear()", "pass"))],
         kinds="surprise",
         profile="pool",
     ),

@@ -67,6 +67,7 @@ class Connection(Queries):
         """Who waits for notifications."""
         self._cancels: set[asyncio.Task[None]] = set()
         self._lender: Connection | None = None
+        self._lease = object()  # what listeners end with
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields."""
         self.on_lost: Callable[[], None] | None = None
@@ -262,7 +263,7 @@ class Connection(Queries):
 
     def listen(self, *channels: str) -> Notifications:
         """Listen to channels: `async with conn.listen("jobs") as notifications: async for n in ...`."""
-        return Notifications(self, Listener(channels))
+        return Notifications(self, Listener(channels, self._lease))
 
     # ---- The session itself
 
@@ -338,6 +339,8 @@ class Connection(Queries):
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
         transport, self._transport = self._transport, None
+        self.listeners.end_lease(self._lease)
+        _wake(self.listeners.dispatch([]))
         if transport is not None:
             transport.engine.channel.blocks.take_back()
             transport.dismiss()
@@ -396,6 +399,7 @@ class Connection(Queries):
         blocks.task = asyncio.current_task
         blocks.is_over = _is_over
         self._transport.send_cancel = partial(cancel_running, self._connector, self._transport.engine)
+        self.listeners = self._transport.engine.channel.listeners
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications, notices, a wish to cancel."""
@@ -403,14 +407,11 @@ class Connection(Queries):
         engine = transport.engine
         woken = self.listeners.dispatch(engine.take_notifications())
         if engine.finished:  # not before: the server's last words are still being read
-            woken = self.listeners.everyone()
+            woken = [*woken, *self.listeners.everyone()]
             if self.on_lost is not None:
                 on_lost, self.on_lost = self.on_lost, None
                 on_lost()
-        for listener in woken:
-            waiter = listener.waiter
-            if isinstance(waiter, asyncio.Future) and not waiter.done():
-                waiter.set_result(None)
+        _wake(woken)
         for notice in engine.take_notices():
             if self.on_notice is not None:
                 try:
@@ -430,6 +431,13 @@ class Connection(Queries):
 
 def _is_over(task: object) -> bool:
     return isinstance(task, asyncio.Future) and task.done()
+
+
+def _wake(woken: list[Listener]) -> None:
+    for listener in woken:
+        waiter = listener.waiter
+        if isinstance(waiter, asyncio.Future) and not waiter.done():
+            waiter.set_result(None)
 
 
 class _Connecting:

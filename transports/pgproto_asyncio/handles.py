@@ -7,8 +7,8 @@ import contextlib
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pgproto import Error, Row
-from pgproto.session import Listener, Notification, Statement, Transaction
+from pgproto import Error, LocalProtocolError, Row
+from pgproto.session import Listener, Notification, Statement, Transaction, listen
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -67,13 +67,7 @@ class Notifications:
         return self._listener.dropped
 
     async def __aenter__(self) -> Notifications:
-        sql = self._connection.listeners.add(self._listener)
-        try:
-            if sql:
-                await self._connection.script(sql)
-        except BaseException:
-            self._connection.listeners.remove(self._listener)
-            raise
+        await self._connection.run_flow(listen(self._connection.engine, self._listener))
         return self
 
     async def __aexit__(
@@ -93,6 +87,8 @@ class Notifications:
         return self
 
     async def __anext__(self) -> Notification:
+        if self._listener.waiter is not None:
+            raise LocalProtocolError("another task waits for these notifications already")
         while True:
             notification = self._listener.take()
             if notification is not None:

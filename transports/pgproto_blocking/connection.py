@@ -68,6 +68,7 @@ class Connection(Queries):
         self._transport: Transport | None = None
         self._opening: Opening | None = None
         self._lender: Connection | None = None
+        self._lease = object()  # what listeners end with
         self._borrower: Connection | None = None
         self._given_up = False
         self.listeners = Listeners()
@@ -253,7 +254,7 @@ class Connection(Queries):
 
     def listen(self, *channels: str) -> Notifications:
         """Listen to channels: `with conn.listen("jobs") as notifications: for n in notifications: ...`."""
-        return Notifications(self, Listener(channels))
+        return Notifications(self, Listener(channels, self._lease))
 
     # ---- The session itself
 
@@ -304,6 +305,7 @@ class Connection(Queries):
         blocks = transport.engine.channel.blocks
         blocks.task = threading.current_thread
         blocks.is_over = _is_over
+        self.listeners = transport.engine.channel.listeners
         transport.on_change = _weakly(self, Connection._on_change)
         transport.on_cancel = _weakly(self, Connection._on_cancel)
         transport.send_cancel = partial(cancel_running, self._connector, transport.engine, transport.address)
@@ -369,6 +371,8 @@ class Connection(Queries):
         lender._borrower = None
         if transport is not None:
             transport.engine.channel.blocks.take_back()
+        self.listeners.end_lease(self._lease)
+        _wake(self.listeners.dispatch([]))
         return lender
 
     def alone(self, work: Callable[[], None]) -> None:
@@ -458,13 +462,8 @@ class Connection(Queries):
         engine = transport.engine
         woken = self.listeners.dispatch(engine.take_notifications())
         if transport.closed:
-            woken = self.listeners.everyone()
-        for listener in woken:
-            if isinstance(listener.waiter, socket.socket):
-                try:
-                    listener.waiter.send(b"\0")
-                except OSError:  # it has been woken often enough, or has gone away
-                    pass
+            woken = [*woken, *self.listeners.everyone()]
+        _wake(woken)
         on_notice = (self._borrower or self).on_notice
         for notice in engine.take_notices():
             if on_notice is not None:
@@ -522,3 +521,12 @@ def _is_over(task: object) -> bool:
 def _raise(operation: Operation) -> None:
     if operation.error is not None:
         raise operation.error
+
+
+def _wake(woken: list[Listener]) -> None:
+    for listener in woken:
+        if isinstance(listener.waiter, socket.socket):
+            try:
+                listener.waiter.send(b"\0")
+            except OSError:  # it has been woken often enough, or has gone away
+                pass

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import Listener, Notification, Operation, Statement, Transaction
+from pgproto.session import Listener, Notification, Operation, Statement, Transaction, listen
 from pgproto.session.deadlines import limit
 
 from . import system
@@ -111,16 +111,17 @@ class Notifications:
 
     def __enter__(self) -> Notifications:
         connection = self._connection
+        if self._wakee is not None:
+            if self._listener.ended is None:
+                raise LocalProtocolError("these notifications are listened to already")
+            self._close()
         waker, self._wakee = socket.socketpair()
         waker.setblocking(False)
         self._wakee.setblocking(False)
         self._listener.waiter = waker
         try:
-            sql = connection.listeners.add(self._listener)
-            if sql:
-                connection.script(sql)
+            connection.run_flow(listen(connection.engine, self._listener))
         except BaseException:
-            connection.listeners.remove(self._listener)
             self._close()
             raise
         return self

@@ -70,6 +70,7 @@ class Connection(Queries):
         self.listeners = Listeners()
         """Who waits for notifications."""
         self._lender: Connection | None = None
+        self._lease = object()  # what listeners end with
         self._borrower: Connection | None = None
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields."""
@@ -264,7 +265,7 @@ class Connection(Queries):
 
     def listen(self, *channels: str) -> Notifications:
         """Listen to channels: `async with conn.listen("jobs") as notifications: async for n in ...`."""
-        return Notifications(self, Listener(channels))
+        return Notifications(self, Listener(channels, self._lease))
 
     # ---- The session itself
 
@@ -345,6 +346,8 @@ class Connection(Queries):
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
         transport, self._transport = self._transport, None
+        self.listeners.end_lease(self._lease)
+        _wake(self.listeners.dispatch([]))
         if transport is not None:
             transport.engine.channel.blocks.take_back()
             transport.dismiss()
@@ -405,6 +408,7 @@ class Connection(Queries):
         blocks = transport.engine.channel.blocks
         blocks.task = trio.lowlevel.current_task
         blocks.is_over = _is_over
+        self.listeners = transport.engine.channel.listeners
 
     async def _send_cancel(self) -> None:
         await cancel(self._connector, self.engine)
@@ -414,13 +418,11 @@ class Connection(Queries):
         engine = self.engine
         woken = self.listeners.dispatch(engine.take_notifications())
         if engine.finished:  # not before: the server's last words are still being read
-            woken = self.listeners.everyone()
+            woken = [*woken, *self.listeners.everyone()]
             if self.on_lost is not None:
                 on_lost, self.on_lost = self.on_lost, None
                 on_lost()
-        for listener in woken:
-            if isinstance(listener.waiter, Waiter):
-                listener.waiter.wake()
+        _wake(woken)
         for notice in engine.take_notices():
             borrower = self._borrower
             callback = (borrower.on_notice if borrower is not None else None) or self.on_notice
@@ -433,6 +435,12 @@ class Connection(Queries):
 
 def _is_over(task: object) -> bool:
     return isinstance(task, trio.lowlevel.Task) and task.coro.cr_frame is None
+
+
+def _wake(woken: list[Listener]) -> None:
+    for listener in woken:
+        if isinstance(listener.waiter, Waiter):
+            listener.waiter.wake()
 
 
 class _Connecting:

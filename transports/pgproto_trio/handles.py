@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import GRACE, Listener, Notification, Operation, Statement, Transaction
+from pgproto.session import GRACE, Listener, Notification, Operation, Statement, Transaction, listen
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -71,15 +71,7 @@ class Notifications:
         return self._listener.dropped
 
     async def __aenter__(self) -> Notifications:
-        sql = self._connection.listeners.add(self._listener)
-        try:
-            if sql:
-                await self._connection.script(sql)
-            else:
-                await trio.lowlevel.checkpoint()
-        except BaseException:
-            self._connection.listeners.remove(self._listener)
-            raise
+        await self._connection.run_flow(listen(self._connection.engine, self._listener), DEFAULT)
         return self
 
     async def __aexit__(
@@ -106,12 +98,13 @@ class Notifications:
         await trio.lowlevel.checkpoint()
         if listener.waiter is not None:
             raise LocalProtocolError("another task waits for these notifications already")
-        transport = self._connection.open_transport()
-        transport.turn()
+        if listener.ended is None:
+            self._connection.open_transport().turn()
         while True:
             notification = listener.take()
             if notification is not None:
                 return notification
+            transport = self._connection.open_transport()
             transport.engine.check_open()
             waiter = Waiter()
             listener.waiter = waiter
