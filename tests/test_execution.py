@@ -209,8 +209,8 @@ def test_unnamed_mode_parses_each_time_in_the_same_segment() -> None:
     operation = pair.run(batch("select 2", "select 1"))
     assert [item.rows[0][0] for item in operation.items] == [2, 1]
     assert [type(each) for each in pair.backend.heard[mark:]] == [
-        *(Parse, Bind, Execute),
-        *(Parse, Bind, Execute, Sync),
+        *(Parse, Describe, Bind, Execute),
+        *(Parse, Describe, Bind, Execute, Sync),
     ]
     assert labels(pair.run(batch("stale"))) == [F]
     assert not [each for each in pair.backend.heard if isinstance(each, Close)]

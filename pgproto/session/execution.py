@@ -41,6 +41,7 @@ from ..wire import (
     Describe,
     EmptyQueryResponse,
     ErrorResponse,
+    FieldDescription,
     Flush,
     Message,
     NoData,
@@ -78,6 +79,8 @@ _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
 NOT_DESCRIBED: Final = 0
 DESCRIBING: Final = 1  # the question is under way
 DESCRIBED: Final = 2
+_DESCRIBE: Final = Describe("S", "")
+_OTHER_COLUMNS: Final = "the statement returns other columns now than when it was described: run it again"
 
 
 class Execution(Preparing):
@@ -329,6 +332,8 @@ class Execution(Preparing):
             if statement.late:
                 self._describe(channel, segment, statement)
                 return
+            if not statement.name:
+                channel.write(_DESCRIBE)  # what it was described as may have changed since
         channel.write(self._next_run(statement, HIGH_WATER - channel.pending))
         self._late = NOT_DESCRIBED
         segment.last = self._next
@@ -396,8 +401,11 @@ class Execution(Preparing):
         elif isinstance(event, CommandComplete):  # of the prologue
             segment.prologue -= 1
         elif isinstance(event, (RowDescription, NoData)):
-            if self._late == DESCRIBING:
-                self._described_late(self.items[self._next], event)
+            fields = tuple(event.fields) if isinstance(event, RowDescription) else ()
+            if self._late == DESCRIBING and segment.position == self._next:
+                self._described_late(self.items[self._next], fields)
+            else:
+                self._described_anew(channel, segment, fields)
         elif isinstance(event, CopyInResponse):
             refuse_copy_in(channel, segment)
         elif isinstance(event, PortalSuspended):
@@ -438,10 +446,26 @@ class Execution(Preparing):
             assert statement is not None  # what is in a segment was written
             channel.statements.drop(statement)
 
-    def _described_late(self, item: QueuedQuery, event: RowDescription | NoData) -> None:
+    def _described_anew(
+        self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
+    ) -> None:
+        """A statement without a name was parsed again: see whether it returns what is known."""
+        statement = self.items[segment.position].statement
+        assert statement is not None  # what is in a segment was written
+        if statement.returns(fields):
+            return
+        readable = statement.rows_changed(fields)
+        channel.statements.drop(statement)
+        for item in self.items[segment.position :]:
+            if item.statement is statement:
+                item.columns = statement.columns
+                if not readable:
+                    item.error = item.error or DataError(_OTHER_COLUMNS)
+
+    def _described_late(self, item: QueuedQuery, fields: tuple[FieldDescription, ...]) -> None:
         statement = item.statement
         assert statement is not None  # what is described is about to be written
-        statement.rows_described(tuple(event.fields) if isinstance(event, RowDescription) else ())
+        statement.rows_described(fields)
         item.columns = statement.columns
         self._late = DESCRIBED
 

@@ -129,6 +129,27 @@ class Statement:
         self.result_formats = self._decoder.result_formats
         self._template = None
 
+    def returns(self, fields: tuple[FieldDescription, ...]) -> bool:
+        """True if it is known to return these columns."""
+        types = tuple([field.type_oid for field in fields])
+        return types == self._result_types and tuple([field.name for field in fields]) == self.columns
+
+    def rows_changed(self, fields: tuple[FieldDescription, ...]) -> bool:
+        """The text was parsed anew and returns other columns, in the formats that were asked for before.
+
+        Returns:
+            False if they cannot be read: these formats are not those of the new columns' types.
+        """
+        decoder = RowDecoder(fields)
+        asked = self.result_formats
+        if len(asked) == 1:
+            asked = asked * len(fields)  # manual: "Message Formats", Bind
+        if decoder.result_formats != asked:
+            return False
+        self._decoder = decoder
+        self._result_types = tuple([field.type_oid for field in fields])
+        return True
+
     def __repr__(self) -> str:
         return f"<Statement {self.name!r} {self.sql!r}>"
 

@@ -13,15 +13,17 @@ import itertools
 import random
 import threading
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
 
-from pgproto import Batch, Outcome, PostgresError, QueryTimeout
+from pgproto import Batch, DataError, Outcome, PostgresError, QueryTimeout
 from tests.support import pgbouncer
 from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncer, PoolMode, Version
 from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy
 
 VERSIONS: tuple[Version, ...] = ("1.18", "1.24")
 MODES: tuple[PoolMode, ...] = ("session", "transaction", "statement")
@@ -167,3 +169,59 @@ def test_concurrent_callers_of_few_connections(
     account.check(pg18)
     assert "invalid frontend message" not in bouncer.log_text()
     pg18.query(f"drop table {table}")
+
+
+@pytest.mark.holds("L1", "L12")
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_a_table_that_changes_under_a_statement_that_is_known(
+    pg18: PostgresServer, driver: Driver, named: bool
+) -> None:
+    """What has no name is parsed anew by the server, which refuses nothing then."""
+    table = f"changing_{driver.name}_{int(named)}"
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn(), named_statements=named) as conn:
+            sql = f"select * from {table}"
+            for columns, values, expected in (
+                ("a int4", "1", (1,)),
+                ("a text", "'abcd'", ("abcd",)),
+                ("a int4, b date", "2, '2020-01-01'", (2, date(2020, 1, 1))),
+                ("a tsvector", "'a'", ("'a'",)),
+                ("a int8", "3", (3,)),
+            ):
+                pg18.query(f"drop table if exists {table}; create table {table} ({columns})")
+                pg18.query(f"insert into {table} values ({values})")
+                for attempt in range(3):
+                    try:
+                        row = await conn.fetchrow(sql)
+                    except (DataError, PostgresError):
+                        assert attempt == 0
+                    else:
+                        assert tuple(row) == expected
+
+    driver.run(scenario)
+    pg18.query(f"drop table {table}")
+
+
+@pytest.mark.holds("D5")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_pool_asks_for_the_protocol_once(pg18: PostgresServer, driver: Driver, version: Version) -> None:
+    reason = pgbouncer.missing(version)
+    if reason is not None:
+        pytest.skip(reason)
+
+    async def scenario(pg: Driver) -> None:
+        dsn = bouncer.dsn(port=proxy.port)
+        async with pg.Pool(dsn, min_size=1, max_size=1) as pool:
+            assert await pool.fetchval("select 1") == 1
+            first = proxy.connections
+            assert first == (2 if version == "1.18" else 1)
+            for number in range(3):
+                async with pool.acquire() as conn:
+                    await conn.close()
+                assert await pool.fetchval("select 1") == 1
+                assert proxy.connections == first + 1 + number
+
+    with PgBouncer(pg18, version=version) as bouncer, Proxy((bouncer.host, bouncer.port)) as proxy:
+        driver.run(scenario)
+    assert bouncer.version == version

@@ -491,7 +491,7 @@ class Clients(Corners, Moving, Callers, Hooked, Intruders):
         kind, what = surprise(
             error,
             calm=calm,
-            honest=not settings.faulty and self.world.profile == "tangled",
+            honest=not settings.faulty,
             forgotten=bool(strange & {36, 16, 17, 18, 13}),
             cancelled=settings.pooler or bool(strange & {7, 17, 18}),
         )

@@ -49,6 +49,16 @@ _POOLERS: Final = (
     ),
 )
 
+_UNNAMED: Final = (
+    Bug(
+        "unnamed-described-once",
+        "0.1.0: without names a text is parsed for each run, and decoded as it was described for the first",
+        [Edit(Execution, "_write_next", ("channel.write(_DESCRIBE)", "pass"))],
+        kinds="surprise rows",
+        profile="tangled",
+    ),
+)
+
 _WAITING: Final = (
     Bug(
         "pgx-800",
@@ -445,4 +455,4 @@ _STATE: Final = (
     ),
 )
 
-BUGS: Final = (*_POOLERS, *_WAITING, *_STATE)
+BUGS: Final = (*_POOLERS, *_UNNAMED, *_WAITING, *_STATE)

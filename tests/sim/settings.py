@@ -91,7 +91,7 @@ PROFILES: Final[dict[str, Profile]] = {
     "pooler": Profile(pooler=1.0),
     # Servers that change hands while more of the same client is on its way: see `network.Weather` too.
     "tangled": Profile(
-        lean={"shared": 60, "batch": 60, "reshape": 0},
+        lean={"shared": 60, "batch": 60},
         faults=0.1,
         cancels=0.3,
         pooler=1.0,
