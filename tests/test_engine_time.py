@@ -27,6 +27,7 @@ from pgproto.session import (
 )
 from pgproto.wire import (
     ErrorResponse,
+    NoticeResponse,
     ReadyForQuery,
 )
 from tests.support.backend import Answer, error_fields, fails, ok, rows_of
@@ -449,3 +450,24 @@ def test_half_a_batch_cannot_be_taken_back() -> None:
     assert {item.outcome for item in operation.items} == {Outcome.NOT_COMMITTED, Outcome.NOT_SENT}
     assert pair.engine.data_to_send() == b""
     assert pair.backend.committed == ["insert"]
+
+
+@pytest.mark.holds("D6")
+def test_what_is_still_being_read_gets_more_grace() -> None:
+    """The network had it before it was abandoned; silence ends the session, or three times GRACE."""
+    notice = NoticeResponse({"S": "NOTICE", "C": "00000", "M": "on and on"}).encode()
+    for talks, lasts in ((0, 1), (1, 2), (100, 3)):
+        pair = Pair(SCRIPT)
+        pair.run(query("select 1"))
+        pair.backend.silent = True
+        stopped = query("select 1")
+        pair.engine.submit(stopped)
+        pair.send()
+        pair.engine.abandon(stopped)
+        for turn in range(1, 10):
+            if turn <= talks:
+                pair.deliver(notice)
+            pair.pass_time(GRACE + 0.01)
+            assert pair.engine.finished is (turn >= lasts), (talks, turn)
+            if pair.engine.finished:
+                break

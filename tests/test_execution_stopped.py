@@ -22,6 +22,7 @@ from pgproto.wire import (
     Sync,
 )
 from tests.support.backend import Answer, error_fields, fails, ok, rows_of
+from tests.support.builds import pure_only
 from tests.support.pair import Pair
 from tests.support.queries import error_of, query
 
@@ -307,3 +308,20 @@ def test_a_batch_that_ran_out_of_time_says_so_although_the_session_ends(pair: Pa
     outcomes = [item.outcome for item in slow.items]
     assert outcomes[0] is Outcome.UNKNOWN
     assert outcomes[-1] is Outcome.NOT_SENT
+
+
+@pure_only("it replaces a method")
+@pytest.mark.holds("D9")
+def test_a_statement_whose_preparing_was_interrupted_is_new_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it was written, so the session lives: who comes next must not wait for what nobody sent."""
+
+    def interrupt(self: object, channel: object) -> None:
+        raise KeyboardInterrupt
+
+    pair = Pair(SCRIPT)
+    with monkeypatch.context() as patch:
+        patch.setattr("pgproto.session.preparing.Preparing.go_on_preparing", interrupt)
+        operation = query("select 1")
+        pair.engine.submit(operation)
+    assert isinstance(operation.error, KeyboardInterrupt)
+    assert pair.run(query("select 1")).error is None

@@ -13,6 +13,7 @@ from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
 from .executemany import ExecuteMany
 from .execution import Execution
+from .lifeline import LONGEST_GRACE
 from .listen import listen
 from .listening import Listener, Listeners, Notification
 from .operation import HIGH_WATER, Operation
@@ -28,6 +29,7 @@ __all__ = [
     "DEFAULT",
     "GRACE",
     "HIGH_WATER",
+    "LONGEST_GRACE",
     "Batch",
     "Cancel",
     "Connector",

@@ -33,7 +33,7 @@ from ..wire import (
     tags,
 )
 from .inbox import Inbox
-from .lifeline import GRACE, Lifeline
+from .lifeline import GRACE, LONGEST_GRACE, Lifeline
 from .loss import Loss, out_of_time
 from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation, Segment
 from .startup import ENCRYPT_NEVER, check_parameter
@@ -70,8 +70,11 @@ class Engine(Lifeline):
     """
 
     __slots__ = (
+        "_heard",
         "_notices",
         "_notifications",
+        "_patience",
+        "_received",
         "encryption",
         "host",
     )
@@ -89,6 +92,9 @@ class Engine(Lifeline):
         connection = Connection(CLIENT, max_message_size=max_message_size)
         statements = StatementCache(statement_cache_size, prefix, named=named_statements)
         super().__init__(clock, Channel(connection, statements))
+        self._received = 0  # how often something was
+        self._heard = 0  # what it was when the session was last given GRACE
+        self._patience = 0.0  # when nothing gives it more
         self.pipelining = pipelining
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
@@ -191,6 +197,7 @@ class Engine(Lifeline):
 
     def receive_data(self, data: bytes) -> None:
         """Bytes arrived from the transport (not b"": see `receive_eof`)."""
+        self._received += 1
         tls = self.channel.tls
         if tls is not None:
             try:
@@ -413,14 +420,23 @@ class Engine(Lifeline):
             return
         else:
             operation.skip_rest(self.channel)
-        operation.deadline = self.clock() + GRACE
+        now = self.clock()
+        operation.deadline = now + GRACE
         self._note_deadline(operation)
+        self._heard = self._received
+        self._patience = now + LONGEST_GRACE
         self._ask_for_cancel(operation)
         self._produce()
 
     def _out_of_grace(self, operation: Operation, now: float) -> None:
         """A stopped operation, or what is left of it on the wire, did not end in time."""
         if self._unwanted():
+            if operation.abandoned and self._received != self._heard and now < self._patience:
+                # Nobody waits for it, and what the network had taken in already is still being read.
+                self._heard = self._received
+                operation.deadline = min(now + GRACE, self._patience)
+                self._note_deadline(operation)
+                return
             self.connection.close(QueryTimeout("the deadline passed, and the query could not be cancelled"))
             self._process()
             return

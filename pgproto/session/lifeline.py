@@ -24,11 +24,14 @@ from .blocks import INSIDE, Block
 from .loss import Loss, out_of_time
 from .operation import Channel, Operation, Segment
 
-__all__ = ["GRACE", "Lifeline"]
+__all__ = ["GRACE", "LONGEST_GRACE", "Lifeline"]
 
 # How long a session that is over, or a query that was cancelled, may take to say its last words, in
 # seconds.  Long enough for a round trip, short enough for no call to exceed its deadline by a second.
 GRACE: Final = 0.8
+
+# And how long an abandoned query may take at the most, as long as its answers keep coming.
+LONGEST_GRACE: Final = 3 * GRACE
 
 _NOT_BEGUN: Final = "BEGIN failed: nothing of the transaction was run"
 _BY_HAND: Final = (

@@ -51,10 +51,16 @@ class Preparing(Operation):
 
     def send_prepare(self, channel: Channel, new: list[Statement]) -> None:
         """Write Parse and Describe for NEW statements; `go_on_preparing` does the rest, if there is one."""
-        for statement in new:
-            statement.state = st.PREPARING
-        self._to_prepare.extend(new)
-        self.go_on_preparing(channel)
+        try:
+            for statement in new:
+                statement.state = st.PREPARING
+            self._to_prepare.extend(new)
+            self.go_on_preparing(channel)
+        except BaseException:
+            # An interrupt: if the session outlives it nothing was written, and others must not wait for it.
+            for statement in new:
+                statement.state = st.NEW
+            raise
 
     def go_on_preparing(self, channel: Channel) -> None:
         """Write what may be written now of the statements that are waiting for it."""

@@ -24,6 +24,7 @@ from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, Sc
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
+    GRACE,
     Connector,
     CopyIn,
     CopyOut,
@@ -290,6 +291,20 @@ class Connection(Queries):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def cleaned_up(self, work: Coroutine[Any, Any, object], error: BaseException) -> None:
+        """Do the last thing of a block that an error has ended.
+
+        A cancellation does not wait longer for it than GRACE: then the session ends.
+        """
+        if isinstance(error, Exception):
+            await work
+            return
+        try:
+            async with asyncio.timeout(GRACE):
+                await work
+        except TimeoutError:
+            self.abort()
 
     # ---- For the pool
 

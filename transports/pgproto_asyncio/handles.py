@@ -81,7 +81,7 @@ class Notifications:
         else:
             # An error of the clean-up must not hide the one that made it necessary, a cancellation least.
             with contextlib.suppress(Error):
-                await self._connection.script(sql)
+                await self._connection.cleaned_up(self._connection.script(sql), error)
 
     def __aiter__(self) -> Notifications:
         return self
@@ -153,4 +153,4 @@ class TransactionContext:
         else:
             # An error of the clean-up must not hide the one that made it necessary.
             with contextlib.suppress(Error):
-                await self.rollback()
+                await self._connection.cleaned_up(self.rollback(), error)

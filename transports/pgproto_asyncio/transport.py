@@ -13,7 +13,7 @@ from asyncio import Future
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pgproto.session import GRACE, Engine, Operation
+from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
 from pgproto_blocking.system import Patience, read_rest
@@ -199,12 +199,14 @@ class Transport(asyncio.BufferedProtocol):
             self.abandon(operation)
 
     async def settled(self) -> None:
-        """Wait until nothing is in flight: what was abandoned is drained, or the session is over."""
+        """Wait until nothing is in flight, the session is over, or its grace has passed."""
         quiet = self._quiet
         if quiet is None or quiet.done():
             quiet = self._quiet = self.loop.create_future()
         self.pump()
-        await asyncio.wait([quiet])  # others may wait for it too: cancelling this must not cancel it
+        await asyncio.wait(
+            [quiet], timeout=LONGEST_GRACE
+        )  # others may wait for it too: cancelling this must not cancel it
 
     def in_loop(self) -> bool:
         """True if the caller runs in this transport's event loop."""

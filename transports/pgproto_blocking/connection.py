@@ -389,14 +389,14 @@ class Connection(Queries):
         if self.closed:
             raise ConnectionClosed("the connection is closed")
 
-    def run_flow(self, flow: Generator[Operation, None, None]) -> None:
+    def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout = DEFAULT) -> None:
         """Run a flow whose steps are operations of this session."""
         try:
             operation = self._step(flow, None)
             while operation is not None:
                 error: BaseException | None = None
                 try:
-                    self._run(operation, DEFAULT)
+                    self._run(operation, timeout)
                 except BaseException as raised:  # noqa: BLE001 - the flow decides
                     error = raised
                 operation = self._step(flow, error)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import Listener, Notification, Operation, Statement, Transaction, listen
+from pgproto.session import GRACE, Listener, Notification, Operation, Statement, Transaction, listen
 from pgproto.session.deadlines import limit
 
 from . import system
@@ -135,7 +135,8 @@ class Notifications:
             if sql and not connection.closed:
                 # An error of the clean-up must not hide the one that made it necessary.
                 with contextlib.suppress(*(() if error is None else (Error,))):
-                    connection.script(sql)
+                    hurried = error is not None and not isinstance(error, Exception)
+                    connection.script(sql, timeout=GRACE if hurried else DEFAULT)
         finally:
             self._close()
 
@@ -219,14 +220,17 @@ class TransactionContext:
             else:
                 # An error of the clean-up must not hide the one that made it necessary.
                 with contextlib.suppress(Error):
-                    self.rollback()
+                    if isinstance(error, Exception):
+                        self.rollback()
+                    else:
+                        self._run(self._block.rollback(), GRACE)
         finally:
             if not self._block.ending:  # else another thread sees to it
                 self._end()
 
-    def _run(self, flow: Generator[Operation, None, None]) -> None:
+    def _run(self, flow: Generator[Operation, None, None], timeout: Timeout = DEFAULT) -> None:
         try:
-            self._connection.run_flow(flow)
+            self._connection.run_flow(flow, timeout)
         except LocalProtocolError:  # refused: nothing was begun
             raise
         except BaseException:

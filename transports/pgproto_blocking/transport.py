@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
-from pgproto.session import GRACE, Engine, Operation
+from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
 
@@ -147,7 +147,7 @@ class Transport:
         self.alone(work, operation)
 
     def abandon(self, operation: Operation) -> None:
-        """Nobody wants the rest of the operation: bring it to its end, within GRACE, or close."""
+        """Nobody wants the rest of the operation: bring it to its end, within its grace, or close."""
         if operation.finished:
             return
         # The garbage collector may end a generator in the middle of another call: the next one does it.
@@ -352,7 +352,7 @@ class Transport:
             self._stray.remove(operation)
         if operation.finished:
             return
-        limit = engine.clock() + GRACE
+        limit = engine.clock() + LONGEST_GRACE  # the engine keeps GRACE by itself, if it is in order
         engine.abandon(operation)
         self._write()
         while not engine.idle and not engine.finished:

@@ -22,7 +22,7 @@ from typing import Final
 
 import trio
 
-from pgproto.session import GRACE, Engine, Operation
+from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
 from pgproto.wire import BackendKeyData
 from pgproto_blocking.system import Patience
@@ -196,7 +196,7 @@ class Transport:
         if not self._left or self._waiters or engine.finished:
             return
         # The core ends it within GRACE, or within two where the server says a last word.
-        with trio.CancelScope(shield=True, deadline=engine.clock() + 3 * GRACE) as scope:
+        with trio.CancelScope(shield=True, deadline=engine.clock() + LONGEST_GRACE) as scope:
             while self._left and not self._waiters and not engine.finished:
                 waiter = self._drainer = Waiter()
                 self._left[0].waiter = waiter
@@ -259,11 +259,11 @@ class Transport:
             self.turn(reading=False)
 
     async def settled(self) -> None:
-        """Wait until nothing is in flight any more, the session is over, or GRACE has passed."""
+        """Wait until nothing is in flight any more, the session is over, or its grace has passed."""
         engine = self.engine
         self.turn()
         await self.rest()
-        with trio.move_on_after(GRACE):
+        with trio.move_on_after(LONGEST_GRACE):
             while not engine.idle and not engine.finished:
                 waiter = self._quiet = Waiter()
                 await self.wait_until_woken(waiter)
