@@ -94,6 +94,8 @@ class Error(Exception):
     """True if a CommandComplete of the query was seen, although its outcome is UNKNOWN."""
     likely_committed: bool = False
     """True if the server said that the transaction was committed locally before it hung up."""
+    session: int | None = None
+    """Which session of this process it came from, as a number (`Engine.session`); None for none."""
     also: Sequence[Exception] = ()
     """What else went wrong behind the first cause, in the order in which it was seen."""
 

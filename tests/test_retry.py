@@ -24,6 +24,10 @@ from pgproto.errors import (
     TooManyWaiting,
 )
 from pgproto.pool import Retry, transaction_outcome
+from pgproto.session import Execution, Prepare, QueuedQuery, Script, Statement, Transaction
+from tests.support.backend import fails, ok
+from tests.support.pair import Pair
+from tests.support.queries import query
 
 SAFE = (Outcome.NOT_SENT, Outcome.NOT_COMMITTED, Outcome.SKIPPED, Outcome.ROLLED_BACK)
 NEVER = (Outcome.UNKNOWN, Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED, None)
@@ -129,7 +133,7 @@ def test_the_given_sqlstates_count() -> None:
     assert not policy.should_retry(server_error("40001"), 1)
 
 
-@pytest.mark.parametrize("outcome", [*SAFE, Outcome.UNKNOWN, Outcome.OK_IN_TX, None])
+@pytest.mark.parametrize("outcome", [*SAFE, Outcome.OK_IN_TX, None])
 def test_before_commit_the_whole_transaction_is_rolled_back(outcome: Outcome | None) -> None:
     error = ended(ConnectionLost, outcome)
     whole = transaction_outcome(error, commit_sent=False)
@@ -158,16 +162,65 @@ def test_a_serialization_failure_of_commit_is_repeated() -> None:
     assert Retry().should_retry(error, 1, transaction_outcome(error, commit_sent=True))
 
 
-def test_an_error_of_another_connection_keeps_its_outcome() -> None:
-    error = ended(ConnectionLost, Outcome.UNKNOWN)
-    whole = transaction_outcome(error, commit_sent=False, own=False)
-    assert whole is Outcome.UNKNOWN
-    assert not Retry().should_retry(error, 1, whole)
+@pytest.mark.holds("L11")
+def test_only_what_the_transactions_own_session_says_is_judged() -> None:
+    pair, other = Pair(), Pair()
+    block = Transaction(pair.engine)
+    policy = Retry()
+    error = ended(ConnectionLost, Outcome.NOT_SENT)
+    for session, repeated in ((pair.engine.session, True), (other.engine.session, False), (None, False)):
+        error.session = session
+        assert policy.should_repeat(error, 1, block) is repeated
+    assert policy.should_repeat(error, 1, None)  # no connection could be borrowed
+    assert not policy.should_repeat(ended(PoolTimeout, Outcome.NOT_SENT), 1, None)
+    assert not policy.should_repeat(ended(ConnectError, Outcome.NOT_SENT), 1, block)  # of another pool
+    assert policy.should_repeat(ConnectError("no"), 1, None)
+    error.session = other.engine.session
+    assert not policy.should_repeat(error, 1, None)
+    assert not policy.should_repeat(ValueError(), 1, block)
 
 
-def test_what_is_committed_is_not_called_rolled_back() -> None:
-    error = ended(ConnectionLost, Outcome.COMMITTED)
-    assert transaction_outcome(error, commit_sent=False) is Outcome.COMMITTED
+@pytest.mark.holds("L11")
+def test_errors_say_which_session_they_came_from() -> None:
+    pair = Pair({"bad": fails("40001"), "insert": ok()})
+    policy = Retry()
+    block = Transaction(pair.engine)
+    block.enter()
+    batch = Execution([QueuedQuery("insert", ()), QueuedQuery("bad", ())], atomic=False)
+    for operation in (query("bad"), Script("bad"), Prepare(Statement("what?", "p", kept=True)), batch):
+        error = pair.run(operation).error or batch.items[1].error
+        assert isinstance(error, PostgresError)
+        assert error.session == pair.engine.session
+    assert isinstance(batch.items[1].error, PostgresError)
+    assert batch.items[1].error.session == pair.engine.session
+    lost = query("insert")
+    pair.backend.silent = True
+    pair.engine.submit(lost)
+    pair.send()
+    pair.eof()
+    assert isinstance(lost.error, ConnectionLost)
+    assert policy.should_repeat(lost.error, 1, block)
+    with pytest.raises(ConnectionClosed) as caught:
+        pair.engine.submit(query("insert"))
+    assert policy.should_repeat(caught.value, 1, block)
+
+
+@pytest.mark.holds("L11")
+def test_nothing_is_repeated_after_a_commit_by_hand() -> None:
+    pair = Pair({"insert": ok(), "commit": ok("COMMIT"), "bad": fails("40001")})
+    block = Transaction(pair.engine)
+    block.enter()
+    error = pair.run(query("bad")).error
+    assert error is not None
+    assert Retry().should_repeat(error, 1, block)
+    pair.run(query("commit"))
+    assert not Retry().should_repeat(error, 1, block)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.COMMITTED, Outcome.UNKNOWN])
+def test_what_may_be_committed_is_not_called_rolled_back(outcome: Outcome) -> None:
+    error = ended(ConnectionLost, outcome)
+    assert transaction_outcome(error, commit_sent=False) is outcome
 
 
 def test_the_delay_doubles_up_to_its_bound() -> None:

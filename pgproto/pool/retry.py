@@ -21,8 +21,8 @@ Two questions, kept apart: is it **safe** (can no effect happen twice: the outco
     safe: NOT_SENT, NOT_COMMITTED, SKIPPED, ROLLED_BACK.
     never: UNKNOWN, COMMITTED, OK_IN_TX, PREPARED, None.
 
-For a function that runs inside of one transaction the outcome that counts is the transaction's, not that of
-the query that ended it: see `transaction_outcome`.
+For a function that runs in one transaction the outcome that counts is the transaction's, not that of the
+query that ended it, and only errors of the transaction's own session count: see `Retry.should_repeat`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from ..errors import (
     PostgresError,
     RemoteProtocolError,
 )
+from ..session import Transaction
 from .backoff import is_permanent
 
 __all__ = ["Retry", "transaction_outcome"]
@@ -51,20 +52,19 @@ NOT_YET: Final = frozenset({"57P03", "53300"})
 """cannot_connect_now and too_many_connections: the server refuses the session, not the query."""
 
 
-def transaction_outcome(error: BaseException, *, commit_sent: bool, own: bool = True) -> Outcome | None:
+def transaction_outcome(error: BaseException, *, commit_sent: bool) -> Outcome | None:
     """What an error that left a transaction says about the transaction as a whole.
 
     - Before COMMIT was handed over, whatever happened is rolled back: by ROLLBACK, or by the server when
-      the session ended.  So a query that is UNKNOWN by itself (sent, no answer) is ROLLED_BACK here, and
-      one that FAILED stays FAILED: its SQLSTATE decides whether a repetition is useful.
+      the session ended.  But one that FAILED stays FAILED: its SQLSTATE decides whether a repetition is
+      useful.  And UNKNOWN stays UNKNOWN: a query in a transaction is that only where it may have been the
+      COMMIT.
     - After that only the answer to COMMIT counts, and the error carries it: FAILED is as good as rolled
       back, UNKNOWN stays UNKNOWN and is never repeated.
 
     Args:
         error: what left the block, or what COMMIT raised.
         commit_sent: True if a COMMIT was handed to the transport, even in part.
-        own: False if the error may be about another connection than the transaction's (the block used
-            a second one).  What that one did is not undone by this ROLLBACK, so its outcome stands.
 
     Returns:
         The transaction's outcome; None if nothing is known (not a `pgproto.Error`).
@@ -72,7 +72,7 @@ def transaction_outcome(error: BaseException, *, commit_sent: bool, own: bool = 
     if not isinstance(error, Error):
         return None
     outcome = error.outcome
-    if commit_sent or not own or outcome is Outcome.FAILED or outcome is Outcome.COMMITTED:
+    if commit_sent or outcome in (Outcome.FAILED, Outcome.COMMITTED, Outcome.UNKNOWN):
         return outcome
     return Outcome.ROLLED_BACK
 
@@ -139,6 +139,26 @@ class Retry:
         if isinstance(error, ConnectError):
             return not is_permanent(error)
         return isinstance(error, (ConnectionLost, ConnectionClosed, RemoteProtocolError))
+
+    def should_repeat(self, error: BaseException, attempt: int, block: Transaction | None) -> bool:
+        """True if a function that ran in a transaction of its own may and should run again.
+
+        Only what the transaction's own session says is judged.  An error of another one (the function used a
+        second connection, or another pool) tells nothing about this transaction, and what was done there is
+        not undone with it.  Nor is anything repeated after a COMMIT that the function ran as a statement.
+
+        Args:
+            error: what left the block.
+            attempt: how often the function has run by now.
+            block: its transaction; None if no connection could be borrowed for it.
+        """
+        if not isinstance(error, Error) or error.session != (None if block is None else block.session):
+            return False
+        if block is None:
+            return self.should_retry(error, attempt)
+        if block.by_hand:
+            return False
+        return self.should_retry(error, attempt, transaction_outcome(error, commit_sent=block.committing))
 
     def delay_before(self, attempt: int, random: Callable[[], float]) -> float:
         """Seconds to wait before the next run.

@@ -168,6 +168,7 @@ class Engine(Lifeline):
         try:
             self._check_turn(operation)
         except LocalProtocolError as error:
+            self.channel.sign(error)
             operation.turned_away(error)
             raise
         if operation.exclusive:

@@ -553,6 +553,9 @@ class Execution(Preparing):
             channel.statements.release(statement)
         self._users = []
         if not self.finished:
+            if self.error is not None or not self.atomic:
+                for item in self.items:
+                    channel.sign(item.error)
             self.finish(channel)
             channel.statements.trim()
 

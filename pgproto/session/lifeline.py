@@ -95,6 +95,11 @@ class Lifeline:
         return self.connection.closed is not None or self._write_failed is not None
 
     @property
+    def session(self) -> int:
+        """A number that no other session of this process has; see `Error.session`."""
+        return self.channel.session
+
+    @property
     def cause(self) -> Exception | None:
         """The first cause of the session's end; None if it is alive, or was closed on this side."""
         closed = self.connection.closed
@@ -136,6 +141,7 @@ class Lifeline:
             error.__cause__ = self.cause
             if self.connection.closed is not None:
                 error.also = self.connection.closed.also
+            self.channel.sign(error)
             raise error
 
     def _check_turn(self, operation: Operation) -> None:

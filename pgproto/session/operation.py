@@ -16,6 +16,7 @@ never will.  The operation calls `finish` when it has ended, exactly once.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -63,6 +64,8 @@ MORE: Final = 0  # call again when there is room
 WAITING: Final = 1  # nothing to write before an answer (or data of the caller) has arrived
 SENT: Final = 2  # all is written: the next operation may write
 GONE: Final = 3  # it has ended meanwhile, and is not queued any more
+
+_SESSIONS: Final = itertools.count(1)
 
 NOT_YET: Final = -1
 NOT_FAILED: Final = -2
@@ -257,8 +260,11 @@ class Operation:
         if self.finished:
             return
         self.finished = True
-        if isinstance(self.error, PostgresError):
-            self.error = self.in_time(self.error)
+        error = self.error
+        if error is not None:
+            if isinstance(error, PostgresError):
+                self.error = error = self.in_time(error)
+            channel.sign(error)
         channel.ready.append(self)
 
     def in_time(self, error: Exception) -> Exception:
@@ -359,6 +365,7 @@ class Channel:
         prologue: those of them that the server was not told of yet.  What opens them (BEGIN, SAVEPOINT) goes
             in front of the first segment that belongs inside.
         begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
+        session: a number that no other session of this process has; errors carry it.
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
         dirty: a statement may have left a trace in the session since `forget_traces`.
         pipelining: several segments may be in flight; False for one at a time.
@@ -383,6 +390,7 @@ class Channel:
         "prologue",
         "ready",
         "segments",
+        "session",
         "statements",
         "status_before",
         "tls",
@@ -393,6 +401,7 @@ class Channel:
         self.statements = statements
         self.listeners = Listeners()
         self.segments: deque[Segment] = deque()
+        self.session = next(_SESSIONS)
         self.status_before = "I"
         self.blocks = Blocks()
         self.prologue: list[Block] = []
@@ -407,6 +416,11 @@ class Channel:
         self._output: list[bytes] = []
         self._piece = b""  # what the transport is being offered; `_output` comes behind it
         self._savepoints = 0
+
+    def sign(self, error: BaseException | None) -> None:
+        """Note on an error which session it came from."""
+        if isinstance(error, Error):
+            error.session = self.session
 
     @property
     def dirty(self) -> bool:

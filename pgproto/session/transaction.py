@@ -86,6 +86,11 @@ class Transaction:
         return self._block is not None and not self._block.ended
 
     @property
+    def session(self) -> int:
+        """Which session it is in; see `Error.session`."""
+        return self._engine.session
+
+    @property
     def ending(self) -> bool:
         """True while COMMIT, ROLLBACK or its like is under way."""
         return self._block is not None and self._block.ending and not self._block.ended
