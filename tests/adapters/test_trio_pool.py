@@ -95,7 +95,7 @@ def test_a_pool_is_entered_once(pg18: PostgresServer) -> None:
                 await pool.__aenter__()
             lease = pool.acquire()
             async with lease:
-                with pytest.raises(LocalProtocolError, match="before"):
+                with pytest.raises(LocalProtocolError, match="in use"):
                     await lease.__aenter__()
             await pool.close()
             await pool.close()

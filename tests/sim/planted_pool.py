@@ -8,7 +8,8 @@ from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
 from pgproto.pool.machine import PoolMachine
 from pgproto_asyncio import connecting
-from pgproto_asyncio.pool import Lease, Pool
+from pgproto_asyncio.leases import Lease
+from pgproto_asyncio.pool import Pool
 from pgproto_asyncio.transport import Transport
 
 from .planted_edit import Bug, Edit
@@ -55,7 +56,7 @@ _SLOTS: Final = (
         [
             Edit(
                 Pool,
-                "_acquire",
+                "borrow",
                 (
                     "except BaseException:",
                     """except asyncio.CancelledError:
@@ -77,7 +78,7 @@ except BaseException:""",
         [
             Edit(
                 Pool,
-                "_acquire",
+                "borrow",
                 (
                     "await waiter",
                     """try:
@@ -96,7 +97,7 @@ except asyncio.CancelledError:
         [
             Edit(
                 Pool,
-                "_acquire",
+                "borrow",
                 (
                     "except BaseException:",
                     """except BaseException:
@@ -114,12 +115,12 @@ except asyncio.CancelledError:
         [
             Edit(
                 Lease,
-                "__aexit__",
+                "release",
                 (
-                    "self._pool._release(ticket, lent.take_back())",
+                    "self.pool.give_back(ticket, lent.take_back())",
                     """conn = lent.take_back()
-self._pool._release(ticket, conn)
-self._pool._release(ticket, conn)""",
+self.pool.give_back(ticket, conn)
+self.pool.give_back(ticket, conn)""",
                 ),
             ),
             Edit(

@@ -15,7 +15,7 @@ import inspect
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -262,6 +262,7 @@ _AWAITED = frozenset(
         "prepare",
         "copy_in",
         "copy_records",
+        "release",
         "reset",
         "close",
         "retry",
@@ -317,6 +318,7 @@ class _Wrapped:
         if name in _AWAITED:
 
             async def call(*args: Any, **options: Any) -> Any:
+                args = tuple(arg.target if isinstance(arg, _Wrapped) else arg for arg in args)
                 if name == "retry":
                     args = (_plain(args[0]), *args[1:])
                 return _wrap(value(*args, **options))
@@ -351,6 +353,9 @@ class _Context:
     def committing(self) -> bool:
         """A transaction's."""
         return self._manager is not None and bool(self._manager.committing)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.start().__await__()
 
     async def start(self) -> Any:
         """The explicit forms of a transaction and a lease."""

@@ -18,7 +18,7 @@ from collections.abc import (
 )
 from functools import partial
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
@@ -54,6 +54,9 @@ from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport
 
+if TYPE_CHECKING:
+    from .leases import Lease
+
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
 
 
@@ -69,6 +72,8 @@ class Connection(Queries):
         self._cancels: set[asyncio.Task[None]] = set()
         self._lender: Connection | None = None
         self._lease = object()  # what listeners end with
+        self.lease: Lease | None = None
+        """Whose end is the end of this handle, if a pool has lent it."""
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields."""
         self.on_lost: Callable[[], None] | None = None
@@ -79,7 +84,9 @@ class Connection(Queries):
     @property
     def engine(self) -> Engine:
         """The core's side of the session."""
-        return self._open_transport().engine
+        if self._transport is None:
+            raise ConnectionClosed("the connection is not open")
+        return self._transport.engine
 
     @property
     def config(self) -> Config:
@@ -273,16 +280,23 @@ class Connection(Queries):
         await self._run(Reset(script), timeout)
 
     async def close(self, *, timeout: Timeout = 1.0) -> None:
-        """End the session, within `timeout` seconds (None: no limit).  Idempotent, never raises."""
+        """End the session, within `timeout` seconds (None: no limit).  Idempotent.
+
+        Raises:
+            LocalProtocolError: it belongs to another event loop.
+        """
         time = limit(timeout, 1.0)
         transport = self._transport
-        if transport is not None:
+        if transport is not None and not transport.inherited and not transport.over:
+            transport.check_here()
             await transport.close(time)
 
     def abort(self) -> None:
         """End the session at once, without waiting."""
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is not None and not transport.inherited and not transport.over:
+            transport.check_here()
+            transport.abort()
 
     async def __aenter__(self) -> Connection:
         return self
@@ -331,7 +345,7 @@ class Connection(Queries):
     @property
     def quiet(self) -> bool:
         """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
-        return system.is_quiet(self._open_transport().descriptor)
+        return self._transport is not None and system.is_quiet(self._transport.descriptor)
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
@@ -364,13 +378,20 @@ class Connection(Queries):
     # ---- The inside
 
     def check_here(self) -> None:
-        """Raise if nothing can be done with the connection, or not here."""
+        """Raise if nothing can be done with the connection, or not here.
+
+        Raises:
+            ConnectionClosed: it is not open, or the parent process has it.
+            LocalProtocolError: it belongs to another event loop.
+        """
         self._open_transport()
 
     def _open_transport(self) -> Transport:
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             raise ConnectionClosed("the connection is not open")
-        return self._transport
+        transport.check_here()
+        return transport
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)

@@ -74,13 +74,15 @@ class Pieces(Generic[T]):
     async def aclose(self) -> None:
         """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
         transport = self._transport
+        if transport is not None and not transport.inherited:
+            transport.check_here()
         self._stop()
         if transport is not None and not self._operation.finished:
             await transport.settled()
 
     def __del__(self) -> None:
         transport = getattr(self, "_transport", None)
-        if transport is None or transport.loop.is_closed():
+        if transport is None or transport.inherited or transport.loop.is_closed():
             return
         if transport.in_loop():
             self._stop()
@@ -95,6 +97,7 @@ class Pieces(Generic[T]):
         if self._transport is None:
             self._transport = self._start(operation)
         transport = self._transport
+        transport.check_here()
         try:
             while True:
                 self._pieces.extend(self._take())

@@ -48,6 +48,7 @@ class PreparedStatement:
 
     async def close(self) -> None:
         """Have the server forget it; that goes out with the next query."""
+        self._connection.check_here()
         self._connection.engine.channel.statements.close(self.statement)
 
 
@@ -87,6 +88,7 @@ class Notifications:
         return self
 
     async def __anext__(self) -> Notification:
+        self._connection.check_here()
         if self._listener.waiter is not None:
             raise LocalProtocolError("another task waits for these notifications already")
         while True:
@@ -108,6 +110,11 @@ class TransactionContext:
     def __init__(self, connection: Connection, block: Transaction) -> None:
         self._connection = connection
         self._block = block
+
+    @property
+    def block(self) -> Transaction:
+        """The core's side of it."""
+        return self._block
 
     @property
     def committing(self) -> bool:

@@ -8,13 +8,15 @@ the pool, so that a caller who is cancelled cancels nothing but its own waiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import random
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
-from pgproto import Batch, ConnectError, Error, QueuedQuery
+from pgproto import Batch, ConnectError, Error, LocalProtocolError, QueuedQuery
 from pgproto.pool import (
     FAILED,
     WAITING,
@@ -33,7 +35,6 @@ from pgproto.pool import (
     ending,
     hook_failed,
     is_permanent,
-    transaction_outcome,
 )
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import check_new
@@ -43,6 +44,7 @@ from pgproto_blocking import system
 
 from .connection import Connection
 from .copying import NamedRecords, Records, Source
+from .leases import Lease, PoolTransaction
 from .queries import DEFAULT, Queries, Query, Timeout
 
 __all__ = ["Pool"]
@@ -96,6 +98,8 @@ class Pool(Queries):
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed: asyncio.Event | None = None
+        self.inherited = False
+        system.forget_in_child(self)
 
     # ---- Life
 
@@ -103,6 +107,8 @@ class Pool(Queries):
         """Open the pool: `await pool.open()`, or `async with pool.open(wait=False) as pool`.
 
         `async with pool` is the same as `async with pool.open()`.  A pool that fails to open is closed again.
+
+        It belongs to the event loop in which it was opened, or used for the first time.
 
         Args:
             wait: True to wait for the first connection, so that a wrong address or password is told here
@@ -129,6 +135,7 @@ class Pool(Queries):
 
     def _start(self) -> bool:
         """Begin to open `min_size` connections; False if that was done before."""
+        self.check_here()
         if self._loop is not None:
             return False
         self._loop = asyncio.get_running_loop()
@@ -163,6 +170,9 @@ class Pool(Queries):
         if self._loop is None or self._closed is None:
             self._machine.close(0.0, 0.0)
             return
+        if self.inherited or self._machine.done:
+            return
+        self.check_here()
         self._machine.close(self._now(), time)
         self._act()
         await self._closed.wait()
@@ -179,6 +189,9 @@ class Pool(Queries):
 
     def expire(self) -> None:
         """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        if self._loop is None:
+            return
+        self.check_here()
         self._machine.expire(self._now())
         self._act()
 
@@ -189,7 +202,9 @@ class Pool(Queries):
     # ---- Borrowing
 
     def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
-        """Borrow a connection: `async with pool.acquire() as conn`.
+        """Borrow a connection: `async with pool.acquire() as conn`, or `conn = await pool.acquire()`.
+
+        What was awaited is given back by `release`.
 
         Args:
             timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
@@ -201,6 +216,17 @@ class Pool(Queries):
             TooManyWaiting: `max_waiting` callers wait already.
         """
         return Lease(self, patience(timeout))
+
+    async def release(self, conn: Connection) -> None:
+        """Give a connection back: its handle is dead from now on.  Idempotent.
+
+        Raises:
+            LocalProtocolError: this pool has not lent it.
+        """
+        lease = conn.lease
+        if lease is None or lease.pool is not self:
+            raise LocalProtocolError("the connection was not lent by this pool")
+        lease.release(conn)
 
     def transaction(
         self,
@@ -280,8 +306,7 @@ class Pool(Queries):
                 async with block as conn:
                     return await fn(conn)
             except Exception as error:
-                outcome = transaction_outcome(error, commit_sent=block.committing)
-                if not policy.should_retry(error, attempt, outcome):
+                if not policy.should_repeat(error, attempt, block.block):
                     raise
             await asyncio.sleep(policy.delay_before(attempt, random.random))
 
@@ -290,7 +315,23 @@ class Pool(Queries):
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _acquire(self, timeout: float | None) -> tuple[Ticket, Connection]:
+    def check_here(self) -> None:
+        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
+        if self.inherited:
+            raise system.inherited("pool")
+        if self._loop is not None and asyncio._get_running_loop() is not self._loop:
+            raise system.not_here("pool")
+
+    def forget(self) -> None:
+        """In a forked child: the connections are the parent's.  A pool that was never opened is nobody's."""
+        if self._loop is not None:
+            self.inherited = True
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    async def borrow(self, timeout: float | None) -> tuple[Ticket, Connection]:
+        """What a Lease does at first.  A caller that is cancelled has borrowed nothing."""
         self._start()
         ticket = self._machine.acquire(self._now(), timeout)
         self._act()
@@ -318,11 +359,22 @@ class Pool(Queries):
         try:
             return await _call(self._on_acquire, conn) is not False and not conn.closed
         except BaseException:
-            self._release(ticket, conn)
+            self.give_back(ticket, conn)
             raise
 
-    def _release(self, ticket: Ticket, conn: Connection) -> None:
-        """Take a connection back.  Never waits: what has to be waited for is a task of the pool's."""
+    def drop(self, ticket: Ticket, lent: Connection) -> None:
+        """A lease was lost without being ended.  Called by the garbage collector, in any thread."""
+        loop = self._loop
+        if loop is None or self.inherited or loop.is_closed():
+            return
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(lambda: self.give_back(ticket, lent.take_back()))
+        warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=2)
+
+    def give_back(self, ticket: Ticket, conn: Connection) -> None:
+        """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""
+        if self.inherited:
+            return
         if conn.draining or self._on_release is not None:
             self._spawn(self._release_later(ticket, conn))
         else:
@@ -353,6 +405,8 @@ class Pool(Queries):
 
     def _act(self) -> None:
         """Carry out what the machine has decided, then keep its deadline."""
+        if self.inherited:
+            return
         machine = self._machine
         while actions := machine.take_actions():
             for action in actions:
@@ -509,60 +563,6 @@ class Opening:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._pool.__aexit__(kind, error, trace)
-
-
-class Lease:
-    """`async with pool.acquire() as conn`."""
-
-    def __init__(self, pool: Pool, timeout: float | None) -> None:
-        self._pool = pool
-        self._timeout = timeout
-        self._held: tuple[Ticket, Connection] | None = None
-
-    async def __aenter__(self) -> Connection:
-        self._held = await self._pool._acquire(self._timeout)
-        return self._held[1]
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._held is not None:
-            (ticket, lent), self._held = self._held, None
-            self._pool._release(ticket, lent.take_back())
-
-
-class PoolTransaction:
-    """`async with pool.transaction() as conn`."""
-
-    def __init__(self, lease: Lease, isolation: str, readonly: bool | None, deferrable: bool) -> None:
-        self._lease = lease
-        self._options = (isolation, readonly, deferrable)
-        self._context: Any = None
-
-    @property
-    def committing(self) -> bool:
-        """True once COMMIT was submitted."""
-        return self._context is not None and bool(self._context.committing)
-
-    async def __aenter__(self) -> Connection:
-        self._context = None
-        conn = await self._lease.__aenter__()
-        isolation, readonly, deferrable = self._options
-        try:
-            self._context = conn.transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)
-            await self._context.__aenter__()
-        except BaseException:
-            await self._lease.__aexit__(None, None, None)
-            raise
-        return conn
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._context.__aexit__(kind, error, trace)
-        finally:
-            await self._lease.__aexit__(kind, error, trace)
 
 
 async def _call(hook: Hook | None, conn: Connection) -> bool | None:

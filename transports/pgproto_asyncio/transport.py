@@ -16,6 +16,7 @@ from typing import Any
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
+from pgproto_blocking import system
 from pgproto_blocking.system import Patience, read_rest
 
 __all__ = ["Transport"]
@@ -48,6 +49,8 @@ class Transport(asyncio.BufferedProtocol):
         self._buffer = bytearray(_BUFFER_SIZE)
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
+        self._home: object = self.loop
+        self.inherited = False
         self._write_paused = False
         self._read_paused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -61,6 +64,7 @@ class Transport(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         """The transport is open.  It behaves as an asyncio.Transport; uvloop's does not derive from it."""
         self._transport = transport
+        system.forget_in_child(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop shall put what it reads."""
@@ -207,6 +211,31 @@ class Transport(asyncio.BufferedProtocol):
         await asyncio.wait(
             [quiet], timeout=LONGEST_GRACE
         )  # others may wait for it too: cancelling this must not cancel it
+
+    def check_here(self) -> None:
+        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile.
+
+        Raises:
+            LocalProtocolError: nothing was touched, and nothing sent.
+        """
+        if asyncio._get_running_loop() is not self._home:
+            raise system.inherited("connection") if self.inherited else system.not_here("connection")
+
+    @property
+    def over(self) -> bool:
+        """True once there is nothing left to be closed."""
+        return self.engine.finished and self.closed.done()
+
+    def forget(self) -> None:
+        """In a forked child: the session is the parent's, and so is what the event loop waits with."""
+        self._home = self  # nowhere
+        self.inherited = self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        system.let_go(self._descriptor())
+        with contextlib.suppress(Exception):
+            self.engine.transport_failed(OSError("the session belongs to the parent process"))
 
     def in_loop(self) -> bool:
         """True if the caller runs in this transport's event loop."""

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Final, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
@@ -50,6 +50,9 @@ from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport
 
+if TYPE_CHECKING:
+    from .pool import Lease
+
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
 
 T = TypeVar("T")
@@ -69,8 +72,14 @@ class Connection(Queries):
         self._opening: Opening | None = None
         self._lender: Connection | None = None
         self._lease = object()  # what listeners end with
-        self._borrower: Connection | None = None
+        self._borrower: weakref.ref[Connection] | None = None
         self._given_up = False
+        self.lease: weakref.ref[Lease] | None = None
+        """Whose end is the end of this handle, if a pool has lent it."""
+        self.keeps: Lease | None = None
+        """The lease, if nobody but the handle keeps it."""
+        self.lent_by: object = None
+        """What the pool knows itself by."""
         self.listeners = Listeners()
         """Who waits for notifications."""
         self.on_notice: Callable[[PostgresError], None] | None = None
@@ -358,7 +367,7 @@ class Connection(Queries):
         lent._transport = self._transport
         lent.listeners = self.listeners
         lent._lender = self
-        self._borrower = lent
+        self._borrower = weakref.ref(lent)
         self.engine.channel.blocks.lend()
         return lent
 
@@ -464,7 +473,8 @@ class Connection(Queries):
         if transport.closed:
             woken = [*woken, *self.listeners.everyone()]
         _wake(woken)
-        on_notice = (self._borrower or self).on_notice
+        borrower = None if self._borrower is None else self._borrower()
+        on_notice = (borrower or self).on_notice
         for notice in engine.take_notices():
             if on_notice is not None:
                 try:

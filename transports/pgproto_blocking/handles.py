@@ -171,6 +171,11 @@ class TransactionContext:
         self._block = block
 
     @property
+    def block(self) -> Transaction:
+        """The core's side of it."""
+        return self._block
+
+    @property
     def committing(self) -> bool:
         """True once COMMIT was submitted."""
         return self._block.committing

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeVar, Unpack
 
-from pgproto import Batch, QueuedQuery
-from pgproto.pool import PoolStats, Resetting, Retry, transaction_outcome
+from pgproto import Batch, LocalProtocolError, QueuedQuery
+from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
+from pgproto.session import Transaction
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 
@@ -118,7 +121,9 @@ class Pool(Queries):
     # ---- Borrowing
 
     def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
-        """Borrow a connection: `with pool.acquire() as conn`.
+        """Borrow a connection: `with pool.acquire() as conn`, or `conn = pool.acquire().start()`.
+
+        What was started is given back by `release`.
 
         Args:
             timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
@@ -130,6 +135,18 @@ class Pool(Queries):
             TooManyWaiting: `max_waiting` callers wait already.
         """
         return Lease(self._driver, patience(timeout))
+
+    def release(self, conn: Connection) -> None:
+        """Give a connection back: its handle is dead from now on.  Idempotent.
+
+        Raises:
+            LocalProtocolError: this pool has not lent it.
+        """
+        if conn.lent_by is not self._driver:
+            raise LocalProtocolError("the connection was not lent by this pool")
+        lease = None if conn.lease is None else conn.lease()
+        if lease is not None:
+            lease.release(conn)
 
     def transaction(
         self,
@@ -208,39 +225,70 @@ class Pool(Queries):
                 with block as conn:
                     return fn(conn)
             except Exception as error:
-                outcome = transaction_outcome(error, commit_sent=block.committing)
-                if not policy.should_retry(error, attempt, outcome):
+                if not policy.should_repeat(error, attempt, block.block):
                     raise
             system.pause(policy.delay_before(attempt, random.random))
 
 
 class Lease:
-    """`with pool.acquire() as conn`."""
+    """A connection to borrow: `with pool.acquire() as conn`, or `conn = pool.acquire().start()`.
+
+    What was started is given back by `pool.release(conn)`.  A lease can be used again after its end.
+    """
 
     def __init__(self, driver: Driver, timeout: float | None) -> None:
-        self._driver = driver
+        self.driver = driver
         self._timeout = timeout
+        self._in_use = threading.Lock()
         self._held: Held | None = None
 
+    def start(self) -> Connection:
+        """Borrow a connection; it is the handle that keeps the lease, from now on.
+
+        Raises:
+            LocalProtocolError: the lease has one already.
+            Error: see `Pool.acquire`.
+        """
+        conn = self.__enter__()
+        conn.keeps = self
+        return conn
+
+    def release(self, conn: Connection | None = None) -> None:
+        """Give the connection back, if it is (still) this one.  Idempotent."""
+        held = self._held
+        if held is not None and (conn is None or conn is held.lent):
+            self.driver.give_back(held, self._let_go)
+            held.lent.keeps = None
+
     def __enter__(self) -> Connection:
-        return self._driver.acquire(self._timeout, self._keep)
+        if not self._in_use.acquire(blocking=False):
+            raise LocalProtocolError("the lease is in use: call acquire() for each connection")
+        try:
+            return self.driver.acquire(self._timeout, self._keep)
+        except BaseException:
+            if self._held is None:
+                self._in_use.release()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._held is not None:
-            self._driver.give_back(self._held, self._let_go)
+        self.release()
 
     def __del__(self) -> None:
         held: Held | None = getattr(self, "_held", None)
         if held is not None:  # an interrupt came between the moment it was lent and the `with` block
-            self._driver.drop(held)
+            self.driver.drop(held)
 
     def _keep(self, held: Held) -> None:
         self._held = held
+        held.lent.lease = weakref.ref(self)
+        held.lent.lent_by = self.driver
 
     def _let_go(self) -> None:
-        self._held = None
+        if self._held is not None:
+            self._held = None
+            self._in_use.release()
 
 
 class PoolTransaction:
@@ -256,9 +304,14 @@ class PoolTransaction:
         """True once COMMIT was submitted."""
         return self._context is not None and self._context.committing
 
+    @property
+    def block(self) -> Transaction | None:
+        """The core's side of it; None before a connection was borrowed."""
+        return None if self._context is None else self._context.block
+
     def __enter__(self) -> Connection:
-        self._context = None
         conn = self._lease.__enter__()
+        self._context = None
         isolation, readonly, deferrable = self._options
         try:
             context = conn.transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from pgproto.config import Config, ConnectOptions, FileText, Host, parse_config
-from pgproto.errors import ConfigError, ConnectError
+from pgproto.errors import ConfigError, ConnectError, ConnectionClosed, LocalProtocolError, Outcome
 from pgproto.session import Connector
 
 __all__ = [
@@ -33,7 +33,10 @@ __all__ = [
     "configure_socket",
     "connector",
     "forget_in_child",
+    "inherited",
     "is_quiet",
+    "let_go",
+    "not_here",
     "pause",
     "read_file",
     "read_rest",
@@ -278,6 +281,41 @@ def forget_in_child(holder: Inheritable) -> None:
     Two processes that write to one session garble it, and a child that says good-bye ends its parent's.
     """
     _inherited.add(holder)
+
+
+def let_go(descriptor: int) -> None:
+    """In a forked child: drop a socket, and leave something harmless under its number.
+
+    Somebody may close that number later, or ask a selector that is shared with the parent to forget it.
+    Neither may hit the parent's socket, or another file of the child's.
+    """
+    with contextlib.suppress(OSError):
+        nothing = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        try:
+            if descriptor >= 0:
+                os.dup2(nothing, descriptor, inheritable=False)
+        finally:
+            os.close(nothing)
+
+
+def not_here(what: str) -> LocalProtocolError:
+    """The error for a connection or a pool that is used in another event loop than its own.
+
+    Args:
+        what: "connection" or "pool".
+    """
+    error = LocalProtocolError(f"the {what} belongs to another event loop: open one in each")
+    error.outcome = Outcome.NOT_SENT
+    return error
+
+
+def inherited(what: str) -> ConnectionClosed:
+    """The error for a connection or a pool that was open when this process was forked.
+
+    Args:
+        what: "connection" or "pool".
+    """
+    return ConnectionClosed(f"the {what} belongs to the parent process: open one after fork()")
 
 
 def _forget_all() -> None:

@@ -8,6 +8,7 @@ cancelled and its answers were read to their end, or the connection is closed.  
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -18,7 +19,7 @@ from collections.abc import (
 )
 from functools import partial
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import trio
 
@@ -55,6 +56,9 @@ from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport, Waiter
 
+if TYPE_CHECKING:
+    from .leases import Lease
+
 __all__ = ["Connection", "connect"]
 
 _log = logging.getLogger("pgproto_trio")
@@ -71,7 +75,9 @@ class Connection(Queries):
         """Who waits for notifications."""
         self._lender: Connection | None = None
         self._lease = object()  # what listeners end with
-        self._borrower: Connection | None = None
+        self._borrower: weakref.ref[Connection] | None = None
+        self.lease: Lease | None = None
+        """Whose end is the end of this handle, if a pool has lent it."""
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields."""
         self.on_lost: Callable[[], None] | None = None
@@ -82,7 +88,9 @@ class Connection(Queries):
     @property
     def engine(self) -> Engine:
         """The core's side of the session."""
-        return self.open_transport().engine
+        if self._transport is None:
+            raise ConnectionClosed("the connection is not open")
+        return self._transport.engine
 
     @property
     def config(self) -> Config:
@@ -274,21 +282,26 @@ class Connection(Queries):
         await self._run(Reset(script), timeout)
 
     async def close(self, *, timeout: Timeout = 1.0) -> None:
-        """End the session, within `timeout` seconds (None: no limit).  Idempotent, never raises.
+        """End the session, within `timeout` seconds (None: no limit).  Idempotent.
 
         What the server runs for it is cancelled first.
         """
         time = limit(timeout, 1.0)
         transport = self._transport
-        if transport is not None:
+        if transport is not None and not transport.inherited:
+            if not transport.engine.finished:
+                transport.check_here()
             await transport.close(time)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def abort(self) -> None:
         """End the session at once, without waiting."""
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is not None and not transport.inherited:
+            if not transport.engine.finished:
+                transport.check_here()
+            transport.abort()
 
     async def __aenter__(self) -> Connection:
         return self
@@ -323,7 +336,7 @@ class Connection(Queries):
     @property
     def quiet(self) -> bool:
         """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
-        return system.is_quiet(self.open_transport().descriptor)
+        return self._transport is not None and system.is_quiet(self._transport.descriptor)
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
@@ -336,7 +349,8 @@ class Connection(Queries):
 
     def lend(self) -> Connection:
         """A handle for one borrower; it stops working with `take_back`."""
-        lent = self._borrower = Connection(self._connector)
+        lent = Connection(self._connector)
+        self._borrower = weakref.ref(lent)
         lent._transport = self._transport
         lent.listeners = self.listeners
         lent._lender = self
@@ -361,11 +375,15 @@ class Connection(Queries):
         """The transport, if there is one still.
 
         Raises:
-            ConnectionClosed: there is none: it was never opened, or it was lent and is returned.
+            ConnectionClosed: there is none: it was never opened, or it was lent and is returned; or the
+                parent process has it.
+            LocalProtocolError: it belongs to another trio run.
         """
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             raise ConnectionClosed("the connection is not open")
-        return self._transport
+        transport.check_here()
+        return transport
 
     async def _started(self) -> Transport:
         return self.open_transport()
@@ -424,7 +442,7 @@ class Connection(Queries):
                 on_lost()
         _wake(woken)
         for notice in engine.take_notices():
-            borrower = self._borrower
+            borrower = None if self._borrower is None else self._borrower()
             callback = (borrower.on_notice if borrower is not None else None) or self.on_notice
             if callback is not None:
                 try:

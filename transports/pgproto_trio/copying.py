@@ -80,6 +80,8 @@ class Pieces(Generic[T]):
 
     async def aclose(self) -> None:
         """Stop: what is still to come is cancelled and dropped.  Idempotent, takes GRACE at the most."""
+        if self._transport is not None and not self._transport.inherited:
+            self._transport.check_here()
         self._ended = True
         self._pieces.clear()
         if self._transport is not None:
@@ -96,7 +98,7 @@ class Pieces(Generic[T]):
 
     def __del__(self) -> None:
         transport = getattr(self, "_transport", None)
-        if transport is not None:
+        if transport is not None and not transport.inherited:
             transport.orphan(self._operation, self._release)
 
     async def _fetch(self) -> None:
@@ -119,6 +121,7 @@ class Pieces(Generic[T]):
                 self._let_go()
                 raise
             self._transport = transport
+        transport.check_here()
         try:
             while True:
                 self._pieces.extend(self._take())

@@ -51,7 +51,7 @@ class PreparedStatement:
 
     async def close(self) -> None:
         """Have the server forget it; that goes out with the next query."""
-        self._connection.engine.channel.statements.close(self.statement)
+        self._connection.open_transport().engine.channel.statements.close(self.statement)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
 
@@ -123,6 +123,11 @@ class TransactionContext:
     def __init__(self, connection: Connection, block: Transaction) -> None:
         self._connection = connection
         self._block = block
+
+    @property
+    def block(self) -> Transaction:
+        """The core's side of it."""
+        return self._block
 
     @property
     def committing(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgproto import LocalProtocolError
 from pgproto.pool import Ticket
+from pgproto.session import Transaction
 
 from .connection import Connection
 from .handles import TransactionContext
@@ -18,29 +20,61 @@ __all__ = ["Lease", "PoolTransaction"]
 
 
 class Lease:
-    """`async with pool.acquire() as conn`."""
+    """A connection to borrow: `async with pool.acquire() as conn`, or `conn = await pool.acquire()`.
+
+    What was awaited is given back by `await pool.release(conn)`.  A lease can be used again after its end.
+    """
 
     def __init__(self, pool: Pool, timeout: float | None) -> None:
-        self._pool = pool
+        self.pool = pool
         self._timeout = timeout
+        self._in_use = False
         self._held: tuple[Ticket, Connection] | None = None
 
+    def __await__(self) -> Generator[Any, Any, Connection]:
+        return self.start().__await__()
+
+    async def start(self) -> Connection:
+        """Borrow a connection; the same as `await`.
+
+        Raises:
+            LocalProtocolError: the lease has one already.
+            Error: see `Pool.acquire`.
+        """
+        if self._in_use:
+            raise LocalProtocolError("the lease is in use: call acquire() for each connection")
+        self._in_use = True
+        try:
+            self._held = await self.pool.borrow(self._timeout)
+        except BaseException:
+            self._in_use = False
+            raise
+        conn = self._held[1]
+        conn.lease = self
+        return conn
+
+    def release(self, conn: Connection | None = None) -> None:
+        """Give the connection back, if it is (still) this one.  Idempotent."""
+        if self._held is None or (conn is not None and conn is not self._held[1]):
+            return
+        if not self.pool.inherited:
+            self.pool.check_here()
+        (ticket, lent), self._held = self._held, None
+        self._in_use = False
+        self.pool.give_back(ticket, lent.take_back())
+
     async def __aenter__(self) -> Connection:
-        if self._held is not None:
-            raise LocalProtocolError("the lease was entered before")
-        self._held = await self._pool.borrow(self._timeout)
-        return self._held[1]
+        return await self.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
 
-    def release(self) -> None:
-        """Give the connection back.  Idempotent."""
-        if self._held is not None:
-            (ticket, lent), self._held = self._held, None
-            self._pool.give_back(ticket, lent.take_back())
+    def __del__(self) -> None:
+        held: tuple[Ticket, Connection] | None = getattr(self, "_held", None)
+        if held is not None:
+            self.pool.drop(*held)
 
 
 class PoolTransaction:
@@ -58,13 +92,19 @@ class PoolTransaction:
         """True once COMMIT was submitted."""
         return self._context is not None and self._context.committing
 
+    @property
+    def block(self) -> Transaction | None:
+        """The core's side of it; None before a connection was borrowed."""
+        return None if self._context is None else self._context.block
+
     async def __aenter__(self) -> Connection:
-        conn = await self._lease.__aenter__()
+        conn = await self._lease.start()
+        self._context = None
         try:
             self._context = conn.transaction(
                 isolation=self._isolation, readonly=self._readonly, deferrable=self._deferrable
             )
-            await self._context.__aenter__()
+            await self._context.start()
         except BaseException:
             self._lease.release()
             raise

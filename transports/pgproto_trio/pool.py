@@ -8,10 +8,12 @@ block, because bringing connections to rest is what has to be done then; the mac
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import math
 import random
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
@@ -38,7 +40,6 @@ from pgproto.pool import (
     ending,
     hook_failed,
     is_permanent,
-    transaction_outcome,
 )
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import CopyOut, check_new
@@ -50,6 +51,7 @@ from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
 from .queries import DEFAULT, Queries, Query, Timeout
+from .transport import running
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -114,6 +116,9 @@ class Pool(Queries):
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
         self._opened = False
+        self._token: trio.lowlevel.TrioToken | None = None
+        self.inherited = False
+        system.forget_in_child(self)
         self._closed = trio.Event()
         self._timer = trio.CancelScope()
 
@@ -143,6 +148,7 @@ class Pool(Queries):
         if self._opened:
             raise LocalProtocolError("a pool can be entered only once")
         self._opened = True
+        self._token = trio.lowlevel.current_trio_token()
         self._nursery = await self._manager.__aenter__()
         self._machine.start(trio.current_time())
         self._spawn(self._keep_time)
@@ -196,6 +202,10 @@ class Pool(Queries):
                 If the waiting is cancelled, they are taken away at once.
         """
         time = patience(timeout)
+        if self.inherited:
+            self._timer.cancel()
+            return
+        self.check_here()
         now = trio.current_time() if self._opened else 0.0
         self._machine.close(now, time)
         self._act()
@@ -212,6 +222,7 @@ class Pool(Queries):
 
     def expire(self) -> None:
         """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        self.check_here()
         self._machine.expire(trio.current_time())
         self._act()
 
@@ -222,7 +233,9 @@ class Pool(Queries):
     # ---- Borrowing
 
     def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
-        """Borrow a connection: `async with pool.acquire() as conn`.
+        """Borrow a connection: `async with pool.acquire() as conn`, or `conn = await pool.acquire()`.
+
+        What was awaited is given back by `release`.
 
         Args:
             timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
@@ -234,6 +247,18 @@ class Pool(Queries):
             TooManyWaiting: `max_waiting` callers wait already.
         """
         return Lease(self, patience(timeout))
+
+    async def release(self, conn: Connection) -> None:
+        """Give a connection back: its handle is dead from now on.  Idempotent.
+
+        Raises:
+            LocalProtocolError: this pool has not lent it.
+        """
+        lease = conn.lease
+        if lease is None or lease.pool is not self:
+            raise LocalProtocolError("the connection was not lent by this pool")
+        lease.release(conn)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def transaction(
         self,
@@ -290,7 +315,7 @@ class Pool(Queries):
         lease = self.acquire()
 
         async def start() -> Transport:
-            return (await lease.__aenter__()).open_transport()
+            return (await lease.start()).open_transport()
 
         time = seconds(timeout, self._connector.config.command_timeout)
         return Pieces(start, operation, operation.take, time, lease.release)
@@ -314,13 +339,32 @@ class Pool(Queries):
                 async with block as conn:
                     return await fn(conn)
             except Exception as error:
-                outcome = transaction_outcome(error, commit_sent=block.committing)
-                if not policy.should_retry(error, attempt, outcome):
+                if not policy.should_repeat(error, attempt, block.block):
                     raise
             await trio.sleep(policy.delay_before(attempt, random.random))
 
+    def check_here(self) -> None:
+        """Raise if the caller runs in another trio run, or in a process that was forked meanwhile."""
+        if self.inherited:
+            raise system.inherited("pool")
+        if self._token is not None and running() is not self._token:
+            raise system.not_here("pool")
+
+    def forget(self) -> None:
+        """In a forked child: the connections are the parent's.  A pool that was never opened is nobody's."""
+        self.inherited = self._opened
+
+    def drop(self, ticket: Ticket, lent: Connection) -> None:
+        """A lease was lost without being ended.  Called by the garbage collector, in any thread."""
+        if self._token is None or self.inherited or self._nursery is None:
+            return
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(lambda: self.give_back(ticket, lent.take_back()))
+        warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=2)
+
     async def borrow(self, timeout: float | None) -> tuple[Ticket, Connection]:
         """What a Lease does at first.  A caller that is cancelled has borrowed nothing."""
+        self.check_here()
         await trio.lowlevel.checkpoint()
         if not self._opened:
             raise PoolClosed("the pool is not open: use `async with`")
@@ -353,6 +397,8 @@ class Pool(Queries):
 
     def give_back(self, ticket: Ticket, conn: Connection) -> None:
         """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""
+        if self.inherited:
+            return
         if (conn.draining or self._on_release is not None) and self._nursery is not None:
             self._spawn(self._give_back_later, ticket, conn)
         else:
@@ -384,6 +430,8 @@ class Pool(Queries):
 
     def _act(self) -> None:
         """Carry out what the machine has decided, then keep its deadline."""
+        if self.inherited:
+            return
         machine = self._machine
         while actions := machine.take_actions():
             for action in actions:
@@ -411,7 +459,7 @@ class Pool(Queries):
             self._nursery.start_soon(_shielded, work, args)
 
     async def _keep_time(self) -> None:
-        while not self._machine.done:
+        while not (self._machine.done or self.inherited):
             deadline = self._machine.next_deadline()
             with trio.CancelScope(deadline=math.inf if deadline is None else deadline) as self._timer:
                 await trio.sleep_forever()

@@ -25,9 +25,10 @@ import trio
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
 from pgproto.wire import BackendKeyData
+from pgproto_blocking import system
 from pgproto_blocking.system import Patience
 
-__all__ = ["Transport", "Waiter", "unwrap"]
+__all__ = ["Transport", "Waiter", "running", "unwrap"]
 
 _BUFFER_SIZE: Final = 65536
 _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
@@ -87,6 +88,8 @@ class Transport:
         self._buried: trio.Event | None = None
         self._sock: socket.socket | None = sock
         self._token = trio.lowlevel.current_trio_token()
+        self.inherited = False
+        system.forget_in_child(self)
         self._waiters: list[Waiter] = []
         self._pump: Waiter | None = None  # the one whose task is the pump
         self._drainer: Waiter | None = None  # the one that stays for what was abandoned
@@ -273,6 +276,27 @@ class Transport:
     def descriptor(self) -> int:
         """The socket's file descriptor; -1 if it is closed."""
         return -1 if self._sock is None else self._sock.fileno()
+
+    def check_here(self) -> None:
+        """Raise if the caller runs in another trio run, or in a process that was forked meanwhile.
+
+        Raises:
+            LocalProtocolError: nothing was touched, and nothing sent.
+        """
+        if self.inherited:
+            raise system.inherited("connection")
+        if running() is not self._token:
+            raise system.not_here("connection")
+
+    def forget(self) -> None:
+        """In a forked child: the session is the parent's, and so is what trio waits with."""
+        self.inherited = True
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            system.let_go(sock.fileno())
+            sock.close()
+        with contextlib.suppress(Exception):
+            self.engine.transport_failed(OSError("the session belongs to the parent process"))
 
     def __del__(self) -> None:
         sock = getattr(self, "_sock", None)
@@ -491,6 +515,14 @@ async def _readable_or_writable(sock: socket.socket) -> None:
 async def _writable(sock: socket.socket, scope: trio.CancelScope) -> None:
     await trio.lowlevel.wait_writable(sock)
     scope.cancel()
+
+
+def running() -> object:
+    """The token of the trio run that the caller is in; None if it is in none."""
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
 
 
 def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
