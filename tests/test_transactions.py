@@ -343,6 +343,7 @@ def test_what_is_submitted_while_the_block_ends_would_run_after_it(pair: Pair) -
     flow = block.commit()
     pair.engine.submit(next(flow))
     refused(pair, "transaction is being ended")
+    assert block.ending
     with pytest.raises(LocalProtocolError, match="not open"):
         next(block.rollback())
     pair.pump()
@@ -509,3 +510,42 @@ def test_savepoints_by_hand_end_no_block() -> None:
     run_flow(pair, block.commit())
     assert pair.backend.committed == ["insert"]
     assert not block.by_hand
+
+
+def test_a_block_that_ends_while_the_one_around_it_is_rolled_back(pair: Pair) -> None:
+    outer, inner = Transaction(pair.engine), Transaction(pair.engine)
+    for block in (outer, inner):
+        block.enter()
+        assert pair.run(query("insert")).error is None
+    flows = [inner.commit(), outer.rollback()]
+    for flow in flows:
+        pair.engine.submit(next(flow))
+    pair.pump()
+    for flow in flows:
+        with pytest.raises(StopIteration):
+            flow.send(None)
+    assert pair.backend.committed == []
+    assert pair.engine.reusable
+
+
+def test_what_waits_from_before_a_block_does_not_keep_it(pair: Pair) -> None:
+    pair.backend.silent = True
+    cold = query("insert")
+    pair.engine.submit(cold)
+    pair.send()
+    block = Transaction(pair.engine)
+    block.enter()
+    with pytest.raises(StopIteration):
+        next(block.commit())
+    pair.backend.go_on()
+    pair.pump()
+    assert cold.items[0].outcome is Outcome.COMMITTED
+
+
+def test_a_task_of_which_nobody_can_tell_whether_it_is_over_is_not(pair: Pair) -> None:
+    tasks = [Task(), Task()]
+    pair.engine.channel.blocks.task = lambda: tasks[0]
+    outside = contextvars.copy_context()
+    Transaction(pair.engine).enter()
+    tasks.reverse()
+    refused(pair, "another task's transaction", lambda work: outside.run(work))

@@ -186,9 +186,8 @@ class Blocks:
     def stop(self, problem: str, *, by_hand: bool) -> None:
         """The transaction that was begun is not there (any more): run nothing more in its blocks."""
         for block in self.open:
-            if not block.problem:
-                block.problem = problem
-                block.by_hand = by_hand
+            block.problem = problem
+            block.by_hand = by_hand
 
 
 # The blocks that the running task (or thread) is in, of any session.  A task that it starts inherits them.

@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
+import pytest
+
 from tests.adapters.conftest import driver
+from tests.support.drivers import DRIVERS, Driver
+from tests.support.owned import Owned
+from tests.support.postgres import PostgresServer
 
 __all__ = ["driver"]
+
+
+@pytest.fixture
+def owned(pg18: PostgresServer) -> Iterator[Owned]:
+    name = f"owned_{threading.get_native_id()}"
+    pg18.query(f"drop table if exists {name}; create table {name} (n int)")
+    yield Owned(pg18, name)
+    pg18.query(f"drop table {name}")
+
+
+@pytest.fixture(params=[driver for driver in DRIVERS if driver.shares_connections], ids=repr)
+def parallel(request: pytest.FixtureRequest) -> Driver:
+    """The adapters that have tasks."""
+    chosen: Driver = request.param
+    return chosen
