@@ -136,6 +136,8 @@ class PostgresError(Error):
     """
 
     by_sqlstate: ClassVar[dict[str, type[PostgresError]]] = {}
+    stale_statement: bool = False
+    """True if all it says is that a prepared statement is out of date.  It was forgotten: repeat."""
 
     def __init_subclass__(cls, code: str | None = None) -> None:
         super().__init_subclass__()

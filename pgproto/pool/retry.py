@@ -5,8 +5,10 @@ Two questions, kept apart: is it **safe** (can no effect happen twice: the outco
 
     error                              repeated if
     ---------------------------------  ---------------------------------------------------------------
-    PostgresError                      FAILED or safe, and its SQLSTATE is in `sqlstates`; 57P03 and 53300 if
-                                       NOT_SENT.  A unique violation is safe to repeat, but only fails again.
+    PostgresError                      FAILED or safe, and its SQLSTATE is in `sqlstates`, or it was only
+                                       about a prepared statement that is out of date (`stale_statement`);
+                                       57P03 and 53300 if NOT_SENT.  A unique violation is safe to repeat,
+                                       but only fails again.
     ConnectionLost, ServerCrash        safe
     ConnectionClosed                   safe: the session ended between two queries
     RemoteProtocolError                safe: a fresh connection may meet a sane peer
@@ -133,7 +135,8 @@ class Retry:
         if isinstance(error, PostgresError):
             if known is Outcome.NOT_SENT and error.sqlstate in NOT_YET:
                 return True
-            return error.sqlstate in self.sqlstates and (known is Outcome.FAILED or known.safe_to_retry)
+            useful = error.sqlstate in self.sqlstates or error.stale_statement
+            return useful and (known is Outcome.FAILED or known.safe_to_retry)
         if not known.safe_to_retry:
             return False
         if isinstance(error, ConnectError):

@@ -472,6 +472,8 @@ class Engine(Lifeline):
                     segments.popleft()
                     self.channel.status_before = connection.transaction_status
                     self.answered = True
+                    if segment.operation.again:
+                        self._queue_again(segment.operation)
                     if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
                         self._ask_for_cancel(segments[0].operation)
                     if segment.operation.transaction is not None:
@@ -487,6 +489,13 @@ class Engine(Lifeline):
             except (RemoteProtocolError, LocalProtocolError) as error:
                 connection.close(error)
         self._produce()
+
+    def _queue_again(self, operation: Operation) -> None:
+        """It goes before all that has not begun."""
+        operation.again = False
+        queue = self._queue
+        queue.insert(1 if queue and queue[0].begun else 0, operation)
+        self._note_deadline(operation)
 
     def _break(self, error: BaseException) -> None:
         """Something went wrong in the middle of a step: end the session, and tell everybody."""

@@ -36,6 +36,7 @@ from .loss import Loss, out_of_time
 from .operation import HIGH_WATER, NOT_YET, SENT, TELLING_TAGS, WAITING, Channel, Segment, unasked
 from .preparing import Preparing
 from .sql import as_text
+from .stale import explain, is_stale
 from .statements import Statement
 
 __all__ = ["ExecuteMany"]
@@ -275,6 +276,7 @@ class ExecuteMany(Preparing):
         if 0 <= segment.failed_at < segment.last:
             error.add_note(f"in record {segment.failed_at + 1}")
             channel.statements.drop(self.statement)
+            segment.stale = is_stale(error, event.request)
 
     def _close(self) -> None:
         """The server executes no more."""
@@ -289,6 +291,10 @@ class ExecuteMany(Preparing):
             return
         if segment.error is not None:
             segment.error.outcome = _verdict(segment)
+            if segment.stale:
+                # Its records may come from an iterator, and are gone.
+                channel.statements.forget_all()
+                explain(segment.error, in_block=channel.in_block(segment), again=False)
         self._end(channel, segment.error)
 
     # ---- The end of it

@@ -67,14 +67,16 @@ from .operation import (
     unasked,
     undecodable,
 )
-from .preparing import Preparing
+from .preparing import MAX_HEALS, Preparing
 from .sql import ends_transaction
+from .stale import NO_SUCH_NAME, explain, is_stale
 from .statements import Statement, StatementCache
 
 __all__ = ["Execution", "refuse_copy_in"]
 
 # Labels of what the loss of the session has not changed.
 _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
+_UNREADY: Final = (st.NEW, st.PREPARING)
 # What is known about the next item, if it is one that is described before each run.
 NOT_DESCRIBED: Final = 0
 DESCRIBING: Final = 1  # the question is under way
@@ -91,7 +93,18 @@ class Execution(Preparing):
         atomic: one Sync for all of them, or one after each.
     """
 
-    __slots__ = ("_ahead", "_encoded", "_late", "_ledger", "_next", "_segment", "_users", "atomic", "items")
+    __slots__ = (
+        "_ahead",
+        "_encoded",
+        "_late",
+        "_ledger",
+        "_next",
+        "_renewals",
+        "_segment",
+        "_users",
+        "atomic",
+        "items",
+    )
 
     def __init__(self, items: list[QueuedQuery], *, atomic: bool = True) -> None:
         super().__init__()
@@ -104,6 +117,7 @@ class Execution(Preparing):
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
         self._late = NOT_DESCRIBED
+        self._renewals = 0
         self._ledger: Ledger | None = None  # of what the fast way cannot label
 
     def turned_away(self, error: BaseException) -> None:
@@ -140,6 +154,8 @@ class Execution(Preparing):
 
     def produce(self, channel: Channel) -> int:
         """Prepare, encode, and write items up to the high-water mark."""
+        if self._encoded and not self.begun and self._renewals != channel.statements.renewals:
+            self._encoded = False  # for statements that are out of date
         if not self._encoded:
             if not self._statements_ready(channel):
                 return WAITING
@@ -233,6 +249,8 @@ class Execution(Preparing):
             if statement is not None and (
                 statement.kept or not (statement.leaving or statement.state == st.DROPPED)
             ):
+                if statement.renewed and statement.home is cache.mark and statement.state in _UNREADY:
+                    self._use(statement, new)
                 continue
             if previous is not None and item.sql == previous.sql:
                 item.statement = previous  # as a rule a long batch is one text
@@ -245,11 +263,14 @@ class Execution(Preparing):
                 self.rejected[item.sql] = error
                 continue
             item.statement = previous = statement
-            statement.users += 1
-            self._users.append(statement)
-            if statement.state == st.NEW:
-                statement.state = st.PREPARING
-                new.append(statement)
+            self._use(statement, new)
+
+    def _use(self, statement: Statement, new: list[Statement]) -> None:
+        statement.users += 1
+        self._users.append(statement)
+        if statement.state == st.NEW:
+            statement.state = st.PREPARING
+            new.append(statement)
 
     def _refuse(self) -> None:
         """End the items whose statements could not be prepared, and with one of them an atomic batch."""
@@ -266,6 +287,7 @@ class Execution(Preparing):
         """Encode all values; what does not fit ends its item, and with it an atomic batch."""
         self._encoded = True
         home = channel.statements
+        self._renewals = home.renewals
         unfit: list[Statement] = []
         for index, item in enumerate(self.items):
             statement = item.statement
@@ -445,6 +467,7 @@ class Execution(Preparing):
             statement = self.items[segment.failed_at].statement
             assert statement is not None  # what is in a segment was written
             channel.statements.drop(statement)
+            segment.stale = is_stale(error, event.request)
 
     def _described_anew(
         self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
@@ -479,6 +502,8 @@ class Execution(Preparing):
         if segment.preparing:
             self.prepare_done(channel, segment)
             return
+        if segment.stale and self._heal(channel, segment):
+            return
         status = channel.connection.transaction_status
         items = self.items
         plain = segment.plain and status == "I" and channel.status_before == "I" and self._ledger is None
@@ -504,6 +529,47 @@ class Execution(Preparing):
                 self.error = segment.error
         if self._next == len(items) and self._is_last(channel, segment):
             self._end(channel)
+
+    def repeatable(self) -> bool:
+        """False if something of it was given away, so that it must not run once more."""
+        return True
+
+    def _heal(self, channel: Channel, segment: Segment) -> bool:
+        """Forget the statements that are out of date; true if it runs once more, and nobody will know."""
+        error = segment.error
+        assert error is not None  # it is what made the segment stale
+        in_block = channel.in_block(segment)
+        lost = error.sqlstate == NO_SUCH_NAME
+        if lost or in_block:
+            channel.statements.forget_all()
+        for item in self.items:
+            if item.statement is not None:
+                channel.statements.forget(item.statement)
+        wanted = not self.finished and not self.unwanted and self.heals < (1 if lost else MAX_HEALS)
+        whole = self.atomic and self.repeatable() and channel.may_repeat(segment)
+        if in_block or not wanted or not whole:
+            explain(error, in_block=in_block, again=self.heals > 0)
+            return False
+        self.heals += 1
+        self._start_over(channel)
+        return True
+
+    def _start_over(self, channel: Channel) -> None:
+        """As if nothing had been sent."""
+        for statement in self._users:
+            channel.statements.release(statement)
+        self._users = []
+        for item in self.items:
+            item.rows = []
+            item.tag = ""
+            item.columns = ()
+            item.executed = False
+            item.error = None
+            if item.statement is not None and not item.statement.kept:
+                item.statement = None
+        self._next = 0
+        self._ahead = self._encoded = self.begun = False
+        self.again = True
 
     def _judge(self, channel: Channel, segment: Segment, status: str) -> None:
         """Label the items of a segment that is not simply good: it had an error, or ends transactions, ...

@@ -109,6 +109,7 @@ class Operation:
         abandoned: nobody waits for it any more; its answers are read and dropped.
         exclusive: nothing may be queued behind it (COPY and streams: the caller feeds or drains them).
         deadline: when it times out, in seconds of the engine's clock; None for never.
+        again: it asks the engine for another turn, from the beginning; see `Execution`.
         begun: something of it was written that the server executes; it cannot be taken back.
         timed_out: its deadline has passed; it is being cancelled.
         cancel_asked: a cancel request was asked for on its behalf, or is not needed.
@@ -122,6 +123,7 @@ class Operation:
 
     __slots__ = (
         "abandoned",
+        "again",
         "begun",
         "cancel_asked",
         "deadline",
@@ -140,6 +142,7 @@ class Operation:
         self.finished = False
         self.error: BaseException | None = None
         self.abandoned = False
+        self.again = False
         self.begun = False
         self.cancel_asked = False
         self.progressed = False
@@ -290,6 +293,7 @@ class Segment:
         first, last: the operation's items that it carries, as a half-open range of their indexes.
         position: the item that is being answered.
         prologue: how many statements in front of the items (BEGIN, SAVEPOINT) are unanswered.
+        stale: the error is about a prepared statement, not what it does: see `stale`.
         error: the server's error in it, and failed_at: the item that it concerned (`first - 1` for the
             prologue, `last` for the Sync).
     """
@@ -305,6 +309,7 @@ class Segment:
         "position",
         "preparing",
         "prologue",
+        "stale",
         "start",
         "sync",
     )
@@ -322,6 +327,7 @@ class Segment:
         self.prologue = 0
         self.error: PostgresError | None = None
         self.failed_at = NOT_FAILED
+        self.stale = False
 
     def fail(self, error: PostgresError) -> None:
         """The server reported an error at the current position.  The first one counts."""
@@ -572,6 +578,20 @@ class Channel:
         if not self.pipelining or last.prologue > 0:
             return False
         return last.plain or last.operation.transaction is None
+
+    def in_block(self, segment: Segment) -> bool:
+        """True if the segment, whose ReadyForQuery is being handled, may have run in a transaction block."""
+        outside = self.status_before == "I" and self.connection.transaction_status == "I"
+        return segment.in_transaction or not (outside and segment.plain)
+
+    def may_repeat(self, segment: Segment) -> bool:
+        """True if what was in this segment would run outside of any block, if it were sent once more."""
+        if self.transaction is not None or segment.operation.transaction is not None:
+            return False
+        for each in self.segments:
+            if each is not segment and (not each.plain or each.in_transaction or each.operation.exclusive):
+                return False
+        return True
 
     def fate(self, segment: Segment | None) -> Outcome:
         """What became of a query of this segment (None: it has none) if no answer comes any more."""

@@ -7,6 +7,8 @@ The ones behind it were skipped, and are not to blame.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import Error, Outcome, PostgresError
 from ..wire import (
     CommandComplete,
@@ -20,9 +22,13 @@ from ..wire import (
 )
 from . import statements as st
 from .operation import SENT, Channel, Operation, Segment
+from .stale import NAME_TAKEN, explain
 from .statements import Statement
 
-__all__ = ["Prepare", "Preparing"]
+__all__ = ["MAX_HEALS", "Prepare", "Preparing"]
+
+# A migration is several alterations in a row, and each can come between the description and the Bind.
+MAX_HEALS: Final = 5
 
 
 class Preparing(Operation):
@@ -31,15 +37,17 @@ class Preparing(Operation):
     Attributes:
         rejected: the error for each SQL text that the server refused, or that cannot be sent.
         blocked: the error that kept all of them from being tried (BEGIN failed).
+        heals: how often it has prepared anew what was out of date.
     """
 
-    __slots__ = ("_described", "_to_prepare", "_written", "blocked", "isolate", "rejected")
+    __slots__ = ("_described", "_to_prepare", "_written", "blocked", "heals", "isolate", "rejected")
 
     def __init__(self) -> None:
         super().__init__()
         self.rejected: dict[str, Error] = {}
         self.blocked: PostgresError | None = None
         self.isolate = False
+        self.heals = 0
         self._to_prepare: list[Statement] = []
         self._described = 0
         self._written = 0
@@ -110,7 +118,16 @@ class Preparing(Operation):
         if segment.failed_at < segment.first:
             self.blocked = error
             self.forget_unwritten(channel)
+        elif error.sqlstate == NAME_TAKEN and self.heals < MAX_HEALS and not channel.in_block(segment):
+            self.heals += 1
+            segment.stale = True
+            for statement in self._to_prepare[self._described : segment.last]:
+                statement.name = (
+                    ""  # it is not ours to close; they get other names when they are asked for again
+                )
         elif segment.failed_at < segment.last:
+            if error.sqlstate == NAME_TAKEN:
+                explain(error, in_block=channel.in_block(segment), again=False)
             self.rejected[self._to_prepare[segment.failed_at].sql] = error
         for statement in self._to_prepare[self._described : segment.last]:
             # Its name may exist on the server (Parse went well, Describe did not): it gets closed.
@@ -140,6 +157,11 @@ class Prepare(Preparing):
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """Succeeded if nothing was refused."""
         self.prepare_done(channel, segment)
+        if segment.stale and not self.unwanted and channel.may_repeat(segment):
+            self.statement.rename(channel.statements.new_name())
+            self.begun = False
+            self.again = True
+            return
         if segment.error is not None:
             self.fail(channel, segment.error)
         self.finish(channel)

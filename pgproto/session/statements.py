@@ -18,7 +18,7 @@ from typing import Final
 from ..errors import LocalProtocolError
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
-from ..wire.binding import BindTemplate, BindValues
+from ..wire.binding import BindTemplate
 from .sql import check_sql, describes_late, is_plain, leaves_no_trace
 
 __all__ = ["Statement", "StatementCache"]
@@ -42,6 +42,7 @@ class Statement:
         late: what it returns is known only when it runs: it is parsed and described before each run.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
         users: how many operations have items of it that may still be written.
+        renewed: it is kept, and was out of date once: until it is READY again, it waits to be prepared.
         leaving: nobody new uses it, and its name is closed when its last user has ended.
 
     Raises:
@@ -60,6 +61,7 @@ class Statement:
         "name",
         "parameter_types",
         "plain",
+        "renewed",
         "result_formats",
         "sql",
         "state",
@@ -81,6 +83,7 @@ class Statement:
         self.result_formats: tuple[int, ...] = ()
         self.users = 0
         self.leaving = False
+        self.renewed = False
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
         self._decoder = _NO_ROWS
@@ -106,15 +109,19 @@ class Statement:
         """The OIDs of the result's columns."""
         return self._result_types
 
-    def bind(self, values: bytes) -> BindValues:
-        """The Bind that executes it with these values (`ParameterEncoder.add`)."""
-        return BindValues(self.template(), values)
-
     def template(self) -> BindTemplate:
         """What its Binds share."""
         if self._template is None:
             self._template = BindTemplate(self.name, self._encoder.formats, self.result_formats)
         return self._template
+
+    def rename(self, name: str) -> None:
+        """It will be prepared anew."""
+        self.name = "" if self.late else name
+        self.state = NEW
+        self.leaving = False
+        self.renewed = True
+        self._template = None
 
     def parameters_described(self, types: tuple[int, ...]) -> None:
         """ParameterDescription arrived."""
@@ -169,9 +176,10 @@ class StatementCache:
 
     Attributes:
         mark: what its statements have as their `home`.
+        renewals: how often a kept one was out of date, so that what is encoded for it may not fit any more.
     """
 
-    __slots__ = ("_counter", "_entries", "_to_close", "kept", "mark", "named", "prefix", "size")
+    __slots__ = ("_counter", "_entries", "_to_close", "kept", "mark", "named", "prefix", "renewals", "size")
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
@@ -182,6 +190,7 @@ class StatementCache:
         self._to_close: list[str] = []
         self._counter = 0
         self.mark = object()
+        self.renewals = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -226,7 +235,9 @@ class StatementCache:
         Not under the hands of those that use it: the error may be about one item's values, and a Bind of the
         name that is written later would fail for no fault of its own.
         """
-        if statement.kept and statement.state == READY:
+        if statement.kept and (statement.state == READY or statement.renewed):
+            if statement.state == PREPARING:
+                self._renew(statement)
             return
         if self._entries.get(statement.sql) is statement:
             del self._entries[statement.sql]
@@ -234,6 +245,27 @@ class StatementCache:
             statement.leaving = True
         else:
             self.close(statement)
+
+    def forget(self, statement: Statement) -> None:
+        """What the server has is not this statement any more: whoever uses it next prepares it anew."""
+        if not statement.kept:
+            self.drop(statement)
+        elif statement.state == READY:
+            self._renew(statement)
+
+    def forget_all(self) -> None:
+        """What made one statement stale may have done so to others."""
+        for statement in (*self._entries.values(), *self.kept.values()):
+            if statement.state == READY:
+                self.forget(statement)
+
+    def _renew(self, statement: Statement) -> None:
+        """One that a caller keeps stays what it is, and gets another name."""
+        self.kept.pop(statement.name, None)
+        if statement.name:
+            self._to_close.append(statement.name)
+        statement.rename(self.new_name())
+        self.renewals += 1
 
     def close(self, statement: Statement) -> None:
         """Have the statement's name closed with the next flight, or with the end of its last user."""

@@ -27,16 +27,18 @@ _LIMIT: Final = 4 * HIGH_WATER
 class Stream(Execution):
     """An execution of one item whose rows are taken with `take()`, not collected."""
 
-    __slots__ = ("_rows", "_size")
+    __slots__ = ("_given", "_rows", "_size")
 
     def __init__(self, item: QueuedQuery) -> None:
         super().__init__([item])
         self.exclusive = True
+        self._given = False
         self._rows: list[Row] = []
         self._size = 0
 
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows for the consumer."""
+        self._given = True
         statement = item.statement
         if statement is None or item.error is not None or self.abandoned:
             return
@@ -55,6 +57,10 @@ class Stream(Execution):
         self._rows = []
         self._size = 0
         return rows
+
+    def repeatable(self) -> bool:
+        """Not once the consumer may have seen a row."""
+        return not self._given
 
     def has_room(self) -> bool:
         """False while the consumer has to catch up."""

@@ -169,6 +169,7 @@ class Backend:
         self._pending: list[str] = []
         self._savepoints: dict[str, int] = {}
         self._statements: dict[str, str] = {}
+        self.outdated: set[str] = set()
         self._known: set[str] = set()
         self._portal = ""
         self._deferred: dict[str, str] | None = None
@@ -196,6 +197,18 @@ class Backend:
         """Speak again after `silent`."""
         self.silent = False
         self.work()
+
+    def change_tables(self) -> None:
+        """What is prepared would return other columns now."""
+        self.outdated |= set(self._statements)
+
+    def forget_statements(self) -> None:
+        """As by DISCARD ALL in a function."""
+        self._statements.clear()
+
+    def take_name(self, name: str) -> None:
+        """It is somebody else's."""
+        self._statements[name] = "select"
 
     def _alive(self) -> None:
         if self.messages_left == 0:
@@ -262,7 +275,10 @@ class Backend:
                 self.say(answer.description(1))
         elif isinstance(event, Bind):
             if event.statement not in self._statements:
-                self._fail(error_fields("26000"))
+                self._fail(error_fields("26000", f'prepared statement "{event.statement}" does not exist'))
+                return
+            if event.statement in self.outdated:
+                self._fail(error_fields("0A000", "cached plan must not change result type"))
                 return
             self._portal = self._statements[event.statement]
             if not self._refused(self._answer(self._portal), "bind"):

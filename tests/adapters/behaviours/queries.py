@@ -333,10 +333,7 @@ async def s08_deallocate_behind_our_back(pg: Driver, db: Database) -> None:
         await conn.script("discard all")
         assert await conn.fetchval("select 5") == 5
         await conn.script("do $$ begin execute 'deallocate all'; end $$")
-        with pytest.raises(PostgresError) as caught:
-            await conn.fetchval("select 5")
-        assert caught.value.sqlstate == "26000"
-        assert await conn.fetchval("select 5") == 5
+        assert await conn.fetchval("select 5") == 5  # 26000 was healed
 
 
 @behaviour
@@ -345,10 +342,7 @@ async def s09_schema_change(pg: Driver, db: Database) -> None:
     async with pg.connect(db.dsn) as conn:
         assert await conn.fetch(f"select * from {table}") == []
         await conn.execute(f"alter table {table} add b text")
-        with pytest.raises(PostgresError) as caught:
-            await conn.fetch(f"select * from {table}")
-        assert caught.value.sqlstate == "0A000"
-        assert await conn.fetch(f"select * from {table}") == []
+        assert await conn.fetch(f"select * from {table}") == []  # 0A000 was healed
 
 
 @behaviour
