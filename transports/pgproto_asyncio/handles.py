@@ -88,7 +88,8 @@ class Notifications:
         return self
 
     async def __anext__(self) -> Notification:
-        self._connection.check_here()
+        if not self._connection.closed:  # else the listener says why
+            self._connection.check_here()
         if self._listener.waiter is not None:
             raise LocalProtocolError("another task waits for these notifications already")
         while True:
