@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..config import Host
-from ..errors import ConnectionLost, Error, LocalProtocolError, QueryTimeout, RemoteProtocolError
+from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout, RemoteProtocolError
 from ..protocol import CLIENT, NEED_DATA, Closed, Connection, states
 from ..wire import (
     BackendKeyData,
@@ -583,6 +583,8 @@ class Engine(Lifeline):
         else:
             if operation in self._queue:
                 self._queue.remove(operation)
+            if isinstance(error, Error):
+                error.outcome = Outcome.NOT_SENT
             operation.withdraw(self.channel, error)
 
     def _give_up(self) -> None:

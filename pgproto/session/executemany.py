@@ -158,8 +158,6 @@ class ExecuteMany(Preparing):
 
     def withdraw(self, channel: Channel, error: BaseException) -> None:
         """The statement that it holds is free again."""
-        if isinstance(error, Error):
-            error.outcome = Outcome.NOT_SENT
         self._end(channel, error)
 
     def needs_cancel(self) -> bool:

@@ -127,8 +127,6 @@ class Execution(Preparing):
 
     def withdraw(self, channel: Channel, error: BaseException) -> None:
         """Label the items of what will not be sent."""
-        if isinstance(error, Error):
-            error.outcome = Outcome.NOT_SENT
         refuse(self.items, error)
         self.error = error
         self._end(channel)

@@ -161,8 +161,6 @@ class Operation:
 
     def withdraw(self, channel: Channel, error: BaseException) -> None:
         """It ends with this error; nothing of it was sent that counts, and nothing will be."""
-        if isinstance(error, Error):
-            error.outcome = Outcome.NOT_SENT
         self.fail(channel, error)
 
     def prepare(self, channel: Channel) -> None:

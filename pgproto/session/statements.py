@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, Outcome
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
@@ -216,7 +216,9 @@ class StatementCache:
         """Why a statement that the caller holds cannot be run on this connection."""
         own = statement.home is self.mark or statement.home is None
         why = "was closed" if own else "belongs to another connection"
-        return LocalProtocolError(f"the prepared statement {why}: {statement.sql}")
+        error = LocalProtocolError(f"the prepared statement {why}: {statement.sql}")
+        error.outcome = Outcome.NOT_SENT
+        return error
 
     def trim(self) -> None:
         """Evict what is over the size and not in use; called when an operation has ended."""

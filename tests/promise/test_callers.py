@@ -432,5 +432,5 @@ def test_every_call_into_the_callers_code(
 
     driver.run(scenario, deadline=1200.0 if WHOLE else 120.0)
     record_property("combinations", combinations)
-    print(f"{combinations} combinations")
+    print(f"counted: {combinations} combinations of call and exception, {driver.name}, {place}")
     assert combinations > 400
