@@ -36,6 +36,8 @@ class Checks:
         self.network = network
         self.record = record
         self.server = server
+        self.set_up: list[str] = []
+        """What `on_connect` leaves in every session of the pool."""
 
     # ---- While it runs
 
@@ -49,8 +51,10 @@ class Checks:
             where = "".join(traceback.format_exception(error)[-6:])
         self.world.violation(f"the loop was told: {context.get('message')} {error!r}\n{where}", "error")
 
-    def lent(self, link: Link) -> None:
-        """I6: a connection that is lent is as new."""
+    def lent(self, link: Link, conn: Any) -> None:
+        """I6: a connection that is lent is as new: what `on_connect` set up is in it, and nothing else."""
+        if conn.listeners.everyone():
+            self.world.violation(f"link {link.number} was lent with another one's listener", "dirty")
         receiver = link.far.receiver
         traces = getattr(receiver, "traces", None)
         near = link.near
@@ -61,7 +65,13 @@ class Checks:
         found = [trace for trace in traces() if not trace.startswith("unanswered")]
         if link.down.size or near.inbox:
             return
-        if found and not link.lied:
+        if link.lied:
+            return
+        missing = [each for each in self.set_up if each not in found]
+        if missing:
+            self.world.violation(f"link {link.number} was lent without {', '.join(missing)}", "set-up")
+        found = [each for each in found if each not in self.set_up]
+        if found:
             self.world.violation(f"link {link.number} was lent with {', '.join(found)}", "dirty")
 
     def connections(self, limit: int) -> None:

@@ -20,6 +20,7 @@ from .faults import Faults
 from .fresh import stale
 from .hooked import Hooked
 from .intruders import Intruders
+from .leavings import Leaving
 from .moving import Moving, Oops
 from .record import Asked, Record
 from .settings import Settings
@@ -44,21 +45,11 @@ FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
     ("select fail($1)", ("P0001",)),
 )
 
-DIRT: Final = (
-    "set application_name = 'dirt'",
-    "listen dirt",
-    "create temp table dirt (id int4)",
-    "begin",
-    "begin; insert into ledger values (-1)",
-    "select pg_advisory_lock_shared(1)",
-    "set statement_timeout = 3000",
-)
-
 # A call that is over its deadline may take this long to say so.  The promise is "within a second".
 LATE: Final = 1.0
 
 
-class Clients(Corners, Moving, Callers, Hooked, Intruders):
+class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:
@@ -333,13 +324,6 @@ class Clients(Corners, Moving, Callers, Hooked, Intruders):
         timeout = self.rng.choice((DEFAULT, 0.05))
         await self.within(self._limit(on, timeout), "sleep", on.execute(SLEEP, seconds, timeout=timeout))
 
-    async def dirty(self, on: Any) -> None:
-        """Leave a trace in the session."""
-        if on is self.pool:
-            await self.lease(on, ["dirty"])
-            return
-        await self.within(self._limit(on), "dirt", on.script(self.rng.choice(DIRT)))
-
     async def misuse(self, on: Any) -> None:
         """What only the caller can do wrong."""
         kind = self.rng.choice(("argument", "count", "nul", "copy"))
@@ -453,7 +437,7 @@ class Clients(Corners, Moving, Callers, Hooked, Intruders):
             return
         checker = self.check_lent
         if checker is not None:
-            checker(link)
+            checker(link, conn)
 
     def fresh(self, conn: Any) -> None:
         """Check that a connection that is about to be lent is fit for it, seen from outside."""

@@ -69,6 +69,7 @@ class Database:
     Attributes:
         ledger: the table with unique ids; deferred: the one whose ids are checked at the commit.
         shape: the columns of the table that ALTER TABLE is for.
+        numbers: the last value of the sequence.
         cramped: there is no memory for every other BEGIN: 53200.
         read_only: it is a standby: 25006 for whatever writes.
         commit_delay: seconds that a commit takes before its instant.
@@ -81,6 +82,7 @@ class Database:
         self.ledger = Table("ledger")
         self.deferred = Table("deferred")
         self.shape: tuple[str, ...] = ("a",)
+        self.numbers = 0
         self.read_only = False
         self.cramped = False
         self.commit_delay = 0.0

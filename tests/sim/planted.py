@@ -7,7 +7,7 @@ Each bug is a mistake that a driver, a pool or a pooler really had (some are the
 the place of *our* code where it would be made.  It is caught if a schedule that the correct library passes
 ends in a violation, of a kind that fits the mistake: a bug that is caught because the rig fell over would
 prove nothing.  The tables are in `planted_protocol`, `planted_labels`,
-`planted_session`, `planted_pool` and `planted_callers`.
+`planted_session`, `planted_sessions`, `planted_pool` and `planted_callers`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from collections.abc import Iterable
 from multiprocessing import Pool
 from typing import Final
 
-from . import planted_callers, planted_labels, planted_pool, planted_protocol, planted_session
+from . import (
+    planted_callers,
+    planted_labels,
+    planted_pool,
+    planted_protocol,
+    planted_session,
+    planted_sessions,
+)
 from .planted_edit import Bug
 from .run import run
 from .world import Violation
@@ -28,7 +35,14 @@ __all__ = ["BUGS", "Catch", "hunt"]
 
 BUGS: Final[dict[str, Bug]] = {
     bug.name: bug
-    for part in (planted_protocol, planted_labels, planted_session, planted_pool, planted_callers)
+    for part in (
+        planted_protocol,
+        planted_labels,
+        planted_session,
+        planted_sessions,
+        planted_pool,
+        planted_callers,
+    )
     for bug in part.BUGS
 }
 

@@ -29,6 +29,7 @@ DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "idle_in_transaction_session_timeout": "0",
         "idle_session_timeout": "0",
         "in_hot_standby": "off",
+        "role": "none",
         "search_path": '"$user", public',
         "server_version": "18.6",
         "statement_timeout": "0",

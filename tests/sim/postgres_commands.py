@@ -48,7 +48,7 @@ def _rollback(session: Session, portal: Portal) -> str:
     if session.block.state == NONE:
         session.warn("25P01", "there is no transaction in progress")
     session.block.roll_back()
-    session.portals.clear()
+    session.end_portals(committed=False)
     return "ROLLBACK"
 
 
@@ -118,6 +118,8 @@ def _set(session: Session, portal: Portal) -> str:
 def _reset(session: Session, portal: Portal) -> str:
     local = session.block.local
     settings = dict(session.start_settings)
+    if "role" in local.settings:
+        settings["role"] = local.settings["role"]
     if portal.plan.names:
         (name,) = portal.plan.names
         settings = {key: value for key, value in local.settings.items() if key != name.lower()}
@@ -159,8 +161,35 @@ def _discard(session: Session, portal: Portal) -> str:
     session.portals.clear()
     session.forget_statements()
     session.locks.clear()
+    session.sequence = None
     session.block.reset(session.start_settings)
     return "DISCARD ALL"
+
+
+def _discard_part(session: Session, portal: Portal) -> str:
+    (what,) = portal.plan.names
+    if what.lower() == "temp":
+        session.block.local = session.block.local._replace(temporary=frozenset())
+    else:
+        session.sequence = None
+    return f"DISCARD {what.upper()}"
+
+
+def _authorize(session: Session, portal: Portal) -> str:
+    local = session.block.local
+    settings = {name: value for name, value in local.settings.items() if name != "role"}
+    session.block.local = local._replace(settings=settings)
+    return "SET"
+
+
+def _into(session: Session, portal: Portal) -> str:
+    _create(session, portal)
+    return "SELECT 1"
+
+
+def _close_all(session: Session, portal: Portal) -> str:
+    session.portals.clear()
+    return "CLOSE CURSOR ALL"
 
 
 def _deallocate(session: Session, portal: Portal) -> str:
@@ -185,13 +214,15 @@ def _declare(session: Session, portal: Portal) -> str:
     (name,) = portal.plan.names
     query = portal.plan.query
     assert query is not None
-    if block.state != EXPLICIT and not block.several and not block.pipelining:
+    hold = portal.plan.kind == "hold"
+    if not hold and block.state != EXPLICIT and not block.several and not block.pipelining:
         raise SQLError("25P01", "DECLARE CURSOR can only be used in transaction blocks")
     if name in session.portals:
         raise SQLError("42P03", f'cursor "{name}" already exists')
     found = columns(session, query)
     cursor = Portal(query, found, portal.values, (0,) * len(found), block.depth)
     cursor.source = ROWS[query.kind](session, cursor)
+    cursor.hold = hold
     session.portals[name] = cursor
     return "DECLARE CURSOR"
 
@@ -211,6 +242,11 @@ COMMANDS: Final[dict[str, Callable[[Session, Portal], str]]] = {
     "reset": _reset,
     "create": _create,
     "declare": _declare,
+    "hold": _declare,
+    "close_all": _close_all,
+    "discard_part": _discard_part,
+    "authorize": _authorize,
+    "into": _into,
     "drop": _drop,
     "alter": _alter,
     "discard": _discard,

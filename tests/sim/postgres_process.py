@@ -58,6 +58,7 @@ class Process:
         block: its transaction.
         statements, portals: by name.
         locks: the advisory locks that it holds.
+        sequence: what lastval says; None before the first nextval.
         dead: the process is gone.
         idle: it waits for a request, and has answered all that it has read.
         complaint: what the client did that no client may do, or None.
@@ -77,6 +78,7 @@ class Process:
         self.statements: dict[str, Prepared] = {}
         self.portals: dict[str, Portal] = {}
         self.locks: set[int] = set()
+        self.sequence: int | None = None
         self.dead = False
         self.complaint: str | None = None
         self.queries: list[str] = []
@@ -143,6 +145,9 @@ class Process:
         found += [f"listen {name}" for name in sorted(block.listening)]
         found += [f"temporary table {name}" for name in sorted(block.local.temporary)]
         found += [f"advisory lock {key}" for key in sorted(self.locks)]
+        found += [f"cursor {name}" for name, portal in sorted(self.portals.items()) if portal.held]
+        if self.sequence is not None:
+            found.append(f"lastval {self.sequence}")
         if not self.idle:
             found.append(f"unanswered: {self.connection!r}")
         if self.connection.unread:
@@ -332,6 +337,16 @@ class Process:
         self.send(NoticeResponse(report))
         self.flush()
 
+    def end_portals(self, *, committed: bool) -> None:
+        """A transaction has ended: cursors WITH HOLD outlive its commit, and then every other end."""
+        self.portals = {
+            name: portal
+            for name, portal in self.portals.items()
+            if portal.held or (committed and portal.hold)
+        }
+        for portal in self.portals.values():
+            portal.held = True
+
     def warn(self, code: str, message: str) -> None:
         """A WARNING."""
         self.notice(fields(code, message, "WARNING"))
@@ -340,7 +355,7 @@ class Process:
         """A statement has failed."""
         self.block.fail()
         if self.block.state != FAILED:
-            self.portals.clear()
+            self.end_portals(committed=False)
         for portal in self.portals.values():
             portal.failed = portal.failed or portal.depth == self.block.depth
         self.send(ErrorResponse(fields(error.code, error.message)))

@@ -95,6 +95,35 @@ def _unlock(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     yield ("",)
 
 
+def _pid(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    yield (session.pid,)
+
+
+def _prepared(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    for name in session.statements:
+        if name:
+            yield (name,)
+
+
+def _nextval(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    session.database.numbers += 1
+    session.sequence = session.database.numbers
+    yield (session.sequence,)
+
+
+def _lastval(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    if session.sequence is None:
+        raise SQLError("55000", "lastval is not yet defined in this session")
+    yield (session.sequence,)
+
+
+def _hidden(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    session.locks.add(1)
+    local = session.block.local
+    session.block.local = local._replace(settings={**local.settings, "role": "postgres"})
+    yield (1,)
+
+
 def _recovery(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     yield ("on" if session.database.read_only else "off",)
 
@@ -153,6 +182,11 @@ ROWS: Final[dict[str, Callable[[Session, Portal], Iterator[Row | Wait]]]] = {
     "lock": _lock,
     "unlock": _unlock,
     "recovery": _recovery,
+    "pid": _pid,
+    "prepared": _prepared,
+    "nextval": _nextval,
+    "lastval": _lastval,
+    "hidden": _hidden,
     "count": _count,
     "find": _find,
     "ledger": _ledger,

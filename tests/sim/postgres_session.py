@@ -183,7 +183,7 @@ class Session(Login):
         for wait in block.commit():
             yield from self._waiting_for_standby(wait)
         if block.ended != ended:
-            self.portals.clear()
+            self.end_portals(committed=True)
         for channel, payload in block.take_notifications():
             self.master.notify(self.pid, channel, payload)
 

@@ -14,15 +14,18 @@ What it knows, one statement a line (V is `$n`, a number or a 'string'; upper or
     select fail(V)                                   raises the SQLSTATE at Execute
     select warn(V)                                   sends a WARNING
     select pg_sleep(V) | pg_notify(V, V) | pg_advisory_lock_shared(V) | pg_advisory_unlock_all()
+    select pg_backend_pid() | nextval('numbers') | lastval() | name from pg_prepared_statements
+    select 1 as id into pg_temp.NAME | select * from hidden    a view that leaves a role and a lock behind
     select * from shape | alter table shape add column NAME int4      "cached plan" (0A000)
     select "NAME", ... from ledger                   what copy_records asks
     copy ledger from stdin | copy ledger to stdout | copy (SELECT) to stdout    [with (format binary)]
     begin | start transaction | commit | end | rollback | abort | savepoint S | release S | rollback to S
-    declare C cursor for SELECT | fetch N from C | close C
+    declare C cursor [with hold] for SELECT | fetch N from C | close C | close all
     listen C | unlisten C | unlisten * | notify C [, 'text']
-    set [local] NAME = V | reset NAME | reset all | show NAME
+    set [local] NAME = V | reset NAME | reset all | show NAME | set role NAME
+    set session authorization default
     create temp table NAME (id int4) | drop table NAME
-    discard all | deallocate NAME | deallocate all | vacuum ledger
+    discard all | discard temp | discard sequences | deallocate NAME | deallocate all | vacuum ledger
 
 Anything else is a syntax error (42601); `select * from missing` is 42P01.  `SETUP` makes the tables and
 functions on a real server.
@@ -44,6 +47,10 @@ create table shape (a int4);
 insert into shape values (1);
 create function fail(code text) returns int4 language plpgsql as
     $$begin raise exception using errcode = code; end$$;
+create sequence numbers;
+create function hide() returns int4 language plpgsql as
+    $$begin perform pg_advisory_lock_shared(1); execute 'set role postgres'; return 1; end$$;
+create view hidden as select hide();
 create function warn(message text) returns int4 language plpgsql as
     $$begin raise warning using message = message; return 1; end$$;
 """
@@ -249,13 +256,22 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
             _plain("pg_notify", (TEXT, TEXT), ("pg_notify", VOID)),
         ),
         (
-            rf"select pg_advisory_lock_shared\({_VALUE}\)",
+            rf"select pg_advisory_lock_shared ?\({_VALUE}\)",
             _plain("lock", (INT8,), ("pg_advisory_lock_shared", VOID)),
         ),
         (
-            r"select pg_advisory_unlock_all\(\)",
+            r"select (?:pg_catalog\.)?pg_advisory_unlock_all\(\)",
             _plain("unlock", (), ("pg_advisory_unlock_all", VOID)),
         ),
+        (r"select (?:pg_catalog\.)?pg_backend_pid\(\)", _plain("pid", (), ("pg_backend_pid", INT4))),
+        (
+            r"select name from (?:pg_catalog\.)?pg_prepared_statements",
+            _plain("prepared", (), ("name", TEXT)),
+        ),
+        (r"select nextval\('numbers'\)", _plain("nextval", (), ("nextval", INT8))),
+        (r"select lastval\(\)", _plain("lastval", (), ("lastval", INT8))),
+        (r"select \* from hidden", _plain("hidden", (), ("hide", INT4))),
+        (rf"select 1 as id into pg_temp\.{_NAME}", _named("into")),
         (
             r"select case when pg_is_in_recovery\(\) then 'on' else 'off' end",
             _plain("recovery", (), ("case", TEXT)),
@@ -286,11 +302,20 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
         (rf"release(?: savepoint)? {_NAME}", _named("release")),
         (rf"rollback to(?: savepoint)? {_NAME}", _named("rollback_to", exits=True)),
         (rf"declare (?P<name>{_NAME}) cursor for (?P<query>.+)", _inner("declare", "name")),
+        (rf"declare (?P<name>{_NAME}) cursor with hold for (?P<query>.+)", _inner("hold", "name")),
+        (r"close all", _named("close_all")),
         (rf"fetch (?:(\d+|all) (?:from )?)?{_NAME}", _fetch),
         (rf"close {_NAME}", _named("close")),
         (rf"listen {_NAME}", _named("listen")),
         (rf"unlisten (?:\*|{_NAME})", _named("unlisten")),
         (rf"notify {_NAME}(?:, ('[^']*'))?", _notify),
+        (r"set session authorization default", _named("authorize")),
+        (
+            rf"set role {_NAME}",
+            lambda sql, match: Plan(
+                sql, "set", names=("role", ""), values=(Value(0, _name(match[1])),), types=(TEXT,)
+            ),
+        ),
         (rf"set (local )?([a-z_.]+) (?:=|to) ({_VALUE}|\w+)", _setting),
         (r"reset all", _named("reset")),
         (r"reset ([a-z_.]+)", _named("reset")),
@@ -298,6 +323,7 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
         (rf"create temp(?:orary)? table {_NAME} \(id int4\)", _named("create")),
         (rf"drop table {_NAME}", _named("drop")),
         (r"discard all", _named("discard")),
+        (r"discard (temp|sequences)", _named("discard_part")),
         (r"deallocate all", _named("deallocate")),
         (rf"deallocate (?:prepare )?{_NAME}", _named("deallocate")),
         (r"vacuum ledger", _named("vacuum")),

@@ -59,9 +59,21 @@ class Portal:
         done: it has run to its end.
         failed: its transaction has failed.
         depth: how many savepoints there were when it was made.
+        hold: it is to outlive its transaction; held: it has.
     """
 
-    __slots__ = ("columns", "depth", "done", "failed", "formats", "plan", "source", "values")
+    __slots__ = (
+        "columns",
+        "depth",
+        "done",
+        "failed",
+        "formats",
+        "held",
+        "hold",
+        "plan",
+        "source",
+        "values",
+    )
 
     def __init__(
         self, plan: Plan, columns: Columns, values: list[SQLValue], formats: tuple[int, ...], depth: int
@@ -74,6 +86,8 @@ class Portal:
         self.source: Iterator[Row | Wait] | None = None
         self.done = False
         self.failed = False
+        self.hold = False
+        self.held = False
 
 
 # ---- From the client

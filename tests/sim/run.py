@@ -222,8 +222,13 @@ class _Schedule:
                 self.faults.hit.add((40, "P2"))
                 raise Oops("on_notice")
 
+        async def set_up(conn: pg.Connection) -> None:
+            if settings.set_up:
+                await conn.script("set my.tenant = 'sim'")
+
         async def on_connect(conn: pg.Connection) -> None:
             conn.on_notice = on_notice
+            await set_up(conn)
             if rng.random() < 0.1:
                 self.faults.hit.add((40, "P12"))
                 raise Oops("on_connect")
@@ -248,7 +253,9 @@ class _Schedule:
                 self.faults.hit.add((40, "P10"))
                 raise Oops("on_close")
 
-        hooks: dict[str, Any] = {}
+        hooks: dict[str, Any] = {"on_connect": set_up} if settings.set_up else {}
+        if settings.set_up:
+            self.checks.set_up = ["set my.tenant = sim"]
         if settings.hooks:
             every = {
                 "on_connect": on_connect,
@@ -256,7 +263,7 @@ class _Schedule:
                 "on_release": on_release,
                 "on_close": on_close,
             }
-            hooks = {name: hook for name, hook in every.items() if rng.random() < 0.6}
+            hooks |= {name: hook for name, hook in every.items() if rng.random() < 0.6}
         return _Pool(
             f"host=pool user=sim dbname=sim password={harness.CANARY} sslmode=disable",
             min_size=settings.min_size,
@@ -270,6 +277,7 @@ class _Schedule:
             command_timeout=settings.command_timeout,
             statement_cache_size=settings.statement_cache_size,
             named_statements=settings.named_statements,
+            reset=settings.reset,
             **hooks,
         )
 

@@ -5,6 +5,7 @@ A profile leans towards one part of the library, so that a search for a bug ther
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -144,6 +145,11 @@ class Settings:
         """The server is a standby from the start: whatever writes fails, a BEGIN READ WRITE does too."""
         self.cramped = rng.random() < 0.05
         """The server refuses many a BEGIN."""
+        apart = random.Random(f"reset:{world.profile}:{world.seed}")
+        self.reset = apart.choice(("auto", "auto", "always", "discard all"))
+        """How the pool resets.  This and the next are drawn apart: the others keep their values."""
+        self.set_up = apart.random() < 0.2
+        """`on_connect` sets something up."""
         self.close_early = rng.random() < 0.06
         self.spread = rng.choice((0.0, 0.001, 0.01, 0.1, 0.5))
         """The seconds over which the clients begin."""
