@@ -27,6 +27,7 @@ from tests.support.proxy import Proxy
 
 VERSIONS: tuple[Version, ...] = ("1.18", "1.24")
 MODES: tuple[PoolMode, ...] = ("session", "transaction", "statement")
+RIGHT = (("1.18", "session"), *(("1.24", mode) for mode in MODES))
 CONNECTIONS = 4
 CALLERS = 6
 ROUNDS = 8
@@ -140,7 +141,23 @@ def allowed(error: Exception, named: bool, bouncer: PgBouncer) -> bool:
 def test_concurrent_callers_of_few_connections(
     bouncer: PgBouncer, pg18: PostgresServer, driver: Driver, named: bool
 ) -> None:
-    table = f"poolers_{driver.name}_{bouncer.port}_{int(named)}"
+    concurrent_callers(bouncer, pg18, driver, named, None)
+
+
+@pytest.mark.holds("L1")
+@pytest.mark.parametrize("bouncer", RIGHT, ids=" ".join, indirect=True)
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_pipelining_where_it_is_known_to_be_right(
+    bouncer: PgBouncer, pg18: PostgresServer, driver: Driver, named: bool
+) -> None:
+    """Where the README says so: in session mode, and behind 1.24."""
+    concurrent_callers(bouncer, pg18, driver, named, True)
+
+
+def concurrent_callers(
+    bouncer: PgBouncer, pg18: PostgresServer, driver: Driver, named: bool, pipelining: bool | None
+) -> None:
+    table = f"poolers_{driver.name}_{bouncer.port}_{int(named)}_{int(pipelining or False)}"
     pg18.query(f"create table {table} (id bigint, note bytea)")
     account = Account(table)
 
@@ -159,8 +176,9 @@ def test_concurrent_callers_of_few_connections(
             callers = CALLERS if pg.shares_connections else 1
             works = []
             for number in range(CONNECTIONS if pg.shares_connections else 2 * CONNECTIONS):
-                conn = await stack.enter_async_context(pg.connect(dsn, named_statements=named))
-                assert conn.engine.pipelining == (named and bouncer.version == "1.24")
+                context = pg.connect(dsn, named_statements=named, pipelining=pipelining)
+                conn = await stack.enter_async_context(context)
+                assert conn.engine.pipelining == (pipelining or (named and bouncer.version == "1.24"))
                 works += [functools.partial(caller, conn, 100 * number + each) for each in range(callers)]
             assert await pg.together(*works) == [None] * len(works)
 
