@@ -17,6 +17,8 @@ Error:
     ├── PoolClosed                    the pool is closing or closed
     └── TooManyWaiting                the pool's queue is full (max_waiting)
 
+Rule: a ConnectionClosed that is the server's doing says so, in its text and `.sqlstate`.
+Rule: the statement of a query's error is in `.query`, and never in its text: texts go to logs.
 Rule: the first cause is kept.  What came after it (the pooler's 08P01 behind the server's 57P01, the
 EPIPE of a write) is in `.also`.  Rule: an error that ends a query carries that query's `.outcome`.
 
@@ -26,6 +28,7 @@ This file is not compiled: mypyc's native exceptions cannot also be a TimeoutErr
 from __future__ import annotations
 
 import enum
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
@@ -96,6 +99,8 @@ class Error(Exception):
     """True if the server said that the transaction was committed locally before it hung up."""
     session: int | None = None
     """Which session of this process it came from, as a number (`Engine.session`); None for none."""
+    query: str | None = None
+    """The text of the statement that this error is about, as it was sent; never a part of `str()`."""
     also: Sequence[Exception] = ()
     """What else went wrong behind the first cause, in the order in which it was seen."""
 
@@ -112,9 +117,26 @@ class LocalProtocolError(Error):
 
 
 class ConnectionClosed(LocalProtocolError):
-    """The connection was closed before this call; nothing was sent."""
+    """The connection was closed before this call; nothing was sent.
+
+    If it was not this side that closed it, `__cause__` is the first thing that went wrong, and the text says
+    so: a server's time-out for idle sessions (57P05, 25P03), its shutdown (57P01), the network.
+    """
 
     outcome = Outcome.NOT_SENT
+
+    @property
+    def sqlstate(self) -> str:
+        """The SQLSTATE of the server's last words (57P05, ...); "" if it said nothing."""
+        return _last_words(self)
+
+
+def _last_words(error: Error) -> str:
+    """The SQLSTATE of the server's error among the causes of a session's end."""
+    for each in (error.__cause__, *error.also):
+        if isinstance(each, PostgresError):
+            return each.sqlstate
+    return ""
 
 
 class RemoteProtocolError(Error):
@@ -188,8 +210,7 @@ class PostgresError(Error):
     @property
     def position(self) -> int | None:
         """The 1-based position of the error in the query, in characters."""
-        text = self.fields.get("P", "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+        return _number(self.fields.get("P"))
 
     @property
     def internal_query(self) -> str | None:
@@ -233,6 +254,67 @@ class PostgresError(Error):
                 text += f"\n{title}: {value}"
         return text
 
+    def report(self, sql: str | None = None) -> str:
+        """The error as psql shows it: with the line of the statement, a caret, DETAIL, HINT and CONTEXT.
+
+        It quotes the statement, so it is for the eyes of whoever wrote it, not for a log.
+
+        Args:
+            sql: the statement, if `query` does not have it.
+        """
+        lines = [f"{self.severity}:  {self.sqlstate}: {self.message}"]
+        statement = self.query if sql is None else sql
+        if self.internal_query is not None:
+            lines += _line_and_caret(self.internal_query, _number(self.fields.get("p")))
+        elif statement is not None:
+            lines += _line_and_caret(statement, self.position)
+        for title, value in (("DETAIL", self.detail), ("HINT", self.hint), ("QUERY", self.internal_query)):
+            if value:
+                lines.append(f"{title}:  {value}")
+        if self.where:
+            lines.append(f"CONTEXT:  {self.where}")
+        return "\n".join(lines)
+
+
+_SHOWN: Final = 60  # columns of a long line that are shown around the caret, as psql does
+
+
+def _number(text: str | None) -> int | None:
+    """The number in a field of an ErrorResponse; None for what is none."""
+    if text is None or not text.isascii() or not text.isdigit() or len(text) >= 12:
+        return None
+    return int(text)
+
+
+def _line_and_caret(sql: str, position: int | None) -> list[str]:
+    """The line ("LINE n: ...") and the line with the caret; nothing if the position is not in the text.
+
+    Args:
+        sql: the statement.
+        position: counted in characters, from 1; one behind the end is the end.
+    """
+    if position is None or not 1 <= position <= len(sql) + 1:
+        return []
+    before = sql[: position - 1]
+    number = before.count("\n") + 1
+    start = before.rfind("\n") + 1
+    end = sql.find("\n", start)
+    line = sql[start : len(sql) if end < 0 else end].rstrip("\r").replace("\t", " ").replace("\r", " ")
+    column = position - 1 - start
+    first = max(0, min(column - _SHOWN // 2, len(line) - _SHOWN))
+    shown = line[first : first + _SHOWN]
+    head = f"LINE {number}: " + ("..." if first else "")
+    tail = "..." if first + _SHOWN < len(line) else ""
+    width = sum(_width(character) for character in line[first:column])
+    return [head + shown + tail, " " * (len(head) + width) + "^"]
+
+
+def _width(character: str) -> int:
+    """How many columns of a terminal a character takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
 
 class ConnectError(Error):
     """No connection could be made.
@@ -268,10 +350,7 @@ class ConnectionLost(Error):
     @property
     def sqlstate(self) -> str:
         """The SQLSTATE of the server's last words (57P01, ...); "" if it said nothing."""
-        for error in (self.__cause__, *self.also):
-            if isinstance(error, PostgresError):
-                return error.sqlstate
-        return ""
+        return _last_words(self)
 
 
 class ServerCrash(ConnectionLost):

@@ -113,7 +113,7 @@ def test_a_value_that_does_not_fit_sends_nothing(pair: Pair) -> None:
     pair.run(operation)
     assert isinstance(operation.error, DataError)
     assert operation.error.outcome is N
-    assert operation.error.__notes__ == ["in statement 2 of the batch: insert $1"]
+    assert operation.error.__notes__ == ["in statement 2 of the batch (encode)"]
     assert labels(operation) == [N, N]
     assert operation.items[0].error is None
     assert len(pair.backend.heard) == heard

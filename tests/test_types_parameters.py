@@ -76,7 +76,7 @@ def test_formats_and_values() -> None:
         (
             [4711],
             [b"x"],
-            "parameter $1 of type (OID 4711): expected str, got bytes; values of this "
+            "parameter $1 of type with OID 4711: expected str, got bytes; values of this "
             "type are sent as text, so pass the text form",
         ),
         (
@@ -121,7 +121,7 @@ def test_copy_framing() -> None:
 def test_copy_refusals() -> None:
     with pytest.raises(DataError, match="column 'ip' of type inet cannot be copied in binary"):
         CopyRowEncoder(["id", "ip"], [23, 869])
-    with pytest.raises(DataError, match="column 'mood' of type \\(OID 16400\\) cannot be copied"):
+    with pytest.raises(DataError, match="column 'mood' of type with OID 16400 cannot be copied"):
         CopyRowEncoder(["mood"], [16400])
     with pytest.raises(DataError, match="2 columns with 1 types"):
         CopyRowEncoder(["a", "b"], [23])

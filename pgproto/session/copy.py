@@ -50,14 +50,19 @@ _OVER: Final = 3
 class _Copy(Operation):
     """What both directions share: the Query, the verdict, the error."""
 
-    __slots__ = ("_stage", "sql", "tag")
+    __slots__ = ("_sent", "_stage", "sql", "tag")
 
     def __init__(self, sql: str) -> None:
         super().__init__()
         self.sql = sql = check_sql(sql)
         self.exclusive = True
+        self._sent = sql  # with what opens a transaction, which the server's positions count
         self.tag = ""
         self._stage = _NOT_BEGUN
+
+    def text(self) -> str:
+        """The COPY statement."""
+        return self._sent
 
     @property
     def rowcount(self) -> int:
@@ -86,7 +91,7 @@ class _Copy(Operation):
         segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
         if not leaves_no_trace(self.sql):
             channel.dirty = True
-        channel.simple_query(segment, self.sql)
+        self._sent = channel.simple_query(segment, self.sql)
         return segment
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:

@@ -31,9 +31,18 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .batch import as_statement, rowcount
-from .execution import refuse_copy_in
 from .loss import Loss, out_of_time
-from .operation import HIGH_WATER, NOT_YET, SENT, TELLING_TAGS, WAITING, Channel, Segment, unasked
+from .operation import (
+    HIGH_WATER,
+    NOT_YET,
+    SENT,
+    TELLING_TAGS,
+    WAITING,
+    Channel,
+    Segment,
+    refuse_copy_in,
+    unasked,
+)
 from .preparing import Preparing
 from .sql import as_text
 from .stale import explain, is_stale
@@ -102,6 +111,10 @@ class ExecuteMany(Preparing):
         if statement is not None:
             return ExecuteMany(statement.sql, statement)
         return ExecuteMany(as_text(query, "the query"))
+
+    def text(self) -> str:
+        """The statement."""
+        return self.sql
 
     # ---- The caller's side
 

@@ -36,7 +36,6 @@ from ..errors import (
 from ..protocol import CommandCompletes, DataRows
 from ..wire import (
     CommandComplete,
-    CopyFail,
     CopyInResponse,
     Describe,
     EmptyQueryResponse,
@@ -51,6 +50,7 @@ from ..wire import (
 )
 from ..wire.binding import Executes
 from . import statements as st
+from .advice import annotate, place, unfit_error
 from .batch import QueuedQuery, refuse
 from .ledger import Ledger
 from .loss import Loss, out_of_time
@@ -64,6 +64,7 @@ from .operation import (
     WAITING,
     Channel,
     Segment,
+    refuse_copy_in,
     unasked,
     undecodable,
 )
@@ -72,7 +73,7 @@ from .sql import ends_transaction
 from .stale import NO_SUCH_NAME, explain, is_stale
 from .statements import Statement, StatementCache
 
-__all__ = ["Execution", "refuse_copy_in"]
+__all__ = ["Execution"]
 
 # Labels of what the loss of the session has not changed.
 _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
@@ -274,9 +275,13 @@ class Execution(Preparing):
         """End the items whose statements could not be prepared, and with one of them an atomic batch."""
         if not self.rejected and self.blocked is None:
             return
-        for item in self.items:
+        for index, item in enumerate(self.items):
             error = self.blocked or self.rejected.get(item.sql)
             if error is not None and item.outcome is None:
+                if error is not self.blocked and error.query is None:
+                    if len(self.items) > 1:
+                        error.add_note(place(index, "prepare"))
+                    annotate(error, item.sql)
                 item.error = error
                 item.outcome = Outcome.SKIPPED if self.blocked is not None else error.outcome
                 self._stop_atomic(error)
@@ -303,10 +308,10 @@ class Execution(Preparing):
                     break  # that code has ended it already
                 # A parameter's type may have changed under a cached statement (pgx #2442).
                 unfit.append(statement)
-                error = _unfit(raised)
+                error = unfit_error(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
                 if len(self.items) > 1:
-                    error.add_note(f"in statement {index + 1} of the batch: {item.sql}")
+                    error.add_note(place(index, "encode"))
                 item.error = error
                 if isinstance(raised, Exception):
                     self._stop_atomic(error)
@@ -597,6 +602,8 @@ class Execution(Preparing):
             if index == stop and segment.failed_at >= segment.first:
                 item.outcome = Outcome.FAILED
                 item.error = error
+                if error is not None and len(self.items) > 1:
+                    error.add_note(place(index, "run"))
             else:
                 item.outcome = Outcome.SKIPPED
         if status:
@@ -612,6 +619,15 @@ class Execution(Preparing):
 
     # ---- The end of it
 
+    def explain(self) -> None:
+        """Say on the items' errors which statements they are about."""
+        for item in self.items:
+            error = item.error
+            if error is not None and error is not self.blocked:
+                annotate(error, item.sql)
+        if len(self.items) == 1:
+            annotate(self.error, self.items[0].sql)
+
     def _end(self, channel: Channel) -> None:
         for statement in self._users:
             channel.statements.release(statement)
@@ -620,6 +636,8 @@ class Execution(Preparing):
             if self.error is not None or not self.atomic:
                 for item in self.items:
                     channel.sign(item.error)
+            if not self.atomic:
+                self.explain()  # of the items; it has no error of its own
             self.finish(channel)
             channel.statements.trim()
 
@@ -670,26 +688,7 @@ class Execution(Preparing):
             item.error = _lost(item, loss)
 
 
-def _unfit(raised: BaseException) -> DataError | LocalProtocolError:
-    """The error of an item whose values could not be encoded."""
-    if isinstance(raised, (DataError, LocalProtocolError)):
-        return raised
-    error = DataError(f"encoding its values was ended by {type(raised).__name__}")
-    error.__cause__ = raised
-    return error
-
-
 def _lost(item: QueuedQuery, loss: Loss) -> Error:
     outcome = item.outcome
     assert outcome is not None  # it has just been told
     return loss.error(outcome, executed=item.executed)
-
-
-def refuse_copy_in(channel: Channel, segment: Segment) -> None:
-    """Somebody ran COPY FROM STDIN as a query: there is no data.
-
-    The server ignores a Sync that lies behind it, so it needs a new one.
-    """
-    channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
-    if segment.sync != NOT_YET:
-        channel.sync(segment)

@@ -137,8 +137,14 @@ class Lifeline:
     def check_open(self) -> None:
         """Raise ConnectionClosed, with the first cause, if the session is over."""
         if self.closed or self.finished:
-            error = ConnectionClosed("the connection is closed")
-            error.__cause__ = self.cause
+            cause = self.cause
+            text = "the connection is closed"
+            if isinstance(cause, PostgresError):
+                text = f"the server ended the session before this call: {cause}"
+            elif cause is not None:
+                text = f"the session ended before this call: {cause}"
+            error = ConnectionClosed(text)
+            error.__cause__ = cause
             if self.connection.closed is not None:
                 error.also = self.connection.closed.also
             self.channel.sign(error)

@@ -30,7 +30,8 @@ from ..errors import (
     RemoteProtocolError,
 )
 from ..protocol import Connection
-from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync, tags
+from ..wire import Bind, Close, CopyFail, Execute, Message, Parse, Query, Sync, tags
+from .advice import annotate
 from .blocks import Block, Blocks
 from .listening import Listeners
 from .loss import Loss, out_of_time
@@ -52,6 +53,7 @@ __all__ = [
     "Channel",
     "Operation",
     "Segment",
+    "refuse_copy_in",
     "unasked",
     "undecodable",
 ]
@@ -266,7 +268,16 @@ class Operation:
             if isinstance(error, PostgresError):
                 self.error = error = self.in_time(error)
             channel.sign(error)
+            self.explain()
         channel.ready.append(self)
+
+    def explain(self) -> None:
+        """Say on its errors which statement they are about."""
+        annotate(self.error, self.text())
+
+    def text(self) -> str:
+        """The statement that it runs, as it was sent; "" if there is none."""
+        return ""
 
     def in_time(self, error: Exception) -> Exception:
         """The error as it is, or QueryTimeout if it is the answer to our own cancel request."""
@@ -528,13 +539,18 @@ class Channel:
             if segment.prologue:
                 segment.in_transaction = True  # or nothing of it is run
 
-    def simple_query(self, segment: Segment, sql: str) -> None:
-        """Write a simple Query; the prologue goes into the same string, so that it fails as one."""
+    def simple_query(self, segment: Segment, sql: str) -> str:
+        """Write a simple Query; the prologue goes into the same string, so that it fails as one.
+
+        Returns:
+            The string.
+        """
         text = sql
         if self.prologue:
             text = "; ".join([*self._begin(segment), sql])
         segment.sync = self.produced
         self.write(Query(text))
+        return text
 
     def sync(self, segment: Segment) -> None:
         """End the segment."""
@@ -623,3 +639,13 @@ class Channel:
         if self.segments:
             return all(segment.plain for segment in self.segments)
         return bool(self.prologue) or status in ("T", "E")
+
+
+def refuse_copy_in(channel: Channel, segment: Segment) -> None:
+    """Somebody ran COPY FROM STDIN as a query: there is no data.
+
+    The server ignores a Sync that lies behind it, so it needs a new one.
+    """
+    channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+    if segment.sync != NOT_YET:
+        channel.sync(segment)

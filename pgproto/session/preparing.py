@@ -144,6 +144,10 @@ class Prepare(Preparing):
         super().__init__()
         self.statement = statement
 
+    def text(self) -> str:
+        """The statement."""
+        return self.statement.sql
+
     def produce(self, channel: Channel) -> int:
         """Write Parse, Describe and Sync."""
         self.begun = True

@@ -59,11 +59,12 @@ class Script(Operation):
         results: one for every statement that completed; those before an error are kept.
     """
 
-    __slots__ = ("_columns", "_decoder", "_rows", "results", "sql")
+    __slots__ = ("_columns", "_decoder", "_rows", "_sent", "results", "sql")
 
     def __init__(self, sql: str) -> None:
         super().__init__()
         self.sql = sql = check_sql(sql)
+        self._sent = sql  # with what opens a transaction, which the server's positions count
         self.results: list[ScriptResult] = []
         self._decoder: RowDecoder | None = None
         self._rows: list[Row] = []
@@ -75,9 +76,13 @@ class Script(Operation):
         segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
         if not leaves_no_trace(self.sql):
             channel.dirty = True
-        channel.simple_query(segment, self.sql)
+        self._sent = channel.simple_query(segment, self.sql)
         self.begun = True
         return SENT
+
+    def text(self) -> str:
+        """The script."""
+        return self._sent
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """Collect results."""

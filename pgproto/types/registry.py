@@ -73,6 +73,12 @@ _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("int2vector", 22, 1006),
     ("int4range", 3904, 3905),
     ("int8range", 3926, 3927),
+    ("int4multirange", 4451, 6150),
+    ("int8multirange", 4536, 6157),
+    ("datemultirange", 4535, 6155),
+    ("nummultirange", 4532, 6151),
+    ("tsmultirange", 4533, 6152),
+    ("tstzmultirange", 4534, 6153),
     ("jsonpath", 4072, 4073),
     ("line", 628, 629),
     ("lseg", 601, 1018),
@@ -139,8 +145,8 @@ def codec_for(oid: int) -> Codec | None:
 
 
 def type_name(oid: int) -> str:
-    """The SQL name of a built-in type, for messages; "(OID 16400)", say, for any other."""
+    """The SQL name of a built-in type, for messages ("of type jsonb"); for others "with OID 16400"."""
     codec = _CODECS.get(oid)
     if codec is not None:
         return codec.name
-    return _NAMES.get(oid) or f"(OID {oid})"
+    return _NAMES.get(oid) or f"with OID {oid}"

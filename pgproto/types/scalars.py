@@ -22,6 +22,7 @@ Binary formats: the `*send` and `*recv` functions of PostgreSQL's src/backend/ut
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -225,6 +226,7 @@ class UuidCodec(FixedCodec):
 
 
 _JSONB_VERSION: Final = 1
+_LONGEST_KEY: Final = 40  # characters of a key that a message shows
 
 
 class JsonCodec(Codec):
@@ -245,6 +247,14 @@ class JsonCodec(Codec):
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except RecursionError as error:
             raise ValueError("nested too deeply for json.dumps") from error
+        except (TypeError, ValueError) as error:
+            try:
+                found = _no_json(value, "")
+            except RecursionError:  # it refers to itself, as json.dumps says
+                found = None
+            if found is None:
+                raise
+            raise ValueError(found) from error
         try:
             return self._prefix + text.encode("utf-8")
         except UnicodeEncodeError:
@@ -265,6 +275,33 @@ class JsonCodec(Codec):
         except ValueError as error:
             # JSONDecodeError, or a number with more digits than sys.set_int_max_str_digits() allows.
             raise malformed(self.name, f"{error}; select it as text to see it") from None
+
+
+def _no_json(value: object, path: str) -> str | None:
+    """What in a value json.dumps cannot take, where it is and what to do; None if nothing is found."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if key is not None and not isinstance(key, (str, int, float)):
+                return f"a key of type {type(key).__name__} at {path or 'the top'}: JSON has strings there"
+            name = json.dumps(str(key)[:_LONGEST_KEY])
+            found = _no_json(member, f"{path}[{name}]")
+            if found is not None:
+                return found
+        return None
+    if isinstance(value, (list, tuple)):
+        for index, member in enumerate(value):
+            found = _no_json(member, f"{path}[{index}]")
+            if found is not None:
+                return found
+        return None
+    if value is None or isinstance(value, (str, int)):
+        return None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{value!r} at {path or 'the top'}: JSON has no such number"
+    return (
+        f"{type(value).__name__} at {path or 'the top'}: JSON has no such type; convert it, or pass "
+        "json.dumps(value, default=str) and write ::text::jsonb after the parameter"
+    )
 
 
 class VoidCodec(Codec):

@@ -196,7 +196,7 @@ def test_a_mistake_of_on_connect_is_told_at_once(driver: Driver, pg18: PostgresS
                 async with pg.Pool(pg18.dsn(), on_connect=hook):
                     raise AssertionError("opened")
             assert isinstance(caught.value.__cause__, kind)
-            async with pg.Pool(pg18.dsn(), min_size=0, max_size=2, on_connect=hook) as pool:
+            async with pg.Pool(pg18.dsn(), min_size=0, max_size=1, on_connect=hook) as pool:
                 for end in await pg.together(*[lambda: pool.fetchval("select 1")] * 4):
                     assert isinstance(end, ConnectError)
                     assert isinstance(end.__cause__, kind)
@@ -295,3 +295,102 @@ def test_a_timeout_says_why_connecting_fails(driver: Driver) -> None:
                 assert last.sqlstate == "57P03"
 
         driver.run(scenario)
+
+
+@pytest.mark.holds("S1")
+@pytest.mark.parametrize("how", ["57P05", "25P03", "57P01"])
+def test_a_session_that_the_server_ended_while_it_was_idle(
+    driver: Driver, pg18: PostgresServer, how: str
+) -> None:
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn:
+            pid = conn.pid
+            if how == "57P05":
+                await conn.script("set idle_session_timeout = 50")
+            elif how == "25P03":
+                await conn.script("set idle_in_transaction_session_timeout = 50; begin")
+            else:
+                await pg.in_thread(lambda: pg18.query(f"select pg_terminate_backend({pid}, 10000)"))
+            gone = f"select count(*) from pg_stat_activity where pid = {pid}"
+            await pg.in_thread(lambda: wait_until(lambda: pg18.query(gone) == [["0"]]))
+            with pytest.raises((pgproto.ConnectionClosed, pgproto.ConnectionLost)) as caught:
+                while True:  # asyncio may not have read it yet
+                    await conn.fetchval("select 1")
+            error = caught.value
+            assert getattr(error, "sqlstate", "") == how
+            assert "server ended" in str(error) or "was lost" in str(error)
+            assert how in str(error)
+            with pytest.raises(pgproto.ConnectionClosed, match="the server ended the session") as again:
+                await conn.fetchval("select 1")
+            assert again.value.sqlstate == how
+            assert again.value.outcome is Outcome.NOT_SENT
+            assert pgproto.Retry().should_retry(again.value, 1)
+
+    driver.run(scenario)
+
+
+def wait_until(happened: Any) -> None:
+    """Ask until it is so, or the scenario's deadline ends it."""
+    end = time.monotonic() + SOON
+    while not happened():
+        assert time.monotonic() < end
+
+
+@pytest.mark.holds("S2", "S5")
+def test_the_statement_of_an_error(driver: Driver, pg18: PostgresServer) -> None:
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn:
+            with pytest.raises(pgproto.PostgresError) as caught:
+                await conn.fetch("select *\nfrom no_such_table where a = $1", 1)
+            error = caught.value
+            assert error.query == "select *\nfrom no_such_table where a = $1"
+            assert error.report().splitlines()[1:3] == [
+                "LINE 2: from no_such_table where a = $1",
+                "             ^",
+            ]
+            assert "where" not in f"{error} {error!r}"
+            with pytest.raises(pgproto.PostgresError) as caught:
+                async with conn.transaction():
+                    await conn.script("select nonsense")  # behind a BEGIN that goes out with it
+            assert "              ^" in caught.value.report()
+            assert caught.value.report().splitlines()[1].endswith("select nonsense")
+            for wrong in ("select 1; select 2", "select %s", "select 1 in $1"):
+                with pytest.raises(pgproto.PostgresError) as caught:
+                    await conn.fetch(wrong)
+                assert len(caught.value.__notes__) == 1
+            with pytest.raises(pgproto.PostgresError) as caught:
+                await conn.copy_in("copy no_such_table from stdin", [b"1\n"])
+            assert caught.value.query == "copy no_such_table from stdin"
+
+    driver.run(scenario)
+
+
+@pytest.mark.holds("S2")
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_batch_s_error_names_the_statement_and_the_step(
+    driver: Driver, pg18: PostgresServer, atomic: bool
+) -> None:
+    wrong: list[tuple[str, str, tuple[object, ...]]] = [
+        ("prepare", "select secret from no_such_table", ()),
+        ("encode", "select $1::int4 as secret", ("x",)),
+        ("run", "select 1 / $1::int4 as secret", (0,)),
+    ]
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn:
+            for step, sql, args in wrong:
+                batch = Batch(atomic=atomic)
+                batch.queue("select 1")
+                item = batch.queue(sql, *args)
+                if atomic:
+                    with pytest.raises(pgproto.Error):
+                        await conn.send_batch(batch)
+                else:
+                    await conn.send_batch(batch)
+                error = item.error
+                assert isinstance(error, pgproto.Error)
+                assert error.query == sql
+                assert error.__notes__ == [f"in statement 2 of the batch ({step})"]
+                assert "secret" not in f"{error} {error!r}"
+
+    driver.run(scenario)
