@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import struct
+import sys
 from decimal import Decimal
 
 import pytest
@@ -159,3 +160,20 @@ def test_round_trip(number: Decimal) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_come_back_as_the_same_float(number: float) -> None:
     assert float(decode(NUMERIC.encode(number))) == number
+
+
+@pytest.mark.holds("D10")
+def test_fourteen_bytes_are_no_hundred_thousand_digits() -> None:
+    codec = NumericCodec(1700, "numeric")
+    for number in (Decimal("1E+131000"), Decimal("-12.5E+100000"), Decimal("1E+1008")):
+        data = codec.encode(number)
+        found = codec.decode(data, 0, len(data))
+        assert found == number
+        assert isinstance(found, Decimal)
+        assert sys.getsizeof(found) < 200
+        assert codec.encode(found) == data
+    for number in (Decimal("1E+900"), Decimal("10000")):
+        data = codec.encode(number)
+        assert str(codec.decode(data, 0, len(data))) == format(number, "f")
+    zero = bytes.fromhex("0000 7fff 0000 0000".replace(" ", ""))
+    assert str(codec.decode(zero, 0, 8)) in ("0", "0" * 131072)

@@ -8,7 +8,9 @@ Rule: linear time.  Digits go through text, because big-integer arithmetic on 13
 
 Input: Decimal, int, and float as the decimal number that repr() shows, the shortest that is read back as
 the same float.  NaN and the infinities (PostgreSQL 14 and later) go both ways.  PostgreSQL knows neither a
-negative zero nor a positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.
+negative zero nor a positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number that
+ends in more than 1,000 zeros on the wire comes as Decimal("1E+131000"), which is equal and small; zeros that
+its scale shows behind the point are lost then.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ _MINUS_INFINITY: Final = bytes.fromhex("00000000f0000020")
 _HEADER: Final = struct.Struct(">HhHH")
 _MAX_SCALE: Final = 16383
 _MAX_WHOLE: Final = 131072
+# More zeros than this in front of the decimal point become an exponent.
+_LONG_TAIL: Final = 1000
 # 131,072 decimal digits need at most this many bits.
 _MAX_BITS: Final = 435412
 
@@ -86,6 +90,9 @@ class NumericCodec(Codec):
             raise malformed(self.name, f"digit {max(groups)} in base 10000")
         digits = "".join([f"{group:04d}" for group in groups])
         point = 4 * (weight + 1)
+        if point - len(digits) > _LONG_TAIL and digits.strip("0"):
+            # 14 bytes on the wire may stand for 131,072 digits, nearly all of them zeros.
+            return Decimal(f"{'-' if sign == _NEGATIVE else ''}{digits}E+{point - len(digits)}")
         if point >= 0:
             whole = digits[:point].ljust(point, "0")
             fraction = digits[point:]
