@@ -25,6 +25,7 @@ from .moving import Moving, Oops
 from .record import Asked, Record
 from .settings import Settings
 from .surprises import surprise
+from .textual import Textual
 from .world import World
 
 __all__ = ["Clients", "Oops"]
@@ -49,7 +50,7 @@ FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
 LATE: Final = 1.0
 
 
-class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders):
+class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:

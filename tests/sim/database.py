@@ -90,8 +90,20 @@ class Database:
         self.arrived: Counter[int | str] = Counter()
         self.executed: Counter[int | str] = Counter()
         self.open: list[Transaction] = []
+        self.prepared: dict[str, Transaction] = {}
+        """By PREPARE TRANSACTION: no session's any more, and not decided."""
         self.waiters: list[Callable[[], None]] = []
         """Who waits for any transaction to end: a row lock."""
+
+    def state_of(self, id: int) -> str:
+        """Where an id of the ledger is: "stored", "prepared", "open" in a session's transaction, or ""."""
+        if id in self.ledger.committed:
+            return "stored"
+        undecided = list(self.prepared.values())
+        for transaction in self.open:
+            if any(attempt.id == id and attempt.table is self.ledger for attempt in transaction.attempts):
+                return "prepared" if transaction in undecided else "open"
+        return ""
 
     @property
     def committed(self) -> dict[int, float]:

@@ -117,9 +117,10 @@ class Oracle:
                 current.keys.append(bound)
                 current.texts.append(text)
                 if _CONTROL.match(text):
-                    if len(current.keys) == 1 and text.lower().startswith("begin"):
+                    # In capitals they are the library's own; a caller's may do anything (see `textual`).
+                    if len(current.keys) == 1 and text.startswith("BEGIN"):
                         current.begins = True
-                    elif not text.lower().startswith(("savepoint", "begin")) or bound is not None:
+                    elif not text.startswith(("SAVEPOINT", "BEGIN")) or bound is not None:
                         current.plain = False
                 if bound is not None:
                     self.counts[bound] = self.counts.get(bound, 0) + 1
@@ -263,11 +264,17 @@ class Oracle:
         rest = self.segments[index + 1 :]
         for later in rest:
             if later.status == "T":
+                if not later.plain:  # ROLLBACK TO, or the one block ends and the next begins: AND CHAIN
+                    permitted |= {Outcome.COMMITTED, Outcome.ROLLED_BACK}
                 continue
             if later.status == "I":
                 permitted |= {Outcome.COMMITTED, Outcome.ROLLED_BACK}
+                if any(text.startswith("prepare transaction") for text in later.texts):
+                    permitted.add(Outcome.PREPARED)
             elif later.status == "E" or self._decides(later):
                 permitted.add(Outcome.ROLLED_BACK)
+                if any(not each.status and not each.plain for each in rest):
+                    permitted.add(Outcome.UNKNOWN)  # what a savepoint keeps may have been brought back
             else:
                 break
             return frozenset(permitted)
@@ -287,5 +294,8 @@ class Oracle:
         if not segment.synced:
             return frozenset({Outcome.NOT_COMMITTED, Outcome.NOT_SENT})
         if segment.inside and all(later.plain for later in self.segments[index + 1 :]):
+            if any(text.startswith(("begin", "start")) for each in self.segments for text in each.texts):
+                # A block of the caller's own: the library need not know that what is pipelined is in it.
+                return frozenset({Outcome.ROLLED_BACK, Outcome.UNKNOWN})
             return frozenset({Outcome.ROLLED_BACK})
         return frozenset({Outcome.UNKNOWN})

@@ -222,6 +222,25 @@ class Block:
         if writes and database.replication_delay:
             yield Wait(database.replication_delay, REPLICATING)
 
+    def prepare(self, name: str) -> None:
+        """PREPARE TRANSACTION: it is the database's now.
+
+        Raises:
+            SQLError: the name is taken, or a deferred constraint; the caller rolls back.
+        """
+        if name in self.database.prepared:
+            raise SQLError("42710", f'transaction identifier "{name}" is already in use')
+        transaction = self.transaction
+        transaction.check()
+        self.database.prepared[name] = transaction
+        self._transaction = None
+        self.local = self.local._replace(overrides={})
+        self._over()
+
+    def chain(self) -> None:
+        """AND CHAIN: the next block begins."""
+        self.state = EXPLICIT
+
     def roll_back(self) -> None:
         """Undo everything."""
         if self._transaction is not None:

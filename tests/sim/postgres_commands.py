@@ -45,11 +45,44 @@ def _begin(session: Session, portal: Portal) -> str:
 
 
 def _rollback(session: Session, portal: Portal) -> str:
-    if session.block.state == NONE:
+    block = session.block
+    chained = "chain" in portal.plan.names
+    if chained and block.state == NONE:
+        raise SQLError("25P01", "ROLLBACK AND CHAIN can only be used in transaction blocks")
+    if block.state == NONE:
         session.warn("25P01", "there is no transaction in progress")
-    session.block.roll_back()
+    block.roll_back()
+    if chained:
+        block.chain()
     session.end_portals(committed=False)
     return "ROLLBACK"
+
+
+def _prepare(session: Session, portal: Portal) -> str:
+    block = session.block
+    if block.state != EXPLICIT:
+        if block.state == NONE:
+            session.warn("25P01", "there is no transaction in progress")
+        block.roll_back()
+        session.end_portals(committed=False)
+        return "ROLLBACK"
+    block.state = NONE  # what fails now undoes all
+    block.prepare(portal.plan.names[0].strip("'"))
+    session.end_portals(committed=False)
+    return "PREPARE TRANSACTION"
+
+
+def _decide(session: Session, portal: Portal) -> str:
+    verb, name = portal.plan.names
+    session.block.prevent(f"{verb.upper()} PREPARED")
+    transaction = session.database.prepared.pop(name.strip("'"), None)
+    if transaction is None:
+        raise SQLError("42704", f"prepared transaction with identifier {name} does not exist")
+    if verb.lower() == "commit":
+        transaction.commit(session.world.now)
+    else:
+        transaction.roll_back(session.world.now)
+    return f"{verb.upper()} PREPARED"
 
 
 def _savepoint(session: Session, portal: Portal) -> str:
@@ -231,6 +264,8 @@ COMMANDS: Final[dict[str, Callable[[Session, Portal], str]]] = {
     "defer": _defer,
     "begin": _begin,
     "rollback": _rollback,
+    "prepare": _prepare,
+    "decide": _decide,
     "savepoint": _savepoint,
     "release": _release,
     "rollback_to": _rollback_to,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ALONE", "CONTROL", "columns", "run", "subjects"]
 
-CONTROL: Final = frozenset({"begin", "commit", "rollback", "savepoint", "release", "rollback_to"})
+CONTROL: Final = frozenset({"begin", "commit", "rollback", "savepoint", "release", "rollback_to", "prepare"})
 """Transaction control: over and done when its CommandComplete is sent."""
 
-ALONE: Final = frozenset({"vacuum", "discard"})
+ALONE: Final = frozenset({"vacuum", "discard", "decide"})
 """Those that run in a transaction of their own, and commit at once."""
 
 _WRITING: Final = {"insert": "INSERT", "defer": "INSERT", "delete": "DELETE", "copy_in": "COPY FROM"} | {

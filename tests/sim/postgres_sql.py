@@ -20,6 +20,7 @@ What it knows, one statement a line (V is `$n`, a number or a 'string'; upper or
     select "NAME", ... from ledger                   what copy_records asks
     copy ledger from stdin | copy ledger to stdout | copy (SELECT) to stdout    [with (format binary)]
     begin | start transaction | commit | end | rollback | abort | savepoint S | release S | rollback to S
+    commit and chain | rollback and chain | prepare transaction 'G' | commit prepared 'G'
     declare C cursor [with hold] for SELECT | fetch N from C | close C | close all
     listen C | unlisten C | unlisten * | notify C [, 'text']
     set [local] NAME = V | reset NAME | reset all | show NAME | set role NAME
@@ -296,8 +297,10 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
             r"|serializable))?( read only| read write)?(?: deferrable)?",
             _named("begin"),
         ),
-        (r"(?:commit|end)", _named("commit", exits=True)),
-        (r"(?:rollback|abort)", _named("rollback", exits=True)),
+        (r"(?:commit|end)(?: and (chain))?", _named("commit", exits=True)),
+        (r"(?:rollback|abort)(?: and (chain))?", _named("rollback", exits=True)),
+        (r"prepare transaction ('[^']*')", _named("prepare", exits=True)),
+        (r"(commit|rollback) prepared ('[^']*')", _named("decide")),
         (rf"savepoint {_NAME}", _named("savepoint")),
         (rf"release(?: savepoint)? {_NAME}", _named("release")),
         (rf"rollback to(?: savepoint)? {_NAME}", _named("rollback_to", exits=True)),

@@ -125,12 +125,17 @@ def _binary_row(data: bytes) -> tuple[int | str | None, bytes]:
 
 def _commit(session: Session, portal: Portal) -> Running:
     block = session.block
+    chained = "chain" in portal.plan.names
     if block.state == FAILED:
         return COMMANDS["rollback"](session, portal)
     if block.state == NONE:
+        if chained:
+            raise SQLError("25P01", "COMMIT AND CHAIN can only be used in transaction blocks")
         session.warn("25P01", "there is no transaction in progress")
     block.state = NONE
     yield from session.commit()
+    if chained:
+        block.chain()
     return "COMMIT"
 
 

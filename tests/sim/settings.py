@@ -103,6 +103,14 @@ PROFILES: Final[dict[str, Profile]] = {
         lean={"fat_batch": 5, "big_stream": 3, "reshape": 10, "misfit": 5, "odd_transaction": 20}, only=True
     ),
     "storm": Profile(cancels=0.8, tasks=(16, 32, 64)),
+    "texts": Profile(
+        lean={"text_batch": 20, "fetch": 2, "insert": 2},
+        only=True,
+        faults=0.3,
+        cancels=0.1,
+        pooler=0.0,
+        tasks=(1, 1, 2, 3),
+    ),
     "callers": Profile(
         lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
         | {"intrude": 6, "nonsense": 8, "fetch": 2, "insert": 2},
