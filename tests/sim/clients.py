@@ -21,6 +21,7 @@ from .fresh import stale
 from .hooked import Hooked
 from .intruders import Intruders
 from .leavings import Leaving
+from .limits import Limits
 from .moving import Moving, Oops
 from .record import Asked, Record
 from .settings import Settings
@@ -50,7 +51,7 @@ FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
 LATE: Final = 1.0
 
 
-class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual):
+class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:

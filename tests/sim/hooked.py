@@ -51,7 +51,8 @@ class Hooked:
         """A pool of one's own, one of whose hooks strikes."""
         name = self.rng.choice(_HOOKS)
         awaited = self.rng.random() < 0.5
-        scene = Scene(self, name, None, 2, once=True)  # type: ignore[arg-type]
+        once = name != "on_connect" or self.rng.random() < 0.5
+        scene = Scene(self, name, None, 2, once=once)  # type: ignore[arg-type]
         strike = scene.strike
         scene.contained = True  # or somebody else's call has got it
         if name in ("on_release", "on_close"):

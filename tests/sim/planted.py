@@ -7,7 +7,7 @@ Each bug is a mistake that a driver, a pool or a pooler really had (some are the
 the place of *our* code where it would be made.  It is caught if a schedule that the correct library passes
 ends in a violation, of a kind that fits the mistake: a bug that is caught because the rig fell over would
 prove nothing.  The tables are in `planted_protocol`, `planted_labels`,
-`planted_session`, `planted_sessions`, `planted_pool` and `planted_callers`.
+`planted_session`, `planted_sessions`, `planted_pool`, `planted_callers` and `planted_blocks`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from multiprocessing import Pool
 from typing import Final
 
 from . import (
+    planted_blocks,
     planted_callers,
     planted_labels,
     planted_pool,
@@ -42,6 +43,7 @@ BUGS: Final[dict[str, Bug]] = {
         planted_sessions,
         planted_pool,
         planted_callers,
+        planted_blocks,
     )
     for bug in part.BUGS
 }

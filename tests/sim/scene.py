@@ -27,11 +27,9 @@ __all__ = ["OFF", "Scene"]
 OFF: Final = {
     (place, deed)
     for places, deeds in (
-        (r"intruder", r"(lease|listen) twice"),
         (r"on_lost", r".*"),
-        (r"on_connect", r"[A-Z]\w*"),
-        (r"on_release|on_close|on_notice", r"GeneratorExit|CancelledError|Interrupt|slow"),
-        (r"retry", r"commit by hand|elsewhere"),
+        (r"on_connect|on_notice", r"GeneratorExit|CancelledError|Interrupt"),
+        (r"on_release|on_close", r"GeneratorExit|CancelledError|Interrupt|slow"),
     )
     for place in CALLERS
     for deed in CALLERS[place]
@@ -185,6 +183,7 @@ class Scene:
             clients.record.failed(asked, error)
             ended = self.strike.ends or isinstance(error, PoolTimeout | PoolClosed)
             ended = ended or (self.busy and isinstance(error, LocalProtocolError))
+            ended = ended or self.strike.caused(error)
             if clients.brisk and not ended and self.world.now - before < clients._query_time - 1e-6:
                 text = f"{self.place}: beside {self.strike!r}, {tag} ended with {error!r}"
                 self.world.violation(text, "neighbour")

@@ -111,6 +111,14 @@ PROFILES: Final[dict[str, Profile]] = {
         pooler=0.0,
         tasks=(1, 1, 2, 3),
     ),
+    "limits": Profile(
+        lean={"long_text": 10, "many_texts": 6, "evictions": 2, "fetch": 2, "insert": 2},
+        only=True,
+        faults=0.15,
+        cancels=0.1,
+        pooler=0.3,
+        tasks=(1, 1, 2),
+    ),
     "callers": Profile(
         lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
         | {"intrude": 6, "nonsense": 8, "fetch": 2, "insert": 2},

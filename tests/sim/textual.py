@@ -142,7 +142,7 @@ class Textual:
         rng = self.rng
         texts: list[str] = []
         open_: list[str] = []
-        for _ in range(rng.choice((1, 2, 3, 5))):
+        for _ in range(rng.choice((1, 2, 3, 5, 9))):
             chosen = rng.random()
             if chosen < 0.5:
                 texts.append(INSERT)
