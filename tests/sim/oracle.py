@@ -28,6 +28,9 @@ _CONTROL: Final = re.compile(
 )
 _KEY: Final = re.compile(r"values \((-?\d+)\)", re.IGNORECASE)
 
+# What says of a statement's name or shape that it is not what it was.
+_HEALED: Final = (b"26000", b"0A000")
+
 _DONE: Final = frozenset(b"CIs")
 
 
@@ -200,6 +203,10 @@ class Oracle:
             elif tag == 0x45:  # ErrorResponse
                 fields = {part[:1]: part[1:] for part in body.split(b"\0") if part}
                 severity = (fields.get(b"V") or fields.get(b"S") or b"ERROR").decode()
+                if fields.get(b"C") in _HEALED and not current.completed and len(current.keys) == 1:
+                    key = current.keys[0]
+                    if key is not None and not current.error:
+                        self.counts[key] -= 1  # nothing was run: it may be prepared anew, and sent again
                 if not current.error:
                     current.error = severity
                     current.genuine = b"V" in fields
@@ -263,15 +270,18 @@ class Oracle:
         permitted = {Outcome.OK_IN_TX}
         rest = self.segments[index + 1 :]
         for later in rest:
+            if any(text.startswith("prepare transaction") for text in later.texts):
+                permitted.add(Outcome.PREPARED)
             if later.status == "T":
                 if not later.plain:  # ROLLBACK TO, or the one block ends and the next begins: AND CHAIN
                     permitted |= {Outcome.COMMITTED, Outcome.ROLLED_BACK}
                 continue
             if later.status == "I":
                 permitted |= {Outcome.COMMITTED, Outcome.ROLLED_BACK}
-                if any(text.startswith("prepare transaction") for text in later.texts):
-                    permitted.add(Outcome.PREPARED)
-            elif later.status == "E" or self._decides(later):
+            elif later.status == "E":
+                permitted.add(Outcome.ROLLED_BACK)
+                continue  # a savepoint may bring it back
+            elif self._decides(later):
                 permitted.add(Outcome.ROLLED_BACK)
                 if any(not each.status and not each.plain for each in rest):
                     permitted.add(Outcome.UNKNOWN)  # what a savepoint keeps may have been brought back

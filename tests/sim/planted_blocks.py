@@ -65,6 +65,7 @@ _LEDGER: Final = (
         [Edit(Ledger, "_released", ("self._cut_marks(self._find(words[-1]))", "self._cut_marks(0)"))],
         kinds="ledger truth",
         profile="texts",
+        start=540,
     ),
 )
 
@@ -108,7 +109,7 @@ _LIMITS: Final = (
         [Edit(Execution, "_next_run", ("(size < room or self._next == first)", "size < room"))],
         kinds="hang late error surprise label protocol liveness rows",
         profile="limits",
-        start=50,
+        start=64,
     ),
     Bug(
         "hook-is-tried-again",
@@ -123,6 +124,7 @@ _LIMITS: Final = (
         ],
         kinds="hook",
         profile="callers",
+        start=618,
     ),
 )
 

@@ -11,7 +11,6 @@ import pgproto.types.fields
 from pgproto.session import copy, deadlines, sources
 from pgproto.session.batch import Refusing
 from pgproto.session.engine import Engine
-from pgproto.session.executemany import ExecuteMany
 from pgproto.session.execution import Execution
 from pgproto_asyncio.copying import _Reader
 
@@ -82,7 +81,8 @@ _SOURCES: Final = (
                 (
                     "chunk = following.result()",
                     "chunk = _END if following.cancelled() else following.result()",
-                ),
+                    start=28,
+    ),
             )
         ],
         kinds="swallowed rows truth",
@@ -118,6 +118,7 @@ _SOURCES: Final = (
         [Edit(copy, "_sendable", ('.encode("utf-8", "replace").decode()', ""))],
         kinds="caller unusable error surprise",
         profile="callers",
+        start=75,
     ),
     Bug(
         "reason-without-a-text",
@@ -126,14 +127,6 @@ _SOURCES: Final = (
         kinds="caller",
         says="no text",
         profile="callers",
-    ),
-    Bug(
-        "described-is-not-sent",
-        "executemany writes as soon as its statement is described, and its loss is judged by the preparation",
-        [Edit(ExecuteMany, "lost", ("if own is None:", "if own is None or segment is not own:"))],
-        kinds="truth label",
-        profile="callers",
-        start=2455,
     ),
 )
 
@@ -169,6 +162,7 @@ _DOOR: Final = (
         [Edit(Execution, "_encode", ("or statement.home is not home.mark", ""))],
         kinds="surprise nonsense",
         profile="callers",
+        start=275,
     ),
 )
 
