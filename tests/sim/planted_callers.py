@@ -81,12 +81,12 @@ _SOURCES: Final = (
                 (
                     "chunk = following.result()",
                     "chunk = _END if following.cancelled() else following.result()",
-                    start=28,
-    ),
+                ),
             )
         ],
         kinds="swallowed rows truth",
         profile="callers",
+        start=28,
     ),
     Bug(
         "stop-iteration-in-disguise",
@@ -162,7 +162,7 @@ _DOOR: Final = (
         [Edit(Execution, "_encode", ("or statement.home is not home.mark", ""))],
         kinds="surprise nonsense",
         profile="callers",
-        start=275,
+        start=555,
     ),
 )
 
