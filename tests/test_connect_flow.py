@@ -183,6 +183,31 @@ def test_scram_and_the_password() -> None:
         World({"a": [Server(password="secret")], "b": []}).connect()
 
 
+IGNORED = "password file '/p' has group or world access; it was ignored"
+
+
+@pytest.mark.holds("S6")
+def test_an_ignored_password_file_is_a_note_where_a_password_was_wanted() -> None:
+    world = World({"a": [Server(password="secret")]}, warnings=(IGNORED,))
+    with pytest.raises(ConfigError, match="no password supplied") as caught:
+        world.connect()
+    assert caught.value.__notes__ == [IGNORED, "while connecting to a:1"]
+    error = failure(World({"a": [Server(refuses=fatal("28P01"))]}, warnings=(IGNORED,)))
+    assert str(error).startswith("could not connect: a:1: ")
+    assert error.errors[0].__notes__ == [IGNORED, "while connecting to a:1"]
+
+
+@pytest.mark.holds("S6")
+def test_an_ignored_password_file_is_no_note_elsewhere() -> None:
+    error = failure(World({"a": [Server(refuses=fatal("3D000"))]}, warnings=(IGNORED,)))
+    assert error.errors[0].__notes__ == ["while connecting to a:1"]
+    tls = TLSOptions(sslmode="verify-full", sslrootcert="/nowhere/ca.pem")
+    world = World({"a": [Server(tls=b"S")]}, warnings=(IGNORED,), tls=tls)
+    with pytest.raises(ConfigError) as caught:
+        world.connect()
+    assert caught.value.__notes__ == ["while connecting to a:1"]
+
+
 @pytest.mark.parametrize("code", ["28P01", "28000", "3D000", "42501"])
 def test_a_host_that_knows_us_and_refuses_ends_the_search(code: str) -> None:
     answer = AuthenticationOk().encode() if code == "42501" else b""

@@ -194,7 +194,10 @@ class Connector:
             yield HangUp(engine)
             if not startup.answered:
                 self._asked_for_3_0.discard(host)  # it may come back as another one
-            error.add_note(f"while connecting to {host}")
+            if _about_password(startup, error):
+                for warning in self.config.warnings:
+                    error.add_note(warning)
+            error.add_note(f"while connecting to {host}")  # the last note: `_failure` reads it
             if refusal is not None and isinstance(error, Error):
                 error.also = [*error.also, refusal]
             errors.append(error)
@@ -317,6 +320,13 @@ def _about_encryption(error: Exception, engine: Engine) -> bool:
         return error.sqlstate == "28000"  # no line of pg_hba.conf fits; a wrong password stays wrong
     tls = engine.channel.tls
     return tls is not None and not tls.handshake_complete
+
+
+def _about_password(startup: Startup, error: Exception) -> bool:
+    """True if the server wanted a password, and there was none or a wrong one."""
+    if isinstance(error, PostgresError):
+        return error.sqlstate == "28P01"
+    return startup.answered and isinstance(error, ConfigError)
 
 
 def _refuses_protocol(startup: Startup, error: Exception) -> bool:

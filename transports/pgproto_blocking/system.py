@@ -16,6 +16,7 @@ import stat
 import struct
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -84,7 +85,8 @@ def connector(
 ) -> Connector:
     """A Connector for a connection string and options, with this process's environment and files.
 
-    `clock` tells monotonic time in seconds; deadlines are on it.
+    `clock` tells monotonic time in seconds; deadlines are on it.  What was ignored (a password file that
+    others can read) is a warning at the line that calls our caller: `connect` or `Pool`.
 
     Raises:
         ConfigError: they cannot be used.
@@ -97,6 +99,8 @@ def connector(
         server_settings=server_settings,
         **options,
     )
+    for text in config.warnings:
+        warnings.warn(text, stacklevel=3)
     return Connector(config, clock=clock, random_bytes=os.urandom)
 
 
