@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import math
 import random
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
-from pgproto import Batch, ConnectError, Error, LocalProtocolError, QueuedQuery
+from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolTimeout, QueuedQuery
 from pgproto.pool import (
     FAILED,
     WAITING,
@@ -37,7 +38,7 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import check_new
+from pgproto.session import GRACE, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
@@ -94,6 +95,8 @@ class Pool(Queries):
         self._on_close = on_close
         self._resetting = Resetting(reset)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hooks: set[asyncio.Timeout] = set()  # around those that run in tasks of the pool
+        self._limit = math.inf  # when they have to be at their end
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -174,6 +177,9 @@ class Pool(Queries):
             return
         self.check_here()
         self._machine.close(self._now(), time)
+        self._limit = self._now() + GRACE + (self._machine.settings.close_timeout if time is None else time)
+        for scope in self._hooks:
+            scope.reschedule(min(scope.when() or math.inf, self._limit))
         self._act()
         await self._closed.wait()
         while self._tasks:
@@ -357,10 +363,28 @@ class Pool(Queries):
     async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
         """Ask `on_acquire`; if that is interrupted, the connection may be used already, and is given back."""
         try:
-            return await _call(self._on_acquire, conn) is not False and not conn.closed
-        except BaseException:
+            async with asyncio.timeout_at(max(ticket.deadline, self._now() + GRACE)) as scope:
+                return await _call(self._on_acquire, conn) is not False and not conn.closed
+        except BaseException as error:
             self.give_back(ticket, conn)
+            if isinstance(error, TimeoutError) and scope.expired():
+                raise PoolTimeout("on_acquire did not return in time") from error
             raise
+
+    async def _ask(self, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
+        """Call a hook from a task of the pool.
+
+        Raises:
+            TimeoutError: it took too long, or until after the end of the pool.
+        """
+        if hook is None:
+            return None
+        async with asyncio.timeout_at(min(self._now() + seconds, self._limit)) as scope:
+            self._hooks.add(scope)
+            try:
+                return await _call(hook, conn)
+            finally:
+                self._hooks.discard(scope)
 
     def drop(self, ticket: Ticket, lent: Connection) -> None:
         """A lease was lost without being ended.  Called by the garbage collector, in any thread."""
@@ -384,7 +408,8 @@ class Pool(Queries):
         wanted = False
         try:
             await conn.settled()
-            wanted = await _call(self._on_release, conn) is not False
+            seconds = self._machine.settings.reset_timeout
+            wanted = await self._ask(self._on_release, conn, seconds) is not False
         except Exception as error:  # noqa: BLE001 - nobody waits for this task: say it, and close the connection
             context = {"message": "on_release raised", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
@@ -470,7 +495,7 @@ class Pool(Queries):
     async def _set_up(self, conn: Connection) -> None:
         """Make a session that is as new what every borrower gets."""
         try:
-            await _call(self._on_connect, conn)
+            await self._ask(self._on_connect, conn, self._machine.settings.acquire_timeout)
         except Exception as error:
             raise hook_failed(error) from error
         await conn.settled()
@@ -536,7 +561,7 @@ class Pool(Queries):
 
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:
-            await _call(self._on_close, conn)
+            await self._ask(self._on_close, conn, self._machine.settings.reset_timeout)
         except Exception as error:  # noqa: BLE001 - a hook must not keep a connection open
             context = {"message": "on_close raised", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)

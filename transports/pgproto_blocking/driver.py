@@ -99,6 +99,7 @@ class Driver:
         self._lock = threading.Lock()
         self._alarm = _locked()
         self._keeper: threading.Thread | None = None
+        self._limit = _FOREVER  # when hooks have to be at their end
         self._wakes_at = _FOREVER  # when the keeper will look at the machine next
         self._workers: set[threading.Thread] = set()
         self._closers: list[threading.Lock] = []
@@ -239,10 +240,12 @@ class Driver:
         patience = self._settings.close_timeout if timeout is None else timeout
         # Behind the deadline everything is cut off; the rest is the end of the threads that do it.
         limit = time.monotonic() + patience + 2 * GRACE
+        self._limit = limit - GRACE
         if not machine.done:
             closer.acquire(timeout=min(limit - time.monotonic(), threading.TIMEOUT_MAX))
-        for thread in [*self._workers, self._keeper]:
-            if thread is not None and thread is not threading.current_thread():
+        for thread in [*list(self._workers), self._keeper]:
+            # An interrupt may have struck before a thread was started.
+            if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(min(max(0.0, limit - time.monotonic()), threading.TIMEOUT_MAX))
 
     def forget(self) -> None:
@@ -477,12 +480,30 @@ class Driver:
         conn: Connection = slot.connection
         try:
             if self._hooks.close is not None:
-                self._hooks.close(conn)
-        except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
-            _log.exception("on_close raised")
+                self._ask(self._hooks.close, conn)
         finally:
             conn.close()
             self._gone(machine, slot, generation, conn)
+
+    def _ask(self, hook: Hook, conn: Connection) -> None:
+        """Call `on_close` in a thread of its own: nothing else can be done about one that does not return."""
+        done = _locked()
+
+        def ask() -> None:
+            try:
+                hook(conn)
+            except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
+                _log.exception("on_close raised")
+            finally:
+                _unlock(done)
+
+        try:
+            threading.Thread(target=ask, name="pgproto pool hook", daemon=True).start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            ask()
+        seconds = min(self._settings.reset_timeout, max(0.0, self._limit - time.monotonic()))
+        if not done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            _log.error("on_close did not return in time")
 
     def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection) -> None:
         def event(now: float) -> None:

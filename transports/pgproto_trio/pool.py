@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import trio
 
-from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolClosed, QueuedQuery
+from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolClosed, PoolTimeout, QueuedQuery
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -42,7 +42,7 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import CopyOut, check_new
+from pgproto.session import GRACE, CopyOut, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
@@ -120,6 +120,8 @@ class Pool(Queries):
         self.inherited = False
         system.forget_in_child(self)
         self._closed = trio.Event()
+        self._hooks: set[trio.CancelScope] = set()  # around those that run in tasks of the pool
+        self._limit = math.inf  # when they have to be at their end
         self._timer = trio.CancelScope()
 
     # ---- Life
@@ -208,6 +210,9 @@ class Pool(Queries):
         self.check_here()
         now = trio.current_time() if self._opened else 0.0
         self._machine.close(now, time)
+        self._limit = now + GRACE + (self._machine.settings.close_timeout if time is None else time)
+        for scope in self._hooks:
+            scope.deadline = min(scope.deadline, self._limit)
         self._act()
         try:
             await trio.lowlevel.checkpoint()
@@ -215,6 +220,9 @@ class Pool(Queries):
                 await self._closed.wait()
         except BaseException:
             self._machine.close(trio.current_time(), 0.0)
+            self._limit = trio.current_time() + GRACE
+            for scope in self._hooks:
+                scope.deadline = min(scope.deadline, self._limit)
             self._act()
             with trio.CancelScope(shield=True):
                 await self._closed.wait()
@@ -382,7 +390,13 @@ class Pool(Queries):
                 conn: Connection = ticket.connection
                 if not conn.closed:  # it may have died since it was granted
                     asked = conn
-                    if await _call(self._on_acquire, conn) is not False and not conn.closed:
+                    with trio.CancelScope(
+                        deadline=max(ticket.deadline, trio.current_time() + GRACE)
+                    ) as scope:
+                        accepted = await _call(self._on_acquire, conn) is not False
+                    if scope.cancelled_caught:
+                        raise PoolTimeout("on_acquire did not return in time")
+                    if accepted and not conn.closed:
                         return ticket, conn.lend()
                 asked = None
                 self._machine.refused(ticket, trio.current_time())
@@ -410,10 +424,26 @@ class Pool(Queries):
         wanted = False
         try:
             await conn.settled()
-            with trio.move_on_after(self._machine.settings.reset_timeout):
-                wanted = await _call(self._on_release, conn) is not False
+            seconds = self._machine.settings.reset_timeout
+            wanted = await self._ask(self._on_release, conn, seconds) is not False
         finally:
             self._take(ticket, conn, wanted=wanted)
+
+    async def _ask(self, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
+        """Call a hook from a task of the pool.
+
+        Raises:
+            TimeoutError: it took too long, or until after the end of the pool.
+        """
+        if hook is None:
+            return None
+        with trio.CancelScope(deadline=min(trio.current_time() + seconds, self._limit)) as scope:
+            self._hooks.add(scope)
+            try:
+                return await _call(hook, conn)
+            finally:
+                self._hooks.discard(scope)
+        raise TimeoutError("the hook did not return in time")
 
     def _take(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
         usable = wanted and conn.reusable
@@ -495,7 +525,7 @@ class Pool(Queries):
     async def _set_up(self, conn: Connection) -> None:
         """Make a session that is as new what every borrower gets."""
         try:
-            await _call(self._on_connect, conn)
+            await self._ask(self._on_connect, conn, self._machine.settings.acquire_timeout)
         except Exception as error:
             raise hook_failed(error) from error
         await conn.settled()
@@ -556,8 +586,7 @@ class Pool(Queries):
 
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:
-            with trio.move_on_after(self._machine.settings.reset_timeout):
-                await _call(self._on_close, conn)
+            await self._ask(self._on_close, conn, self._machine.settings.reset_timeout)
         finally:
             await conn.close()
             self._machine.closed(slot, generation, trio.current_time())

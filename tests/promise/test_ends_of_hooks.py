@@ -1,0 +1,129 @@
+"""A hook that does not return costs its connection, and never the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from typing import Any
+
+import pytest
+import trio
+
+from pgproto import Error, PoolTimeout
+from tests.support.drivers import Driver
+from tests.support.postgres import PostgresServer
+
+
+class Hanging:
+    """A hook that hangs while it is told to."""
+
+    def __init__(self, pg: Driver) -> None:
+        self.name = pg.name
+        self.hangs = True
+        self.begun = threading.Event()
+        self.enough = threading.Event()
+
+    async def __call__(self, conn: Any) -> None:
+        self.begun.set()
+        if self.hangs:
+            if self.name == "asyncio":
+                await asyncio.sleep(60)
+            elif self.name == "trio":
+                await trio.sleep(60)
+            else:
+                self.enough.wait(60)
+
+
+@pytest.mark.holds("T4")
+@pytest.mark.parametrize("which", ["on_close", "on_release", "on_connect"])
+@pytest.mark.parametrize("timeout", [0.0, 0.3])
+def test_a_hanging_hook_does_not_keep_a_pool_from_its_end(
+    driver: Driver, pg18: PostgresServer, which: str, timeout: float
+) -> None:
+    if driver.name == "blocking" and which != "on_close":
+        return  # the borrower's own thread, or the attempt's own: nobody waits for them, see below
+
+    async def scenario(pg: Driver) -> None:
+        hook = Hanging(pg)
+        hook.hangs = which != "on_connect"
+        told: list[str] = []
+        if pg.name == "asyncio":
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: told.append(str(context["message"])))
+        async with pg.Pool(pg18.dsn(), min_size=1, **{which: hook}) as pool:
+            assert await pool.fetchval("select 1") == 1
+            hook.hangs = True
+            if which == "on_connect":
+                pool.expire()
+            begun = time.monotonic()
+            await pool.close(timeout=timeout)
+            assert time.monotonic() - begun < timeout + 2.5
+            assert pool.stats().size == 0
+        assert set(told) == ({f"{which} raised"} if pg.name == "asyncio" and which != "on_connect" else set())
+        hook.enough.set()
+
+    driver.run(scenario, deadline=20)
+
+
+@pytest.mark.holds("T4")
+@pytest.mark.parametrize("which", ["on_close", "on_release"])
+def test_a_hanging_hook_costs_its_connection(driver: Driver, pg18: PostgresServer, which: str) -> None:
+    if driver.name == "blocking" and which == "on_release":
+        return  # it hangs its own caller
+
+    async def scenario(pg: Driver) -> None:
+        hook = Hanging(pg)
+        options: dict[str, Any] = {which: hook, "max_size": 1, "reset_timeout": 0.3, "acquire_timeout": 5.0}
+        if pg.name == "asyncio":
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with pg.Pool(pg18.dsn(), **options) as pool:
+            pid = await pool.fetchval("select pg_backend_pid()")
+            if which == "on_close":
+                pool.expire()
+            assert await pg.in_thread(lambda: hook.begun.wait(10))
+            hook.hangs = False
+            assert await pool.fetchval("select pg_backend_pid()") != pid
+        hook.enough.set()
+
+    driver.run(scenario, deadline=20)
+
+
+@pytest.mark.holds("T4")
+def test_a_hanging_on_acquire_has_the_acquires_time(driver: Driver, pg18: PostgresServer) -> None:
+    if driver.name == "blocking":
+        return  # it hangs its own caller
+
+    async def scenario(pg: Driver) -> None:
+        hook = Hanging(pg)
+        async with pg.Pool(pg18.dsn(), max_size=1, on_acquire=hook, acquire_timeout=0.5) as pool:
+            with pytest.raises(PoolTimeout):
+                await pool.fetchval("select 1")
+            hook.hangs = False
+            assert await pool.fetchval("select 1") == 1
+
+    driver.run(scenario, deadline=20)
+
+
+@pytest.mark.holds("T4")
+def test_a_hook_that_blocks_a_thread_for_ever(pg18: PostgresServer) -> None:
+    import pgproto_blocking
+
+    enough = threading.Event()
+    for which in ("on_connect", "on_release", "on_acquire", "on_close"):
+        hook = {which: lambda conn: enough.wait(60) and None}
+        pool = pgproto_blocking.Pool(pg18.dsn(), min_size=0, **hook)  # type: ignore[arg-type]
+        pool.open(wait=False)
+
+        def use(pool: Any = pool) -> None:
+            with contextlib.suppress(Error):
+                pool.fetch("select 1", timeout=5)
+
+        thread = threading.Thread(target=use, daemon=True)
+        thread.start()
+        thread.join(0.5)
+        begun = time.monotonic()
+        pool.close(timeout=0.2)
+        assert time.monotonic() - begun < 3, which
+    enough.set()
