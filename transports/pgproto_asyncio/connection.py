@@ -8,6 +8,9 @@ their end and drops them, or closes the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import warnings
+import weakref
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -113,6 +116,21 @@ class Connection(Queries):
         """The process ID of the server's end of the session; 0 if it was not told."""
         key = self.engine.connection.backend_key
         return key.process_id if key is not None else 0
+
+    def __del__(self) -> None:
+        transport: Transport | None = getattr(self, "_transport", None)
+        if transport is None or self._lender is not None or transport.engine.closed:
+            return
+        loop = transport.loop
+        if loop.is_closed():
+            return
+        text = f"unclosed connection to {transport.engine.host}"
+        warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
+        if transport.in_loop():
+            transport.abort()
+        else:  # the garbage collector runs in whatever thread it likes
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(transport.abort)
 
     def __repr__(self) -> str:
         if self.closed:
@@ -430,7 +448,7 @@ class Connection(Queries):
         """Connect (`connect` and the pool do it)."""
         budget = limit(timeout, self.config.connect_timeout)
         self._transport = await open_session(self._connector, budget)
-        self._transport.on_change = self._on_change
+        self._transport.on_change = _weakly(self)
         blocks = self.engine.channel.blocks
         blocks.task = asyncio.current_task
         blocks.is_over = _is_over
@@ -474,6 +492,18 @@ def _wake(woken: list[Listener]) -> None:
         waiter = listener.waiter
         if isinstance(waiter, asyncio.Future) and not waiter.done():
             waiter.set_result(None)
+
+
+def _weakly(connection: Connection) -> Callable[[], None]:
+    """`_on_change`, without keeping the connection alive: the loop keeps its transport."""
+    reference = weakref.ref(connection)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._on_change()
+
+    return call
 
 
 class _Connecting:

@@ -419,17 +419,14 @@ class Connection(Queries):
         """Connect (`connect` and the pool do it)."""
         budget = limit(timeout, self.config.connect_timeout)
         transport = await open_session(self._connector, budget)
-        transport.on_change = self._on_change
-        transport.send_cancel = self._send_cancel
+        transport.on_change = _weakly(self)
+        transport.send_cancel = partial(cancel, self._connector, transport.engine)
         transport.cancel_running = partial(cancel_running, self._connector, transport.engine)
         self._transport = transport
         blocks = transport.engine.channel.blocks
         blocks.task = trio.lowlevel.current_task
         blocks.is_over = _is_over
         self.listeners = transport.engine.channel.listeners
-
-    async def _send_cancel(self) -> None:
-        await cancel(self._connector, self.engine)
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications and notices; tell of its end."""
@@ -459,6 +456,18 @@ def _wake(woken: list[Listener]) -> None:
     for listener in woken:
         if isinstance(listener.waiter, Waiter):
             listener.waiter.wake()
+
+
+def _weakly(connection: Connection) -> Callable[[], None]:
+    """`_on_change`, in no cycle: a connection that is dropped is closed at once."""
+    reference = weakref.ref(connection)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._on_change()
+
+    return call
 
 
 class _Connecting:
