@@ -45,6 +45,7 @@ class Segment:
         inside: it certainly runs in a transaction block that nothing in front of it can have ended.
         completed: how many of its statements have completed.
         error: severity and whether PostgreSQL itself said so, of the first error; "" for none.
+        healed: its error says that a statement is not what it was, so it may be sent again.
         status: of its ReadyForQuery; "" if that was not heard.
         ready: the index of that message in what was heard.
     """
@@ -55,6 +56,7 @@ class Segment:
         "error",
         "failed_at",
         "genuine",
+        "healed",
         "inside",
         "keys",
         "plain",
@@ -76,6 +78,7 @@ class Segment:
         self.completed = 0
         self.error = ""
         self.genuine = False
+        self.healed = False
         self.failed_at = -1
         self.status = ""
         self.ready = -1
@@ -203,10 +206,11 @@ class Oracle:
             elif tag == 0x45:  # ErrorResponse
                 fields = {part[:1]: part[1:] for part in body.split(b"\0") if part}
                 severity = (fields.get(b"V") or fields.get(b"S") or b"ERROR").decode()
-                if fields.get(b"C") in _HEALED and not current.completed and len(current.keys) == 1:
-                    key = current.keys[0]
-                    if key is not None and not current.error:
-                        self.counts[key] -= 1  # nothing was run: it may be prepared anew, and sent again
+                if fields.get(b"C") in _HEALED and not current.completed and not current.error:
+                    current.healed = True
+                    for key in current.keys:
+                        if key is not None:
+                            self.counts[key] -= 1  # nothing was run: it may be prepared anew, and sent again
                 if not current.error:
                     current.error = severity
                     current.genuine = b"V" in fields
@@ -255,7 +259,7 @@ class Oracle:
                     permitted = frozenset({Outcome.FAILED})
                 else:
                     permitted = frozenset({Outcome.SKIPPED})
-                if number == 0 and segment.begins:
+                if (number == 0 and segment.begins) or segment.healed:
                     permitted |= SAFE
             elif segment.status:
                 good = Outcome.COMMITTED if segment.status == "I" else Outcome.OK_IN_TX

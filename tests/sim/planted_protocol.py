@@ -45,7 +45,7 @@ BUGS: Final = (
                 ),
             ),
         ],
-        kinds="error",
+        kinds="error cause",
     ),
     Bug(
         "pgx-2470",
@@ -83,6 +83,7 @@ if segment.error is not None and segment.error.fatal:
         ],
         kinds="error",
         profile="copy",
+        start=1018,
     ),
     Bug(
         "second-fatal-wins",
@@ -212,7 +213,7 @@ if length > limits.lowest:""",
             )
         ],
         kinds="error",
-        start=2750,
+        start=6628,
     ),
     Bug(
         "split-header",
@@ -230,7 +231,7 @@ if tags.DATA_ROW not in limits.by_tag:
                 ),
             )
         ],
-        kinds="error",
+        kinds="error surprise",
     ),
     Bug(
         "no-length-limit",

@@ -358,10 +358,13 @@ _STATE: Final = (
         "pgx #841, #2360: an error does not drop the cached statement, so it comes back for ever",
         [
             Edit(
+                Execution, "segment_done", ("if segment.stale and self._heal(channel, segment):", "if False:")
+            ),
+            Edit(
                 Execution,
                 "_failed",
                 ("channel.statements.drop(statement)", "pass"),
-            )
+            ),
         ],
         kinds="surprise",
         profile="corners",

@@ -77,6 +77,8 @@ class Record:
         """It raised."""
         asked.settled += 1
         asked.error = error
+        if "in the middle of a step" in str(error):  # contained, and a mistake of the library's all the same
+            self.world.violation(f"{asked.key}: {error!r} from {error.__cause__!r}", "error")
         if isinstance(error, Error):
             asked.label = error.outcome  # that there is one is checked with the other labels
 
