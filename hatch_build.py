@@ -23,8 +23,9 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "pgproto"
-INTERPRETED = {  # besides each __init__.py, which is nothing but names
+INTERPRETED = {  # besides each __init__.py, which has names and one check
     "pgproto/errors.py": "QueryTimeout is a TimeoutError too, and native classes have one base",
+    "pgproto/interpreters.py": "says whether what is compiled may be loaded",
     "pgproto/sqlstates.py": "classes that are made from a table",
     "pgproto/wire/hints.py": "what it defines is there for the interpreter alone",
     "pgproto/config": "runs once for each connection, and is a dataclass",

@@ -6,6 +6,10 @@ Applications use `pgproto_asyncio`, `pgproto_trio` or `pgproto_blocking`, which 
 
 from __future__ import annotations
 
+from .interpreters import check_interpreter as _check_interpreter
+
+_check_interpreter(__path__)
+
 from . import errors, sqlstates, wire
 from .config import Config, parse_config
 from .errors import (

@@ -25,7 +25,7 @@ SLEEP = re.compile(r"\btime\.sleep\(")
 MAY_SLEEP = {"tests/support/process.py", "tests/support/scripted.py"}
 
 # What is compiled has plain classes; mypyc does not compile these, or makes them slow.
-NOT_COMPILED = {"pgproto/errors.py", "pgproto/sqlstates.py"}
+NOT_COMPILED = {"pgproto/errors.py", "pgproto/interpreters.py", "pgproto/sqlstates.py"}
 NOT_IN_COMPILED = {
     "dataclasses": None,
     "collections": {"namedtuple"},

@@ -23,7 +23,7 @@ MAY_IMPORT = {layer: set(LAYERS[: index + 1]) for index, layer in enumerate(LAYE
 MAY_IMPORT["config"] = {"config", "errors"}
 for above in ("protocol", "session", "pool", ""):
     MAY_IMPORT[above].add("config")
-LAYER_OF = {"errors": "errors", "sqlstates": "errors", "__init__": ""}
+LAYER_OF = {"errors": "errors", "sqlstates": "errors", "interpreters": "", "__init__": ""}
 
 # Time, randomness, bytes and file contents are arguments.
 FORBIDDEN = frozenset(

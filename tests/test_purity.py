@@ -39,6 +39,8 @@ FORBIDDEN = {
     "threading",
     "trio",
 }
+# The interpreter's own, and not in its list; the compiled build asks it where it is.
+UNLISTED = {"_xxsubinterpreters", "_interpreters"}
 PROGRAM = """
 import sys
 sys.path[:0] = {paths!r}
@@ -75,7 +77,7 @@ def test_import_pgproto_is_pure() -> None:
     modules = loaded_by("pgproto", CORE)
     assert "pgproto" in modules
     assert tops(modules) & FORBIDDEN == set()
-    assert {top for top in tops(modules) if top not in sys.stdlib_module_names} == {"pgproto"}
+    assert {top for top in tops(modules) if top not in sys.stdlib_module_names} - UNLISTED == {"pgproto"}
     assert "pgproto.protocol.tls" not in modules
 
 
