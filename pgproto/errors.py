@@ -30,7 +30,7 @@ from __future__ import annotations
 import enum
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 __all__ = [
     "ConfigError",
@@ -50,6 +50,19 @@ __all__ = [
     "TooManyWaiting",
     "TransactionAborted",
 ]
+
+
+E = TypeVar("E", bound=Exception)
+
+
+def because(error: E, cause: BaseException) -> E:
+    """The error, with its cause.
+
+    For `raise because(error, cause) from cause`: code that mypyc 2.4.1 compiles forgets what a `raise` is
+    `from`, and the first cause is never to be lost.
+    """
+    error.__cause__ = cause
+    return error
 
 
 class Outcome(enum.Enum):

@@ -25,7 +25,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from ..errors import ConfigError, Error, LocalProtocolError, RemoteProtocolError
+from ..errors import ConfigError, Error, LocalProtocolError, RemoteProtocolError, because
 from .certificate import tls_server_end_point
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def make_context(config: TLSOptions) -> ssl.SSLContext:
         except (OSError, ValueError) as error:
             key = f" or sslkey file {config.sslkey!r}" if config.sslkey is not None else ""
             text = f"sslcert file {config.sslcert!r}{key} cannot be used"
-            raise ConfigError(f"{text}: {_reason(error)}") from error
+            raise because(ConfigError(f"{text}: {_reason(error)}"), error) from error
     return context
 
 
@@ -102,13 +102,13 @@ def _load_authorities(context: ssl.SSLContext, config: TLSOptions) -> None:
             context.load_verify_locations(cafile=config.sslrootcert)
         except (OSError, ValueError) as error:
             text = f"sslrootcert file {config.sslrootcert!r} cannot be used"
-            raise ConfigError(f"{text}: {_reason(error)}") from error
+            raise because(ConfigError(f"{text}: {_reason(error)}"), error) from error
     if config.sslcrl is not None or config.sslcrldir is not None:
         try:
             context.load_verify_locations(cafile=config.sslcrl, capath=config.sslcrldir)
         except (OSError, ValueError) as error:
             text = f"sslcrl file {config.sslcrl!r} or directory {config.sslcrldir!r} cannot be used"
-            raise ConfigError(f"{text}: {_reason(error)}") from error
+            raise because(ConfigError(f"{text}: {_reason(error)}"), error) from error
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
@@ -181,7 +181,8 @@ class TLS:
                 self._incoming, self._outgoing, server_side, server_hostname
             )
         except ValueError as error:  # also UnicodeError, of the IDNA codec
-            raise LocalProtocolError("the host name cannot be used for TLS: " + str(error)) from error
+            refused = LocalProtocolError("the host name cannot be used for TLS: " + str(error))
+            raise because(refused, error) from error
         if not server_side:
             self._drive_handshake()
 

@@ -25,6 +25,7 @@ from ..errors import (
     LocalProtocolError,
     PostgresError,
     RemoteProtocolError,
+    because,
 )
 from ..protocol import Authenticator
 from ..wire import PROTOCOL_3_0, BackendKeyData
@@ -177,7 +178,8 @@ class Connector:
                 try:
                     yield Dial(host, engine, fresh=fresh)
                 except UnicodeError as caught:  # a label that is empty or too long: nothing to look up
-                    raise ConnectError("the host's name is not one that can be looked up") from caught
+                    unknown = ConnectError("the host's name is not one that can be looked up")
+                    raise because(unknown, caught) from caught
                 fresh = False
                 yield startup
                 if protocol < self.config.max_protocol_version:

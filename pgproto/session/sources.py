@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from ..errors import DataError, LocalProtocolError
+from ..errors import DataError, LocalProtocolError, because
 from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from ..wire.binding import Executes
 from .statements import Statement
@@ -43,20 +43,13 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
             while piece := as_bytes(read(_CHUNK)):
                 yield piece
         except StopIteration as error:
-            raise _no_end(error) from error
+            raise because(RuntimeError(_NO_END), error) from error
     elif isinstance(source, Iterable):
         things: Iterable[object] = source  # compiled code insists on what is declared
         for thing in things:
             yield as_bytes(thing)
     else:
         raise TypeError(f"COPY data cannot come from {type(source).__name__}")
-
-
-def _no_end(error: Exception) -> RuntimeError:
-    """The error for a StopIteration that is no end."""
-    disguised = RuntimeError(_NO_END)
-    disguised.__cause__ = error  # compiled code forgets what a `raise` is `from`
-    return disguised
 
 
 def as_bytes(piece: object) -> bytes:
@@ -107,7 +100,7 @@ def encoded(buffer: Buffer[T], records: Iterable[Any]) -> Iterator[T]:
             if chunk is not None:
                 yield chunk
     except StopIteration as error:
-        raise _no_end(error) from error
+        raise because(RuntimeError(_NO_END), error) from error
     chunk = buffer.end()
     if chunk is not None:
         yield chunk

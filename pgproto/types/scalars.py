@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from pgproto.errors import DataError
+from pgproto.errors import DataError, because
 from pgproto.types.codec import Codec, FixedCodec, expected, malformed
 from pgproto.wire.native import COMPILED, read_int32
 
@@ -229,13 +229,6 @@ _JSONB_VERSION: Final = 1
 _LONGEST_KEY: Final = 40  # characters of a key that a message shows
 
 
-def _refused(text: str, cause: Exception) -> ValueError:
-    """The refusal with its cause: compiled code forgets what a `raise` is `from` (mypyc 2.4.1)."""
-    refused = ValueError(text)
-    refused.__cause__ = cause
-    return refused
-
-
 class JsonCodec(Codec):
     """JSON text; jsonb has a version byte (1) in front of it.
 
@@ -253,7 +246,7 @@ class JsonCodec(Codec):
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except RecursionError as error:
-            raise _refused("nested too deeply for json.dumps", error) from error
+            raise because(ValueError("nested too deeply for json.dumps"), error) from error
         except (TypeError, ValueError) as error:
             try:
                 found = _no_json(value, "")
@@ -261,7 +254,7 @@ class JsonCodec(Codec):
                 found = None
             if found is None:
                 raise
-            raise _refused(found, error) from error
+            raise because(ValueError(found), error) from error
         try:
             return self._prefix + text.encode("utf-8")
         except UnicodeEncodeError:
