@@ -332,14 +332,14 @@ def test_an_interrupt_in_the_middle_of_a_step(pair: Pair, when: str, kind: type[
     waiting = Execution([QueuedQuery("select 1", ())])
     pair.engine.submit(waiting)
     operation = Interrupted()
-    if when == "after" and kind is KeyboardInterrupt:
+    if kind is KeyboardInterrupt:
         with pytest.raises(KeyboardInterrupt):
             pair.engine.submit(operation)
     else:
         pair.engine.submit(operation)
     pair.pump()
     assert operation.finished
-    if when == "before":
+    if when == "before" and kind is MemoryError:
         assert isinstance(operation.error, kind)
         usable(pair)
     else:
@@ -353,18 +353,13 @@ def test_an_interrupt_after_an_operation_was_queued(pair: Pair, monkeypatch: pyt
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    def interrupted_late(engine: Engine) -> None:
-        engine._queue.clear()
-        raise KeyboardInterrupt
-
-    for where in (interrupted, interrupted_late):
-        with monkeypatch.context() as patch:
-            patch.setattr(Engine, "_produce", where)
-            operation = inserts(NOON)
-            with pytest.raises(KeyboardInterrupt):
-                pair.engine.submit(operation)
-        assert labels(operation) == [N]
-        usable(pair)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_produce", interrupted)
+        operation = inserts(NOON)
+        with pytest.raises(KeyboardInterrupt):
+            pair.engine.submit(operation)
+    assert labels(operation) == [N]
+    assert pair.engine.finished
     assert pair.backend.committed.count(INSERT) == 0
     # While something is read, the session ends; whoever waits is told, and the interrupt goes on.
     for kind in (MemoryError, KeyboardInterrupt):

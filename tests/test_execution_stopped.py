@@ -312,16 +312,27 @@ def test_a_batch_that_ran_out_of_time_says_so_although_the_session_ends(pair: Pa
 
 @pure_only("it replaces a method")
 @pytest.mark.holds("D9")
-def test_a_statement_whose_preparing_was_interrupted_is_new_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["preparing.Preparing.go_on_preparing", "execution.Execution.send_prepare"])
+def test_a_statement_whose_preparing_failed_is_new_again(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """Nothing of it was written, so the session lives: who comes next must not wait for what nobody sent."""
 
-    def interrupt(self: object, channel: object) -> None:
-        raise KeyboardInterrupt
+    def fail(self: object, channel: object, new: object = None) -> None:
+        raise kind
 
+    kind: type[BaseException] = MemoryError
     pair = Pair(SCRIPT)
     with monkeypatch.context() as patch:
-        patch.setattr("pgproto.session.preparing.Preparing.go_on_preparing", interrupt)
+        patch.setattr(f"pgproto.session.{where}", fail)
         operation = query("select 1")
         pair.engine.submit(operation)
-    assert isinstance(operation.error, KeyboardInterrupt)
+        assert isinstance(operation.error, MemoryError)
     assert pair.run(query("select 1")).error is None
+    # An interrupt can have torn more than that: it comes out of the call, and the session is over.
+    kind = KeyboardInterrupt
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pgproto.session.{where}", fail)
+        operation = query("select 2")
+        with pytest.raises(KeyboardInterrupt):
+            pair.engine.submit(operation)
+    assert operation.items[0].outcome is Outcome.NOT_SENT
+    assert pair.engine.finished

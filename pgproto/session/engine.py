@@ -188,8 +188,7 @@ class Engine(Lifeline):
                     self._refused(operation, error)
             self._produce()
         except BaseException as error:  # an interrupt: it must leave nothing that would be sent later
-            if not operation.finished:
-                self._refused(operation, error)
+            self._break(error)
             raise
 
     def resume(self) -> None:
@@ -557,17 +556,21 @@ class Engine(Lifeline):
                     break
                 try:
                     status = operation.produce(channel)
-                except BaseException as error:  # noqa: BLE001 - it is told to the operation's caller
+                except Exception as error:  # noqa: BLE001 - it is told to the operation's caller
                     self._refused(operation, error)
                     status = GONE
                 if status == SENT:
                     queue.popleft()
                 elif status == WAITING or (status == GONE and self.closed):
                     break
+        except BaseException as error:
+            # An interrupt (what a value raises, `produce` keeps for the caller): anything may be torn.
+            self._break(error)
+            raise
         finally:
             self._producing = False
 
-    def _refused(self, operation: Operation, error: BaseException) -> None:
+    def _refused(self, operation: Operation, error: Exception) -> None:
         """Something could not be written: as a rule, a message that does not fit the wire.
 
         Harmless if nothing of its segment was written, else the end.
@@ -578,8 +581,6 @@ class Engine(Lifeline):
                 self._process()
             else:
                 self._break(error)
-                if not isinstance(error, Exception):
-                    raise error  # an interrupt: no value is encoded once something was written
         else:
             if operation in self._queue:
                 self._queue.remove(operation)

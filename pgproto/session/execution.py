@@ -230,15 +230,15 @@ class Execution(Preparing):
         new: list[Statement] = []
         try:
             self._look_up(cache, new)
+            if self.atomic and self.rejected:
+                for statement in new:
+                    statement.state = st.NEW  # one text is bad, so none is needed now
+            elif new:
+                self.send_prepare(channel, new)
         except BaseException:
             for statement in new:
                 statement.state = st.NEW  # or others would wait for their description
             raise
-        if self.atomic and self.rejected:
-            for statement in new:
-                statement.state = st.NEW  # one text is bad, so none is needed now
-        elif new:
-            self.send_prepare(channel, new)
 
     def _look_up(self, cache: StatementCache, new: list[Statement]) -> None:
         """Find the statement of every item; list those that nobody has sent yet."""
@@ -265,8 +265,8 @@ class Execution(Preparing):
             self._use(statement, new)
 
     def _use(self, statement: Statement, new: list[Statement]) -> None:
-        statement.users += 1
         self._users.append(statement)
+        statement.users += 1
         if statement.state == st.NEW:
             statement.state = st.PREPARING
             new.append(statement)

@@ -146,6 +146,7 @@ def lines_of(work: Callable[[], object], interrupt_at: int = -1) -> int:
     return count
 
 
+@pytest.mark.holds("D9")
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_leaves_the_connection_right_or_closed(pg18: PostgresServer) -> None:
     conn = pg.connect(pg18.dsn())
@@ -172,6 +173,7 @@ def test_an_interrupt_at_any_line_leaves_the_connection_right_or_closed(pg18: Po
     conn.close()
 
 
+@pytest.mark.holds("D9")
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer) -> None:
     with pg.Pool(pg18.dsn(), min_size=0, max_size=2, acquire_timeout=5.0) as pool:

@@ -24,9 +24,12 @@ _VALUES: Final = (
         "an exception of a value leaves the operation at the head of the queue: each next caller gets it",
         [
             Edit(
-                Engine, "_produce", ("except BaseException as error:", "except LocalProtocolError as error:")
+                Engine,
+                "_produce",
+                ("except Exception as error:", "except LocalProtocolError as error:"),
+                ("self._break(error)", "pass"),
             ),
-            Edit(Engine, "submit", ("if not operation.finished:", "if False:")),
+            Edit(Engine, "submit", ("self._break(error)", "pass")),
             Edit(
                 Execution,
                 "_encode",

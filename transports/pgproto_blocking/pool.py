@@ -268,6 +268,8 @@ class Lease:
         except BaseException:
             if self._held is None:
                 self._in_use.release()
+            else:  # an interrupt came after it was lent
+                self.release()
             raise
 
     def __exit__(
