@@ -33,7 +33,8 @@ _WRITING: Final = {"insert": "INSERT", "defer": "INSERT", "delete": "DELETE", "c
     "create": "CREATE TABLE",
     "drop": "DROP TABLE",
 }
-_NOT_IN_RECOVERY: Final = frozenset({"notify", "pg_notify", "listen", "unlisten", "vacuum"})
+# Manual, "Hot Standby": UNLISTEN is not among them, as nobody can have listened.
+_NOT_IN_RECOVERY: Final = frozenset({"notify", "pg_notify", "listen", "vacuum"})
 
 
 def subjects(plan: Plan, values: list[SQLValue]) -> list[int | str]:

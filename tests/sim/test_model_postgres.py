@@ -265,6 +265,9 @@ def test_a_standby_refuses_to_write_until_it_is_promoted() -> None:
     assert "ParameterStatus in_hot_standby=on" in client.take()
     client.send(Query("insert into ledger values (1)"))
     assert client.take() == ["ERROR 25006", "ReadyForQuery I"]
+    for sql, answer in (("listen news", "ERROR 25006"), ("unlisten news", "CommandComplete UNLISTEN")):
+        client.send(Query(sql))
+        assert client.take() == [answer, "ReadyForQuery I"]
     scene.server.promote()
     client.send(Query("insert into ledger values (1)"))
     assert client.take() == [
