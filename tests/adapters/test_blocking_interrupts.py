@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from linecache import getline
 from types import FrameType
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import pgproto_blocking as pg
-from pgproto import Batch
+from pgproto import Batch, PoolClosed
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 
@@ -126,12 +126,14 @@ def lines_of(work: Callable[[], object], interrupt_at: int = -1) -> int:
         name = frame.f_globals.get("__name__", "")
         if not name.startswith("pgproto") or frame.f_code.co_name in ("_locked", "__del__"):
             return None if event == "call" else trace
+        if frame.f_back is not None and frame.f_back.f_code.co_name == "__del__":
+            return None  # the interpreter swallows what comes out of it
         source = getline(frame.f_code.co_filename, frame.f_lineno)
         entry = frame.f_code.co_name == "__exit__" and source.strip() == "try:"
         if event == "line" and not entry and "with self._lock:" not in source:
             count += 1
             if count == interrupt_at:
-                raise Interrupt
+                raise Interrupt(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         return trace
 
     def traced() -> None:
@@ -196,6 +198,121 @@ def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer) 
             assert pool.stats().used == 0, at
         assert 0 < started_over < total / 6
     assert pool.stats().size == 0
+
+
+# A socket that is left is closed by the garbage collector, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.holds("D9")
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["transaction", "savepoint", "copy_in", "copy_out", "listen", "close"])
+def test_an_interrupt_at_any_line_of_a_call_leaves_the_connection_right_or_closed(
+    pg18: PostgresServer, work: str
+) -> None:
+    conn = pg.connect(pg18.dsn())
+
+    def transaction() -> None:
+        with conn.transaction():
+            pass
+
+    def savepoint() -> None:
+        with conn.transaction(), suppress(ZeroDivisionError), conn.transaction():
+            raise ZeroDivisionError
+
+    def copy_in() -> None:
+        assert conn.copy_in("copy pg_temp.t from stdin", [b"1\n", b"2\n"]) == 2
+
+    def copy_out() -> None:
+        assert list(conn.copy_out("copy (values (1), (2)) to stdout")) == [b"1\n", b"2\n"]
+
+    def listen() -> None:
+        with conn.listen("news") as notifications:
+            entered.append(True)
+            assert notifications.get(0) is None
+
+    def close() -> None:
+        conn.close()
+
+    def begin() -> None:
+        nonlocal conn
+        if conn.closed:
+            conn = pg.connect(pg18.dsn())
+        conn.script("create temp table if not exists t (n int)")
+
+    works = {each.__name__: each for each in (transaction, savepoint, copy_in, copy_out, listen, close)}
+    entered: list[bool] = []
+    begin()
+    total = lines_of(works[work])
+    for at in range(1, total, 1 + total // 120):
+        begin()
+        entered.clear()
+        with suppress(Interrupt):
+            assert lines_of(works[work], at) < at  # it has fewer lines where the server was faster
+        if not conn.closed:
+            assert conn.fetchval("select $1::int4", at) == at
+            assert conn.engine.reusable, at
+            with conn.listen("other") as notifications:
+                # A LISTEN that was interrupted may have been run; one that was left is undone.
+                channels = {row[0] for row in conn.fetch("select pg_listening_channels()")}
+                assert channels == {"other"} or (channels == {"other", "news"} and not entered), at
+                assert notifications.get(0) is None
+            conn.script("unlisten *")
+    conn.close()
+
+
+# One that strikes below a `__del__` is swallowed by the interpreter, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.holds("D9")
+@pytest.mark.slow
+def test_an_interrupt_at_any_line_of_the_end_of_a_pool(pg18: PostgresServer) -> None:
+    """The pool can be closed again, then; nothing of it is left."""
+
+    def opened() -> pg.Pool:
+        pool = pg.Pool(pg18.dsn(), min_size=0, max_size=2, acquire_timeout=5.0, close_timeout=3.0)
+        with pool.acquire() as one, pool.acquire() as two:
+            assert (one.fetchval("select 1"), two.fetchval("select 2")) == (1, 2)
+        return pool
+
+    def work() -> None:
+        pool.close()
+
+    pool = opened()
+    total = lines_of(work)
+    for at in range(1, total, 1 + total // 80):
+        pool = opened()
+        with suppress(Interrupt):
+            assert lines_of(work, at) < at
+        begun = time.monotonic()
+        pool.close()
+        assert time.monotonic() - begun < 2.5, at
+        assert pool.stats().size == 0, at
+        with pytest.raises(PoolClosed):
+            pool.fetch("select 1")
+        threads = [pool._driver._keeper, *pool._driver._workers]
+        assert not [each for each in threads if each is not None and each.is_alive()], at
+
+
+# One that strikes below a `__del__` is swallowed by the interpreter, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.holds("D9")
+@pytest.mark.slow
+def test_an_interrupt_at_any_line_of_the_start_of_a_pool(pg18: PostgresServer) -> None:
+    pool = pg.Pool(pg18.dsn())
+
+    def work() -> None:
+        nonlocal pool
+        pool = pg.Pool(pg18.dsn(), min_size=1, max_size=2, acquire_timeout=5.0)
+        with pool:
+            assert pool.fetchval("select 1") == 1
+
+    total = lines_of(work)
+    for at in range(1, total, 1 + total // 80):
+        with suppress(Interrupt):
+            assert lines_of(work, at) < at
+        begun = time.monotonic()
+        pool.close()
+        assert time.monotonic() - begun < 2.5, at
+        assert pool.stats().size == 0, at
 
 
 # An interrupt that strikes in a weakref's callback is swallowed by the interpreter, which says so.

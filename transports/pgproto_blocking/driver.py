@@ -244,8 +244,8 @@ class Driver:
         if not machine.done:
             closer.acquire(timeout=min(limit - time.monotonic(), threading.TIMEOUT_MAX))
         for thread in [*list(self._workers), self._keeper]:
-            # An interrupt may have struck before a thread was started.
-            if thread is not None and thread.ident is not None and thread is not threading.current_thread():
+            # One that an interrupt kept from being started, or that is starting, cannot be joined.
+            if thread is not None and thread.is_alive() and thread is not threading.current_thread():
                 thread.join(min(max(0.0, limit - time.monotonic()), threading.TIMEOUT_MAX))
 
     def forget(self) -> None:

@@ -115,11 +115,10 @@ class Notifications:
             if self._listener.ended is None:
                 raise LocalProtocolError("these notifications are listened to already")
             self._close()
-        waker, self._wakee = socket.socketpair()
-        waker.setblocking(False)
-        self._wakee.setblocking(False)
-        self._listener.waiter = waker
         try:
+            self._listener.waiter, self._wakee = ends = socket.socketpair()
+            for end in ends:
+                end.setblocking(False)
             connection.run_flow(listen(connection.engine, self._listener))
         except BaseException:
             self._close()
@@ -129,14 +128,18 @@ class Notifications:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection = self._connection
         try:
+            connection = self._connection
             sql = connection.listeners.remove(self._listener)
             if sql and not connection.closed:
                 # An error of the clean-up must not hide the one that made it necessary.
                 with contextlib.suppress(*(() if error is None else (Error,))):
                     hurried = error is not None and not isinstance(error, Exception)
                     connection.script(sql, timeout=GRACE if hurried else DEFAULT)
+        except BaseException as problem:
+            if not isinstance(problem, Exception):
+                self._connection.abort()  # interrupted: nobody would have the server stop, then
+            raise
         finally:
             self._close()
 
