@@ -348,6 +348,21 @@ def test_an_interrupt_in_the_middle_of_a_step(pair: Pair, when: str, kind: type[
 
 
 @pytest.mark.holds("L2")
+@pure_only("an operation cannot be made of interpreted code")
+def test_an_operation_that_is_abandoned_while_it_writes_and_then_fails(pair: Pair) -> None:
+    class Gone(Operation):
+        def produce(self, channel: Any) -> int:
+            pair.engine.abandon(self)
+            raise MemoryError
+
+    pair.run(Execution([QueuedQuery("select 1", ())]))
+    operation = Gone()
+    pair.engine.submit(operation)
+    assert operation.finished
+    usable(pair)
+
+
+@pytest.mark.holds("L2")
 @pure_only("the engine's inside cannot be replaced")
 def test_an_interrupt_after_an_operation_was_queued(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> None:
