@@ -118,6 +118,7 @@ def test_a_report_has_what_psql_shows() -> None:
             'Decimal at ["price"]: JSON has no such type; convert it, or pass json',
         ),
         ([1, {"a": (None, datetime.now(UTC))}], 'datetime at [1]["a"][1]: JSON has no such type'),
+        ({"all": [1, "x"], "id": Decimal(1)}, 'Decimal at ["id"]'),
         ({"id": UUID(int=1)}, 'UUID at ["id"]'),
         ({"s": {1}}, 'set at ["s"]'),
         ({"n": float("nan"), "m": 1.5}, 'nan at ["n"]: JSON has no such number'),

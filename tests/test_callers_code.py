@@ -35,8 +35,9 @@ from pgproto.session import (
 )
 from pgproto.session.batch import Refusing, as_item
 from pgproto.session.operation import HIGH_WATER, Operation
-from pgproto.session.sources import ExecutionBuffer
+from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.types import CopyRowEncoder, Row, RowDecoder
+from pgproto.types.fields import values_of
 from pgproto.types.row import Columns
 from tests.support.backend import Answer, int4, ok, rows_of
 from tests.support.builds import pure_only
@@ -369,6 +370,12 @@ def test_an_interrupt_after_an_operation_was_queued(pair: Pair, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        patch.setattr(Execution, "produce", raising_method(MemoryError))
+        operation = pair.run(inserts(NOON))
+    assert labels(operation) == [N]
+    assert isinstance(operation.error, MemoryError)
+    usable(pair)
+    with monkeypatch.context() as patch:
         patch.setattr(Engine, "_produce", interrupted)
         operation = inserts(NOON)
         with pytest.raises(KeyboardInterrupt):
@@ -392,6 +399,18 @@ def test_an_interrupt_after_an_operation_was_queued(pair: Pair, monkeypatch: pyt
         assert type(operation.error) is ConnectionLost
         assert isinstance(operation.error.__cause__, ConnectionLost)
         assert isinstance(operation.error.__cause__.__cause__, kind)
+
+
+def test_a_record_that_raises_stop_iteration_is_no_end() -> None:
+    class Buffer(ExecutionBuffer):
+        def add(self, record: Sequence[Any]) -> None:
+            raise StopIteration
+
+    statement = Statement("insert $1", "s")
+    with pytest.raises(RuntimeError, match="not as its end") as raised:
+        list(encoded(Buffer(statement), [(1,)]))
+    assert isinstance(raised.value.__cause__, StopIteration)
+    assert list(encoded(ExecutionBuffer(statement), [])) == []
 
 
 def raising_method(kind: type[BaseException]) -> Callable[..., None]:
@@ -631,6 +650,8 @@ def test_what_is_passed_for_a_statement(pair: Pair) -> None:
 
 @pytest.mark.holds("L13")
 def test_what_is_passed_for_a_record() -> None:
+    assert values_of((1, 2)) == values_of([1, 2]) == (1, 2)
+
     class Failing(dict[str, Any]):
         def __missing__(self, name: str) -> Any:
             raise RuntimeError(name)

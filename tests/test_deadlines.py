@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from pgproto import Batch, Error, Outcome, PoolTimeout, QueryTimeout
-from pgproto.session.batch import Refusing
+from pgproto import Batch, Error, LocalProtocolError, Outcome, PoolTimeout, QueryTimeout
+from pgproto.session.batch import Refusing, refuse
 from pgproto.session.deadlines import DEFAULT, limit, patience, seconds
 
 NO_NUMBERS: list[object] = ["1", "", b"1", Decimal(5), Fraction(1, 2), True, False, [], object(), 1j]
@@ -68,7 +68,12 @@ def test_a_batch_that_was_refused_says_so_and_can_be_sent_again() -> None:
     with pytest.raises(PoolTimeout), Refusing(batch):
         raise refused
     assert [(item.outcome, item.error) for item in items] == [(Outcome.NOT_SENT, refused)] * 2
-    assert batch.take() is batch.items
+    taken = batch.take()
+    assert taken == batch.items
+    # What is queued later could never be sent.
+    with pytest.raises(LocalProtocolError, match="was sent before"):
+        batch.queue("select 3")
+    assert len(taken) == len(batch) == 2
     assert [(item.outcome, item.error) for item in items] == [(None, None)] * 2
     with pytest.raises(PoolTimeout), Refusing(batch):
         raise refused  # it was sent: whoever sends it labels it
@@ -86,6 +91,14 @@ def test_a_batch_whose_caller_was_cancelled() -> None:
     assert isinstance(item.error, Error)
     assert item.error.outcome is Outcome.NOT_SENT
     assert item.error.__cause__ is cancelled
+
+
+def test_items_that_have_ended_keep_their_labels() -> None:
+    batch = Batch()
+    done, item = batch.queue("select 1"), batch.queue("select 2")
+    done.outcome = Outcome.FAILED
+    refuse([done, item], PoolTimeout("no connection"))
+    assert [done.outcome, item.outcome] == [Outcome.FAILED, Outcome.NOT_SENT]
 
 
 def test_a_batch_that_is_not_refused_is_left_alone() -> None:

@@ -227,6 +227,8 @@ def test_not_healed_where_its_parts_stand_alone(pair: Pair, code: str) -> None:
         assert item.error.stale_statement
         assert "can be repeated" in notes(item.error)
     assert labels(pair.run(batch("insert", "select 1", atomic=False))) == [C, C]
+    outdate(pair, code)  # beside one that was never prepared
+    assert labels(pair.run(batch("select\0", "select 1", atomic=False))) == [N, F]
 
 
 @ways

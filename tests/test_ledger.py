@@ -170,3 +170,26 @@ def test_errors_say_the_same_as_the_labels() -> None:
 def test_labels_take_linear_time() -> None:
     items = walk(["call p()", "rollback to sch\u00f6n = ROLLBACK"] * 20000, "I", in_block=False)
     assert len(labels(items)) == 40000
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("before", "sql", "in_block", "expected"),
+    [
+        ([I], "call p()", False, "U"),  # it may have committed, and failed after that
+        ([I], "/* a */ do $$ begin commit; raise exception 'late'; end $$", False, "U"),
+        ([I], "call p()", True, "R"),
+        ([I, "begin", I], "do ''", False, "RRR"),
+        ([I], I, False, "R"),
+    ],
+)
+def test_what_came_before_a_procedure_that_failed(
+    before: list[str], sql: str, in_block: bool, expected: str
+) -> None:
+    items = [done(text) for text in before]
+    ledger = Ledger(in_block)
+    for item in items:
+        ledger.enter(item)
+    ledger.failed(QueuedQuery(sql, ()))
+    ledger.ready("I", failed=True)
+    assert labels(items) == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import DataError, LocalProtocolError, Outcome
+from pgproto import ConnectionClosed, DataError, LocalProtocolError, Outcome
 from pgproto.session import (
     CopyIn,
     CopyOut,
@@ -15,6 +15,7 @@ from pgproto.session import (
     Statement,
     Stream,
 )
+from pgproto.session.operation import Operation, Segment
 from pgproto.wire import CopyFail, NoticeResponse, ParameterStatus
 from tests.support.backend import FATAL, Answer, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
@@ -308,3 +309,13 @@ def test_notices_in_the_middle_change_nothing(pair: Pair) -> None:
     pair.deliver(NoticeResponse({"M": "x"}).encode())
     pair.pump()
     assert prepare.statement.columns == ("n",)
+
+
+def test_what_an_operation_without_parts_says() -> None:
+    operation = Operation()
+    operation.turned_away(KeyboardInterrupt())  # has no outcome to carry
+    closed = ConnectionClosed("closed")
+    operation.turned_away(closed)
+    assert closed.outcome is Outcome.NOT_SENT
+    assert closed.sqlstate == ""
+    assert not operation.ends_block(Segment(operation, 0))

@@ -144,6 +144,8 @@ def test_no_trace(sql: str) -> None:
             "select 1; set x = 1",
             "create temp table t ()",
             "select * into temp t from u",
+            "select 1 as insert into temp t",
+            "select 1 as merge into\nTemporary table t",
             "declare c",
         ),
         *("select my.lower(a)", 'select "F"(1)', "unknown", "select my . lower(a)", "select my/**/.lower(a)"),

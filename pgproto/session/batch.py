@@ -105,12 +105,14 @@ class Batch:
 
         Raises:
             TypeError: the query is neither.
-            LocalProtocolError: there are more parameters than a message can carry.
+            LocalProtocolError: there are more parameters than a message can carry, or the batch was sent.
 
         Returns:
             The item, which has `rows`, `tag`, `error` and `outcome` once the batch was sent.
         """
         item = as_item(query, args)
+        if self.sent:
+            raise LocalProtocolError("the batch was sent before: what is queued now would never be")
         self.items.append(item)
         return item
 
@@ -125,7 +127,7 @@ class Batch:
         self.sent = True
         for item in self.items:
             item.outcome = item.error = None
-        return self.items
+        return list(self.items)  # what is sent is decided now
 
     def __len__(self) -> int:
         return len(self.items)

@@ -100,7 +100,6 @@ class Execution(Preparing):
         "_late",
         "_ledger",
         "_next",
-        "_renewals",
         "_segment",
         "_users",
         "atomic",
@@ -118,7 +117,6 @@ class Execution(Preparing):
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
         self._late = NOT_DESCRIBED
-        self._renewals = 0
         self._ledger: Ledger | None = None  # of what the fast way cannot label
 
     def turned_away(self, error: BaseException) -> None:
@@ -153,8 +151,6 @@ class Execution(Preparing):
 
     def produce(self, channel: Channel) -> int:
         """Prepare, encode, and write items up to the high-water mark."""
-        if self._encoded and not self.begun and self._renewals != channel.statements.renewals:
-            self._encoded = False  # for statements that are out of date
         if not self._encoded:
             if not self._statements_ready(channel):
                 return WAITING
@@ -290,7 +286,6 @@ class Execution(Preparing):
         """Encode all values; what does not fit ends its item, and with it an atomic batch."""
         self._encoded = True
         home = channel.statements
-        self._renewals = home.renewals
         unfit: list[Statement] = []
         for index, item in enumerate(self.items):
             statement = item.statement
@@ -600,6 +595,7 @@ class Execution(Preparing):
         for index in range(stop, last):
             item = self.items[index]
             if index == stop and segment.failed_at >= segment.first:
+                ledger.failed(item)
                 item.outcome = Outcome.FAILED
                 item.error = error
                 if error is not None and len(self.items) > 1:

@@ -96,6 +96,11 @@ class Ledger:
             if tag in _CALLING:
                 self._doubt(len(self._open) - 1)
 
+    def failed(self, item: QueuedQuery) -> None:
+        """The next statement has failed.  A procedure may have committed what came before it by then."""
+        if not self._in_block and first_words(item.sql)[0] in ("call", "do"):
+            self._rollback_in_doubt = len(self._open)
+
     def _end(self, item: QueuedQuery) -> None:
         first = first_words(item.sql)[0]
         words = control_words(item.sql)

@@ -101,9 +101,11 @@ _HARMLESS_CALLS: Final = _set(
     upper using values varchar varying version when where with within xmlagg"""
 )
 # A table with a parenthesis of columns is no call, nor is a stream with one of options.  Any other INTO
-# makes a table.
+# makes a table, and so does one after a column that is called "insert": SELECT 1 AS insert INTO TEMP t.
 _TARGET: Final = re.compile(
-    rf"""(?<!{_NAME})(?:insert|merge){_BLANK}+into{_BLANK}+(?:{_NAME}|[".])+""", re.IGNORECASE
+    rf"""(?<!{_NAME})(?:insert|merge){_BLANK}+into{_BLANK}+(?!(?:temp|temporary|local|global)(?!{_NAME}))
+    (?:{_NAME}|[".])+""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _COPY_TARGET: Final = re.compile(
     rf"""\A{_BLANK}*copy{_BLANK}+(?:{_NAME}|[".])+(?:{_BLANK}*\([^()]*\))?(?:{_BLANK}*from{_BLANK}+stdin)?

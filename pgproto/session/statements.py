@@ -176,10 +176,9 @@ class StatementCache:
 
     Attributes:
         mark: what its statements have as their `home`.
-        renewals: how often a kept one was out of date, so that what is encoded for it may not fit any more.
     """
 
-    __slots__ = ("_counter", "_entries", "_to_close", "kept", "mark", "named", "prefix", "renewals", "size")
+    __slots__ = ("_counter", "_entries", "_to_close", "kept", "mark", "named", "prefix", "size")
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
@@ -190,7 +189,6 @@ class StatementCache:
         self._to_close: list[str] = []
         self._counter = 0
         self.mark = object()
-        self.renewals = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -267,7 +265,6 @@ class StatementCache:
         if statement.name:
             self._to_close.append(statement.name)
         statement.rename(self.new_name())
-        self.renewals += 1
 
     def close(self, statement: Statement) -> None:
         """Have the statement's name closed with the next flight, or with the end of its last user."""

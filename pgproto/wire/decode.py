@@ -200,7 +200,7 @@ def _backend_key_data(buffer: bytes, start: int, end: int) -> Message:
 # Command tags that were decoded, by their bytes: there are few, and one comes with every statement.
 _COMMAND_TAGS: Final[dict[bytes, str]] = {}
 # The last of them, in one place, so that no other thread sees half of it: comparing costs less than hashing.
-_LAST_COMMAND_TAG: Final[list[tuple[bytes, str]]] = [(b"", "")]
+_LAST_COMMAND_TAG: Final[list[tuple[bytes, str]]] = [(b"\0", "")]
 _MAX_COMMAND_TAGS: Final = 256
 _MAX_COMMAND_TAG: Final = 64
 

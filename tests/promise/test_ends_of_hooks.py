@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from pgproto import Error, PoolTimeout
+import pgproto_asyncio
+from pgproto import ConnectError, Error, PoolTimeout
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
@@ -127,3 +128,27 @@ def test_a_hook_that_blocks_a_thread_for_ever(pg18: PostgresServer) -> None:
         pool.close(timeout=0.2)
         assert time.monotonic() - begun < 3, which
     enough.set()
+
+
+@pytest.mark.holds("D7")
+def test_a_cancellation_out_of_a_hook_costs_an_attempt_and_not_the_slot(pg18: PostgresServer) -> None:
+    async def main() -> None:
+        calls = 0
+
+        async def on_connect(conn: object) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                task = asyncio.ensure_future(asyncio.sleep(60))
+                task.cancel()
+                await task
+
+        async with pgproto_asyncio.Pool(
+            pg18.dsn(), min_size=0, max_size=1, on_connect=on_connect, backoff=0.01
+        ) as pool:
+            with pytest.raises(ConnectError, match="CancelledError"):
+                await pool.fetchval("select 1")
+            assert await pool.fetchval("select 1") == 1
+            assert (calls, pool.stats().open_failures) == (2, 1)
+
+    asyncio.run(asyncio.wait_for(main(), 20))

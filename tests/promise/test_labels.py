@@ -208,6 +208,26 @@ def test_the_end_of_a_transaction_labels_what_it_ends(
 
 
 @pytest.mark.holds("L8")
+def test_a_procedure_that_commits_and_then_fails(driver: Driver, pg15: PostgresServer) -> None:
+    """PostgreSQL up to 15 lets it commit what came before it in the batch."""
+
+    async def scenario(pg: Driver) -> None:
+        table = f"late_{pg.name}"
+        async with pg.connect(pg15.dsn()) as conn:
+            await conn.execute(f"create table {table} (id int)")
+            batch = Batch()
+            item = batch.queue(f"insert into {table} values (1)")
+            batch.queue("do $$ begin commit; raise exception 'late'; end $$")
+            with pytest.raises(Error):
+                await conn.send_batch(batch)
+            assert item.outcome is Outcome.UNKNOWN
+            assert await conn.fetchval(f"select count(*) from {table}") == 1
+            await conn.execute(f"drop table {table}")
+
+    driver.run(scenario)
+
+
+@pytest.mark.holds("L8")
 def test_a_commit_that_rolled_back_raises(driver: Driver, pg18: PostgresServer) -> None:
     async def scenario(pg: Driver) -> None:
         async with pg.connect(pg18.dsn()) as conn:

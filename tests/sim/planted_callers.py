@@ -94,7 +94,7 @@ _SOURCES: Final = (
     Bug(
         "stop-iteration-in-disguise",
         "a file's read raises StopIteration: the generator that reads it ends, and the half is committed",
-        [Edit(sources, "chunks", ("raise RuntimeError(_NO_END) from error", "return"))],
+        [Edit(sources, "chunks", ("raise because(RuntimeError(_NO_END), error) from error", "return"))],
         kinds="swallowed rows truth",
         profile="callers",
         start=250,

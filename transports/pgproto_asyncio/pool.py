@@ -479,12 +479,17 @@ class Pool(Queries):
             await self._set_up(conn)
         except BaseException as error:
             conn.abort()
-            if not isinstance(error, Exception):
-                raise
             self._opening.pop(slot.number, None)
-            machine.open_failed(slot, generation, error, is_permanent(error), self._now())
+            failure = error
+            if not isinstance(failure, Exception):
+                # The pool stopped the attempt, or it comes out of `on_connect`: the slot is free either way.
+                failure = ConnectError(f"the connection attempt ended with {type(error).__name__}")
+                failure.__cause__ = error
+            machine.open_failed(slot, generation, failure, is_permanent(failure), self._now())
             self._act()
-            return
+            if isinstance(error, Exception):
+                return
+            raise
         if machine.opened(slot, generation, conn, self._now()):
             self._opening.pop(slot.number, None)
             conn.on_lost = lambda: self._lost(slot, conn)
