@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, tzinfo
+
 import pytest
 
 from pgproto import ConnectionClosed, DataError, LocalProtocolError, Outcome
@@ -16,6 +18,7 @@ from pgproto.session import (
     Stream,
 )
 from pgproto.session.operation import Operation, Segment
+from pgproto.session.sources import ExecutionBuffer
 from pgproto.wire import CopyFail, NoticeResponse, ParameterStatus
 from tests.support.backend import FATAL, Answer, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
@@ -319,3 +322,22 @@ def test_what_an_operation_without_parts_says() -> None:
     assert closed.outcome is Outcome.NOT_SENT
     assert closed.sqlstate == ""
     assert not operation.ends_block(Segment(operation, 0))
+
+
+@pytest.mark.holds("L2")
+def test_an_interrupt_out_of_a_record_leaves_nothing_of_it() -> None:
+    class Zone(tzinfo):
+        def utcoffset(self, when: datetime | None) -> timedelta:
+            raise KeyboardInterrupt
+
+        dst = utcoffset
+
+        def tzname(self, when: datetime | None) -> str:
+            return "?"
+
+    statement = Statement("insert $1", "s")
+    statement.parameters_described((1184,))
+    buffer = ExecutionBuffer(statement)
+    with pytest.raises(KeyboardInterrupt):
+        buffer.add((datetime(2020, 1, 1, tzinfo=Zone()),))
+    assert buffer.end() is None
