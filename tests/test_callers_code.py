@@ -401,6 +401,7 @@ def test_an_interrupt_after_an_operation_was_queued(pair: Pair, monkeypatch: pyt
         assert isinstance(operation.error.__cause__.__cause__, kind)
 
 
+@pure_only("a compiled class has no heirs here")
 def test_a_record_that_raises_stop_iteration_is_no_end() -> None:
     class Buffer(ExecutionBuffer):
         def add(self, record: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import ConnectionLost, DataError, Error, LocalProtocolError, Outcome
+from pgproto import ConnectionLost, DataError, Error, LocalProtocolError, Outcome, RemoteProtocolError
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import HIGH_WATER, Execution, Operation, QueuedQuery, Script
@@ -77,7 +77,7 @@ def test_a_listener_that_was_never_registered_says_so() -> None:
         (("\ud800",), LocalProtocolError, "no message can carry"),
         (("x" * 64,), LocalProtocolError, "63 bytes at most, not 64"),
         (("é" * 32,), LocalProtocolError, "63 bytes at most, not 64"),
-        ((None,), TypeError, "must be a str, not NoneType"),
+        ((None,), TypeError, "must be a str, not NoneType|str object expected"),
     ],
 )
 def test_a_channel_that_cannot_be(names: Any, kind: type[Exception], text: str) -> None:
@@ -403,3 +403,12 @@ def test_a_listen_that_fails() -> None:
 )
 def test_which_channels_an_unlisten_names(sql: str, names: list[str]) -> None:
     assert unlistened(sql) == names
+
+
+@pytest.mark.holds("T7")
+def test_a_server_that_does_not_say_who_listens() -> None:
+    pair = Pair(LISTENS | {"SELECT pg_catalog.pg_backend_pid()": Answer("SELECT 0", columns=[("pid", 25)])})
+    listener = Listener(("jobs",), None)
+    with pytest.raises(RemoteProtocolError, match="which of its processes"):
+        flow_of(pair, listen(pair.engine, listener))
+    assert pair.engine.channel.listeners.everyone() == []

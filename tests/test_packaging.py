@@ -33,7 +33,8 @@ for package in (pgproto, pgproto_asyncio, pgproto_blocking):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         __import__(module.name)
 print(pgproto.build)
-print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}
+    - sys.stdlib_module_names - {"_xxsubinterpreters", "_interpreters"}))
 """
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from ..errors import Error, LocalProtocolError, Outcome
+from ..errors import Error, LocalProtocolError, Outcome, RemoteProtocolError
 from .batch import QueuedQuery
 from .engine import Engine
 from .execution import Execution
@@ -56,7 +56,10 @@ def listen(engine: Engine, listener: Listener) -> Generator[Operation, None, Non
     try:
         yield script
         key = engine.connection.backend_key
-        if key is None or script.results[-1].rows[0][0] != str(key.process_id):
+        rows = script.results[-1].rows
+        if not rows:
+            raise RemoteProtocolError("the server did not say which of its processes listens")
+        if key is None or rows[0][0] != str(key.process_id):
             item = QueuedQuery(_STATEMENTS, ())
             yield Execution([item])
             if not any(row[0].startswith(channel.statements.prefix) for row in item.rows):

@@ -226,6 +226,7 @@ class UuidCodec(FixedCodec):
 
 
 _JSONB_VERSION: Final = 1
+_DEPTH: Final = 64  # of a value that is looked through
 _LONGEST_KEY: Final = 40  # characters of a key that a message shows
 
 
@@ -248,12 +249,9 @@ class JsonCodec(Codec):
         except RecursionError as error:
             raise because(ValueError("nested too deeply for json.dumps"), error) from error
         except (TypeError, ValueError) as error:
-            try:
-                found = _no_json(value, "")
-            except RecursionError:  # it refers to itself, as json.dumps says
-                found = None
+            found = _no_json(value, "", [])
             if found is None:
-                raise
+                raise  # it refers to itself, or is deeper than anybody would read
             raise because(ValueError(found), error) from error
         try:
             return self._prefix + text.encode("utf-8")
@@ -277,20 +275,29 @@ class JsonCodec(Codec):
             raise malformed(self.name, f"{error}; select it as text to see it") from None
 
 
-def _no_json(value: object, path: str) -> str | None:
-    """What in a value json.dumps cannot take, where it is and what to do; None if nothing is found."""
+def _no_json(value: object, path: str, around: list[object]) -> str | None:
+    """What in a value json.dumps cannot take, where it is and what to do; None if nothing is found.
+
+    Args:
+        value: where to look.
+        path: how to get there.
+        around: the containers that it lies in.  Bounded: compiled code that recurses too far crashes.
+    """
+    if len(around) >= _DEPTH or any(each is value for each in around):
+        return None
+    inside = [*around, value]
     if isinstance(value, dict):
         for key, member in value.items():
             if key is not None and not isinstance(key, (str, int, float)):
                 return f"a key of type {type(key).__name__} at {path or 'the top'}: JSON has strings there"
             name = json.dumps(str(key)[:_LONGEST_KEY])
-            found = _no_json(member, f"{path}[{name}]")
+            found = _no_json(member, f"{path}[{name}]", inside)
             if found is not None:
                 return found
         return None
     if isinstance(value, (list, tuple)):
         for index, member in enumerate(value):
-            found = _no_json(member, f"{path}[{index}]")
+            found = _no_json(member, f"{path}[{index}]", inside)
             if found is not None:
                 return found
         return None

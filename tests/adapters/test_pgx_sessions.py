@@ -29,6 +29,7 @@ from pgproto.wire import (
     Describe,
     EmptyQueryResponse,
     Execute,
+    FieldDescription,
     Message,
     NegotiateProtocolVersion,
     NoData,
@@ -201,6 +202,11 @@ def test_m8_both_write_before_either_reads(driver: Driver) -> None:
         driver.run(scenario, deadline=30)
 
 
+PID = (
+    RowDescription([FieldDescription("pg_backend_pid", 0, 0, type_oid=23, type_size=4, type_modifier=-1)]),
+    DataRow([b"1"]),
+    CommandComplete("SELECT 1"),
+)
 ANSWER = (*ONE, ReadyForQuery("I"))
 CANCELLED = (*ONE[:2], error("57014", "canceling statement due to user request"), ReadyForQuery("I"))
 
@@ -262,8 +268,8 @@ def test_m10_interruptions_between_every_pair(driver: Driver) -> None:
         nonlocal said
         peer.receive_startup()
         said += say(peer, AuthenticationOk(), BackendKeyData(1, b"1234"), ReadyForQuery("I"))
-        assert peer.expect_one(Query).query == 'LISTEN "jobs"'
-        said += say(peer, CommandComplete("LISTEN"), ReadyForQuery("I"))
+        assert peer.expect_one(Query).query == 'LISTEN "jobs"; SELECT pg_catalog.pg_backend_pid()'
+        said += say(peer, CommandComplete("LISTEN"), *PID, ReadyForQuery("I"))
         peer.expect(*[Parse, Describe] * 3, Sync)
         said += say(peer, *DESCRIBED * 3, ReadyForQuery("I"))
         peer.expect(*[Bind, Execute] * 3, Sync)

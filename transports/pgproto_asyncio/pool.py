@@ -479,14 +479,11 @@ class Pool(Queries):
             await self._set_up(conn)
         except BaseException as error:
             conn.abort()
-            self._opening.pop(slot.number, None)
-            failure = error
-            if not isinstance(failure, Exception):
-                # The pool stopped the attempt, or it comes out of `on_connect`: the slot is free either way.
-                failure = ConnectError(f"the connection attempt ended with {type(error).__name__}")
-                failure.__cause__ = error
-            machine.open_failed(slot, generation, failure, is_permanent(failure), self._now())
-            self._act()
+            try:
+                if isinstance(error, Exception):
+                    await conn.close()  # it counts until the server has been told to stop, and is gone
+            finally:
+                self._open_failed(slot, generation, error)
             if isinstance(error, Exception):
                 return
             raise
@@ -495,6 +492,16 @@ class Pool(Queries):
             conn.on_lost = lambda: self._lost(slot, conn)
         else:
             await conn.close()
+        self._act()
+
+    def _open_failed(self, slot: Slot, generation: int, error: BaseException) -> None:
+        self._opening.pop(slot.number, None)
+        failure = error
+        if not isinstance(failure, Exception):
+            # The pool stopped the attempt, or it comes out of `on_connect`: the slot is free either way.
+            failure = ConnectError(f"the connection attempt ended with {type(error).__name__}")
+            failure.__cause__ = error
+        self._machine.open_failed(slot, generation, failure, is_permanent(failure), self._now())
         self._act()
 
     async def _set_up(self, conn: Connection) -> None:
