@@ -507,10 +507,11 @@ class Execution(Preparing):
         plain = segment.plain and status == "I" and channel.status_before == "I" and self._ledger is None
         if not plain or segment.error is not None:
             self._judge(channel, segment, status)
+        committed = Outcome.COMMITTED  # an enum's member costs as much as all the rest of the loop
         for index in range(segment.first, segment.last):
             item = items[index]
             if item.outcome is None:
-                item.outcome = Outcome.COMMITTED
+                item.outcome = committed
             error = item.error
             if error is not None:
                 if isinstance(error, Error) and error.outcome is None:
