@@ -362,8 +362,9 @@ class Pool(Queries):
 
     async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
         """Ask `on_acquire`; if that is interrupted, the connection may be used already, and is given back."""
+        scope = asyncio.timeout_at(max(ticket.deadline, self._now() + GRACE))
         try:
-            async with asyncio.timeout_at(max(ticket.deadline, self._now() + GRACE)) as scope:
+            async with scope:
                 return await _call(self._on_acquire, conn) is not False and not conn.closed
         except BaseException as error:
             self.give_back(ticket, conn)

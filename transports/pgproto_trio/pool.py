@@ -390,6 +390,7 @@ class Pool(Queries):
                 conn: Connection = ticket.connection
                 if not conn.closed:  # it may have died since it was granted
                     asked = conn
+                    accepted = False
                     with trio.CancelScope(
                         deadline=max(ticket.deadline, trio.current_time() + GRACE)
                     ) as scope:
