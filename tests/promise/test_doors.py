@@ -12,7 +12,7 @@ import pytest
 import pgproto
 from pgproto import Batch, Outcome
 from pgproto.session import DEFAULT
-from tests.support.drivers import Driver
+from tests.support.drivers import Driver, only
 from tests.support.postgres import PostgresServer
 
 NO_NUMBERS: list[tuple[object, type[Exception]]] = [
@@ -236,10 +236,8 @@ def test_of_connect(driver: Driver, pg18: PostgresServer) -> None:
 
 
 @pytest.mark.holds("T1", "T2")
+@only("blocking")  # the others have no get()
 def test_of_listen(driver: Driver, pg18: PostgresServer) -> None:
-    if driver.name != "blocking":
-        pytest.skip("the others have no get()")
-
     async def scenario(pg: Driver) -> None:
         async with pg.connect(pg18.dsn()) as conn, conn.listen("doors") as notifications:
             for wrong, kind in NO_NUMBERS:

@@ -20,8 +20,16 @@ def first(notifications: Any) -> Any:
     return anext(aiter(notifications))
 
 
-VERSIONS: tuple[Version, ...] = ("1.18", "1.24")
-MODES: tuple[PoolMode, ...] = ("transaction", "session")
+# Named statements in transaction mode take PgBouncer 1.21.
+POOLERS: tuple[tuple[Version, PoolMode, bool], ...] = (
+    ("1.18", "session", True),
+    ("1.18", "session", False),
+    ("1.18", "transaction", False),
+    ("1.24", "session", True),
+    ("1.24", "session", False),
+    ("1.24", "transaction", True),
+    ("1.24", "transaction", False),
+)
 
 
 async def heard(notifications: Any, server: PostgresServer, channel: str = "news") -> str:
@@ -51,12 +59,8 @@ def test_listeners_end_with_the_lease(driver: Driver, pg18: PostgresServer, rese
 
 
 @pytest.mark.holds("L7")
-@pytest.mark.parametrize("library", ["asyncio", "trio"])
-def test_whoever_waits_when_the_lease_ends_is_told(
-    driver: Driver, pg18: PostgresServer, library: str
-) -> None:
-    if driver.name != library:
-        pytest.skip("one task waits while another one ends the lease")
+def test_who_waits_when_the_lease_ends_is_told(parallel: Driver, pg18: PostgresServer) -> None:
+    library = parallel.name
 
     async def scenario(pg: Driver) -> None:
         async with pg.Pool(pg18.dsn(), max_size=1) as pool:
@@ -83,7 +87,7 @@ def test_whoever_waits_when_the_lease_ends_is_told(
                 await nursery.__aexit__(None, None, None)
             assert [type(each) for each in results] == [ConnectionClosed]
 
-    driver.run(scenario)
+    parallel.run(scenario)
 
 
 @pytest.mark.holds("L7")
@@ -228,9 +232,7 @@ def test_the_longest_name_is_heard(driver: Driver, server: str, request: pytest.
 
 
 @pytest.mark.holds("T7")
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("version", "mode", "named"), POOLERS)
 def test_through_a_pooler(
     driver: Driver,
     pg18: PostgresServer,
@@ -239,11 +241,9 @@ def test_through_a_pooler(
     mode: PoolMode,
     named: bool,
 ) -> None:
-    """An error, or it works.  Named statements in transaction mode take PgBouncer 1.21."""
+    """An error, or it works."""
     if (reason := missing(version)) is not None:
         pytest.skip(reason)
-    if mode == "transaction" and named and version == "1.18":
-        pytest.skip("named statements do not work there at all")
     bouncer = pgbouncer_factory(pg18, mode, version=version)
 
     async def scenario(pg: Driver) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import pgproto
 from pgproto import Batch, ConnectError, Outcome, PoolTimeout, TooManyWaiting
-from tests.support.drivers import Driver
+from tests.support.drivers import Driver, only
 from tests.support.pgbouncer import PgBouncerFactory
 from tests.support.postgres import PostgresServer
 from tests.support.process import listening_socket
@@ -137,9 +137,8 @@ def test_a_silent_server_keeps_no_pool_for_ever(driver: Driver) -> None:
 
 
 @pytest.mark.holds("T10")
+@only("asyncio", "blocking")  # trio's pool is entered, once
 def test_open_is_idempotent_and_a_pool_that_failed_is_closed(driver: Driver, pg18: PostgresServer) -> None:
-    if driver.name == "trio":
-        pytest.skip("its pool is entered, once")
     import pgproto_asyncio
     import pgproto_blocking
 

@@ -19,13 +19,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from types import TracebackType
 from typing import Any, TypeVar
 
+import pytest
 import trio
 
 import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
 
-__all__ = ["DRIVERS", "Driver", "Hang", "Scenario"]
+__all__ = ["DRIVERS", "Driver", "Hang", "Scenario", "only"]
 
 T = TypeVar("T")
 Connection = pgproto_asyncio.Connection
@@ -246,6 +247,12 @@ class _Guard:
 
 
 DRIVERS: tuple[Driver, ...] = (AsyncioDriver(), TrioDriver(), BlockingDriver())
+
+
+def only(*names: str) -> pytest.MarkDecorator:
+    """For a test of what the others do not have: its fixture `driver` is one of those with `names`."""
+    chosen = [driver for driver in DRIVERS if driver.name in names]
+    return pytest.mark.parametrize("driver", chosen, indirect=True, ids=repr)
 
 
 # ---- The blocking API as one that can be awaited
