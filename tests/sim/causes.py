@@ -34,10 +34,12 @@ class Ending:
     Attributes:
         cause: the SQLSTATE of the first cause; "" if the server said none.
         second: the SQLSTATE of the error right behind its FATAL; "" if there is none.
-        mild: the cause is an ERROR, which ends nothing by itself: this side may have closed the connection.
+        mild: the cause is an ERROR or a WARNING, which ends nothing by itself.
+        hung_up: this side has closed the connection, before it heard that the server had.
     """
 
-    def __init__(self, heard: list[Frame]) -> None:
+    def __init__(self, heard: list[Frame], *, hung_up: bool) -> None:
+        self.hung_up = hung_up
         self.cause = ""
         self.second = ""
         self.mild = False
@@ -51,7 +53,7 @@ class Ending:
             code = fields.get("C", "")
             if tag == 0x4E and code in _CRASHES:
                 self.cause = code
-                self.mild = False
+                self.mild = True
             elif tag == 0x45:
                 self.cause = code
                 self.mild = _severity(fields) not in ("FATAL", "PANIC")
@@ -66,7 +68,7 @@ class Ending:
         if not self.cause or _our_own(error):
             return ""
         cause = error.__cause__
-        if cause is None and self.mild:
+        if cause is None and self.mild and self.hung_up:
             return ""
         if not isinstance(cause, PostgresError) or cause.sqlstate != self.cause:
             return f"the first cause is {self.cause}, and {cause!r} is what is told"

@@ -147,7 +147,7 @@ class Checks:
             for key, count in oracle.counts.items():
                 bound[key] = bound.get(key, 0) + count
             if not link.lied:
-                endings.update(dict.fromkeys(oracle.permitted, Ending(link.tap.heard)))
+                endings.update(dict.fromkeys(oracle.permitted, Ending(link.tap.heard, hung_up=link.hung_up)))
         for asked in self.record.asked.values():
             if bound.get(asked.key, 0) > 1:
                 self.world.violation(f"{asked.key} was sent {bound[asked.key]} times", "twice")

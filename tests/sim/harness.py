@@ -18,6 +18,7 @@ from pgproto.config import Config, parse_config
 from pgproto.session import Connector
 from pgproto_blocking import system
 
+from .near import NearEnd
 from .world import World
 
 __all__ = ["CANARY", "installed"]
@@ -44,6 +45,17 @@ def _config(dsn: str | None, options: Any, settings: Mapping[str, str] | None) -
     return known
 
 
+_abort = adapter_transport.Transport.abort
+
+
+def _watched(transport: adapter_transport.Transport) -> None:
+    """`Transport.abort`, noted: from now on this side is why the session ends."""
+    near = transport._transport
+    if isinstance(near, NearEnd) and not near.heard_eof:
+        near.link.hung_up = True
+    _abort(transport)
+
+
 @contextlib.contextmanager
 def installed(world: World) -> Iterator[None]:
     """The adapter lives in this world until the context ends."""
@@ -59,6 +71,7 @@ def installed(world: World) -> Iterator[None]:
         mock.patch.object(system, "connector", connector),
         mock.patch.object(system, "is_quiet", world.network.quiet),
         mock.patch.object(adapter_transport, "read_rest", world.network.read_rest),
+        mock.patch.object(adapter_transport.Transport, "abort", _watched),
         mock.patch.object(adapter_pool, "random", world.rng),
     ):
         asyncio._set_running_loop(None)

@@ -48,6 +48,7 @@ class NearEnd(asyncio.Transport):
         self._closing = False
         self._eof = False
         self._eof_read = False
+        self.heard_eof = False  # the client was told of it
         self._paused = False
         self._read_scheduled = False
         self._write_paused = False
@@ -227,6 +228,7 @@ class NearEnd(asyncio.Transport):
                 world.violation(f"link {self.link.number}: {poison} did not end the session", "poison")
         if self._eof_read and not self.inbox and not self._closing:
             self.link.network.world.note("link %d: the client reads EOF", self.link.number)
+            self.heard_eof = True
             if not self.protocol.eof_received():
                 self.close()
 

@@ -40,12 +40,14 @@ class Link:
         made: when it was connected; returned: when a borrower gave it back last.
         pooled: the pool has dialled it; session: for a session, not for a cancel request.
         waiting: the server's send blocks.
+        hung_up: the client has ended it, before the server's end was heard of.
         phase: the position that it is in (see `catalogue`).
     """
 
     __slots__ = (
         "down",
         "far",
+        "hung_up",
         "lent",
         "lied",
         "made",
@@ -75,6 +77,7 @@ class Link:
         self.lent = 0
         self.lied = False
         self.waiting = False
+        self.hung_up = False
         self.pooled = name == "pool"
         self.made = self.returned = world.now
         self.session = False
