@@ -231,8 +231,8 @@ def describes_late(sql: str) -> bool:
 def leaves_no_trace(sql: str) -> bool:
     """True if the statement leaves the session as it was, so that no reset is needed after it.
 
-    A view, a trigger, an operator, a cast or a default can still hide a function that does not; a caller
-    that has such ones asks the pool to reset always.
+    A view, a trigger, an operator, a cast or a default can still hide a function that does not (a built-in
+    one, too), and a view `pg_settings`; a caller that has such ones asks the pool to reset always.
     """
     first = first_words(sql)[0]
     if first not in _TRACELESS:

@@ -43,10 +43,12 @@ begin
     return 1;
 end $$;
 create view reset_view as select reset_hidden() as a;
+create view reset_lock as select pg_try_advisory_lock(78);
+create view reset_settings as select * from pg_settings;
 """
 CLEAN_UP = """
-drop view reset_view; drop function reset_hidden(); drop table reset_rows; drop sequence reset_numbers;
-drop role reset_role; drop role reset_login;
+drop view reset_view, reset_lock, reset_settings; drop function reset_hidden(); drop table reset_rows;
+drop sequence reset_numbers; drop role reset_role; drop role reset_login;
 """
 
 
@@ -160,12 +162,20 @@ def test_the_session_is_as_at_its_start_with_its_statements(driver: Driver, serv
 
 
 @pytest.mark.holds("L5")
-def test_what_cannot_be_seen_takes_always(driver: Driver, server: PostgresServer) -> None:
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "select * from reset_view",
+        "select * from reset_lock",
+        "update reset_settings set setting = '1MB' where name = 'work_mem'",
+    ],
+)
+def test_what_cannot_be_seen_takes_always(driver: Driver, server: PostgresServer, hidden: str) -> None:
     async def scenario(pg: Driver) -> None:
         for reset, left in (("auto", True), ("never", True), ("always", False), ("DISCARD ALL", False)):
             async with pg.Pool(server.dsn(), max_size=1, reset=reset) as pool:
                 as_new = tuple((await pool.fetch(STATE))[0])
-                await pool.fetch("select * from reset_view")
+                await pool.fetch(hidden)
                 assert (tuple((await pool.fetch(STATE))[0]) != as_new) is left
                 assert pool.stats().opens == 1
 
