@@ -13,7 +13,7 @@ from typing import Any
 from . import scene
 from .coverage import Pair, cells_report, deeds_report, pairs_report, watching
 from .run import run
-from .settings import PROFILES
+from .settings import EVERY, PROFILES
 from .world import Violation
 
 # How many schedules a process takes at a time.
@@ -34,7 +34,7 @@ class Totals:
         self.pairs: set[Pair] = set()
         self.cells: set[tuple[int, str]] = set()
         self.deeds: set[tuple[str, str]] = set()
-        self.violations: list[tuple[int, str, str]] = []
+        self.violations: list[tuple[str, int, str, str]] = []
 
     def add(self, other: Totals) -> None:
         """Sum up."""
@@ -58,7 +58,7 @@ def chunk(first: int, count: int, profile: str) -> Totals:
             try:
                 report = run(seed, profile)
             except Violation as violation:
-                totals.violations.append((seed, violation.kind, violation.what))
+                totals.violations.append((profile, seed, violation.kind, violation.what))
             else:
                 totals.queries += report.queries
                 totals.succeeded += report.succeeded
@@ -75,9 +75,10 @@ def _chunk(arguments: tuple[int, int, str]) -> Totals:
     return chunk(*arguments)
 
 
-def _chunks(first: int, count: int, profile: str) -> Iterator[tuple[int, int, str]]:
-    for start in range(first, first + count, _CHUNK):
-        yield start, min(_CHUNK, first + count - start), profile
+def _chunks(first: int, counts: dict[str, int]) -> Iterator[tuple[int, int, str]]:
+    for profile, count in counts.items():
+        for start in range(first, first + count, _CHUNK):
+            yield start, min(_CHUNK, first + count - start), profile
 
 
 def _replay(seed: int, profile: str, *, verbose: bool) -> int:
@@ -101,7 +102,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many schedules")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="all", help="which kind of schedules")
+    parser.add_argument("--profile", choices=sorted(PROFILES), help="one kind of schedules; if not: every")
     parser.add_argument("--replay", type=int, help="run one seed")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
     parser.add_argument(
@@ -115,11 +116,15 @@ def main() -> int:
     for place in options.also:
         scene.OFF.difference_update([each for each in scene.OFF if each[0].startswith(place)])
     if options.replay is not None:
-        return _replay(options.replay, options.profile, verbose=options.verbose)
+        return _replay(options.replay, options.profile or "all", verbose=options.verbose)
     gc.freeze()
     begun = time.perf_counter()
     totals = Totals()
-    chunks = _chunks(options.first, options.seeds, options.profile)
+    if options.profile:
+        counts = {options.profile: options.seeds}
+    else:
+        counts = {profile: -(-options.seeds * share // 100) for profile, share in EVERY.items()}
+    chunks = _chunks(options.first, counts)
     if options.jobs > 1:
         with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
             for part in pool.imap(_chunk, chunks):
@@ -139,20 +144,21 @@ def _progress(totals: Totals, part: Totals, seeds: int) -> None:
 
 def _print(totals: Totals, took: float, options: Any) -> None:
     each = 1000 * took * options.jobs / max(1, totals.schedules)
+    which = f"profile {options.profile!r}" if options.profile else "every profile"
     print(
-        f"{totals.schedules} schedules of profile {options.profile!r} from seed {options.first}"
+        f"{totals.schedules} schedules of {which} from seed {options.first}"
         f" in {took:.1f} s ({each:.2f} ms each and process):"
         f" {totals.queries} queries, {totals.succeeded} succeeded,"
         f" {totals.links} links, {totals.seconds / 3600:.1f} virtual hours"
     )
     print(pairs_report(totals.pairs))
     print(cells_report(totals.cells))
-    if options.profile == "callers":
+    if totals.deeds:
         print(deeds_report(totals.deeds))
     print(f"violations: {len(totals.violations)}")
-    for seed, kind, what in totals.violations[:_SHOWN]:
+    for profile, seed, kind, what in totals.violations[:_SHOWN]:
         print(f"  {kind}: {what.splitlines()[0]}")
-        print(f"    python -m tests.sim --profile {options.profile} --replay {seed} -v")
+        print(f"    python -m tests.sim --profile {profile} --replay {seed} -v")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["OPERATIONS", "PROFILES", "Settings"]
+__all__ = ["EVERY", "OPERATIONS", "PROFILES", "Settings"]
 
 # What clients do, and how often; the methods are in `clients`.
 OPERATIONS: Final[dict[str, int]] = {
@@ -129,6 +129,23 @@ PROFILES: Final[dict[str, Profile]] = {
         tasks=(1, 1, 2, 3),
     ),
 }
+
+EVERY: Final[dict[str, int]] = {
+    "all": 50,
+    "callers": 18,
+    "tangled": 12,
+    "texts": 10,
+    "limits": 2,
+    "batch": 1,
+    "calm": 1,
+    "cancel": 1,
+    "copy": 1,
+    "pool": 1,
+    "pooler": 1,
+    "shared": 1,
+    "transaction": 1,
+}
+"""What a long run is made of, in hundredths."""
 
 
 class Settings:
