@@ -32,6 +32,11 @@ played over real TCP by a scripted server against pgproto's three adapters and t
 `make faults` (or `python -m tests.faults`), which takes some 10 minutes and writes this page; `make test`
 plays pgproto's columns and compares them with it.
 
+One caller, one connection, one fault: that is all that is played here.  What a program does to itself
+(values, sources and hooks that raise, a second task, thread or process, the last borrower of a connection) is
+in [promise.md](promise.md).  Which poolers get what, and what `reset="auto"` cannot see, is in the
+[README](../README.md#poolers); real poolers are killed by `make chaos`.
+
 ## Result
 
 Cells that are *right* (see the rules), of those that the driver can play; then what the others are.
