@@ -7,7 +7,7 @@ wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `
 from __future__ import annotations
 
 from .batch import Batch, QueuedQuery
-from .connect import Connector, Dial, HangUp, Step, check_new
+from .connect import Connector, Dial, HangUp, Step, check_left, check_new
 from .copy import CopyIn, CopyOut
 from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
@@ -56,6 +56,7 @@ __all__ = [
     "Stream",
     "Timeout",
     "Transaction",
+    "check_left",
     "check_new",
     "listen",
     "quote_identifier",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ..protocol.tls import TLS
 
-__all__ = ["Connector", "Dial", "HangUp", "Step", "check_new"]
+__all__ = ["Connector", "Dial", "HangUp", "Step", "check_left", "check_new"]
 
 # SSLNegotiation and mode -> the ways to try, in order.  With `allow` and `prefer` the second way is taken
 # only if the first one failed for a reason that encryption can have.
@@ -357,15 +357,39 @@ def _failure(errors: list[Exception]) -> Exception:
     return failure
 
 
-def check_new(engine: Engine) -> None:
-    """Raise if a new session, which `on_connect` may have used, cannot be lent.
+def check_new(engine: Engine, hook: str = "") -> None:
+    """Raise if a new session cannot be lent.
+
+    Args:
+        engine: the session.
+        hook: the name of the hook that has used it; "" if none has.
 
     Raises:
         ConnectionClosed: it has ended meanwhile, or is about to: the server's doing, to be tried again.
-        LocalProtocolError: something is in flight, or a transaction is open: the hook's doing.
+        LocalProtocolError: the hook has closed it, or see `check_left`.
     """
+    cause = engine.cause
+    if hook and engine.closed:
+        if cause is None:
+            raise LocalProtocolError(f"{hook} closed the connection")
+        ended = ConnectionClosed(f"the session ended in {hook}: {cause}")
+        ended.__cause__ = cause
+        raise ended
     engine.check_open()
     if engine.retiring:
         raise ConnectionClosed("the server is about to end the session")
-    if not engine.reusable:
-        raise LocalProtocolError("on_connect left the connection busy, or inside of a transaction")
+    check_left(engine, hook)
+
+
+def check_left(engine: Engine, hook: str) -> None:
+    """Raise if a hook has left a session, which was in order before, so that nobody else can use it.
+
+    Args:
+        engine: the session; one that has ended, or is about to, is not the hook's doing.
+        hook: the hook's name.
+
+    Raises:
+        LocalProtocolError: something is in flight, or a transaction is open.
+    """
+    if not (engine.closed or engine.retiring or engine.reusable):
+        raise LocalProtocolError(f"{hook} left the connection busy, or inside of a transaction")

@@ -72,6 +72,7 @@ class Connection(Queries):
         self._opening: Opening | None = None
         self._lender: Connection | None = None
         self._lease = object()  # what listeners end with
+        self._number = 0  # the lease's own, if a pool has lent it
         self._borrower: weakref.ref[Connection] | None = None
         self._given_up = False
         self.lease: weakref.ref[Lease] | None = None
@@ -145,7 +146,7 @@ class Connection(Queries):
             transport = self._open_transport()
             time = self._seconds(timeout)
             operation = Execution(batch.take(), atomic=batch.atomic)
-        transport.run(operation, time)
+        transport.run(operation, time, self._number)
         return operation.items
 
     def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Iterator[Row]:
@@ -201,6 +202,7 @@ class Connection(Queries):
             operation,
             lambda: encoded(ExecutionBuffer(operation.statement), records),
             self._seconds(timeout),
+            self._number,
         )
 
     # ---- COPY
@@ -217,7 +219,8 @@ class Connection(Queries):
             PostgresError: the server refused it; no row was stored.
             Exception: whatever the source raises; no row was stored.
         """
-        return feed(self._open_transport(), CopyIn(sql), lambda: chunks(source), self._seconds(timeout))
+        transport, time = self._open_transport(), self._seconds(timeout)
+        return feed(transport, CopyIn(sql), lambda: chunks(source), time, self._number)
 
     def copy_records(
         self,
@@ -347,6 +350,22 @@ class Connection(Queries):
                 return False
         return self.reusable
 
+    def state_left(self, resetting: Resetting) -> tuple[bool, bool]:
+        """How a lease has left the session: (True if it may be lent again, True if it is as new).
+
+        While another thread is inside of a call nothing can be said, so it may not.
+        """
+        state = (False, False)
+
+        def look() -> None:
+            nonlocal state
+            state = (self.reusable, not self.reset_script(resetting))
+
+        transport = self._transport
+        if transport is not None and not transport.closed:
+            transport.try_alone(look)
+        return state
+
     @property
     def is_lent(self) -> bool:
         """True while a borrower has a handle of it."""
@@ -368,7 +387,9 @@ class Connection(Queries):
         lent.listeners = self.listeners
         lent._lender = self
         self._borrower = weakref.ref(lent)
-        self.engine.channel.blocks.lend()
+        blocks = self.engine.channel.blocks
+        blocks.lend()
+        lent._number = blocks.lease
         return lent
 
     def take_back(self) -> Connection:
@@ -386,7 +407,7 @@ class Connection(Queries):
 
     def alone(self, work: Callable[[], None]) -> None:
         """Do some work on the engine while no other thread does."""
-        self._open_transport().alone(work)
+        self._open_transport().alone(work, lease=self._number)
 
     def look(self) -> None:
         """Take in what has arrived, without waiting; called inside of `alone`."""
@@ -428,7 +449,7 @@ class Connection(Queries):
                     raise
                 raised.append(problem)  # not a problem of the flow's: nothing is torn
 
-        self._open_transport().alone(step, None, self._seconds(DEFAULT))
+        self._open_transport().alone(step, None, self._seconds(DEFAULT), self._number)
         if raised:
             raise raised[0]
         return steps[0] if steps else None
@@ -444,14 +465,14 @@ class Connection(Queries):
         return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)
 
     def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
-        self._open_transport().run(Execution([item]), self._seconds(timeout))
+        self._open_transport().run(Execution([item]), self._seconds(timeout), self._number)
 
     def _run(self, operation: Operation, timeout: Timeout) -> None:
-        self._open_transport().run(operation, self._seconds(timeout))
+        self._open_transport().run(operation, self._seconds(timeout), self._number)
 
     def _iterate(self, operation: Operation, take: Callable[[], list[T]], time: float | None) -> Iterator[T]:
         transport = self._open_transport()
-        transport.submit(operation, time)
+        transport.submit(operation, time, self._number)
         try:
             while True:
                 taken = take()

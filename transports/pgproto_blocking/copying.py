@@ -26,6 +26,7 @@ def feed(
     operation: CopyIn | ExecuteMany,
     source: Callable[[], Chunks],
     seconds: float | None,
+    lease: int = 0,
 ) -> int:
     """Run the operation with the chunks of a source; the number of rows.
 
@@ -34,8 +35,9 @@ def feed(
         operation: what to feed.
         source: gives the chunks; asked when the server is ready for them.
         seconds: the longest time without progress; None for no limit.
+        lease: see `Transport.alone`.
     """
-    transport.submit(operation, seconds)
+    transport.submit(operation, seconds, lease)
     try:
         while operation.starting:
             transport.progress(operation, seconds)

@@ -19,6 +19,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from pgproto import ConnectError, Error
@@ -42,7 +43,7 @@ from pgproto.pool import (
     hook_failed,
     is_permanent,
 )
-from pgproto.session import GRACE, Connector, check_new
+from pgproto.session import GRACE, Connector, check_left, check_new
 
 from . import system
 from .connection import Connection
@@ -65,12 +66,20 @@ class Hooks(NamedTuple):
     close: Hook | None
 
 
-class Held(NamedTuple):
+class Held:
     """A lease: the machine that gave it, its ticket, and the handle that the borrower has."""
 
-    machine: PoolMachine
-    ticket: Ticket
-    lent: Connection
+    __slots__ = ("_unclaimed", "lent", "machine", "ticket")
+
+    def __init__(self, machine: PoolMachine, ticket: Ticket, lent: Connection) -> None:
+        self.machine = machine
+        self.ticket = ticket
+        self.lent = lent
+        self._unclaimed = threading.Lock()
+
+    def claim(self) -> bool:
+        """True for the first who wants to end it; several threads may, and the hook of the first."""
+        return self._unclaimed.acquire(blocking=False)
 
 
 class Driver:
@@ -103,6 +112,7 @@ class Driver:
         self._wakes_at = _FOREVER  # when the keeper will look at the machine next
         self._workers: set[threading.Thread] = set()
         self._closers: list[threading.Lock] = []
+        self._asking: set[threading.Lock] = set()  # for the answers of hooks in threads of their own
         self._dropped: deque[Held] = deque()
         self._found()
 
@@ -184,32 +194,8 @@ class Driver:
                 return conn
 
     def give_back(self, held: Held, done: Callable[[], None]) -> None:
-        """The lease ends; `done` is called in the moment in which it has."""
-        conn = held.lent.take_back()
-        wanted = True
-        if self._hooks.release is not None and not conn.closed:
-            try:
-                wanted = self._hooks.release(conn) is not False
-            except Exception:  # noqa: BLE001 - the connection comes back all the same
-                _log.exception("on_release raised")
-                wanted = False
-        machine, ticket = held.machine, held.ticket
-
-        def event(now: float) -> bool:
-            done()
-            if conn.closed:
-                engine = conn.engine
-                machine.release(
-                    ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered
-                )
-            else:
-                clean = not conn.reset_script(self._resetting)
-                machine.release(ticket, now, usable=wanted and conn.reusable, clean=clean)
-            return True
-
-        if self._tell(machine, event) is None:
-            conn.abort()  # the machine that lent it is not in charge any more
-            done()
+        """A lease that was claimed ends; `done` is called in the moment in which it has."""
+        self._end(held.machine, held.ticket, held.lent.take_back(), done)
 
     def drop(self, held: Held) -> None:
         """A lease was lost without being ended.  Called by the garbage collector, at any moment."""
@@ -241,6 +227,8 @@ class Driver:
         # Behind the deadline everything is cut off; the rest is the end of the threads that do it.
         limit = time.monotonic() + patience + 2 * GRACE
         self._limit = limit - GRACE
+        for answer in list(self._asking):
+            _unlock(answer)
         if not machine.done:
             closer.acquire(timeout=min(limit - time.monotonic(), threading.TIMEOUT_MAX))
         for thread in [*list(self._workers), self._keeper]:
@@ -265,6 +253,8 @@ class Driver:
         """Borrow from this machine; None if another one is in charge by now."""
         waiter = _locked()
         tickets: list[Ticket] = []
+        asked: Connection | None = None  # whom `on_acquire` is asked about
+        held: Held | None = None
 
         def ask(now: float) -> None:
             ticket = machine.acquire(now, patience)
@@ -282,11 +272,12 @@ class Driver:
                     raise ticket.error
                 if ticket.state == WAITING:
                     break
-                conn: Connection = ticket.connection
-                if self._hooks.acquire is None or self._hooks.acquire(conn) is not False:
-                    lent = conn.lend()
-                    keep(Held(machine, ticket, lent))
-                    return lent
+                asked = conn = ticket.connection
+                if self._accepted(conn):
+                    held = Held(machine, ticket, conn.lend())
+                    keep(held)
+                    return held.lent
+                asked = None
 
                 def refuse(now: float, ticket: Ticket = ticket) -> None:
                     machine.refused(ticket, now)
@@ -295,12 +286,27 @@ class Driver:
 
                 self._tell(machine, refuse)
         except BaseException:
-            if tickets:
+            if held is not None:
+                if held.claim():  # else the lease has been told to end it
+                    self.give_back(held, _nothing)
+            elif asked is not None and self._hooks.acquire is not None:
+                self._end(machine, tickets[0], asked, _nothing)  # the hook may have used it
+            elif tickets:
                 self._tell(machine, lambda now: machine.cancel(tickets[0], now))
             raise
         finally:
             self._waiting.discard(waiter)
         return None
+
+    def _accepted(self, conn: Connection) -> bool:
+        """Ask `on_acquire`.  One that closes the connection does not want it either."""
+        hook = self._hooks.acquire
+        if hook is None:
+            return True
+        if hook(conn) is False or conn.closed or conn.engine.retiring:
+            return False
+        check_left(conn.engine, "on_acquire")
+        return True
 
     def _wait(self, machine: PoolMachine, ticket: Ticket, waiter: threading.Lock) -> None:
         while ticket.state == WAITING and machine is self._machine:
@@ -309,6 +315,70 @@ class Driver:
                 waiter.acquire(timeout=min(left, threading.TIMEOUT_MAX))
             else:
                 self._tell(machine, machine.tick)
+
+    # ---- Giving back
+
+    def _end(self, machine: PoolMachine, ticket: Ticket, conn: Connection, done: Callable[[], None]) -> None:
+        wanted = False
+        try:
+            wanted = self._released(conn, self._hooks.release)
+        finally:  # an interrupt out of the hook ends the lease, too
+            self._take(machine, ticket, conn, wanted, done)
+
+    def _end_dropped(self, held: Held) -> None:
+        """Nobody has ended this lease: do what its borrower would have done."""
+        conn = held.lent.take_back()
+        hook = self._hooks.release
+        wanted = False
+        try:
+            # One that was claimed was interrupted on its way: whether the hook has run, nobody knows.
+            if held.claim():
+                seconds = self._settings.reset_timeout
+                bounded = None if hook is None else partial(self._ask, "on_release", hook, seconds)
+                wanted = self._released(conn, bounded)
+        except BaseException:  # noqa: BLE001 - nobody waits for this thread
+            _log.exception("on_release raised")
+        finally:
+            self._take(held.machine, held.ticket, conn, wanted, _nothing)
+
+    def _released(self, conn: Connection, hook: Hook | None) -> bool:
+        """Ask `on_release` whether a connection that came back is wanted."""
+        if hook is None or conn.closed:
+            return True
+        orderly = conn.reusable
+        try:
+            wanted = hook(conn) is not False
+            if orderly:
+                check_left(conn.engine, "on_release")
+        except Exception:  # noqa: BLE001 - the connection comes back all the same, to be closed
+            _log.exception("on_release raised")
+            return False
+        return wanted
+
+    def _take(
+        self,
+        machine: PoolMachine,
+        ticket: Ticket,
+        conn: Connection,
+        wanted: bool,
+        done: Callable[[], None],
+    ) -> None:
+        usable, clean = conn.state_left(self._resetting)
+
+        def event(now: float) -> bool:
+            done()
+            if conn.closed:
+                engine = conn.engine
+                machine.release(
+                    ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered
+                )
+            else:
+                machine.release(ticket, now, usable=wanted and usable, clean=clean)
+            return True
+
+        if self._tell(machine, event) is None:
+            conn.abort()  # the machine that lent it is not in charge any more
+            done()
 
     # ---- The machine
 
@@ -378,8 +448,7 @@ class Driver:
     def nap(self) -> float | None:
         """For the keeper: do what is due; seconds until there is more to do, None if never."""
         while self._dropped:
-            held = self._dropped.popleft()
-            self.give_back(held, lambda: None)
+            self._spawn(self._end_dropped, self._dropped.popleft())
         machine = self._machine
         due = machine.next_deadline()
         if due is not None and due <= time.monotonic():
@@ -393,16 +462,10 @@ class Driver:
 
     # ---- What is done by threads
 
-    def _spawn(
-        self,
-        work: Callable[[PoolMachine, Slot, int], None],
-        machine: PoolMachine,
-        slot: Slot,
-        generation: int,
-    ) -> None:
+    def _spawn(self, work: Callable[..., None], *args: object) -> None:
         def run() -> None:
             try:
-                work(machine, slot, generation)
+                work(*args)
             finally:
                 self._workers.discard(thread)
 
@@ -421,7 +484,7 @@ class Driver:
             if slot.generation != generation:
                 raise ConnectError("the connection is not wanted any more")
             conn.open()
-            self._set_up(conn)
+            self._set_up(conn, self._settings.acquire_timeout)
         except Exception as error:  # noqa: BLE001 - the machine decides
             failure = error
         if failure is not None:
@@ -441,14 +504,15 @@ class Driver:
             # The Close that made it unwanted is answered here: without a connection nobody else does.
             self._gone(machine, slot, slot.generation, conn)
 
-    def _set_up(self, conn: Connection) -> None:
+    def _set_up(self, conn: Connection, seconds: float) -> None:
         """Make a session that is as new what every borrower gets."""
-        if self._hooks.connect is not None:
+        hook = self._hooks.connect
+        if hook is not None:
             try:
-                self._hooks.connect(conn)
+                self._ask("on_connect", hook, seconds, conn)
             except BaseException as error:  # SystemExit of a hook ends nothing but the attempt
                 raise hook_failed(error) from error
-        check_new(conn.engine)
+        check_new(conn.engine, "" if hook is None else "on_connect")
         conn.forget_traces()
 
     def _check(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
@@ -461,14 +525,16 @@ class Driver:
 
     def _reset(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
+        seconds = self._settings.reset_timeout
         usable = False
-        try:
-            conn.reset(conn.reset_script(self._resetting), timeout=self._settings.reset_timeout)
-            self._set_up(conn)
-            usable = conn.reusable
-        except Error as error:
-            if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this thread: say it
-                _log.error("on_connect raised", exc_info=error.__cause__)
+        with contextlib.suppress(Error):
+            conn.reset(conn.reset_script(self._resetting), timeout=seconds)
+            try:
+                self._set_up(conn, seconds)
+                usable = conn.reusable
+            except Error as error:
+                if is_permanent(error):  # nobody waits for this thread: say it
+                    _log.error("on_connect raised", exc_info=error.__cause__ or error)
         self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
 
     def _cut_off(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
@@ -478,32 +544,52 @@ class Driver:
 
     def _close(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
+        hook = self._hooks.close
         try:
-            if self._hooks.close is not None:
-                self._ask(self._hooks.close, conn)
+            if hook is not None:
+                self._ask("on_close", hook, self._settings.reset_timeout, conn)
+        except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
+            _log.exception("on_close raised")
         finally:
             conn.close()
             self._gone(machine, slot, generation, conn)
 
-    def _ask(self, hook: Hook, conn: Connection) -> None:
-        """Call `on_close` in a thread of its own: nothing else can be done about one that does not return."""
-        done = _locked()
+    def _ask(self, name: str, hook: Hook, seconds: float, conn: Connection) -> bool | None:
+        """Call a hook in a thread of its own: nothing else can be done about one that does not return.
+
+        Raises:
+            TimeoutError: it took too long, or until after the end of the pool.
+            BaseException: what it raised.
+        """
+        news = _locked()
+        answers: list[bool | None] = []
+        raised: list[BaseException] = []
 
         def ask() -> None:
             try:
-                hook(conn)
-            except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
-                _log.exception("on_close raised")
+                answers.append(hook(conn))
+            except BaseException as error:  # noqa: BLE001 - it is raised by `_ask`
+                raised.append(error)
             finally:
-                _unlock(done)
+                _unlock(news)
 
         try:
             threading.Thread(target=ask, name="pgproto pool hook", daemon=True).start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down
             ask()
-        seconds = min(self._settings.reset_timeout, max(0.0, self._limit - time.monotonic()))
-        if not done.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
-            _log.error("on_close did not return in time")
+        deadline = time.monotonic() + seconds
+        self._asking.add(news)
+        try:
+            while not (answers or raised):
+                left = min(deadline, self._limit) - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"{name} did not return in time")
+                news.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+        finally:
+            self._asking.discard(news)
+        if raised:
+            raise raised[0]
+        return answers[0]
 
     def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection) -> None:
         def event(now: float) -> None:
@@ -521,7 +607,7 @@ def _keep(driver: weakref.ref[Driver], alarm: threading.Lock) -> None:
             return
         try:
             seconds = alive.nap()
-        except Exception:  # noqa: BLE001 - it goes on as long as the pool lives
+        except BaseException:  # noqa: BLE001 - it goes on as long as the pool lives
             _log.exception("the pool's keeper failed")
             seconds = 1.0
         del alive
@@ -529,6 +615,10 @@ def _keep(driver: weakref.ref[Driver], alarm: threading.Lock) -> None:
             return
         if seconds > 0:
             alarm.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _is_alive(conn: Connection) -> bool:

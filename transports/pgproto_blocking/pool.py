@@ -45,7 +45,9 @@ class Pool(Queries):
         server_settings: run-time parameters of every session.
         options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
-    `on_acquire` and `on_release` are called by the thread that borrows, the others by threads of the pool.
+    `on_acquire` and `on_release` are called by the thread that borrows: if they hang, it hangs.  The
+    others, and `on_release` for a connection that nobody gave back, are called by threads of the pool, for
+    `acquire_timeout` (`on_connect`) or `reset_timeout` seconds at the most.
     A process that is forked begins with an empty pool; the connections stay the parent's.
     """
 
@@ -256,7 +258,7 @@ class Lease:
     def release(self, conn: Connection | None = None) -> None:
         """Give the connection back, if it is (still) this one.  Idempotent."""
         held = self._held
-        if held is not None and (conn is None or conn is held.lent):
+        if held is not None and (conn is None or conn is held.lent) and held.claim():
             self.driver.give_back(held, self._let_go)
             held.lent.keeps = None
 
@@ -266,10 +268,12 @@ class Lease:
         try:
             return self.driver.acquire(self._timeout, self._keep)
         except BaseException:
-            if self._held is None:
+            held = self._held
+            if held is not None and held.claim():  # an interrupt came after it was lent
+                self.driver.give_back(held, self._let_go)
+            else:
+                self._held = None
                 self._in_use.release()
-            else:  # an interrupt came after it was lent
-                self.release()
             raise
 
     def __exit__(

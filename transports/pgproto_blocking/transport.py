@@ -85,12 +85,13 @@ class Transport:
 
     # ---- Calls
 
-    def run(self, operation: Operation, timeout: float | None) -> None:
+    def run(self, operation: Operation, timeout: float | None, lease: int = 0) -> None:
         """Submit an operation (the first one starts the session) and wait for its end.
 
         Args:
             operation: what to do.
             timeout: in seconds, the wait for other threads' calls included; None for no limit.
+            lease: see `alone`.
 
         Raises:
             Error: the operation's error.
@@ -108,18 +109,19 @@ class Transport:
                     self.engine.resume()
                     self._write()
 
-        self.alone(work, operation, timeout)
+        self.alone(work, operation, timeout, lease)
         if operation.error is not None:
             raise operation.error
 
-    def submit(self, operation: Operation, timeout: float | None) -> None:
+    def submit(self, operation: Operation, timeout: float | None, lease: int = 0) -> None:
         """Submit an operation that is driven piece by piece, by `progress`.
 
         Args:
             operation: what to do.
             timeout: seconds that calls of other threads may take until then; None for no limit.
+            lease: see `alone`.
         """
-        self.alone(lambda: self._submit(operation), operation, timeout)
+        self.alone(lambda: self._submit(operation), operation, timeout, lease)
 
     def progress(self, operation: Operation, timeout: float | None, *, wait: bool = True) -> None:
         """Go on with an operation until it has ended or there is something new for its caller.
@@ -157,16 +159,32 @@ class Transport:
                 self.alone(lambda: None, operation, GRACE)
 
     def alone(
-        self, work: Callable[[], None], operation: Operation | None = None, timeout: float | None = None
+        self,
+        work: Callable[[], None],
+        operation: Operation | None = None,
+        timeout: float | None = None,
+        lease: int = 0,
     ) -> None:
         """Do some work inside of the lock, on behalf of an operation, and see to interrupts.
 
+        Args:
+            work: what to do.
+            operation: whose work it is.
+            timeout: seconds to wait for the lock; None for no limit.
+            lease: the number of the caller's lease (`Blocks.lease`), which another thread may have ended just
+                now; 0 for the owner of the session.
+
         Raises:
             QueryTimeout: the lock was not free in time.
+            ConnectionClosed: the lease is over.
             LocalProtocolError: this thread is inside of a call already (a callback, a signal handler).
         """
 
         def guarded() -> None:
+            if lease and lease != self.engine.channel.blocks.lease:
+                over = ConnectionClosed("the connection was given back")
+                (operation or Operation()).turned_away(over)
+                raise over
             concerned = operation
             try:
                 while self._stray:
@@ -188,6 +206,10 @@ class Transport:
             error = QueryTimeout("the deadline passed while another thread was using the connection")
             (operation or Operation()).turned_away(error)
             raise error
+
+    def try_alone(self, work: Callable[[], None]) -> bool:
+        """Do some work inside of the lock, if no thread, this one included, is inside of a call."""
+        return self._locked(work, 0.0)
 
     def close(self, timeout: float | None) -> None:
         """End the session; a call of another thread gets `timeout` seconds to end before it is cut off."""
