@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import scene
 from .coverage import Pair, cells_report, deeds_report, pairs_report, watching
 from .run import run
 from .settings import EVERY, PROFILES
@@ -105,16 +104,7 @@ def main() -> int:
     parser.add_argument("--profile", choices=sorted(PROFILES), help="one kind of schedules; if not: every")
     parser.add_argument("--replay", type=int, help="run one seed")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
-    parser.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="PLACE",
-        help="callers: let happen what is known to be a finding at this place ('' for all places)",
-    )
     options = parser.parse_args()
-    for place in options.also:
-        scene.OFF.difference_update([each for each in scene.OFF if each[0].startswith(place)])
     if options.replay is not None:
         return _replay(options.replay, options.profile or "all", verbose=options.verbose)
     gc.freeze()

@@ -25,7 +25,13 @@ __all__ = ["Checks"]
 
 _GOOD: Final = frozenset({Outcome.COMMITTED, Outcome.OK_IN_TX})
 # Hooks and callbacks of the schedule raise on purpose; the adapter reports it here, and goes on.
-_CONTAINED: Final = ("on_notice raised", "on_connect raised", "on_release raised", "on_close raised")
+_CONTAINED: Final = (
+    "on_notice raised",
+    "on_lost raised",
+    "on_connect raised",
+    "on_release raised",
+    "on_close raised",
+)
 
 
 class Checks:
@@ -38,6 +44,8 @@ class Checks:
         self.server = server
         self.set_up: list[str] = []
         """What `on_connect` leaves in every session of the pool."""
+        self.contained: list[BaseException | None] = []
+        """What callbacks have raised, as the loop's exception handler was told."""
 
     # ---- While it runs
 
@@ -45,6 +53,7 @@ class Checks:
         """What the loop's exception handler is told: nothing but contained errors of callbacks."""
         error = context.get("exception")
         if context.get("message") in _CONTAINED:
+            self.contained.append(error)
             return
         where = ""
         if error is not None:

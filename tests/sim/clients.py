@@ -70,6 +70,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         self.closing: asyncio.Task[None] | None = None
         self.faults: Faults | None = None
         self.happened: set[tuple[str, str]] = set()
+        self.told: list[BaseException | None] = []
         self.expired_at = 0.0
         self._turn = 0
 

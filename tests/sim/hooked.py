@@ -87,6 +87,8 @@ class Hooked:
                 self.world.violation(f"closing a pool with {name} ({strike}) took {took:.3f} s", "late")
             if pool.stats().size:
                 self.world.violation(f"a closed pool has {pool.stats().size} connections", "leak")
+            if name in ("on_release", "on_close"):
+                scene.told()
 
     async def _borrow(self, pool: Any, scene: Scene) -> None:
         for _ in range(2):
@@ -127,6 +129,7 @@ class Hooked:
             await self.within(1.1, "close", conn.close())
             if not conn.closed:
                 self.world.violation(f"after {scene.strike!r} in {name} it is not closed", "closed")
+            scene.told()
 
     async def _noticed(self, conn: Any) -> None:
         for _ in range(2):

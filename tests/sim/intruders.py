@@ -127,13 +127,17 @@ class Intruders:
             await self._refused(on, key, "a task whose transaction block has ended")
 
         block = Block()
-        async with on.transaction():
-            await self._put(on, block)
-            task = asyncio.ensure_future(other())
-        block.verdict = "done"
-        self.blocks.append(block)
-        left.set()
-        await task
+        task: asyncio.Task[None] | None = None
+        try:
+            async with on.transaction():
+                await self._put(on, block)
+                task = asyncio.ensure_future(other())
+            block.verdict = "done"
+            self.blocks.append(block)
+        finally:
+            left.set()
+            if task is not None:
+                await task
 
     async def _outsider(self, on: Any) -> None:
         """A task of outside asks while a block is open, on a connection that no pool has lent."""

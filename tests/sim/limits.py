@@ -67,7 +67,7 @@ class Limits:
             block.verdict = "done"
         elif kind == "prepare":
             statement = await self.within(self._limit(on), "prepare", on.prepare(sql))
-            await self._rows(tag, statement.fetch(tag, 2), on)
+            await self._rows(tag, statement.fetch(tag, 2), self._limit(on))
         elif kind == "stream":
             asked = self.record.ask(tag)
             try:
@@ -78,12 +78,12 @@ class Limits:
             self.record.done(asked)
             self.record.rows(tag, rows, 2)
         else:
-            await self._rows(tag, on.fetch(sql, tag, 2), on)
+            await self._rows(tag, on.fetch(sql, tag, 2), self._limit(on))
 
-    async def _rows(self, tag: str, call: Awaitable[Any], on: Any) -> None:
+    async def _rows(self, tag: str, call: Awaitable[Any], limit: float) -> None:
         asked = self.record.ask(tag)
         try:
-            rows = await self.within(self._limit(on), "a long text", call)
+            rows = await self.within(limit, "a long text", call)
         except Error as error:
             self.record.failed(asked, error)
             raise
@@ -143,4 +143,4 @@ class Limits:
         await self.within(64.0, "evictions", on.send_batch(batch, timeout=60.0))
         for _ in range(2):
             tag = self.record.new_tag()
-            await self._rows(tag, on.fetch(ROWS, tag, 2, timeout=20.0), on)
+            await self._rows(tag, on.fetch(ROWS, tag, 2, timeout=20.0), 20.0)

@@ -291,6 +291,7 @@ class _Schedule:
         pool.look = clients.fresh
         clients.faults = self.faults
         clients.happened = self.deeds
+        clients.told = self.checks.contained
         self.network.on_link = lambda: self.checks.connections(settings.max_size)
         await pool.open(wait=False)
         tasks = [self.loop.create_task(clients.run(number)) for number in range(settings.tasks)]

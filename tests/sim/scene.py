@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,20 +21,7 @@ from .moving import Oops
 if TYPE_CHECKING:
     from .clients import Clients
 
-__all__ = ["OFF", "Scene"]
-
-OFF: Final = {
-    (place, deed)
-    for places, deeds in (
-        (r"on_lost", r".*"),
-        (r"on_connect|on_notice", r"GeneratorExit|CancelledError|Interrupt"),
-        (r"on_release|on_close", r"GeneratorExit|CancelledError|Interrupt|slow"),
-    )
-    for place in CALLERS
-    for deed in CALLERS[place]
-    if re.fullmatch(places, place) and re.fullmatch(deeds, deed)
-}
-"""What the library is known not to stand yet: (place, deed).  It is drawn, and not done."""
+__all__ = ["Scene"]
 
 _CANCELS: Final = ("cancel", "lost task", "CancelledError")
 
@@ -77,7 +63,7 @@ class Scene:
         deed = rng.choice(CALLERS[place])
         at = rng.randrange(1, calls + 1)
         ends_the_pool = on is clients.pool and place != "retry" and deed in ("abort", "close")
-        if (place, deed) in OFF or ends_the_pool:
+        if ends_the_pool:
             deed = "nothing"
         self.strike = Strike(deed, at, self._act, once=once)
 
@@ -92,6 +78,13 @@ class Scene:
             self.aside(self.target.close())
         elif deed == "query":
             self.aside(self._neighbour())
+
+    def told(self) -> None:
+        """What a callback of nobody's call has raised must have been told to the loop: it is not lost."""
+        strike = self.strike
+        told = [each for each in self.clients.told if strike.caused(each)]
+        if len(told) < len(strike.errors):
+            self.world.violation(f"{self.place}: nobody was told of {strike!r}", "swallowed")
 
     def happened(self) -> None:
         """What is done by the operation itself has happened."""
@@ -202,6 +195,8 @@ class Scene:
             clients.record.failed(asked, error)
             if self.strike.caused(error):
                 return
+            if isinstance(error, PoolTimeout) and self.on is not clients.pool:
+                return  # see `_judge`
             if not isinstance(error, Error):
                 raise
             if clients.brisk and not isinstance(error, PoolTimeout):

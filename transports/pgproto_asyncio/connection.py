@@ -51,6 +51,7 @@ from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
+from .callbacks import INTERRUPTS, tell
 from .connecting import cancel, cancel_running, open_session
 from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
@@ -78,7 +79,11 @@ class Connection(Queries):
         self.lease: Lease | None = None
         """Whose end is the end of this handle, if a pool has lent it."""
         self.on_notice: Callable[[PostgresError], None] | None = None
-        """Called with every notice of the server, as an object with an error's fields."""
+        """Called with every notice of the server, as an object with an error's fields.
+
+        What it raises, and what `on_lost` does, is told to the event loop's exception handler;
+        KeyboardInterrupt and SystemExit end the session and go up.
+        """
         self.on_lost: Callable[[], None] | None = None
         """Called once when the session has ended, whoever ended it."""
 
@@ -462,21 +467,26 @@ class Connection(Queries):
         woken = self.listeners.dispatch(engine.take_notifications())
         if engine.finished:  # not before: the server's last words are still being read
             woken = [*woken, *self.listeners.everyone()]
-            if self.on_lost is not None:
-                on_lost, self.on_lost = self.on_lost, None
-                on_lost()
         _wake(woken)
+        if engine.finished and self.on_lost is not None:
+            on_lost, self.on_lost = self.on_lost, None
+            self._call_back("on_lost", on_lost)
         for notice in engine.take_notices():
             if self.on_notice is not None:
-                try:
-                    self.on_notice(PostgresError.of(notice.fields))
-                except Exception as error:  # noqa: BLE001 - a caller's callback must not end the session
-                    context = {"message": "on_notice raised", "exception": error}
-                    transport.loop.call_exception_handler(context)
+                self._call_back("on_notice", self.on_notice, PostgresError.of(notice.fields))
         if engine.wants_cancel:
             task = asyncio.ensure_future(self._cancel(transport))
             self._cancels.add(task)
             task.add_done_callback(self._cancels.discard)
+
+    def _call_back(self, name: str, callback: Callable[..., None], *args: object) -> None:
+        """Call the caller's code, in the middle of what may be somebody else's call."""
+        try:
+            callback(*args)
+        except INTERRUPTS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a callback must not end the session
+            tell(self._open_transport().loop, name, error)
 
     async def _cancel(self, transport: Transport) -> None:
         await cancel(self._connector, transport.engine)

@@ -43,6 +43,7 @@ from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
+from .callbacks import goes_up, tell
 from .connection import Connection
 from .copying import NamedRecords, Records, Source
 from .leases import Lease, PoolTransaction
@@ -411,9 +412,10 @@ class Pool(Queries):
             await conn.settled()
             seconds = self._machine.settings.reset_timeout
             wanted = await self._ask(self._on_release, conn, seconds) is not False
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: say it, and close the connection
-            context = {"message": "on_release raised", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+        except BaseException as error:  # nobody waits for this task: say it, and close the connection
+            if goes_up(error):
+                raise
+            tell(asyncio.get_running_loop(), "on_release", error)
         finally:
             self._give_back(ticket, conn, wanted=wanted)
 
@@ -509,7 +511,9 @@ class Pool(Queries):
         """Make a session that is as new what every borrower gets."""
         try:
             await self._ask(self._on_connect, conn, self._machine.settings.acquire_timeout)
-        except Exception as error:
+        except BaseException as error:
+            if goes_up(error):
+                raise
             raise hook_failed(error) from error
         await conn.settled()
         check_new(conn.engine)
@@ -545,8 +549,7 @@ class Pool(Queries):
                 usable = conn.reusable
         except (Error, TimeoutError) as error:
             if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this task: say it
-                context = {"message": "on_connect raised", "exception": error.__cause__}
-                asyncio.get_running_loop().call_exception_handler(context)
+                tell(asyncio.get_running_loop(), "on_connect", error.__cause__ or error)
         finally:
             self._machine.reset_done(slot, generation, usable, self._now())
             self._act()
@@ -575,9 +578,10 @@ class Pool(Queries):
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:
             await self._ask(self._on_close, conn, self._machine.settings.reset_timeout)
-        except Exception as error:  # noqa: BLE001 - a hook must not keep a connection open
-            context = {"message": "on_close raised", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+        except BaseException as error:  # a hook must not keep a connection open
+            if goes_up(error):
+                raise
+            tell(asyncio.get_running_loop(), "on_close", error)
         finally:
             await conn.close()
             self._machine.closed(slot, generation, self._now())

@@ -107,12 +107,14 @@ class Transport(asyncio.BufferedProtocol):
             else:
                 engine.receive_eof()
         self._closing = True
-        self.pump()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self.closed.done():
-            self.closed.set_result(None)
+        try:
+            self.pump()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if not self.closed.done():
+                self.closed.set_result(None)
 
     # ---- Called by the adapter
 
@@ -182,7 +184,11 @@ class Transport(asyncio.BufferedProtocol):
                 if isinstance(waiter, Future) and not waiter.done():
                     waiter.set_result(None)
         if news & CHANGE and self.on_change is not None:
-            self.on_change()
+            try:
+                self.on_change()
+            except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
+                self.abort()
+                raise
         quiet = self._quiet
         if quiet is not None and (engine.idle or engine.finished) and not quiet.done():
             quiet.set_result(None)

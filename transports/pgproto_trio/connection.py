@@ -7,7 +7,6 @@ cancelled and its answers were read to their end, or the connection is closed.  
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import (
     AsyncIterable,
@@ -50,6 +49,7 @@ from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
+from .callbacks import goes_up, tell
 from .connecting import cancel, cancel_running, open_session
 from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from .leases import Lease
 
 __all__ = ["Connection", "connect"]
-
-_log = logging.getLogger("pgproto_trio")
 
 
 class Connection(Queries):
@@ -79,7 +77,11 @@ class Connection(Queries):
         self.lease: Lease | None = None
         """Whose end is the end of this handle, if a pool has lent it."""
         self.on_notice: Callable[[PostgresError], None] | None = None
-        """Called with every notice of the server, as an object with an error's fields."""
+        """Called with every notice of the server, as an object with an error's fields.
+
+        What it raises, and what `on_lost` does, is logged; KeyboardInterrupt and SystemExit end the session
+        and go up.
+        """
         self.on_lost: Callable[[], None] | None = None
         """Called once when the session has ended, whoever ended it."""
 
@@ -434,18 +436,25 @@ class Connection(Queries):
         woken = self.listeners.dispatch(engine.take_notifications())
         if engine.finished:  # not before: the server's last words are still being read
             woken = [*woken, *self.listeners.everyone()]
-            if self.on_lost is not None:
-                on_lost, self.on_lost = self.on_lost, None
-                on_lost()
         _wake(woken)
+        if engine.finished and self.on_lost is not None:
+            on_lost, self.on_lost = self.on_lost, None
+            _call_back("on_lost", on_lost)
         for notice in engine.take_notices():
             borrower = None if self._borrower is None else self._borrower()
             callback = (borrower.on_notice if borrower is not None else None) or self.on_notice
             if callback is not None:
-                try:
-                    callback(PostgresError.of(notice.fields))
-                except Exception:  # noqa: BLE001 - a caller's callback must not end the session
-                    _log.exception("on_notice raised")
+                _call_back("on_notice", callback, PostgresError.of(notice.fields))
+
+
+def _call_back(name: str, callback: Callable[..., None], *args: object) -> None:
+    """Call the caller's code, in the middle of what may be somebody else's call."""
+    try:
+        callback(*args)
+    except BaseException as error:  # a callback must not end the session
+        if goes_up(error):
+            raise
+        tell(name, error)
 
 
 def _is_over(task: object) -> bool:

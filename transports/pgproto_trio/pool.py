@@ -47,6 +47,7 @@ from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
+from .callbacks import goes_up
 from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
@@ -527,7 +528,9 @@ class Pool(Queries):
         """Make a session that is as new what every borrower gets."""
         try:
             await self._ask(self._on_connect, conn, self._machine.settings.acquire_timeout)
-        except Exception as error:
+        except BaseException as error:
+            if goes_up(error):
+                raise
             raise hook_failed(error) from error
         await conn.settled()
         check_new(conn.engine)
@@ -611,12 +614,14 @@ class Opening:
 
 
 async def _shielded(work: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
-    """A task of the pool.  An error in it (a hook's) is logged: nobody else is there to tell."""
+    """A task of the pool.  What a hook raises in it is logged: nobody else is there to tell."""
     try:
         with trio.CancelScope(shield=True):
             await work(*args)
-    except Exception:  # noqa: BLE001 - see above
-        _log.exception("an error in a task of the pool")
+    except BaseException as error:
+        if goes_up(error):
+            raise
+        _log.error("an error in a task of the pool", exc_info=error)
 
 
 async def _call(hook: Hook | None, conn: Connection) -> bool | None:

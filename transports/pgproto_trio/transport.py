@@ -325,7 +325,11 @@ class Transport:
         if self._quiet is not None and engine.idle:
             self._quiet.wake()
         if self.on_change is not None and self.engine.news & CHANGE:
-            self.on_change()
+            try:
+                self.on_change()
+            except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
+                self.abort()
+                raise
         if engine.finished:
             self._close_socket()
         self._nudge()
