@@ -88,7 +88,9 @@ class Outcome(enum.Enum):
     PREPARED = "prepared"
     """PREPARE TRANSACTION has put its transaction aside: COMMIT PREPARED or ROLLBACK PREPARED will decide."""
     UNKNOWN = "unknown"
-    """The Sync (or COMMIT) was handed over, and no answer tells what the server did with it."""
+    """The Sync (or COMMIT) was handed over, and no answer tells what the server did with it.
+
+    So is a procedure, a script or a batch that failed when a part of it may have been committed already."""
 
     @property
     def safe_to_retry(self) -> bool:

@@ -81,8 +81,17 @@ def test_outcomes_of_an_atomic_batch(
     operation = pair.run(batch(*texts))
     assert labels(operation) == expected
     assert state(operation) == code
-    for item in operation.items:
-        assert item.error is (operation.error if item.outcome is F else None)
+    failed = [item.error for item in operation.items if item.error is not None]
+    assert failed == [item.error for item in operation.items if item.outcome is F]
+    partly = C in expected or U in expected
+    for error in failed:
+        assert isinstance(error, PostgresError)
+        assert isinstance(operation.error, PostgresError)
+        assert error.outcome is F
+        assert operation.error.outcome is (U if partly else F)
+        assert (operation.error is error) is not partly
+        assert operation.error.fields == error.fields
+        assert operation.error.query == error.query == texts[expected.index(F)]
     assert pair.engine.idle
 
 

@@ -289,7 +289,13 @@ def test_an_error_and_then_the_end(pair: Pair) -> None:
         "DivisionByZero",
         "ConnectionLost",
     ]
-    assert operation.error is operation.items[2].error
+    whole = error_of(operation)
+    assert isinstance(whole, PostgresError)
+    assert isinstance(operation.items[2].error, PostgresError)
+    assert (whole.outcome, operation.items[2].error.outcome) == (
+        Outcome.UNKNOWN,
+        failed,
+    )  # "insert" is stored
 
 
 def test_a_batch_that_ran_out_of_time_says_so_although_the_session_ends(pair: Pair) -> None:

@@ -22,9 +22,9 @@ from pgproto.session import (
 from pgproto.session.preparing import MAX_HEALS
 from pgproto.session.sources import ExecutionBuffer
 from pgproto.session.stale import is_stale
-from pgproto.wire import Bind, Close, Execute, Parse, Sync
+from pgproto.wire import Bind, Close, ErrorResponse, Execute, Message, Parse, Sync
 from pgproto.wire.binding import Executes
-from tests.support.backend import Backend, fails, ok, rows_of
+from tests.support.backend import Answer, Backend, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
 
 SCRIPT = {
@@ -434,13 +434,67 @@ def test_retry_repeats_what_was_stale() -> None:
         ({"C": "26000", "M": 'prepared statement "mine" does not exist'}, "s1", False),
         ({"C": "26000", "M": 'prepared statement "" does not exist'}, "", False),
         ({"C": "22012", "M": "s1"}, "s1", False),
+        ({"C": "0A000", "R": "exec_stmt_raise", "M": "cached plan must not change result type"}, "s1", False),
     ],
 )
 def test_what_is_stale(fields: dict[str, str], name: str, stale: bool) -> None:
+    def event(request: Message | None, *, binding: bool = True) -> ErrorResponse:
+        response = ErrorResponse(fields)
+        response.request = request
+        response.binding = binding
+        return response
+
     error = PostgresError.of(fields)
-    assert is_stale(error, Executes(name, b"", 1)) is stale
-    assert not is_stale(error, Sync())
-    assert not is_stale(error, None)
+    run = Executes(name, b"", 1)
+    assert is_stale(error, event(run)) is stale
+    assert not is_stale(error, event(run, binding=False))
+    assert not is_stale(error, event(Sync()))
+    assert not is_stale(error, event(None))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("0A000", "cached plan must not change result type"),
+        ("26000", 'prepared statement "s5" does not exist'),
+    ],
+)
+def test_what_a_statement_raises_while_it_runs_is_its_own(pair: Pair, code: str, message: str) -> None:
+    """It may have had effects that no rollback undoes, so it is not run again, and its error is told."""
+    for atomic in (True, False):
+        text = f"select raises({atomic})"
+        pair.backend.script[text] = Answer(error=error_fields(code, message))
+        operation = batch("insert", text, atomic=atomic)
+        mark = len(pair.backend.heard)
+        pair.run(operation)
+        assert labels(operation) == [R if atomic else C, F]
+        error = operation.items[1].error
+        assert isinstance(error, PostgresError)
+        assert error.message == message
+        assert not error.stale_statement
+        assert notes(error) == "in statement 2 of the batch (run)"
+        executed = [each for each in pair.backend.heard[mark:] if isinstance(each, Execute)]
+        assert len(executed) == 2
+        assert operation.heals == 0
+
+
+@ways
+def test_not_healed_behind_what_may_have_left_a_trace(pair: Pair, code: str) -> None:
+    """A lock of the session would be taken twice."""
+    lock = "select pg_advisory_lock(1)"
+    pair.backend.script[lock] = ok("SELECT 1")
+    pair.run(batch(lock, "select 1"))
+    pair.backend.committed.clear()
+    names = {sql: name for name, sql in pair.backend._statements.items()}
+    if code == "26000":
+        del pair.backend._statements[names["insert"]]
+    else:
+        pair.backend.outdated = {names["insert"]}
+    operation = pair.run(batch("select 1", lock, "insert"))
+    assert labels(operation) == [R, R, F]
+    assert error_of(operation).stale_statement
+    assert pair.backend.committed == []
+    assert labels(pair.run(batch("select 1", lock, "insert"))) == [C, C, C]
 
 
 def test_parse_is_sent_with_a_new_name_each_time(pair: Pair) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import ConnectionLost, DataError, LocalProtocolError, Outcome
-from pgproto.session import CopyOut, Script
+from pgproto import ConnectionLost, DataError, LocalProtocolError, Outcome, PostgresError, Retry
+from pgproto.session import CopyOut, ExecuteMany, Execution, QueuedQuery, Script, Transaction
+from pgproto.session.sources import ExecutionBuffer
 from pgproto.wire import ReadyForQuery
-from tests.support.backend import Answer, ok, rows_of
+from tests.support.backend import Answer, fails, ok, rows_of
 from tests.support.pair import Pair
 from tests.support.queries import error_of, query
 
@@ -99,3 +100,143 @@ def test_what_became_of_a_lost_script_matters_more_than_a_value_of_it(pair: Pair
     error = error_of(script)
     assert isinstance(error, ConnectionLost)
     assert error.outcome is Outcome.UNKNOWN
+
+
+F, U = Outcome.FAILED, Outcome.UNKNOWN
+FAILING = {
+    "clash": fails("40001"),
+    "call p()": fails("40001"),
+    "do it": fails("40001"),
+    ";do it": fails("40001"),
+}
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("sql", "outcome"),
+    [
+        ("clash", F),
+        ("insert; clash", F),
+        ("begin; insert; clash", F),
+        ("begin; insert; rollback; clash", F),
+        ("insert; commit; clash", U),
+        ("begin; insert; commit; begin; insert; clash", U),
+        ("begin; insert; commit and chain; clash", U),
+        ("begin; insert; prepare transaction 'x'; clash", U),
+        ("call p()", U),
+        ("do it", U),
+        (";do it", U),
+        ("insert; call p()", F),  # in the one block of several statements it cannot commit
+    ],
+)
+def test_a_script_of_which_a_part_may_be_committed_is_not_repeated(
+    pair: Pair, sql: str, outcome: Outcome
+) -> None:
+    pair.backend.script |= FAILING | {"prepare transaction 'x'": ok("PREPARE TRANSACTION")}
+    error = error_of(pair.run(Script(sql)))
+    assert isinstance(error, PostgresError)
+    assert (error.sqlstate, error.outcome) == ("40001", outcome)
+    assert Retry().should_retry(error, 1) is (outcome is F)
+    assert outcome is U or pair.backend.committed == []
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("texts", "outcome", "labels"),
+    [
+        (["insert", "clash"], F, "RF"),
+        (["insert", "commit", "clash"], U, "CCF"),
+        (["insert", "commit", "begin", "insert", "clash"], U, "CCRRF"),
+        (["begin", "insert", "prepare transaction 'x'", "insert", "clash"], U, "PPPRF"),
+        (["call p()"], U, "U"),
+        (["insert", "do it"], U, "UU"),
+        (["insert", ";do it", "insert"], U, "UUS"),
+        (["begin", "savepoint s", "insert", "clash"], F, "TTRF"),
+        (["begin", "call p()"], F, "RF"),
+    ],
+)
+def test_a_batch_of_which_a_part_may_be_committed_is_not_repeated(
+    pair: Pair, texts: list[str], outcome: Outcome, labels: str
+) -> None:
+    pair.backend.script |= FAILING | {"prepare transaction 'x'": ok("PREPARE TRANSACTION")}
+    operation = pair.run(Execution([QueuedQuery(text, ()) for text in texts]))
+    letters = {Outcome.OK_IN_TX: "T"}
+    found = [letters.get(label, label.name[0]) for item in operation.items if (label := item.outcome)]
+    assert "".join(found) == labels
+    error = error_of(operation)
+    assert isinstance(error, PostgresError)
+    assert (error.sqlstate, error.outcome) == ("40001", outcome)
+    assert Retry().should_retry(error, 1) is (outcome is F)
+    for item in operation.items:
+        assert item.error is None or getattr(item.error, "outcome", None) is item.outcome
+
+
+@pytest.mark.holds("L8")
+def test_a_batch_that_was_lost_in_the_middle_is_not_repeated(pair: Pair) -> None:
+    """In a batch that isolates its errors, the first items are stored when the last ones were not sent."""
+    operation = Execution([QueuedQuery("insert", ()) for _ in range(2)], atomic=False)
+    pair.run(Execution([QueuedQuery("insert", ())]))
+    pair.engine.submit(operation)
+    half = len(pair.engine.data_to_send()) // 2
+    pair.send(half)
+    pair.deliver()
+    pair.eof()
+    assert [item.outcome for item in operation.items] == [Outcome.COMMITTED, Outcome.NOT_SENT]
+    error = error_of(operation)
+    assert isinstance(error, ConnectionLost)
+    assert error.outcome is U
+    assert not Retry().should_retry(error, 1)
+    assert getattr(operation.items[1].error, "outcome", None) is Outcome.NOT_SENT
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize("in_block", [False, True])
+@pytest.mark.parametrize("first", [True, False])
+def test_executemany_of_a_procedure(pair: Pair, in_block: bool, first: bool) -> None:
+    pair.backend.script["call p()"] = fails("40001")
+    pair.backend.script["call p()"].spares = 0 if first else 1
+    if in_block:
+        Transaction(pair.engine).enter()
+    operation = pair.run(ExecuteMany("call p()"))
+    buffer = ExecutionBuffer(operation.statement)
+    for _ in range(2):
+        assert buffer.add(()) is None
+    run = buffer.end()
+    assert run is not None
+    operation.feed(run)
+    operation.end()
+    pair.engine.resume()
+    pair.pump()
+    error = error_of(operation)
+    assert isinstance(error, PostgresError)
+    assert error.outcome is (F if in_block else U)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_is_lost_in_a_block_that_a_statement_has_begun(pair: Pair, answered: bool) -> None:
+    """Until its BEGIN is answered it may have failed, and the INSERT was committed by its own Sync."""
+    texts = ["begin", "insert", "insert"]
+    pair.run(Execution([QueuedQuery(text, ()) for text in (*texts, "rollback")]))
+    operation = Execution([QueuedQuery(text, ()) for text in texts], atomic=False)
+    pair.engine.submit(operation)
+    pair.send()
+    said = bytes(pair.backend.out)
+    ready = ReadyForQuery("T").encode()
+    pair.deliver(said[: said.index(ready) + (len(ready) if answered else 0)])
+    pair.eof()
+    lost = Outcome.ROLLED_BACK if answered else U
+    assert [item.outcome for item in operation.items] == [lost] * 3
+    assert pair.backend.committed == []
+
+
+def test_what_is_lost_behind_a_commit_that_a_statement_has_sent(pair: Pair) -> None:
+    texts = ["begin", "insert", "commit", "insert"]
+    pair.run(Execution([QueuedQuery(text, ()) for text in texts]))
+    operation = Execution([QueuedQuery(text, ()) for text in texts], atomic=False)
+    pair.engine.submit(operation)
+    pair.send()
+    said = bytes(pair.backend.out)
+    ready = ReadyForQuery("T").encode()
+    pair.deliver(said[: said.index(ready) + len(ready)])
+    pair.eof()
+    assert [item.outcome for item in operation.items] == [U] * 4

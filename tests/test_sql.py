@@ -14,6 +14,7 @@ from pgproto.session.sql import (
     first_words,
     is_plain,
     leaves_no_trace,
+    may_commit,
     quote_identifier,
 )
 
@@ -36,6 +37,14 @@ from pgproto.session.sql import (
 )
 def test_first_words(sql: str, words: tuple[str, str]) -> None:
     assert first_words(sql) == words
+
+
+@pytest.mark.holds("L8")
+def test_what_may_commit_while_it_runs() -> None:
+    for sql in ("call p()", "DO $$ $$", "; /* ; */ ;; Call p()", "-- call\ndo ''"):
+        assert may_commit(sql), sql
+    for sql in ("", ";", "select 1; call p()", "(select 1)", "commit", "callous"):
+        assert not may_commit(sql), sql
 
 
 @pytest.mark.holds("L8")

@@ -408,8 +408,9 @@ class Connection(Lifecycle):
         return message
 
     def _error(self, message: Message) -> Message | None:
-        fields = message.fields if isinstance(message, ErrorResponse) else {}
-        error = PostgresError.of(fields)
+        assert isinstance(message, ErrorResponse)  # it has its tag
+        message.binding = self._in_flight.state == states.BIND
+        error = PostgresError.of(message.fields)
         message.request = self._in_flight.head
         if error.fatal:
             self._events.append(message)

@@ -13,18 +13,30 @@ statement of the same batch creates; send the DDL first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from types import TracebackType
 from typing import Final
 
 from ..errors import Error, LocalProtocolError, Outcome
 from ..types import Row
+from .advice import annotate
 from .sql import as_text
 from .statements import Statement
 
-__all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "as_statement", "refuse"]
+__all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "as_statement", "error_of_all", "refuse"]
 
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
+
+# After these a repetition is safe, or may be; and of these a part must not be run again with the rest.
+_REPEATED: Final = (
+    Outcome.NOT_SENT,
+    Outcome.NOT_COMMITTED,
+    Outcome.SKIPPED,
+    Outcome.ROLLED_BACK,
+    Outcome.FAILED,
+)
+_STORED: Final = (Outcome.COMMITTED, Outcome.PREPARED, Outcome.UNKNOWN)
 
 
 class QueuedQuery:
@@ -178,6 +190,29 @@ def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:
         if item.outcome is None:
             item.outcome = Outcome.NOT_SENT
             item.error = reason
+
+
+def error_of_all(error: BaseException | None, items: Iterable[QueuedQuery]) -> BaseException | None:
+    """The error of a call that ran several statements, with an outcome that is true of all of them.
+
+    Where a part of them may be stored it is UNKNOWN, so that nobody repeats the whole.  The items' own errors
+    say what became of each, so the call gets a copy.
+
+    Args:
+        error: what one of the items has failed with; as it is if it does not invite to repeat anything.
+        items: all that were run.
+    """
+    if not isinstance(error, Error) or error.outcome not in _REPEATED:
+        return error
+    if all(item.outcome not in _STORED for item in items):
+        return error
+    for item in items:
+        if item.error is error:
+            annotate(error, item.sql)
+    whole = copy(error)
+    whole.__cause__ = error.__cause__
+    whole.outcome = Outcome.UNKNOWN
+    return whole
 
 
 def as_item(query: object, args: Sequence[object]) -> QueuedQuery:

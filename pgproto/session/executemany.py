@@ -44,7 +44,7 @@ from .operation import (
     unasked,
 )
 from .preparing import Preparing
-from .sql import as_text
+from .sql import as_text, may_commit
 from .stale import explain, is_stale
 from .statements import Statement
 
@@ -287,7 +287,7 @@ class ExecuteMany(Preparing):
         if 0 <= segment.failed_at < segment.last:
             error.add_note(f"in record {segment.failed_at + 1}")
             channel.statements.drop(self.statement)
-            segment.stale = is_stale(error, event.request)
+            segment.stale = is_stale(error, event)
 
     def _close(self) -> None:
         """The server executes no more."""
@@ -301,7 +301,7 @@ class ExecuteMany(Preparing):
             self.prepare_done(channel, segment)
             return
         if segment.error is not None:
-            segment.error.outcome = _verdict(segment)
+            segment.error.outcome = _verdict(segment, self.sql)
             if segment.stale:
                 # Its records may come from an iterator, and are gone.
                 channel.statements.forget_all()
@@ -322,9 +322,9 @@ class ExecuteMany(Preparing):
             executed = own.sync != NOT_YET and own.position == own.last
             self._end(channel, loss.error(outcome, executed=executed))
         elif error.fatal:
-            self._end(channel, loss.error(_verdict(own)))
+            self._end(channel, loss.error(_verdict(own, self.sql)))
         else:
-            error.outcome = _verdict(own)
+            error.outcome = _verdict(own, self.sql)
             self._end(channel, error)
 
     def _end(self, channel: Channel, error: BaseException | None = None) -> None:
@@ -341,9 +341,13 @@ class ExecuteMany(Preparing):
             channel.statements.release(self._user)
 
 
-def _verdict(segment: Segment) -> Outcome:
+def _verdict(segment: Segment, sql: str) -> Outcome:
     """What became of all executions, one of which the server has refused."""
     if segment.failed_at < segment.first:
         return Outcome.SKIPPED
+    if segment.plain:
+        return Outcome.FAILED
+    if may_commit(sql):
+        return Outcome.FAILED if segment.in_transaction else Outcome.UNKNOWN
     # One that ends transactions has left something behind, if it was executed at all.
-    return Outcome.FAILED if segment.plain or segment.failed_at == segment.first else Outcome.UNKNOWN
+    return Outcome.FAILED if segment.failed_at == segment.first else Outcome.UNKNOWN

@@ -51,7 +51,7 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .advice import annotate, place, unfit_error
-from .batch import QueuedQuery, refuse
+from .batch import QueuedQuery, error_of_all, refuse
 from .ledger import Ledger
 from .loss import Loss, out_of_time
 from .operation import (
@@ -465,7 +465,7 @@ class Execution(Preparing):
             statement = self.items[segment.failed_at].statement
             assert statement is not None  # what is in a segment was written
             channel.statements.drop(statement)
-            segment.stale = is_stale(error, event.request)
+            segment.stale = is_stale(error, event)
 
     def _described_anew(
         self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
@@ -546,6 +546,9 @@ class Execution(Preparing):
                 channel.statements.forget(item.statement)
         wanted = not self.finished and not self.unwanted and self.heals < (1 if lost else MAX_HEALS)
         whole = self.atomic and self.repeatable() and channel.may_repeat(segment)
+        for item in self.items[segment.first : segment.failed_at]:
+            # What was executed before it is rolled back, but for such things as a lock of the session.
+            whole = whole and item.statement is not None and item.statement.traceless
         if in_block or not wanted or not whole:
             explain(error, in_block=in_block, again=self.heals > 0)
             return False
@@ -597,7 +600,6 @@ class Execution(Preparing):
             item = self.items[index]
             if index == stop and segment.failed_at >= segment.first:
                 ledger.failed(item)
-                item.outcome = Outcome.FAILED
                 item.error = error
                 if error is not None and len(self.items) > 1:
                     error.add_note(place(index, "run"))
@@ -630,6 +632,7 @@ class Execution(Preparing):
             channel.statements.release(statement)
         self._users = []
         if not self.finished:
+            self.error = error_of_all(self.error, self.items)
             if self.error is not None or not self.atomic:
                 for item in self.items:
                     channel.sign(item.error)

@@ -29,7 +29,7 @@ from typing import Final
 
 from ..errors import Error, Outcome, TransactionAborted
 from .batch import QueuedQuery
-from .sql import control_words, first_words
+from .sql import control_words, first_words, may_commit
 
 __all__ = ["Ledger"]
 
@@ -97,8 +97,10 @@ class Ledger:
                 self._doubt(len(self._open) - 1)
 
     def failed(self, item: QueuedQuery) -> None:
-        """The next statement has failed.  A procedure may have committed what came before it by then."""
-        if not self._in_block and first_words(item.sql)[0] in ("call", "do"):
+        """The next statement has failed.  A procedure may have committed by then, what came before it too."""
+        item.outcome = Outcome.FAILED
+        if not self._in_block and may_commit(item.sql):
+            item.outcome = Outcome.UNKNOWN
             self._rollback_in_doubt = len(self._open)
 
     def _end(self, item: QueuedQuery) -> None:

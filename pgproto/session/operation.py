@@ -355,14 +355,14 @@ class Segment:
             return False
         return not error.fatal or self.failed_at < self.last
 
-    def lost(self, handed_over: int) -> Outcome:
+    def lost(self, handed_over: int, *, in_block: bool) -> Outcome:
         """What became of a query of this segment whose answer will never come, seen by itself."""
         if self.start >= handed_over:
             return Outcome.NOT_SENT
         if self.plain:
             if self.sync == NOT_YET or self.sync >= handed_over:
                 return Outcome.NOT_COMMITTED
-            if self.in_transaction:
+            if in_block:
                 # Its COMMIT was never handed over, and the transaction died with the session.
                 return Outcome.ROLLED_BACK
         return Outcome.UNKNOWN
@@ -613,7 +613,7 @@ class Channel:
             return Outcome.NOT_SENT
         if self.connection.closed is None and segment.sync != NOT_YET:
             return Outcome.UNKNOWN  # the session goes on without its caller: what was written will be run
-        outcome = segment.lost(self.handed_over)
+        outcome = segment.lost(self.handed_over, in_block=self._ran_in_block(segment))
         if outcome is Outcome.ROLLED_BACK:
             behind = list(self.segments)
             del behind[: behind.index(segment) + 1]
@@ -621,6 +621,21 @@ class Channel:
                 if not later.plain and later.start < self.handed_over:
                     return Outcome.UNKNOWN  # it may be the COMMIT
         return outcome
+
+    def _ran_in_block(self, segment: Segment) -> bool:
+        """True if the segment, which is in flight, certainly runs inside of a transaction block.
+
+        More may be known by now than when it was written: a BEGIN before it has been answered.  One that was
+        not may have failed (it was cancelled, say), and what came after it was committed by its own Sync.
+        """
+        if (
+            segment.in_transaction or self.status_before != "T"
+        ):  # an E may be the first byte of a pooler's FATAL
+            return segment.in_transaction
+        for each in self.segments:
+            if each is segment or not each.plain:
+                return each is segment
+        return False
 
     def next_savepoint(self) -> int:
         """A number that no other savepoint of this session has."""

@@ -22,7 +22,7 @@ from ..wire import (
 from .batch import rowcount
 from .loss import Loss
 from .operation import SENT, TELLING_TAGS, Channel, Operation, Segment, unasked, undecodable
-from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace
+from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -126,12 +126,24 @@ class Script(Operation):
         """ReadyForQuery: the script has ended."""
         error = segment.error
         if error is not None:
-            error.outcome = Outcome.FAILED
+            error.outcome = self._failed(channel, segment)
             self.error = error
         elif isinstance(self.error, DataError):
             idle = channel.connection.transaction_status == "I"
             self.error.outcome = Outcome.COMMITTED if idle else Outcome.OK_IN_TX
         self.finish(channel)
+
+    def _failed(self, channel: Channel, segment: Segment) -> Outcome:
+        """What became of a script in which a statement has failed: a part of it may be committed.
+
+        Only a procedure that is alone can commit: the server runs several statements as one block.
+        """
+        tags = [result.tag for result in self.results]
+        in_block = segment.in_transaction or channel.status_before != "I"
+        if "COMMIT" in tags or "PREPARE TRANSACTION" in tags:
+            return Outcome.UNKNOWN
+        alone = not (tags or in_block)
+        return Outcome.UNKNOWN if alone and may_commit(self.sql) else Outcome.FAILED
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No answer came any more."""

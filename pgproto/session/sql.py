@@ -25,6 +25,7 @@ __all__ = [
     "first_words",
     "is_plain",
     "leaves_no_trace",
+    "may_commit",
     "quote_identifier",
     "unlistened",
 ]
@@ -71,6 +72,9 @@ _NOT_PLAIN_PAIRS: Final = _set(
     |drop tablespace|refresh materialized""",
     "|",
 )
+
+# What runs a procedure.
+_CALLING: Final = ("call", "do")
 
 # What such a statement returns depends on what a name stands for when it runs.  (CALL, EXPLAIN and SHOW are
 # described right when they are parsed.)
@@ -183,6 +187,15 @@ def is_plain(sql: str) -> bool:
     if not first:
         return not sql.strip()
     return first not in _NOT_PLAIN and f"{first} {second}" not in _NOT_PLAIN_PAIRS
+
+
+def may_commit(sql: str) -> bool:
+    """True if the statement may commit while it runs, outside of a block, and go on: it calls a procedure."""
+    start = _skip(sql, 0)
+    while sql.startswith(";", start):
+        start = _skip(sql, start + 1)
+    word = _WORD.match(sql, start)
+    return word is not None and word.group().lower() in _CALLING
 
 
 def control_words(sql: str) -> list[str]:

@@ -4,10 +4,15 @@
     26000   the name is gone: DISCARD ALL or DEALLOCATE in a function, or another server behind a pooler
     42P05   at Parse: the name is taken, by what was there before us
 
+The server finds out when it binds, so before it has executed anything of the statement.  What executes can
+fail with the same code and words (RAISE in a function, EXECUTE of a name that the function has prepared), and
+after effects that no rollback undoes: that is its own matter, told to its caller, and never run again here.
+
 Outside of a transaction block nothing is stored by what failed so.  The operation therefore prepares anew and
 runs once more, unseen (`Execution._heal`).  Where it cannot (in a block, which has failed; in a batch that is
-not atomic; after rows were given away) the error says what to do, and `Retry` knows that a repetition is
-useful: `PostgresError.stale_statement`.  Either way the statements are forgotten: once more is enough.
+not atomic, or where one before it may have left a trace in the session; after rows were given away) the error
+says what to do, and `Retry` knows that a repetition is useful: `PostgresError.stale_statement`.  Either way
+the statements are forgotten: once more is enough.
 """
 
 from __future__ import annotations
@@ -15,13 +20,15 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import PostgresError
-from ..wire import Message
+from ..wire import ErrorResponse
 from ..wire.binding import Executes
 
 __all__ = ["NAME_TAKEN", "NO_SUCH_NAME", "explain", "is_stale"]
 
 NAME_TAKEN: Final = "42P05"
 NO_SUCH_NAME: Final = "26000"
+# Where PostgreSQL says so (the routine), and what servers say that do not tell where.
+_ROUTINE: Final = "RevalidateCachedQuery"
 _CHANGED: Final = "cached plan must not change result type"
 
 _IN_BLOCK: Final = "the prepared statement was forgotten: the transaction can be run again"
@@ -29,14 +36,21 @@ _OUTSIDE: Final = "the prepared statement was forgotten, and nothing of this one
 _POOLER: Final = "a pooler that switches servers between transactions needs named_statements=False"
 
 
-def is_stale(error: PostgresError, request: Message | None) -> bool:
-    """True if the error is about the prepared statement that the request names, not about what it does."""
+def is_stale(error: PostgresError, event: ErrorResponse) -> bool:
+    """True if the error is about the prepared statement that a request names, not about what it does.
+
+    Args:
+        error: the server's error.
+        event: what it came in.
+    """
+    request = event.request
     name = request.statement if isinstance(request, Executes) else ""
-    if not name:
-        return False  # it is parsed before each use
+    if not name or not event.binding:
+        return False  # one without a name is parsed before each use
     code = error.sqlstate
     if code == "0A000":
-        return error.fields.get("R") == "RevalidateCachedQuery" or error.message == _CHANGED
+        routine = error.fields.get("R")
+        return routine == _ROUTINE if routine else error.message == _CHANGED
     if code != NO_SUCH_NAME:
         return False
     # What the statement itself executes or deallocates can be missing, too.

@@ -174,11 +174,19 @@ class Report(Message):
 
 
 class ErrorResponse(Report):
-    """The server reports an error."""
+    """The server reports an error.
 
-    __slots__ = ()
+    Attributes:
+        binding: it answers a Bind, or that of one of the executions in `request`: nothing was executed by it.
+    """
+
+    __slots__ = ("binding",)
     tag: ClassVar[int] = tags.ERROR_RESPONSE
     type_byte: int = tags.ERROR_RESPONSE
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(fields)
+        self.binding = False
 
 
 class NoticeResponse(Report):

@@ -172,3 +172,57 @@ def test_in_a_block_once_more_is_enough(driver: Driver, pg18: PostgresServer) ->
             await conn.script(f"drop table {table}")
 
     driver.run(scenario)
+
+
+CHANGED = "cached plan must not change result type"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_a_function_raises_is_told_and_runs_once(
+    driver: Driver, pg18: PostgresServer, keep: bool
+) -> None:
+    """A sequence counts how often: what it gives is not rolled back."""
+
+    async def scenario(pg: Driver) -> None:
+        name = f"raises_{pg.name}_{keep}".lower()
+        async with pg.connect(pg18.dsn()) as conn:
+            await conn.script(
+                f"create sequence {name};"
+                f" create function {name}(code text, text text) returns int language plpgsql as $$"
+                f" begin perform nextval('{name}'); raise exception '%', text using errcode = code; end $$;"
+                # An EXECUTE of the function's own is out of date: the same error, from the same routine.
+                f" create table t_{name} (a int);"
+                f" create function x_{name}() returns int language plpgsql"
+                f" as $$ begin perform nextval('{name}'); execute 'execute own'; return 1; end $$"
+            )
+            await conn.script(f"prepare own as select * from t_{name}; execute own")
+            await conn.script(f"alter table t_{name} add column b int")
+            raising = f"select {name}($1, $2)"
+            executing = f"select x_{name}()"
+            if keep:
+                raising, executing = await conn.prepare(raising), await conn.prepare(executing)
+            else:  # known, so that it might be out of date
+                with pytest.raises(PostgresError):
+                    await conn.fetch(raising, "22012", "first")
+                with pytest.raises(PostgresError):
+                    await conn.fetch(executing)
+            before = await conn.fetchval(f"select last_value from {name}") if not keep else 0
+            raised: tuple[tuple[Any, tuple[str, ...]], ...] = (
+                (raising, ("0A000", CHANGED)),
+                (raising, ("26000", 'prepared statement "pgproto_1" does not exist')),
+                (executing, ()),
+            )
+            for calls, (text, args) in enumerate(raised, 1):
+                with pytest.raises(PostgresError) as caught:
+                    await conn.fetch(text, *args)
+                error = caught.value
+                assert error.sqlstate == (args[0] if args else "0A000")
+                assert error.message == (args[1] if args else CHANGED)
+                assert not error.stale_statement
+                assert await conn.fetchval(f"select last_value from {name}") == before + calls
+            await conn.script(
+                f"drop function {name}(text, text); drop function x_{name}(); drop sequence {name};"
+                f" drop table t_{name}"
+            )
+
+    driver.run(scenario)

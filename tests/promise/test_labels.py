@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import pgproto_asyncio
-from pgproto import Batch, Error, Outcome, QueuedQuery, TransactionAborted
+from pgproto import Batch, Error, Outcome, PostgresError, QueuedQuery, Retry, TransactionAborted
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
@@ -167,7 +167,7 @@ C, R, T, F, S = (
     Outcome.FAILED,
     Outcome.SKIPPED,
 )
-P = Outcome.PREPARED
+P, U = Outcome.PREPARED, Outcome.UNKNOWN
 INSERT = "insert into {t} values (1)"
 CASES = [
     (True, ["begin", INSERT, "rollback"], [R, R, R]),
@@ -240,3 +240,55 @@ def test_a_commit_that_rolled_back_raises(driver: Driver, pg18: PostgresServer) 
 
     driver.run(scenario)
     assert not P.safe_to_retry
+
+
+@pytest.mark.holds("L8")
+def test_what_commits_and_then_fails_is_not_repeated(driver: Driver, pg18: PostgresServer) -> None:
+    """The class of the error would say that it is useful: 40001."""
+    clash = "do $$ begin raise exception 'clash' using errcode = '40001'; end $$"
+
+    async def scenario(pg: Driver) -> None:
+        table = f"twice_{pg.name}"
+        insert = f"insert into {table} values (1)"
+        async with pg.connect(pg18.dsn()) as conn:
+            await conn.script(
+                f"create table {table} (id int);"
+                f" create procedure late_{pg.name}() language plpgsql as $$ begin {insert}; commit;"
+                " raise exception 'clash' using errcode = '40001'; end $$"
+            )
+
+            async def batch(*texts: str) -> None:
+                queue = Batch()
+                for text in texts:
+                    queue.queue(text)
+                await conn.send_batch(queue)
+
+            for attempt, outcome in (
+                (lambda: conn.script(f"begin; {insert}; commit; begin; {insert}; {clash}"), U),
+                (lambda: conn.script(f"{insert}; commit; {clash}"), U),
+                (lambda: conn.script(f"begin; {insert}; {clash}"), F),
+                (lambda: conn.script(f"{insert}; {clash}"), F),
+                (lambda: conn.script(f"call late_{pg.name}()"), U),
+                (lambda: conn.execute(f"call late_{pg.name}()"), U),
+                (lambda: conn.executemany(f"call late_{pg.name}()", [()]), U),
+                (lambda: batch(insert, "commit", "begin", insert, clash), U),
+                (lambda: batch(insert, "select 1/0"), F),
+            ):
+                with pytest.raises(PostgresError) as caught:
+                    await attempt()
+                assert caught.value.outcome is outcome
+                assert Retry().should_retry(caught.value, 1) is (
+                    outcome is F and caught.value.sqlstate == "40001"
+                )
+                if conn.transaction_status != "I":
+                    await conn.execute("rollback")
+                stored = await conn.fetchval(f"select count(*) from {table}")
+                assert stored == (outcome is U)
+                await conn.execute(f"truncate {table}")
+            with pytest.raises(PostgresError) as caught:
+                async with conn.transaction():
+                    await conn.execute(f"call late_{pg.name}()")
+            assert caught.value.outcome is F  # in a block it cannot commit
+            await conn.script(f"drop table {table}; drop procedure late_{pg.name}()")
+
+    driver.run(scenario)
