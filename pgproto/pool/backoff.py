@@ -25,7 +25,7 @@ from ..errors import (
 )
 from .settings import PoolSettings
 
-__all__ = ["Backoff", "hook_failed", "is_permanent"]
+__all__ = ["Backoff", "HookTimeout", "hook_failed", "is_permanent"]
 
 _JITTER: Final = 0.2
 
@@ -81,6 +81,17 @@ def is_permanent(error: BaseException) -> bool:
     return not isinstance(error, OSError) or hasattr(error, "verify_code")
 
 
+class HookTimeout(TimeoutError):
+    """A hook did not return in time.
+
+    Args:
+        hook: its name.
+    """
+
+    def __init__(self, hook: str) -> None:
+        super().__init__(f"{hook} did not return in time")
+
+
 def hook_failed(error: BaseException) -> ConnectError:
     """What becomes of an error of `on_connect`: a ConnectError with the error as its cause.
 
@@ -95,7 +106,8 @@ def hook_failed(error: BaseException) -> ConnectError:
     else:
         passing = isinstance(error, transient)
     attempts = [error] if isinstance(error, Exception) else []
-    text = f"on_connect raised {type(error).__name__}: {error}"
+    late = isinstance(error, HookTimeout)
+    text = str(error) if late else f"on_connect raised {type(error).__name__}: {error}"
     failure = ConnectError(text, attempts, permanent=not passing)
     failure.__cause__ = error
     return failure

@@ -283,7 +283,11 @@ def test_a_session_that_cannot_be_set_up_again_is_not_lent(
             assert len(set(calls)) == 2
             assert pool.stats().opens == 2
         if pg.name == "asyncio":
-            reports = {"error": ["KeyError"], "query": ["DivisionByZero"], "transaction": []}
+            reports = {
+                "error": ["KeyError"],
+                "query": ["DivisionByZero"],
+                "transaction": ["LocalProtocolError"],
+            }
             assert [type(each).__name__ for each in told] == reports[how]
 
     driver.run(scenario)

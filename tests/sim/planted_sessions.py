@@ -45,7 +45,7 @@ BUGS: Final = (
     Bug(
         "on-connect-once",
         "pgproto 0.1: a reset wipes what on_connect has set up, and nobody sets it up again",
-        [Edit(Pool, "_reset", ("await self._set_up(conn)", "conn.forget_traces()"))],
+        [Edit(Pool, "_set_up_again", ("await self._set_up(conn, seconds)", "conn.forget_traces()"))],
         kinds="set-up",
         profile="pool",
     ),

@@ -25,6 +25,7 @@ from pgproto.pool import (
     Close,
     Fail,
     Grant,
+    HookTimeout,
     Open,
     PoolMachine,
     PoolStats,
@@ -38,7 +39,7 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import GRACE, check_new
+from pgproto.session import GRACE, check_left, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
@@ -72,7 +73,9 @@ class Pool(Queries):
         server_settings: run-time parameters of every session.
         options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
-    Hooks may be plain functions or return something to await.
+    Hooks may be plain functions or return something to await.  One that hangs costs its connection:
+    `on_connect` and `on_acquire` have `acquire_timeout`, the others `reset_timeout` seconds, and then
+    they are cancelled.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Pool(Queries):
         self._hooks: set[asyncio.Timeout] = set()  # around those that run in tasks of the pool
         self._limit = math.inf  # when they have to be at their end
         self._opening: dict[int, asyncio.Task[None]] = {}
+        self._closing: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed: asyncio.Event | None = None
@@ -363,30 +367,50 @@ class Pool(Queries):
 
     async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
         """Ask `on_acquire`; if that is interrupted, the connection may be used already, and is given back."""
+        if self._on_acquire is None:
+            return True
         scope = asyncio.timeout_at(max(ticket.deadline, self._now() + GRACE))
         try:
             async with scope:
-                return await _call(self._on_acquire, conn) is not False and not conn.closed
+                wanted = await _call(self._on_acquire, conn) is not False
+                if conn.draining:
+                    await conn.settled()
+            if not wanted or conn.closed or conn.engine.retiring:
+                return False
+            check_left(conn.engine, "on_acquire")
+            return True
         except BaseException as error:
             self.give_back(ticket, conn)
             if isinstance(error, TimeoutError) and scope.expired():
                 raise PoolTimeout("on_acquire did not return in time") from error
             raise
 
-    async def _ask(self, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
-        """Call a hook from a task of the pool.
+    async def _ask(self, name: str, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
+        """Call a hook from a task of the pool, in a task of its own: it may not end when it is cancelled.
 
         Raises:
-            TimeoutError: it took too long, or until after the end of the pool.
+            HookTimeout: it took too long, or until after the end of the pool.
         """
         if hook is None:
             return None
-        async with asyncio.timeout_at(min(self._now() + seconds, self._limit)) as scope:
-            self._hooks.add(scope)
-            try:
-                return await _call(hook, conn)
-            finally:
-                self._hooks.discard(scope)
+        answer = hook(conn)
+        if not inspect.isawaitable(answer):
+            return answer
+        task: asyncio.Future[bool | None] = asyncio.ensure_future(answer)
+        task.add_done_callback(_seen)
+        scope = asyncio.timeout_at(min(self._now() + seconds, self._limit))
+        self._hooks.add(scope)
+        try:
+            async with scope:
+                await asyncio.wait([task])
+        except TimeoutError:
+            raise HookTimeout(name) from None
+        finally:
+            self._hooks.discard(scope)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=GRACE)
+        return task.result()
 
     def drop(self, ticket: Ticket, lent: Connection) -> None:
         """A lease was lost without being ended.  Called by the garbage collector, in any thread."""
@@ -410,8 +434,13 @@ class Pool(Queries):
         wanted = False
         try:
             await conn.settled()
+            orderly = conn.reusable
             seconds = self._machine.settings.reset_timeout
-            wanted = await self._ask(self._on_release, conn, seconds) is not False
+            wanted = await self._ask("on_release", self._on_release, conn, seconds) is not False
+            if conn.draining:
+                await conn.settled()
+            if orderly:
+                check_left(conn.engine, "on_release")
         except BaseException as error:  # nobody waits for this task: say it, and close the connection
             if goes_up(error):
                 raise
@@ -479,7 +508,7 @@ class Pool(Queries):
         conn = Connection(self._connector)
         try:
             await conn.open()
-            await self._set_up(conn)
+            await self._set_up(conn, self._machine.settings.acquire_timeout)
         except BaseException as error:
             conn.abort()
             try:
@@ -507,16 +536,16 @@ class Pool(Queries):
         self._machine.open_failed(slot, generation, failure, is_permanent(failure), self._now())
         self._act()
 
-    async def _set_up(self, conn: Connection) -> None:
+    async def _set_up(self, conn: Connection, seconds: float) -> None:
         """Make a session that is as new what every borrower gets."""
         try:
-            await self._ask(self._on_connect, conn, self._machine.settings.acquire_timeout)
+            await self._ask("on_connect", self._on_connect, conn, seconds)
         except BaseException as error:
             if goes_up(error):
                 raise
             raise hook_failed(error) from error
         await conn.settled()
-        check_new(conn.engine)
+        check_new(conn.engine, "" if self._on_connect is None else "on_connect")
         conn.forget_traces()
 
     def _lost(self, slot: Slot, conn: Connection) -> None:
@@ -543,26 +572,35 @@ class Pool(Queries):
         try:
             if conn is not None:
                 seconds = self._machine.settings.reset_timeout
-                async with asyncio.timeout(seconds):
+                with contextlib.suppress(Error):
                     await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
-                    await self._set_up(conn)
-                usable = conn.reusable
-        except (Error, TimeoutError) as error:
-            if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this task: say it
-                tell(asyncio.get_running_loop(), "on_connect", error.__cause__ or error)
+                    usable = await self._set_up_again(slot, conn, seconds)
         finally:
             self._machine.reset_done(slot, generation, usable, self._now())
             self._act()
+
+    async def _set_up_again(self, slot: Slot, conn: Connection, seconds: float) -> bool:
+        generation = slot.generation
+        try:
+            await self._set_up(conn, seconds)
+        except Error as error:
+            cause = error.__cause__
+            wanted = slot.generation == generation  # else the pool has closed it meanwhile
+            if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
+                tell(asyncio.get_running_loop(), "on_connect", cause or error)  # nobody waits for this task
+            return False
+        return conn.reusable
 
     def _close_slot(self, action: Close) -> None:
         slot = action.slot
         conn = slot.connection
         if conn is None:
             self._spawn(self._stop_opening(action))
-        elif action.force:
+            return
+        if action.force:
             conn.abort()
-            self._spawn(self._close(slot, action.generation, conn))
-        else:
+        if slot.number not in self._closing:
+            self._closing.add(slot.number)
             self._spawn(self._close(slot, action.generation, conn))
 
     async def _stop_opening(self, action: Close) -> None:
@@ -577,13 +615,14 @@ class Pool(Queries):
 
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:
-            await self._ask(self._on_close, conn, self._machine.settings.reset_timeout)
+            await self._ask("on_close", self._on_close, conn, self._machine.settings.reset_timeout)
         except BaseException as error:  # a hook must not keep a connection open
             if goes_up(error):
                 raise
             tell(asyncio.get_running_loop(), "on_close", error)
         finally:
             await conn.close()
+            self._closing.discard(slot.number)
             self._machine.closed(slot, generation, self._now())
             self._act()
 
@@ -615,6 +654,12 @@ async def _call(hook: Hook | None, conn: Connection) -> bool | None:
     if inspect.isawaitable(answer):
         return await answer
     return answer
+
+
+def _seen(hook: asyncio.Future[bool | None]) -> None:
+    """What a hook raises is seen, even if nobody waits for it any more."""
+    if not hook.cancelled():
+        hook.exception()
 
 
 def _is_alive(conn: Connection) -> bool:

@@ -31,6 +31,7 @@ from pgproto.pool import (
     Close,
     Fail,
     Grant,
+    HookTimeout,
     Open,
     PoolMachine,
     PoolSettings,
@@ -121,6 +122,7 @@ class Driver:
         self._machine = PoolMachine(self._settings, random.random, _is_alive)
         self._connections: set[Connection] = set()
         self._opening: dict[int, Connection] = {}
+        self._closing: set[int] = set()
         self._waiting: set[threading.Lock] = set()
 
     # ---- Called by the pool
@@ -425,8 +427,12 @@ class Driver:
                 if opening is not None:
                     opening.abort()  # its thread tells the machine when it has ended
             else:
-                work = self._cut_off if action.force else self._close
-                self._spawn(work, machine, action.slot, action.generation)
+                if action.force and action.slot.number in self._closing:
+                    self._spawn(conn.abort)
+                else:
+                    self._closing.add(action.slot.number)
+                    work = self._cut_off if action.force else self._close
+                    self._spawn(work, machine, action.slot, action.generation)
 
     def _start_over(self, machine: PoolMachine) -> None:
         """The machine may be torn: let a new one take over."""
@@ -533,8 +539,11 @@ class Driver:
                 self._set_up(conn, seconds)
                 usable = conn.reusable
             except Error as error:
-                if is_permanent(error):  # nobody waits for this thread: say it
-                    _log.error("on_connect raised", exc_info=error.__cause__ or error)
+                cause = error.__cause__
+                wanted = slot.generation == generation  # else the pool has closed it meanwhile
+                if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
+                    # Nobody waits for this thread: say it.
+                    _log.error("on_connect raised", exc_info=cause or error)
         self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
 
     def _cut_off(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
@@ -583,7 +592,7 @@ class Driver:
             while not (answers or raised):
                 left = min(deadline, self._limit) - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"{name} did not return in time")
+                    raise HookTimeout(name)
                 news.acquire(timeout=min(left, threading.TIMEOUT_MAX))
         finally:
             self._asking.discard(news)
@@ -594,6 +603,7 @@ class Driver:
     def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection) -> None:
         def event(now: float) -> None:
             self._connections.discard(conn)
+            self._closing.discard(slot.number)
             machine.closed(slot, generation, now)
 
         self._tell(machine, event)

@@ -216,6 +216,7 @@ class Transport:
         patience = -1.0 if timeout is None else max(0.0, timeout)
         if self.sock is not None and not self._locked(self._end, patience):
             self.abort()
+            self._locked(self._kill_aborted, GRACE)  # until the other thread has let go of it
 
     def abort(self) -> None:
         """End the session at once.  A call that is under way is cancelled, and ends with ConnectionLost."""

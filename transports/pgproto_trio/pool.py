@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import trio
 
-from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolClosed, PoolTimeout, QueuedQuery
+from pgproto import Batch, Error, LocalProtocolError, PoolClosed, PoolTimeout, QueuedQuery
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -29,6 +29,7 @@ from pgproto.pool import (
     Close,
     Fail,
     Grant,
+    HookTimeout,
     Open,
     PoolMachine,
     PoolStats,
@@ -42,12 +43,12 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import GRACE, CopyOut, check_new
+from pgproto.session import GRACE, CopyOut, check_left, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
-from .callbacks import goes_up
+from .callbacks import goes_up, tell
 from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
@@ -90,7 +91,9 @@ class Pool(Queries):
         server_settings: run-time parameters of every session.
         options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
-    Hooks may be plain functions or return something to await.
+    Hooks may be plain functions or return something to await.  One that hangs costs its connection:
+    `on_connect` and `on_acquire` have `acquire_timeout`, the others `reset_timeout` seconds, and then
+    they are cancelled.  One that shields itself against that holds the pool until it ends.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Pool(Queries):
         self._on_close = on_close
         self._resetting = Resetting(reset)
         self._opening: dict[int, _Opening] = {}
+        self._closing: set[int] = set()
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
         self._opened = False
@@ -391,14 +395,7 @@ class Pool(Queries):
                 conn: Connection = ticket.connection
                 if not conn.closed:  # it may have died since it was granted
                     asked = conn
-                    accepted = False
-                    with trio.CancelScope(
-                        deadline=max(ticket.deadline, trio.current_time() + GRACE)
-                    ) as scope:
-                        accepted = await _call(self._on_acquire, conn) is not False
-                    if scope.cancelled_caught:
-                        raise PoolTimeout("on_acquire did not return in time")
-                    if accepted and not conn.closed:
+                    if await self._accepted(ticket, conn):
                         return ticket, conn.lend()
                 asked = None
                 self._machine.refused(ticket, trio.current_time())
@@ -410,6 +407,22 @@ class Pool(Queries):
                 self._machine.cancel(ticket, trio.current_time())
                 self._act()
             raise
+
+    async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
+        """Ask `on_acquire`.  One that closes the connection does not want it either."""
+        if self._on_acquire is None:
+            return True
+        wanted = False
+        with trio.CancelScope(deadline=max(ticket.deadline, trio.current_time() + GRACE)) as scope:
+            wanted = await _call(self._on_acquire, conn) is not False
+            if conn.draining:
+                await conn.settled()
+        if scope.cancelled_caught:
+            raise PoolTimeout("on_acquire did not return in time")
+        if not wanted or conn.closed or conn.engine.retiring:
+            return False
+        check_left(conn.engine, "on_acquire")
+        return True
 
     def give_back(self, ticket: Ticket, conn: Connection) -> None:
         """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""
@@ -426,16 +439,25 @@ class Pool(Queries):
         wanted = False
         try:
             await conn.settled()
+            orderly = conn.reusable
             seconds = self._machine.settings.reset_timeout
-            wanted = await self._ask(self._on_release, conn, seconds) is not False
+            wanted = await self._ask("on_release", self._on_release, conn, seconds) is not False
+            if conn.draining:
+                await conn.settled()
+            if orderly:
+                check_left(conn.engine, "on_release")
+        except BaseException as error:  # nobody waits for this task: say it, and close the connection
+            if goes_up(error):
+                raise
+            tell("on_release", error)
         finally:
             self._take(ticket, conn, wanted=wanted)
 
-    async def _ask(self, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
+    async def _ask(self, name: str, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
         """Call a hook from a task of the pool.
 
         Raises:
-            TimeoutError: it took too long, or until after the end of the pool.
+            HookTimeout: it took too long, or until after the end of the pool.
         """
         if hook is None:
             return None
@@ -445,7 +467,7 @@ class Pool(Queries):
                 return await _call(hook, conn)
             finally:
                 self._hooks.discard(scope)
-        raise TimeoutError("the hook did not return in time")
+        raise HookTimeout(name)
 
     def _take(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
         usable = wanted and conn.reusable
@@ -507,33 +529,33 @@ class Pool(Queries):
             with opening.scope:
                 try:
                     await conn.open()
-                    await self._set_up(conn)
+                    await self._set_up(conn, machine.settings.acquire_timeout)
                     finished = True
                 except Exception as error:  # noqa: BLE001 - the machine decides who gets it
                     failure = error
         finally:
-            del self._opening[slot.number]
-            now = trio.current_time()
             if finished:
                 conn.on_lost = lambda: self._lost(slot, conn)
-                finished = machine.opened(slot, generation, conn, now)
-            elif failure is not None:
-                machine.open_failed(slot, generation, failure, is_permanent(failure), now)
+                finished = machine.opened(slot, generation, conn, trio.current_time())
             if not finished:
                 conn.abort()
+                await conn.close()  # it counts until the server has been told to stop, and is gone
+            if failure is not None:
+                machine.open_failed(slot, generation, failure, is_permanent(failure), trio.current_time())
+            del self._opening[slot.number]
             opening.ended.set()
             self._act()
 
-    async def _set_up(self, conn: Connection) -> None:
+    async def _set_up(self, conn: Connection, seconds: float) -> None:
         """Make a session that is as new what every borrower gets."""
         try:
-            await self._ask(self._on_connect, conn, self._machine.settings.acquire_timeout)
+            await self._ask("on_connect", self._on_connect, conn, seconds)
         except BaseException as error:
             if goes_up(error):
                 raise
             raise hook_failed(error) from error
         await conn.settled()
-        check_new(conn.engine)
+        check_new(conn.engine, "" if self._on_connect is None else "on_connect")
         conn.forget_traces()
 
     def _lost(self, slot: Slot, conn: Connection) -> None:
@@ -560,16 +582,24 @@ class Pool(Queries):
         try:
             if conn is not None:
                 seconds = self._machine.settings.reset_timeout
-                with trio.move_on_after(seconds):
+                with contextlib.suppress(Error):
                     await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
-                    await self._set_up(conn)
-                    usable = conn.reusable
-        except Error as error:
-            if isinstance(error, ConnectError) and error.permanent:  # nobody waits for this task: say it
-                _log.error("on_connect raised", exc_info=error.__cause__)
+                    usable = await self._set_up_again(slot, conn, seconds)
         finally:
             self._machine.reset_done(slot, generation, usable, trio.current_time())
             self._act()
+
+    async def _set_up_again(self, slot: Slot, conn: Connection, seconds: float) -> bool:
+        generation = slot.generation
+        try:
+            await self._set_up(conn, seconds)
+        except Error as error:
+            cause = error.__cause__
+            wanted = slot.generation == generation  # else the pool has closed it meanwhile
+            if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
+                tell("on_connect", cause or error)  # nobody waits for this task
+            return False
+        return conn.reusable
 
     def _close_slot(self, action: Close) -> None:
         conn: Connection | None = action.slot.connection
@@ -578,7 +608,9 @@ class Pool(Queries):
             return
         if action.force:
             conn.abort()
-        self._spawn(self._close, action.slot, action.generation, conn)
+        if action.slot.number not in self._closing:
+            self._closing.add(action.slot.number)
+            self._spawn(self._close, action.slot, action.generation, conn)
 
     async def _call_off(self, slot: Slot, generation: int) -> None:
         opening = self._opening.get(slot.number)
@@ -590,9 +622,14 @@ class Pool(Queries):
 
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:
-            await self._ask(self._on_close, conn, self._machine.settings.reset_timeout)
+            await self._ask("on_close", self._on_close, conn, self._machine.settings.reset_timeout)
+        except BaseException as error:  # a hook must not keep a connection open
+            if goes_up(error):
+                raise
+            tell("on_close", error)
         finally:
             await conn.close()
+            self._closing.discard(slot.number)
             self._machine.closed(slot, generation, trio.current_time())
             self._act()
 
