@@ -14,6 +14,7 @@ from pgproto.session import (
     GRACE,
     ExecuteMany,
 )
+from pgproto.session.loss import out_of_time
 from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.wire import Execute, Parse, ReadyForQuery
 from tests.support.backend import (
@@ -107,12 +108,12 @@ def test_a_deadline_that_the_cancel_request_meets(pair: Pair) -> None:
     pair.backend.script[INSERT] = Answer(types=[INT4], error=error_fields("57014"))
     operation = pair.run(ExecuteMany(INSERT))
     operation.feed(next(iter(encoded(ExecutionBuffer(operation.statement), ones(3)))))
-    operation.timed_out = True
+    operation.stopped = out_of_time()
     operation.end()
     pair.engine.resume()
     pair.pump()
     assert isinstance(error_of(operation), QueryTimeout)
-    assert outcome_of(operation) is Outcome.FAILED
+    assert outcome_of(operation) is Outcome.ROLLED_BACK
 
 
 def test_a_server_that_never_answers_costs_the_session(pair: Pair) -> None:

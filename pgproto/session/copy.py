@@ -120,9 +120,12 @@ class _Copy(Operation):
         self._stage = _OVER
         error = segment.error
         if error is not None:
-            error.outcome = Outcome.FAILED
+            error.outcome = self._verdict(segment, error)
             self.fail(channel, error)
         self.finish(channel)
+
+    def _verdict(self, segment: Segment, error: PostgresError) -> Outcome:
+        return Outcome.FAILED
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No verdict came."""
@@ -236,6 +239,11 @@ class CopyIn(_Copy):
         else:
             super().handle(channel, segment, event)
 
+    def _verdict(self, segment: Segment, error: PostgresError) -> Outcome:
+        """Whether the error answers our CopyFail or a cancel request: nothing is stored."""
+        undone = segment.plain and self.was_cancelled(error)
+        return Outcome.ROLLED_BACK if undone else Outcome.FAILED
+
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """A statement that was no COPY at all is an error of the caller."""
         if self._stage == _ASKED and segment.error is None:
@@ -256,11 +264,12 @@ def _sendable(reason: BaseException | str) -> str:
 class CopyOut(_Copy):
     """Receive a table's data: `take()` the chunks as they come, then `Engine.resume`."""
 
-    __slots__ = ("_chunks", "_size")
+    __slots__ = ("_chunks", "_dropped", "_size")
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
         self._chunks: list[bytes] = []
+        self._dropped = False  # nobody wanted some of them
         self._size = 0
 
     def produce(self, channel: Channel) -> int:
@@ -271,7 +280,9 @@ class CopyOut(_Copy):
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """CopyData is a chunk; the server sends whole rows."""
         if isinstance(event, CopyData):
-            if not self.abandoned:  # what comes after the deadline belongs to it all the same
+            if self.abandoned:
+                self._dropped = True
+            else:  # what comes after the deadline belongs to it all the same
                 self._chunks.append(event.data)
                 self._size += len(event.data)
                 self.progress(channel)
@@ -292,8 +303,12 @@ class CopyOut(_Copy):
         return self._size < _OUT_LIMIT or self.abandoned
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """A statement that sent no data at all is an error of the caller."""
-        if self._stage == _ASKED and segment.error is None:
-            self.error = LocalProtocolError("the statement is not COPY TO STDOUT")
-            self.error.outcome = Outcome.COMMITTED
+        """A statement without data is an error of the caller; dropped data are one for whoever still asks."""
+        if segment.error is None and self.error is None:
+            if self._stage == _ASKED:
+                self.error = LocalProtocolError("the statement is not COPY TO STDOUT")
+                self.error.outcome = Outcome.COMMITTED
+            elif self._dropped:
+                idle = channel.connection.transaction_status == "I"
+                self.error = self.why().error(Outcome.COMMITTED if idle else Outcome.OK_IN_TX)
         super().segment_done(channel, segment)

@@ -299,17 +299,22 @@ class Engine(Lifeline):
             operation.deadline = deadline
             self._note_deadline(operation)
 
-    def abandon(self, operation: Operation) -> None:
-        """Nobody waits for the operation any more.
+    def abandon(self, operation: Operation, why: Loss | None = None) -> None:
+        """Nobody waits for the operation any more, or it is taken from its caller.
 
         What was not sent is not sent any more; what was sent is cancelled, read to its end and dropped,
         within GRACE; where neither is possible the session ends.
+
+        Args:
+            operation: which.
+            why: what a caller is told that waits for it all the same; None if there is none.
         """
         if operation.finished or operation.abandoned:
             return
         operation.abandoned = True
-        if operation.timed_out:
+        if operation.stopped is not None:
             return  # it is being stopped already
+        operation.stopped = why
         if operation is self._starting:
             self.connection.close(ConnectionLost("the connection attempt was abandoned"))
             self._process()
@@ -401,7 +406,7 @@ class Engine(Lifeline):
         if operation.unwanted or operation.finished:
             self._out_of_grace(operation, now)
             return
-        operation.timed_out = True
+        operation.stopped = out_of_time()
         if operation is self._starting:
             self.connection.close(QueryTimeout("the server did not complete the start-up in time"))
             self._process()
@@ -413,7 +418,7 @@ class Engine(Lifeline):
         operation.cancel_asked = not operation.needs_cancel()
         if not operation.begun:
             self._queue.remove(operation)
-            operation.lost(self.channel, None, out_of_time())
+            operation.lost(self.channel, None, operation.why())
         elif operation.half_written():
             self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
             self._process()

@@ -31,7 +31,7 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .batch import as_statement, rowcount
-from .loss import Loss, out_of_time
+from .loss import Loss
 from .operation import (
     HIGH_WATER,
     NOT_YET,
@@ -280,8 +280,8 @@ class ExecuteMany(Preparing):
         self._close()
         self.progress(channel)
         if isinstance(event.request, Execute) and not segment.prologue:  # as it should: see _UNDO
-            error.outcome = self._undone()
-            self.error = out_of_time().error(error.outcome) if self.timed_out else error
+            error.outcome = outcome = self._undone()
+            self.error = error if self.stopped is None else self.stopped.error(outcome)
             return
         segment.fail(error)
         if 0 <= segment.failed_at < segment.last:
@@ -301,7 +301,8 @@ class ExecuteMany(Preparing):
             self.prepare_done(channel, segment)
             return
         if segment.error is not None:
-            segment.error.outcome = _verdict(segment, self.sql)
+            undone = segment.plain and self.was_cancelled(segment.error)
+            segment.error.outcome = Outcome.ROLLED_BACK if undone else _verdict(segment, self.sql)
             if segment.stale:
                 # Its records may come from an iterator, and are gone.
                 channel.statements.forget_all()

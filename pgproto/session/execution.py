@@ -31,7 +31,6 @@ from ..errors import (
     Outcome,
     PostgresError,
     RemoteProtocolError,
-    TransactionAborted,
 )
 from ..protocol import CommandCompletes, DataRows
 from ..wire import (
@@ -53,7 +52,7 @@ from . import statements as st
 from .advice import annotate, place, unfit_error
 from .batch import QueuedQuery, error_of_all, refuse
 from .ledger import Ledger
-from .loss import Loss, out_of_time
+from .loss import Loss
 from .operation import (
     GONE,
     HIGH_WATER,
@@ -188,7 +187,7 @@ class Execution(Preparing):
 
     def skip_rest(self, channel: Channel) -> None:
         """Nobody waits any more: write no further item."""
-        loss = out_of_time()
+        loss = self.why()
         for item in self.items[self._next :]:
             if item.outcome is None:
                 item.outcome = Outcome.NOT_SENT
@@ -516,8 +515,8 @@ class Execution(Preparing):
             if error is not None:
                 if isinstance(error, Error) and error.outcome is None:
                     error.outcome = item.outcome
-                item.error = self.in_time(error)
-                if self.atomic and self.error is None and isinstance(error, (DataError, TransactionAborted)):
+                item.error = self.unless_stopped(error)
+                if self.atomic and self.error is None and not isinstance(error, PostgresError):
                     self.error = error
             if item.tag in TELLING_TAGS:
                 channel.told(item.tag, item.sql)

@@ -202,8 +202,8 @@ class Lifeline:
         """True if its deadline has passed before anything was sent; it has ended with that, then."""
         if operation.deadline is None or operation.deadline > self.clock():
             return False
-        operation.timed_out = True
-        operation.lost(self.channel, None, out_of_time())
+        operation.stopped = loss = out_of_time()
+        operation.lost(self.channel, None, loss)
         return True
 
     @property
@@ -269,7 +269,11 @@ class Lifeline:
             oldest.setdefault(id(segment.operation), segment)
         for operation in self._operations():
             if not operation.finished:
-                why = loss if operation.unwanted else others
+                stopped = operation.stopped
+                if stopped is not None and isinstance(stopped.cause, ConnectionClosed):
+                    why = stopped  # it was not its caller's any more
+                else:
+                    why = loss if operation.unwanted else others
                 operation.lost(self.channel, oldest.get(id(operation)), why)
         self.channel.segments.clear()
         self._queue.clear()

@@ -1,4 +1,4 @@
-"""Why a session ended, and the error that each of its queries gets for it.
+"""Why a session ended, or a query was stopped, and the error that each query gets for it.
 
 The first cause decides the class; every query has an error of its own, because each has its own outcome.
 """
@@ -6,6 +6,7 @@ The first cause decides the class; every query has an error of its own, because 
 from __future__ import annotations
 
 from ..errors import (
+    ConnectionClosed,
     ConnectionLost,
     Error,
     Outcome,
@@ -16,11 +17,11 @@ from ..errors import (
     TransactionAborted,
 )
 
-__all__ = ["Loss", "out_of_time"]
+__all__ = ["Loss", "lease_over", "out_of_time"]
 
 
 class Loss:
-    """Why the connection ended, as the errors that its operations get.
+    """Why the connection ended, or an operation was stopped, as the errors that operations get.
 
     Attributes:
         cause: the first cause; None if this side closed the connection.
@@ -33,8 +34,8 @@ class Loss:
         self.cause = cause
         self.also = also
 
-    def error(self, outcome: Outcome, *, executed: bool = False) -> Error:
-        """The error for one query with this outcome."""
+    def error(self, outcome: Outcome | None, *, executed: bool = False) -> Error:
+        """The error for one query with this outcome; None if it is not known yet."""
         cause = self.cause
         error: Error
         if isinstance(cause, QueryTimeout):
@@ -43,6 +44,8 @@ class Loss:
             error = RemoteProtocolError(str(cause))
         elif isinstance(cause, TransactionAborted):
             error = TransactionAborted(str(cause))
+        elif isinstance(cause, ConnectionClosed):
+            error = ConnectionClosed(str(cause))
         elif isinstance(cause, PostgresError):
             crash = cause.sqlstate == "57P02"
             error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
@@ -60,3 +63,8 @@ class Loss:
 def out_of_time() -> Loss:
     """What becomes of an operation whose deadline has passed while the session goes on."""
     return Loss(QueryTimeout("the query's deadline passed"), [])
+
+
+def lease_over() -> Loss:
+    """What becomes of an operation whose connection was given back to its pool meanwhile."""
+    return Loss(ConnectionClosed("the lease is over: the connection was given back to its pool"), [])

@@ -26,7 +26,6 @@ from ..errors import (
     Error,
     Outcome,
     PostgresError,
-    QueryTimeout,
     RemoteProtocolError,
 )
 from ..protocol import Connection
@@ -113,11 +112,12 @@ class Operation:
         deadline: when it times out, in seconds of the engine's clock; None for never.
         again: it asks the engine for another turn, from the beginning; see `Execution`.
         begun: something of it was written that the server executes; it cannot be taken back.
-        timed_out: its deadline has passed; it is being cancelled.
         cancel_asked: a cancel request was asked for on its behalf, or is not needed.
         work: a computation that takes long enough to be run outside of an event loop, in a thread; after
             it the adapter calls `Engine.resume`.
         progressed: there is something new for the waiter to look at.
+        stopped: why it is being cancelled, for a caller who waits: its deadline has passed, or the lease is
+            over; None if it is not, or nobody asks.
         transaction: the innermost transaction block that was open when it was submitted, or None.
         last_word: it is what ends that block: COMMIT, ROLLBACK, ...
         waiter: what the adapter keeps with it, to wake whoever waits.
@@ -134,7 +134,7 @@ class Operation:
         "finished",
         "last_word",
         "progressed",
-        "timed_out",
+        "stopped",
         "transaction",
         "waiter",
         "work",
@@ -149,7 +149,7 @@ class Operation:
         self.cancel_asked = False
         self.progressed = False
         self.exclusive = False
-        self.timed_out = False
+        self.stopped: Loss | None = None
         self.deadline: float | None = None
         self.transaction: Block | None = None
         self.last_word = False
@@ -225,7 +225,7 @@ class Operation:
     @property
     def unwanted(self) -> bool:
         """True if its caller is gone or will not wait longer."""
-        return self.abandoned or self.timed_out
+        return self.abandoned or self.stopped is not None
 
     def progress(self, channel: Channel) -> None:
         """There is something new for the waiter to look at."""
@@ -250,7 +250,7 @@ class Operation:
         own = [segment for segment in channel.segments if segment.operation is self]
         self.abandoned = True
         self.error = None
-        self.lost(channel, own[0] if own else None, out_of_time())
+        self.lost(channel, own[0] if own else None, self.why())
 
     def fail(self, channel: Channel, error: BaseException) -> None:
         """End with an error, unless an earlier one is there already."""
@@ -266,7 +266,7 @@ class Operation:
         error = self.error
         if error is not None:
             if isinstance(error, PostgresError):
-                self.error = error = self.in_time(error)
+                self.error = error = self.unless_stopped(error)
             channel.sign(error)
             self.explain()
         channel.ready.append(self)
@@ -279,14 +279,22 @@ class Operation:
         """The statement that it runs, as it was sent; "" if there is none."""
         return ""
 
-    def in_time(self, error: Exception) -> Exception:
-        """The error as it is, or QueryTimeout if it is the answer to our own cancel request."""
-        if not self.timed_out or not isinstance(error, PostgresError) or error.sqlstate != "57014":
+    def why(self) -> Loss:
+        """Why it is being stopped, as far as it is known."""
+        return out_of_time() if self.stopped is None else self.stopped
+
+    def unless_stopped(self, error: Exception) -> Exception:
+        """The error as it is; why it was stopped, if it is the answer to our own cancel request."""
+        if not self.was_cancelled(error):
             return error
-        timeout = QueryTimeout("the query's deadline passed, and it was cancelled")
-        timeout.outcome = error.outcome
-        timeout.__cause__ = error
-        return timeout
+        assert isinstance(error, PostgresError)
+        told = self.why().error(error.outcome)
+        told.__cause__ = error
+        return told
+
+    def was_cancelled(self, error: Exception) -> bool:
+        """True if the server's error says nothing but that we have stopped it."""
+        return self.stopped is not None and isinstance(error, PostgresError) and error.sqlstate == "57014"
 
 
 class Segment:

@@ -3,8 +3,9 @@
 The server sends at the speed at which the consumer takes: above the limit the engine stops reading, and
 the transport's own flow control does the rest.  So the session is the stream's alone until it ends.
 
-Rows are dropped only where nobody waits for them any more.  What comes after the deadline is delivered: if
-the cancel request was too late the stream is whole, else there is an error behind it.
+Rows are dropped only where nobody waits for them any more; whoever asks all the same (the lease has ended
+under it) gets an error.  What comes after the deadline is delivered: if the cancel request was too late the
+stream is whole, else there is an error behind it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Stream(Execution):
         """Decode a run of rows for the consumer."""
         self._given = True
         statement = item.statement
-        if statement is None or item.error is not None or self.abandoned:
+        if statement is None or item.error is not None:
+            return
+        if self.abandoned:
+            item.error = self.why().error(None)  # the server will say what became of it
             return
         try:
             self._rows += statement.decoder.decode(event.buffer, event.start, event.end)

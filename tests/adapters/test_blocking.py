@@ -121,7 +121,7 @@ def test_an_iteration_that_is_left_is_brought_to_its_end(conn: pg.Connection, st
         conn.fetch("select 1")
     pid = conn.pid
     if stop == "close":
-        rows.close()  # type: ignore[attr-defined]
+        rows.close()
     del rows
     assert conn.fetchval("select pg_backend_pid()") == pid
 

@@ -325,7 +325,7 @@ class _Wrapped:
         if name in _AWAITED:
 
             async def call(*args: Any, **options: Any) -> Any:
-                args = tuple(arg.target if isinstance(arg, _Wrapped) else arg for arg in args)
+                args = _plain_args(args)
                 if name == "retry":
                     args = (_plain(args[0]), *args[1:])
                 return _wrap(value(*args, **options))
@@ -334,11 +334,43 @@ class _Wrapped:
         if name in _CONTEXTS:
             return lambda *args, **options: _Context(_made(value(*args, **options)))
         if name in _ITERATORS:
-            return lambda *args, **options: _iterate(value(*args, **options))
+            return lambda *args, **options: _Pieces(value(*_plain_args(args), **options))
         return value
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return _iterate(iter(self.target))
+
+
+def _plain_args(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(arg.target if isinstance(arg, _Wrapped) else arg for arg in args)
+
+
+class _Pieces:
+    """A stream or COPY out of the blocking adapter."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self._target)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self._target.close()
+
+    async def __aenter__(self) -> _Pieces:
+        self._target.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._target.__exit__(kind, error, trace)
 
 
 def _made(manager: Any) -> Callable[[], Any]:
@@ -392,10 +424,5 @@ class _Context:
 
 
 async def _iterate(iterator: Iterator[Any]) -> AsyncIterator[Any]:
-    try:
-        for item in iterator:
-            yield item
-    finally:
-        close = getattr(iterator, "close", None)
-        if close is not None and inspect.isgenerator(iterator):
-            close()
+    for item in iterator:
+        yield item

@@ -23,7 +23,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto import Batch, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -93,7 +93,7 @@ class Connection(Queries):
     def engine(self) -> Engine:
         """The core's side of the session."""
         if self._transport is None:
-            raise ConnectionClosed("the connection is not open")
+            raise system.not_open(lent=self._lender is not None)
         return self._transport.engine
 
     @property
@@ -174,7 +174,7 @@ class Connection(Queries):
         `timeout` is the longest wait for the next rows.
         """
         operation = Stream(as_item(query, args))
-        return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
+        return Pieces(self.begin, operation, operation.take, self._seconds(timeout))
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
@@ -275,7 +275,7 @@ class Connection(Queries):
         The connection can do nothing else until the iteration has ended.
         """
         operation = CopyOut(sql)
-        return Pieces(self._submit, operation, operation.take, self._seconds(timeout))
+        return Pieces(self.begin, operation, operation.take, self._seconds(timeout))
 
     async def _feed(
         self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout
@@ -412,7 +412,7 @@ class Connection(Queries):
     def _open_transport(self) -> Transport:
         transport = self._transport
         if transport is None:
-            raise ConnectionClosed("the connection is not open")
+            raise system.not_open(lent=self._lender is not None)
         transport.check_here()
         return transport
 
@@ -442,6 +442,10 @@ class Connection(Queries):
         finally:
             if self.engine.finished:  # the flow may have ended the session
                 self.abort()
+
+    async def begin(self, operation: Operation) -> Transport:
+        """Submit an operation that is driven piece by piece; what it runs on."""
+        return self._submit(operation)
 
     def _submit(self, operation: Operation) -> Transport:
         transport = self._open_transport()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
+from pgproto import Error, LocalProtocolError
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
 
@@ -33,27 +34,35 @@ class Pieces(Generic[T]):
     `async with`, or just dropping the iterator) abandons it: the rest is cancelled, read and dropped, and the
     connection's next call is served behind it.
 
+    Only what was read to its end ends with StopAsyncIteration.  After anything else (an error, `aclose`, a
+    cancellation) the next piece is an error, each time: a part never passes for the whole.
+
     Args:
         start: submits the operation; the transport that it runs on.
         operation: what to run.
         take: takes what has arrived.
         seconds: how long the next piece may take; None for no limit.
+        release: called when the transport is not needed any more; idempotent.
     """
 
     def __init__(
         self,
-        start: Callable[[Operation], Transport],
+        start: Callable[[Operation], Awaitable[Transport]],
         operation: Operation,
         take: Callable[[], list[T]],
         seconds: float | None,
+        release: Callable[[], None] | None = None,
     ) -> None:
         self._start = start
         self._operation = operation
         self._take = take
         self._seconds = seconds
+        self._release = release
         self._pieces: deque[T] = deque()
         self._transport: Transport | None = None
+        self._waiting = False  # a task waits for the next piece
         self._ended = False
+        self._error: BaseException | None = None  # what there is instead of more pieces
 
     def __aiter__(self) -> Pieces[T]:
         return self
@@ -76,7 +85,7 @@ class Pieces(Generic[T]):
         transport = self._transport
         if transport is not None and not transport.inherited:
             transport.check_here()
-        self._stop()
+        self._leave()
         if transport is not None and not self._operation.finished:
             await transport.settled()
 
@@ -85,41 +94,69 @@ class Pieces(Generic[T]):
         if transport is None or transport.inherited or transport.loop.is_closed():
             return
         if transport.in_loop():
-            self._stop()
+            self._leave()
         else:  # the garbage collector runs in whatever thread it likes
             transport.loop.call_soon_threadsafe(transport.abandon, self._operation)
+            if self._release is not None:
+                transport.loop.call_soon_threadsafe(self._release)
 
     async def _fetch(self) -> None:
-        """Wait for more pieces; StopAsyncIteration if there are none."""
+        """Wait for more pieces.
+
+        Raises:
+            StopAsyncIteration: there are none, and it is whole.
+            LocalProtocolError: another task waits for them already, or the iteration was left.
+            Error: the operation's error.
+        """
+        if self._waiting:
+            raise LocalProtocolError("another task waits for the next piece already")
         operation = self._operation
-        if self._ended:
-            raise StopAsyncIteration
-        if self._transport is None:
-            self._transport = self._start(operation)
         transport = self._transport
-        transport.check_here()
+        if transport is not None:
+            transport.check_here()
+        self._waiting = True
         try:
-            while True:
+            if transport is None and not self._ended:
+                transport = await self._begin()
+            while transport is not None and not self._ended:
                 self._pieces.extend(self._take())
                 if self._pieces:
                     return
                 if operation.finished:
-                    break
-                await progress(transport, operation, self._seconds)
+                    self._end(operation.error)
+                else:
+                    await progress(transport, operation, self._seconds)
+        except Error as error:  # it was refused, or is to be used elsewhere
+            self._end(error)
         except BaseException:
-            self._stop()
+            self._leave()
             raise
-        self._stop()
-        if operation.error is not None:
-            raise operation.error
+        finally:
+            self._waiting = False
+        if self._error is not None:
+            raise self._error
         raise StopAsyncIteration
 
-    def _stop(self) -> None:
+    async def _begin(self) -> Transport:
+        self._transport = transport = await self._start(self._operation)
+        if self._ended:  # by another task, meanwhile
+            self._end(self._error)
+        return transport
+
+    def _leave(self) -> None:
+        """Nobody wants the rest."""
+        if not self._ended:
+            self._end(LocalProtocolError("the iteration was left before its end: there is no more to read"))
+
+    def _end(self, error: BaseException | None) -> None:
         self._ended = True
+        self._error = error
         self._pieces.clear()
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abandon(self._operation)
+        if self._release is not None:
+            self._release()
 
 
 async def progress(transport: Transport, operation: Operation, seconds: float | None) -> None:

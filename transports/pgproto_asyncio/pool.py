@@ -13,9 +13,9 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolTimeout, QueuedQuery
 from pgproto.pool import (
@@ -39,16 +39,19 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import GRACE, check_left, check_new
+from pgproto.session import GRACE, CopyOut, Operation, check_left, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
 from .callbacks import goes_up, tell
 from .connection import Connection
-from .copying import NamedRecords, Records, Source
+from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
 from .queries import DEFAULT, Queries, Query, Timeout
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 __all__ = ["Pool"]
 
@@ -288,15 +291,16 @@ class Pool(Queries):
         async with self.acquire() as conn:
             return await conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> AsyncIterator[bytes]:
-        """`Connection.copy_out` on a borrowed connection."""
-        seconds(timeout, None)
-        return self._copy_out(sql, timeout)
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
+        """`Connection.copy_out` on a connection that is borrowed until the iteration has ended."""
+        operation = CopyOut(sql)
+        lease = self.acquire()
 
-    async def _copy_out(self, sql: str, timeout: Timeout) -> AsyncIterator[bytes]:
-        async with self.acquire() as conn:
-            async for chunk in conn.copy_out(sql, timeout=timeout):
-                yield chunk
+        async def start(operation: Operation) -> Transport:
+            return await (await lease.start()).begin(operation)
+
+        time = seconds(timeout, self._connector.config.command_timeout)
+        return Pieces(start, operation, operation.take, time, lease.release)
 
     async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.

@@ -15,6 +15,7 @@ from typing import Any
 
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
+from pgproto.session.loss import Loss, lease_over
 from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience, read_rest
@@ -197,16 +198,16 @@ class Transport(asyncio.BufferedProtocol):
         elif news & TIME:
             self._keep_time()
 
-    def abandon(self, operation: Operation) -> None:
-        """Nobody waits for the operation any more."""
-        self.engine.abandon(operation)
+    def abandon(self, operation: Operation, why: Loss | None = None) -> None:
+        """Nobody waits for the operation any more; or it is taken from its caller, who is told why."""
+        self.engine.abandon(operation, why)
         self.pump()
 
     def dismiss(self) -> None:
-        """The borrower is gone: nobody takes or gives what a COPY or a stream still waits for."""
+        """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
         operation = self.engine.exclusive
         if operation is not None:
-            self.abandon(operation)
+            self.abandon(operation, lease_over())
 
     async def settled(self) -> None:
         """Wait until nothing is in flight, the session is over, or its grace has passed."""

@@ -12,10 +12,10 @@ import logging
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
@@ -45,7 +45,7 @@ from pgproto.types import CopyRowEncoder
 
 from . import system
 from .connecting import Opening, cancel, cancel_running
-from .copying import NamedRecords, Records, Source, feed
+from .copying import NamedRecords, Pieces, Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from .pool import Lease
 
 __all__ = ["Connection", "Notifications", "PreparedStatement", "connect"]
-
-T = TypeVar("T")
 
 _MOMENT: Final = 0.01  # seconds
 
@@ -149,14 +147,14 @@ class Connection(Queries):
         transport.run(operation, time, self._number)
         return operation.items
 
-    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Iterator[Row]:
+    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.  `timeout` is the longest wait
         for the next rows.
         """
         operation = Stream(as_item(query, args))
-        return self._iterate(operation, operation.take, self._seconds(timeout))
+        return Pieces(self.opened, operation, operation.take, self._seconds(timeout))
 
     def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
@@ -254,13 +252,13 @@ class Connection(Queries):
         sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
         return self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Iterator[bytes]:
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
 
         The connection can do nothing else until the iteration has ended.
         """
         operation = CopyOut(sql)
-        return self._iterate(operation, operation.take, self._seconds(timeout))
+        return Pieces(self.opened, operation, operation.take, self._seconds(timeout))
 
     # ---- LISTEN
 
@@ -399,10 +397,11 @@ class Connection(Queries):
             return self
         transport, self._transport = self._transport, None
         lender._borrower = None
-        if transport is not None:
-            transport.engine.channel.blocks.take_back()
         self.listeners.end_lease(self._lease)
         _wake(self.listeners.dispatch([]))
+        if transport is not None:
+            transport.engine.channel.blocks.take_back()
+            transport.dismiss()
         return lender
 
     def alone(self, work: Callable[[], None]) -> None:
@@ -456,9 +455,18 @@ class Connection(Queries):
 
     # ---- The inside
 
+    def opened(self) -> tuple[Transport, int]:
+        """The transport, and the number of the lease for it: see `Transport.alone`."""
+        return self._open_transport(), self._number
+
     def _open_transport(self) -> Transport:
+        """The transport, if there is one still.
+
+        Raises:
+            ConnectionClosed: there is none: it was never opened, or it was lent and is returned.
+        """
         if self._transport is None:
-            raise ConnectionClosed("the connection is not open")
+            raise system.not_open(lent=self._lender is not None)
         return self._transport
 
     def _seconds(self, timeout: Timeout) -> float | None:
@@ -469,20 +477,6 @@ class Connection(Queries):
 
     def _run(self, operation: Operation, timeout: Timeout) -> None:
         self._open_transport().run(operation, self._seconds(timeout), self._number)
-
-    def _iterate(self, operation: Operation, take: Callable[[], list[T]], time: float | None) -> Iterator[T]:
-        transport = self._open_transport()
-        transport.submit(operation, time, self._number)
-        try:
-            while True:
-                taken = take()
-                yield from taken
-                if operation.finished and not taken:
-                    break
-                transport.progress(operation, time)
-        finally:
-            transport.abandon(operation)
-        _raise(operation)
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications and notices."""
@@ -547,11 +541,6 @@ def _weakly(connection: Connection, method: Callable[[Connection], None]) -> Cal
 
 def _is_over(task: object) -> bool:
     return isinstance(task, threading.Thread) and not task.is_alive()
-
-
-def _raise(operation: Operation) -> None:
-    if operation.error is not None:
-        raise operation.error
 
 
 def _wake(woken: list[Listener]) -> None:

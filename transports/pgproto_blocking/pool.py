@@ -5,23 +5,26 @@ from __future__ import annotations
 import random
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from pgproto import Batch, LocalProtocolError, QueuedQuery
 from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Transaction
+from pgproto.session import CopyOut, Transaction
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds
 
 from . import system
 from .connection import Connection
-from .copying import NamedRecords, Records, Source
+from .copying import NamedRecords, Pieces, Records, Source
 from .driver import Driver, Held, Hook, Hooks
 from .handles import TransactionContext
 from .queries import DEFAULT, Queries, Query, Timeout
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 __all__ = ["Lease", "Pool", "PoolTransaction"]
 
@@ -65,6 +68,7 @@ class Pool(Queries):
     ) -> None:
         settings, connection_options = split_options(options)
         connector = system.connector(dsn, connection_options, server_settings)
+        self._command_timeout = connector.config.command_timeout
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
         self._driver = Driver(connector, settings, hooks, Resetting(reset))
 
@@ -199,14 +203,16 @@ class Pool(Queries):
         with self.acquire() as conn:
             return conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
-    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Iterator[bytes]:
-        """`Connection.copy_out` on a borrowed connection."""
-        seconds(timeout, None)
-        return self._copy_out(sql, timeout)
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
+        """`Connection.copy_out` on a connection that is borrowed until the iteration has ended."""
+        operation = CopyOut(sql)
+        lease = self.acquire()
 
-    def _copy_out(self, sql: str, timeout: Timeout) -> Iterator[bytes]:
-        with self.acquire() as conn:
-            yield from conn.copy_out(sql, timeout=timeout)
+        def start() -> tuple[Transport, int]:
+            return lease.__enter__().opened()
+
+        time = seconds(timeout, self._command_timeout)
+        return Pieces(start, operation, operation.take, time, lease.release)
 
     def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.

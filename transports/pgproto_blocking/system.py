@@ -302,6 +302,18 @@ def let_go(descriptor: int) -> None:
             os.close(nothing)
 
 
+def not_open(*, lent: bool) -> ConnectionClosed:
+    """The error for a handle without a session.
+
+    Args:
+        lent: a pool has lent it, and has it back.
+    """
+    over = "the lease is over: the connection was given back to its pool"
+    error = ConnectionClosed(over if lent else "the connection is not open")
+    error.outcome = Outcome.NOT_SENT
+    return error
+
+
 def not_here(what: str) -> LocalProtocolError:
     """The error for a connection or a pool that is used in another event loop than its own.
 

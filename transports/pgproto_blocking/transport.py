@@ -25,6 +25,7 @@ from typing import Final
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
+from pgproto.session.loss import Loss, lease_over
 from pgproto.wire import BackendKeyData
 
 from . import system
@@ -158,6 +159,18 @@ class Transport:
             with contextlib.suppress(QueryTimeout):
                 self.alone(lambda: None, operation, GRACE)
 
+    def dismiss(self) -> None:
+        """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
+        operation = self.engine.exclusive
+        if operation is None or operation.unwanted:
+            return
+        why = lease_over()
+        try:
+            self.alone(lambda: self._drain(operation, why), None, 0.0)
+        except Error:  # a call is in the middle of it: the session is closed under it
+            if not operation.finished:
+                operation.stopped = why
+
     def alone(
         self,
         work: Callable[[], None],
@@ -182,7 +195,7 @@ class Transport:
 
         def guarded() -> None:
             if lease and lease != self.engine.channel.blocks.lease:
-                over = ConnectionClosed("the connection was given back")
+                over = system.not_open(lent=True)
                 (operation or Operation()).turned_away(over)
                 raise over
             concerned = operation
@@ -368,15 +381,15 @@ class Transport:
             self.sock = None
             sock.close()
 
-    def _drain(self, operation: Operation) -> None:
+    def _drain(self, operation: Operation, why: Loss | None = None) -> None:
         """Abandon an operation and read its answer to the end, within GRACE; else end the session."""
         engine = self.engine
         if operation in self._stray:
             self._stray.remove(operation)
-        if operation.finished:
+        if operation.finished or self.sock is None:
             return
         limit = engine.clock() + LONGEST_GRACE  # the engine keeps GRACE by itself, if it is in order
-        engine.abandon(operation)
+        engine.abandon(operation, why)
         self._write()
         while not engine.idle and not engine.finished:
             if engine.clock() >= limit:

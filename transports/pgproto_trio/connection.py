@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import trio
 
-from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto import Batch, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -91,7 +91,7 @@ class Connection(Queries):
     def engine(self) -> Engine:
         """The core's side of the session."""
         if self._transport is None:
-            raise ConnectionClosed("the connection is not open")
+            raise system.not_open(lent=self._lender is not None)
         return self._transport.engine
 
     @property
@@ -383,7 +383,7 @@ class Connection(Queries):
         """
         transport = self._transport
         if transport is None:
-            raise ConnectionClosed("the connection is not open")
+            raise system.not_open(lent=self._lender is not None)
         transport.check_here()
         return transport
 

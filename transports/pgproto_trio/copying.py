@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
+from pgproto import Error, LocalProtocolError
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 
 from .transport import Transport, unwrap
@@ -45,12 +46,15 @@ class Pieces(Generic[T]):
     (leaving `async with` does); one that is simply dropped is cancelled with the connection's next call.
     There is a checkpoint whenever something has to be fetched, not for each piece.
 
+    Only what was read to its end ends with StopAsyncIteration.  After anything else (an error, `aclose`, a
+    cancellation) the next piece is an error, each time: a part never passes for the whole.
+
     Args:
         start: gives the transport, where the operation is to be submitted.
         operation: what to run.
         take: takes what has arrived.
         seconds: how long the next piece may take; None for no limit.
-        release: called once when the transport is not needed any more.
+        release: called when the transport is not needed any more; idempotent.
     """
 
     def __init__(
@@ -68,7 +72,9 @@ class Pieces(Generic[T]):
         self._release = release
         self._pieces: deque[T] = deque()
         self._transport: Transport | None = None
+        self._waiting = False  # a task waits for the next piece
         self._ended = False
+        self._error: BaseException | None = None  # what there is instead of more pieces
 
     def __aiter__(self) -> Pieces[T]:
         return self
@@ -82,10 +88,7 @@ class Pieces(Generic[T]):
         """Stop: what is still to come is cancelled and dropped.  Idempotent, takes GRACE at the most."""
         if self._transport is not None and not self._transport.inherited:
             self._transport.check_here()
-        self._ended = True
-        self._pieces.clear()
-        if self._transport is not None:
-            await self._leave(self._transport)
+        await self._leave()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def __aenter__(self) -> Pieces[T]:
@@ -105,51 +108,65 @@ class Pieces(Generic[T]):
         """Wait for more pieces.
 
         Raises:
-            StopAsyncIteration: there are none.
+            StopAsyncIteration: there are none, and it is whole.
+            LocalProtocolError: another task waits for them already, or the iteration was left.
             Error: the operation's error.
         """
-        operation = self._operation
         await trio.lowlevel.checkpoint()
-        if self._ended:
-            raise StopAsyncIteration
+        if self._waiting:
+            raise LocalProtocolError("another task waits for the next piece already")
+        operation = self._operation
         transport = self._transport
-        if transport is None:
-            transport = await self._start()
-            try:
-                await transport.begin(operation, None)
-            except BaseException:
-                self._let_go()
-                raise
-            self._transport = transport
-        transport.check_here()
+        if transport is not None:
+            transport.check_here()
+        self._waiting = True
         try:
-            while True:
+            if transport is None and not self._ended:
+                transport = await self._begin()
+            while transport is not None and not self._ended:
                 self._pieces.extend(self._take())
                 if self._pieces:
                     return
                 if operation.finished:
-                    break
-                await progress(transport, operation, self._seconds)
+                    await self._end(operation.error)
+                else:
+                    await progress(transport, operation, self._seconds)
+        except Error as error:  # it was refused, or is to be used elsewhere
+            await self._end(error)
         except BaseException:
-            await self._leave(transport)
+            await self._leave()
             raise
-        await self._leave(transport)
-        if operation.error is not None:
-            raise operation.error
+        finally:
+            self._waiting = False
+        if self._error is not None:
+            raise self._error
         raise StopAsyncIteration
 
-    async def _leave(self, transport: Transport) -> None:
-        try:
-            await transport.leave(self._operation)
-        finally:
-            self._let_go()
+    async def _begin(self) -> Transport:
+        transport = await self._start()
+        await transport.begin(self._operation, None)
+        self._transport = transport
+        if self._ended:  # by another task, meanwhile
+            await self._end(self._error)
+        return transport
 
-    def _let_go(self) -> None:
+    async def _leave(self) -> None:
+        """Nobody wants the rest."""
+        if not self._ended:
+            text = "the iteration was left before its end: there is no more to read"
+            await self._end(LocalProtocolError(text))
+
+    async def _end(self, error: BaseException | None) -> None:
         self._ended = True
-        self._transport = None
-        release, self._release = self._release, None
-        if release is not None:
-            release()
+        self._error = error
+        self._pieces.clear()
+        transport, self._transport = self._transport, None
+        try:
+            if transport is not None:
+                await transport.leave(self._operation)
+        finally:
+            if self._release is not None:
+                self._release()
 
 
 async def progress(transport: Transport, operation: Operation, seconds: float | None) -> None:

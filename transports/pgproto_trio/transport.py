@@ -24,6 +24,7 @@ import trio
 
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
+from pgproto.session.loss import Loss, lease_over
 from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience
@@ -186,10 +187,10 @@ class Transport:
         await self.rest()
 
     def dismiss(self) -> None:
-        """The borrower is gone: nobody takes or gives what a COPY or a stream still waits for."""
+        """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
         operation = self.engine.exclusive
         if operation is not None and not operation.abandoned:
-            self._abandon(operation)
+            self._abandon(operation, lease_over())
             self.turn()
 
     async def rest(self) -> None:
@@ -372,8 +373,8 @@ class Transport:
             if self._patience is not None:
                 self._patience.sent(count)
 
-    def _abandon(self, operation: Operation) -> None:
-        self.engine.abandon(operation)
+    def _abandon(self, operation: Operation, why: Loss | None = None) -> None:
+        self.engine.abandon(operation, why)
         if not operation.finished:
             self._left.append(operation)
 
