@@ -373,8 +373,7 @@ def test_another_thread_ends_the_session(conn: pg.Connection, how: str) -> None:
     # It is cancelled before the socket is closed; the server's answer to that can be the first to arrive.
     with pytest.raises((ConnectionLost, QueryCanceled)) as caught:
         conn.script("do $$ begin raise notice 'now'; perform pg_sleep(30); end $$")
-    cancelled = isinstance(caught.value, QueryCanceled)
-    assert caught.value.outcome is (Outcome.FAILED if cancelled else Outcome.UNKNOWN)
+    assert caught.value.outcome is Outcome.UNKNOWN  # a DO may have committed by then
     thread.join(BOUND)
     assert conn.closed
 
