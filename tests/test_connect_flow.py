@@ -7,6 +7,7 @@ import contextvars
 import ssl
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -43,6 +44,8 @@ from tests.support.certificates import HOST, make_certificate, server_with
 
 Reply = Callable[[bytes], bytes | None]
 A, B = Host("a", port=1), Host("b", port=2)
+HOT = {"in_hot_standby": "on", "default_transaction_read_only": "off"}
+COLD = {"in_hot_standby": "off", "default_transaction_read_only": "off"}
 
 
 def fatal(code: str) -> bytes:
@@ -256,6 +259,41 @@ def test_who_refuses_3_2_is_asked_for_3_0_and_that_is_remembered(refuses: bytes 
 
 
 @pytest.mark.holds("D5")
+def test_a_refusal_is_remembered_for_its_host_alone() -> None:
+    old = [Server(only_version=196608, parameters=HOT) for _ in range(3)]
+    new = [Server(parameters=COLD) for _ in range(2)]
+    world = World({"a": [*old], "b": [*new]}, target_session_attrs="primary")
+    for log in (["dial a fresh", "hang up", "dial a"], ["dial a fresh"]):
+        engine = world.connect()
+        assert world.log == [*log, "hang up", "dial b fresh"]
+        assert (engine.host, engine.connection.protocol, engine.pipelining) == (B, 196610, True)
+        world.log.clear()
+
+
+class Meanwhile(Server):
+    """Somebody else connects before it answers."""
+
+    def __init__(self, connect: Callable[[], Engine], **options: Any) -> None:
+        super().__init__(**options)
+        self.connect = connect
+
+    def clear(self, data: bytes) -> tuple[bytes, bool]:
+        assert self.connect().connection.protocol == 196608
+        return super().clear(data)
+
+
+@pytest.mark.holds("D5")
+def test_attempts_at_the_same_time_do_not_forget_what_one_of_them_has_learned() -> None:
+    world = World({"a": []}, hosts=(A,))
+    first, third = (Meanwhile(world.connect, only_version=196608) for _ in range(2))
+    old, new, last = (Server(only_version=196608) for _ in range(3))
+    world.servers["a"] = [first, old, new, third, last]
+    assert world.connect().connection.protocol == 196608
+    inner = ["dial a fresh", "hang up", "dial a"]
+    assert world.log == ["dial a fresh", *inner, "hang up", "dial a", "dial a fresh"]
+
+
+@pytest.mark.holds("D5")
 @pytest.mark.parametrize("code", ["28000", "28P01", "3D000", "53300", "57P03", "57P01"])
 def test_who_has_understood_is_not_asked_for_3_0(code: str) -> None:
     world = World({"a": [Server(refuses=fatal(code))], "b": []}, hosts=(A,))
@@ -439,10 +477,6 @@ def test_tls_that_cannot_be_set_up() -> None:
     world = World({"a": [Server()], "b": []}, tls=options)
     with pytest.raises(ConfigError, match="missing"):
         world.connect()
-
-
-HOT = {"in_hot_standby": "on", "default_transaction_read_only": "off"}
-COLD = {"in_hot_standby": "off", "default_transaction_read_only": "off"}
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,13 @@ class Connector:
             if error is None:
                 return engine
             yield HangUp(engine)
-            if not startup.answered:
-                self._asked_for_3_0.discard(host)  # it may come back as another one
+            encryption_matters = not startup.opened or _about_encryption(error, engine)
+            older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol
+            refused = older and not encryption_matters and _refuses_protocol(startup, error)
+            # It may come back as another one.  A refusal is no sign of that: an attempt that was made at the
+            # same time may have learned of it already.
+            if not startup.answered and not refused:
+                self._asked_for_3_0.discard(host)
             if _about_password(startup, error):
                 for warning in self.config.warnings:
                     error.add_note(warning)
@@ -205,9 +210,7 @@ class Connector:
             errors.append(error)
             if isinstance(error, ConfigError) or not startup.begun:
                 return None  # the transport did not open: no other way leads there
-            encryption_matters = not startup.opened or _about_encryption(error, engine)
-            older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol
-            if older and not encryption_matters and _refuses_protocol(startup, error):
+            if refused:
                 protocol = PROTOCOL_3_0
                 # What this version is told is the host's answer; the refusal only led to it.
                 refusal = errors.pop()
