@@ -16,6 +16,7 @@ from pgproto.session import DEFAULT, Default
 
 from .callers import Callers
 from .corners import INSERT, ROWS, Block, Corners, link_of
+from .endings import Endings
 from .faults import Faults
 from .fresh import stale
 from .hooked import Hooked
@@ -51,7 +52,7 @@ FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
 LATE: Final = 1.0
 
 
-class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits):
+class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits, Endings):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:

@@ -114,6 +114,8 @@ class NearEnd(asyncio.Transport):
         if new and frames and frames[0][2][:4] != CANCEL_REQUEST:
             link.session = True
             link.network.on_link()
+            if link.pooled:
+                link.network.versions.asked(link)
         faults = link.network.faults
         if faults is not None:
             faults.asking(link, frames)
@@ -218,6 +220,8 @@ class NearEnd(asyncio.Transport):
             view[: len(chunk)] = chunk
             if not self._is_over():
                 self.link.tap.delivered(chunk)
+                if self.link.pooled and self.link.session:
+                    self.link.network.versions.heard(self.link)
             self.heard_at = self.loop.time()
             world = self.link.network.world
             if world.tracing:
@@ -283,6 +287,8 @@ class NearEnd(asyncio.Transport):
                     link.network.world.violation(f"a timer outlives link {link.number}", "leak")
         finally:
             self.gone = True
+            if link.pooled and link.session:
+                link.network.versions.lost(link)
             took = self.loop.time() - link.made
             if not link.session and link.tap.sent and 1.5 < took < 1000:
                 link.network.world.violation(f"a cancel request took {took:.3f} s", "late")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .near import NearEnd
 from .pipe import Pipe
 from .tap import Tap
+from .versions import Versions
 
 if TYPE_CHECKING:
     from .world import Receiver, Server, World
@@ -37,6 +38,7 @@ class Link:
         tap: what went over it.
         lent: the client's code is using it (for the positions of faults).
         lied: a fault has put words into the server's mouth: its answers prove nothing about the database.
+        dialled: when its connecting began.
         made: when it was connected; returned: when a borrower gave it back last.
         pooled: the pool has dialled it; session: for a session, not for a cancel request.
         waiting: the server's send blocks.
@@ -45,6 +47,7 @@ class Link:
     """
 
     __slots__ = (
+        "dialled",
         "down",
         "far",
         "hung_up",
@@ -79,7 +82,7 @@ class Link:
         self.waiting = False
         self.hung_up = False
         self.pooled = name == "pool"
-        self.made = self.returned = world.now
+        self.dialled = self.made = self.returned = world.now
         self.session = False
         self.phase = "P12"
         self.near: NearEnd | None = None
@@ -266,6 +269,7 @@ class Network:
     Attributes:
         links: every link that was ever made.
         refused: when attempts to make one were refused.
+        versions: what the pool knows of its server's protocol version.
         faults: who is asked before anything happens; None for good weather.
     """
 
@@ -274,6 +278,7 @@ class Network:
         self.weather = Weather(world)
         self.links: list[Link] = []
         self.refused: list[float] = []
+        self.versions = Versions()
         self.inner: list[Link] = []
         self.faults: Any = None
         self.hosts: dict[str, str] = {}
@@ -289,24 +294,35 @@ class Network:
     async def connect(self, protocol_factory: Callable[[], Any], host: str, port: int) -> Any:
         """`create_connection`: (transport, protocol)."""
         world = self.world
+        dialled = world.now
         delay = self.weather.latency()
         verdict = self.faults.dialling() if self.faults is not None else None
         if verdict == "hang":
-            await world.loop.create_future()
+            try:
+                await world.loop.create_future()
+            finally:
+                self._unreachable(host)
         await asyncio.sleep(delay * 2)
         server = self.server(host)
         if verdict == "dns":
             self.refused.append(world.now)
+            self._unreachable(host)
             raise socket.gaierror(-3, "Temporary failure in name resolution")
         if verdict == "refused" or server is None or not getattr(server, "listening", True):
             self.refused.append(world.now)
+            self._unreachable(host)
             raise ConnectionRefusedError(111, "Connect call failed")
         link = Link(self, host)
+        link.dialled = dialled
         near = NearEnd(link, protocol_factory())
         link.far.receiver = server.connected(link.far)
         world.note("link %d: connected to %s", link.number, host)
         near.protocol.connection_made(near)
         return near, near.protocol
+
+    def _unreachable(self, host: str) -> None:
+        if host == "pool":
+            self.versions.unreachable()
 
     def cell(self, number: int, position: str) -> None:
         """Something of the catalogue has come about by itself."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.pool import backoff
+from pgproto.pool import backoff, retry
 from pgproto.session.blocks import Blocks
 from pgproto.session.execution import Execution
 from pgproto.session.ledger import Ledger
+from pgproto.session.lifeline import Lifeline
 
 from .planted_edit import Bug, Edit
 
@@ -102,6 +103,44 @@ _BLOCKS: Final = (
     ),
 )
 
+_RETRY: Final = (
+    Bug(
+        "retry-judges-any-session",
+        "pgproto 0.1: what another connection's error says is taken for this transaction's end, and repeated",
+        [
+            Edit(
+                retry,
+                "transaction_outcome",
+                (
+                    "(Outcome.FAILED, Outcome.COMMITTED, Outcome.UNKNOWN)",
+                    "(Outcome.FAILED, Outcome.COMMITTED)",
+                ),
+            ),
+            Edit(
+                retry.Retry,
+                "should_repeat",
+                ("error.session != (None if block is None else block.session)", "False"),
+            ),
+        ],
+        kinds="twice",
+        profile="callers",
+        start=1640,
+    ),
+    Bug(
+        "commit-by-hand-is-repeated",
+        "pgproto 0.1: the work has run COMMIT as a statement, what follows fails with 40001: all of it again",
+        [
+            Edit(
+                Lifeline,
+                "_ended_by_hand",
+                ("self._stop_block(segment, _BY_HAND, by_hand=True)", "pass"),
+            )
+        ],
+        kinds="twice",
+        profile="callers",
+    ),
+)
+
 _LIMITS: Final = (
     Bug(
         "room-before-the-preamble",
@@ -128,4 +167,4 @@ _LIMITS: Final = (
     ),
 )
 
-BUGS: Final = (*_LEDGER, *_BLOCKS, *_LIMITS)
+BUGS: Final = (*_LEDGER, *_BLOCKS, *_RETRY, *_LIMITS)

@@ -12,7 +12,10 @@ from pgproto.session import copy, deadlines, sources
 from pgproto.session.batch import Refusing
 from pgproto.session.engine import Engine
 from pgproto.session.execution import Execution
+from pgproto_asyncio import callbacks
+from pgproto_asyncio.connection import Connection
 from pgproto_asyncio.copying import _Reader
+from pgproto_asyncio.pool import Pool
 
 from .planted_edit import Bug, Edit
 
@@ -169,4 +172,32 @@ _DOOR: Final = (
     ),
 )
 
-BUGS: Final = (*_VALUES, *_SOURCES, *_DOOR)
+_CALLBACKS: Final = (
+    Bug(
+        "callback-raises-in-abort",
+        "what on_lost or on_notice raises, and is no Exception, leaves abort() or the reading of the answers",
+        [Edit(Connection, "_call_back", ("except BaseException as error:", "except Exception as error:"))],
+        kinds="error caller neighbour swallowed unusable",
+        profile="callers",
+    ),
+    Bug(
+        "hook-kills-its-task",
+        "GeneratorExit out of on_release or on_close ends a task of the pool that nobody waits for",
+        [
+            Edit(Pool, "_release_later", ("except BaseException as error:", "except Exception as error:")),
+            Edit(Pool, "_close", ("except BaseException as error:", "except Exception as error:")),
+        ],
+        kinds="error swallowed",
+        profile="callers",
+    ),
+    Bug(
+        "nobody-is-told",
+        "what a callback raises is kept from everybody",
+        [Edit(callbacks, "tell", ("loop.call_exception_handler(", "dict("))],
+        kinds="swallowed",
+        says="nobody was told",
+        profile="callers",
+    ),
+)
+
+BUGS: Final = (*_VALUES, *_SOURCES, *_DOOR, *_CALLBACKS)

@@ -7,6 +7,7 @@ from typing import Final
 from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
 from pgproto.pool.machine import PoolMachine
+from pgproto.session.connect import Connector
 from pgproto_asyncio import connecting
 from pgproto_asyncio.leases import Lease
 from pgproto_asyncio.pool import Pool
@@ -207,6 +208,33 @@ _HEALTH: Final = (
         "pgx #1780, psycopg_pool #1176: while the server is away, it is dialled without a pause",
         [Edit(Backoff, "admit", ("if not self.failing:", "if True:"))],
         kinds="storm late",
+    ),
+    Bug(
+        "first-lease-is-a-failed-connect",
+        "pgproto 0.1: a session that has answered and dies in its first lease is taken for a failed connect",
+        [
+            Edit(Pool, "_give_back", ("answered=engine.answered", "answered=False")),
+            Edit(Pool, "_lost", ("answered=engine.answered", "answered=False")),
+        ],
+        kinds="late",
+        says="put off",
+        profile="endings",
+    ),
+    Bug(
+        "refusal-is-forgotten",
+        "pgproto 0.1: each connection asks for protocol 3.2 again, and the pooler logs each refusal",
+        [Edit(Connector, "_try_host", ("self._asked_for_3_0.add(host)", "pass"))],
+        kinds="refusal",
+        says="refused before",
+        profile="pooler",
+    ),
+    Bug(
+        "refusal-is-taken-for-an-end",
+        "pgproto 0.2: one of several attempts at once is refused, and forgets what another one has learned",
+        [Edit(Connector, "_try_host", ("not startup.answered and not refused", "not startup.answered"))],
+        kinds="refusal",
+        says="refused before",
+        profile="tangled",
     ),
     Bug(
         "cancel-without-deadline",

@@ -233,6 +233,20 @@ segment.operation.handle(self.channel, segment, event)""",
         kinds="rows",
     ),
     Bug(
+        "grace-is-used-up-by-the-network",
+        "pgproto 0.1: who leaves a stream loses the session if what is under way takes longer than the grace",
+        [
+            Edit(
+                Engine,
+                "_out_of_grace",
+                ("operation.abandoned and self._received != self._heard and now < self._patience", "False"),
+            )
+        ],
+        kinds="unusable",
+        says="a stream was left",
+        profile="endings",
+    ),
+    Bug(
         "stream-without-brake",
         "pgx #713: a consumer that stops reading is buffered for, without a bound",
         [Edit(Engine, "wants_read", ("busy is None or busy.has_room()", "True"))],

@@ -119,6 +119,14 @@ PROFILES: Final[dict[str, Profile]] = {
         pooler=0.3,
         tasks=(1, 1, 2),
     ),
+    "endings": Profile(
+        lean={"left_early": 10, "short_lived": 10, "fetch": 4, "insert": 2, "lease": 2, "expire": 2},
+        only=True,
+        faults=0.2,
+        cancels=0.1,
+        pooler=0.4,
+        tasks=(1, 1, 2),
+    ),
     "callers": Profile(
         lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
         | {"intrude": 6, "nonsense": 8, "fetch": 2, "insert": 2},
@@ -131,11 +139,12 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 EVERY: Final[dict[str, int]] = {
-    "all": 50,
+    "all": 48,
     "callers": 18,
     "tangled": 12,
     "texts": 10,
     "limits": 2,
+    "endings": 2,
     "batch": 1,
     "calm": 1,
     "cancel": 1,
