@@ -23,7 +23,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pgproto import Batch, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto import Batch, LocalProtocolError, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -76,6 +76,7 @@ class Connection(Queries):
         self._cancels: set[asyncio.Task[None]] = set()
         self._lender: Connection | None = None
         self._lease = object()  # what listeners end with
+        self._borrower: weakref.ref[Connection] | None = None
         self.lease: Lease | None = None
         """Whose end is the end of this handle, if a pool has lent it."""
         self.on_notice: Callable[[PostgresError], None] | None = None
@@ -85,7 +86,13 @@ class Connection(Queries):
         KeyboardInterrupt and SystemExit end the session and go up.
         """
         self.on_lost: Callable[[], None] | None = None
-        """Called once when the session has ended, whoever ended it."""
+        """Called once when the session has ended, whoever ended it.
+
+        On a connection that a pool has lent, both are called while it is lent; those that `on_connect` has
+        set are called whenever the connection lives.
+        """
+        self.when_lost: Callable[[], None] | None = None
+        """The pool's own `on_lost`, called before any of the caller's."""
 
     # ---- What is known
 
@@ -385,6 +392,7 @@ class Connection(Queries):
         lent._transport = self._transport
         lent.listeners = self.listeners
         lent._lender = self
+        self._borrower = weakref.ref(lent)
         self.engine.channel.blocks.lend()
         return lent
 
@@ -396,7 +404,9 @@ class Connection(Queries):
         if transport is not None:
             transport.engine.channel.blocks.take_back()
             transport.dismiss()
-        return self._lender or self
+        lender = self._lender or self
+        lender._borrower = None
+        return lender
 
     # ---- The inside
 
@@ -472,16 +482,30 @@ class Connection(Queries):
         if engine.finished:  # not before: the server's last words are still being read
             woken = [*woken, *self.listeners.everyone()]
         _wake(woken)
-        if engine.finished and self.on_lost is not None:
-            on_lost, self.on_lost = self.on_lost, None
-            self._call_back("on_lost", on_lost)
+        if engine.finished:
+            self._tell_of_the_end()
         for notice in engine.take_notices():
-            if self.on_notice is not None:
-                self._call_back("on_notice", self.on_notice, PostgresError.of(notice.fields))
+            for handle in self._handles():
+                if handle.on_notice is not None:
+                    self._call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
         if engine.wants_cancel:
             task = asyncio.ensure_future(self._cancel(transport))
             self._cancels.add(task)
             task.add_done_callback(self._cancels.discard)
+
+    def _handles(self) -> list[Connection]:
+        """Whose callbacks are called: its own (those that `on_connect` has set), and its borrower's."""
+        borrower = None if self._borrower is None else self._borrower()
+        return [self] if borrower is None else [self, borrower]
+
+    def _tell_of_the_end(self) -> None:
+        when_lost, self.when_lost = self.when_lost, None
+        if when_lost is not None:
+            when_lost()
+        for handle in self._handles():
+            on_lost, handle.on_lost = handle.on_lost, None
+            if on_lost is not None:
+                self._call_back("on_lost", on_lost)
 
     def _call_back(self, name: str, callback: Callable[..., None], *args: object) -> None:
         """Call the caller's code, in the middle of what may be somebody else's call."""
@@ -526,20 +550,30 @@ class _Connecting:
     def __init__(self, connector: Connector, timeout: Timeout) -> None:
         self._connector = connector
         self._timeout = timeout
+        self._entered = False
         self._connection: Connection | None = None
 
     def __await__(self) -> Generator[Any, Any, Connection]:
         return self._connect().__await__()
 
     async def __aenter__(self) -> Connection:
-        self._connection = await self._connect()
+        if self._entered:
+            raise LocalProtocolError("it is entered already: call connect() for each connection")
+        self._entered = True
+        try:
+            self._connection = await self._connect()
+        except BaseException:
+            self._entered = False
+            raise
         return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        connection, self._connection = self._connection, None
+        self._entered = False
+        if connection is not None:
+            await connection.close()
 
     async def _connect(self) -> Connection:
         connection = Connection(self._connector)

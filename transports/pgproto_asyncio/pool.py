@@ -525,7 +525,7 @@ class Pool(Queries):
             raise
         if machine.opened(slot, generation, conn, self._now()):
             self._opening.pop(slot.number, None)
-            conn.on_lost = lambda: self._lost(slot, conn)
+            conn.when_lost = lambda: self._lost(slot, conn)
         else:
             await conn.close()
         self._act()

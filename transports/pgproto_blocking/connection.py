@@ -83,6 +83,12 @@ class Connection(Queries):
         """Who waits for notifications."""
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields, while a call runs."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called once when a call has seen or brought about the session's end.
+
+        On a connection that a pool has lent, both are called while it is lent; those that `on_connect` has
+        set are called whenever the connection lives.  What they raise is logged.
+        """
 
     # ---- What is known
 
@@ -489,13 +495,16 @@ class Connection(Queries):
             woken = [*woken, *self.listeners.everyone()]
         _wake(woken)
         borrower = None if self._borrower is None else self._borrower()
-        on_notice = (borrower or self).on_notice
+        handles = [self] if borrower is None else [self, borrower]
         for notice in engine.take_notices():
-            if on_notice is not None:
-                try:
-                    on_notice(PostgresError.of(notice.fields))
-                except Exception:  # noqa: BLE001 - a caller's callback must not end the session
-                    _log.exception("on_notice raised")
+            for handle in handles:
+                if handle.on_notice is not None:
+                    _call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
+        if engine.finished:
+            for handle in handles:
+                on_lost, handle.on_lost = handle.on_lost, None
+                if on_lost is not None:
+                    _call_back("on_lost", on_lost)
 
     def _on_cancel(self) -> None:
         transport = self._open_transport()
@@ -537,6 +546,14 @@ def _weakly(connection: Connection, method: Callable[[Connection], None]) -> Cal
             method(alive)
 
     return call
+
+
+def _call_back(name: str, callback: Callable[..., None], *args: object) -> None:
+    """Call the caller's code, in the middle of a call."""
+    try:
+        callback(*args)
+    except Exception:  # noqa: BLE001 - a callback must not end the session
+        _log.exception("%s raised", name)
 
 
 def _is_over(task: object) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import trio
 
-from pgproto import Batch, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto import Batch, LocalProtocolError, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -83,7 +83,13 @@ class Connection(Queries):
         and go up.
         """
         self.on_lost: Callable[[], None] | None = None
-        """Called once when the session has ended, whoever ended it."""
+        """Called once when the session has ended, whoever ended it.
+
+        On a connection that a pool has lent, both are called while it is lent; those that `on_connect` has
+        set are called whenever the connection lives.
+        """
+        self.when_lost: Callable[[], None] | None = None
+        """The pool's own `on_lost`, called before any of the caller's."""
 
     # ---- What is known
 
@@ -437,14 +443,26 @@ class Connection(Queries):
         if engine.finished:  # not before: the server's last words are still being read
             woken = [*woken, *self.listeners.everyone()]
         _wake(woken)
-        if engine.finished and self.on_lost is not None:
-            on_lost, self.on_lost = self.on_lost, None
-            _call_back("on_lost", on_lost)
+        if engine.finished:
+            self._tell_of_the_end()
         for notice in engine.take_notices():
-            borrower = None if self._borrower is None else self._borrower()
-            callback = (borrower.on_notice if borrower is not None else None) or self.on_notice
-            if callback is not None:
-                _call_back("on_notice", callback, PostgresError.of(notice.fields))
+            for handle in self._handles():
+                if handle.on_notice is not None:
+                    _call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
+
+    def _handles(self) -> list[Connection]:
+        """Whose callbacks are called: its own (those that `on_connect` has set), and its borrower's."""
+        borrower = None if self._borrower is None else self._borrower()
+        return [self] if borrower is None else [self, borrower]
+
+    def _tell_of_the_end(self) -> None:
+        when_lost, self.when_lost = self.when_lost, None
+        if when_lost is not None:
+            when_lost()
+        for handle in self._handles():
+            on_lost, handle.on_lost = handle.on_lost, None
+            if on_lost is not None:
+                _call_back("on_lost", on_lost)
 
 
 def _call_back(name: str, callback: Callable[..., None], *args: object) -> None:
@@ -485,20 +503,30 @@ class _Connecting:
     def __init__(self, connector: Connector, timeout: Timeout) -> None:
         self._connector = connector
         self._timeout = timeout
+        self._entered = False
         self._connection: Connection | None = None
 
     def __await__(self) -> Generator[Any, Any, Connection]:
         return self._connect().__await__()
 
     async def __aenter__(self) -> Connection:
-        self._connection = await self._connect()
+        if self._entered:
+            raise LocalProtocolError("it is entered already: call connect() for each connection")
+        self._entered = True
+        try:
+            self._connection = await self._connect()
+        except BaseException:
+            self._entered = False
+            raise
         return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        connection, self._connection = self._connection, None
+        self._entered = False
+        if connection is not None:
+            await connection.close()
 
     async def _connect(self) -> Connection:
         connection = Connection(self._connector)

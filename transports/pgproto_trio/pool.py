@@ -535,7 +535,7 @@ class Pool(Queries):
                     failure = error
         finally:
             if finished:
-                conn.on_lost = lambda: self._lost(slot, conn)
+                conn.when_lost = lambda: self._lost(slot, conn)
                 finished = machine.opened(slot, generation, conn, trio.current_time())
             if not finished:
                 conn.abort()
