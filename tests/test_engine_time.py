@@ -301,6 +301,17 @@ def test_what_is_given_up_was_sent_and_is_labelled_so(kind: str) -> None:
     assert "insert" not in pair.backend.committed or kind == "script"
 
 
+def test_what_was_never_submitted_can_be_abandoned() -> None:
+    """An interrupt may come between the two, and who was interrupted cannot tell."""
+    pair = Pair(SCRIPT)
+    never = query("insert")
+    pair.engine.abandon(never)
+    assert never.items[0].outcome is Outcome.NOT_SENT
+    pair.run(query("select 1"))
+    assert pair.backend.committed == ["select 1"]
+    assert pair.engine.reusable
+
+
 def test_what_was_given_up_does_not_hold_the_session_for_ever() -> None:
     pair = Pair(SCRIPT)
     pair.run(query("insert"))

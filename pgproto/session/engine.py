@@ -417,7 +417,8 @@ class Engine(Lifeline):
         """Bring an operation to its end that its caller does not want any more."""
         operation.cancel_asked = not operation.needs_cancel()
         if not operation.begun:
-            self._queue.remove(operation)
+            if operation in self._queue:  # or an interrupt came before it was
+                self._queue.remove(operation)
             operation.lost(self.channel, None, operation.why())
         elif operation.half_written():
             self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))

@@ -73,7 +73,7 @@ class Listener:
 
     __slots__ = ("channels", "ended", "heard", "inbox", "owner", "unsure", "waiter")
 
-    def __init__(self, channels: tuple[str, ...], owner: object = None) -> None:
+    def __init__(self, channels: tuple[object, ...], owner: object = None) -> None:
         if not channels:
             raise _refused("listen() needs the name of a channel")
         self.channels = tuple([_checked(name) for name in channels])

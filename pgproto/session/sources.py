@@ -38,18 +38,18 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(source)
         return
     read = getattr(source, "read", None)
-    if read is not None:
-        try:
+    try:
+        if read is not None:
             while piece := as_bytes(read(_CHUNK)):
                 yield piece
-        except StopIteration as error:
-            raise because(RuntimeError(_NO_END), error) from error
-    elif isinstance(source, Iterable):
-        things: Iterable[object] = source  # compiled code insists on what is declared
-        for thing in things:
-            yield as_bytes(thing)
-    else:
-        raise TypeError(f"COPY data cannot come from {type(source).__name__}")
+        elif isinstance(source, Iterable):
+            things: Iterable[object] = source  # compiled code insists on what is declared
+            for thing in things:
+                yield as_bytes(thing)
+        else:
+            raise TypeError(f"COPY data cannot come from {type(source).__name__}")
+    except StopIteration as error:  # of `__iter__`, too
+        raise because(RuntimeError(_NO_END), error) from error
 
 
 def as_bytes(piece: object) -> bytes:

@@ -161,18 +161,11 @@ def feed(
         seconds: the longest time without progress; None for no limit.
         lease: see `Transport.alone`.
     """
-    transport.submit(operation, seconds, lease)
-    try:
+    try:  # an interrupt may come when it is submitted and `submit` has not returned
+        transport.submit(operation, seconds, lease)
         while operation.starting:
             transport.progress(operation, seconds)
-        try:
-            if not operation.over:
-                _feed(transport, operation, source(), seconds)
-        except Exception as error:
-            operation.stop(error)
-            while not operation.finished:
-                transport.progress(operation, seconds)
-            raise
+        _fill(transport, operation, source, seconds)
         operation.end()
         while not operation.finished:
             transport.progress(operation, seconds)
@@ -181,6 +174,23 @@ def feed(
     if operation.error is not None:
         raise operation.error
     return operation.rowcount
+
+
+def _fill(
+    transport: Transport,
+    operation: CopyIn | ExecuteMany,
+    source: Callable[[], Chunks],
+    seconds: float | None,
+) -> None:
+    """Hand over all data; what the source raises stops the operation, and is raised when that has ended."""
+    try:
+        if not operation.over:
+            _feed(transport, operation, source(), seconds)
+    except Exception as error:
+        operation.stop(error)
+        while not operation.finished:
+            transport.progress(operation, seconds)
+        raise
 
 
 def _feed(
