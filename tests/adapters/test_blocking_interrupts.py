@@ -5,6 +5,7 @@ The promise: whatever was interrupted, a connection is in step or it is closed, 
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -37,6 +38,7 @@ def untraced() -> Iterator[None]:
     sys.settrace(None)
     yield
     sys.settrace(tracer)
+    gc.collect()  # or the next test's collector would find what was left in the middle
 
 
 @pytest.fixture

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import trio
 
-from pgproto import Error
+from pgproto import Error, QueryTimeout
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
+from tests.support.process import listening_socket
 from tests.support.proxy import Proxy
 
 BOUND = 2.0  # GRACE for the ROLLBACK, GRACE for its answer, and a slow machine
@@ -96,6 +100,56 @@ def test_a_cancelled_task_leaves_a_dead_link_soon(pg18: PostgresServer, name: st
                     assert await left_within(pg, BOUND, lambda: work(conn), begun) < BOUND
 
     driver.run(scenario, deadline=20)
+
+
+@contextlib.contextmanager
+def lingering(server: PostgresServer) -> Iterator[int]:
+    """A port: the first connection is relayed; of later ones the first words are, and they stay open."""
+    kept: list[socket.socket] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                there = socket.create_connection((server.host, server.port))
+                kept.extend([client, there])
+                if len(kept) == 2:
+                    for each in ((client, there), (there, client)):
+                        threading.Thread(target=pump, args=each, daemon=True).start()
+                else:
+                    there.sendall(client.recv(65536))
+
+    with listening_socket() as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for each in kept:
+            each.close()
+
+
+@pytest.mark.holds("T3")
+def test_a_close_leaves_no_cancel_request_under_way(driver: Driver, pg18: PostgresServer) -> None:
+    """The query has ended, and who was to tell the server so has not hung up yet."""
+
+    async def scenario(pg: Driver) -> None:
+        with lingering(pg18) as port:
+            before = 0.0
+            async with pg.connect(pg18.dsn(port=port)) as conn:
+                await conn.fetch("select 1")
+                with pytest.raises(QueryTimeout):
+                    await conn.fetch("select pg_sleep(20)", timeout=0.1)
+                before = time.monotonic()
+            assert time.monotonic() - before < BOUND
+
+    driver.run(scenario)  # which looks whether a task is left
 
 
 @pytest.mark.holds("T3")

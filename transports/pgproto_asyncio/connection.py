@@ -320,6 +320,10 @@ class Connection(Queries):
         if transport is not None and not transport.inherited and not transport.over:
             transport.check_here()
             await transport.close(time)
+        if self._cancels:  # there is nothing left for them to cancel
+            for task in self._cancels:
+                task.cancel()
+            await asyncio.wait(self._cancels)
 
     def abort(self) -> None:
         """End the session at once, without waiting."""
