@@ -3,6 +3,9 @@
 Every event goes to the machine by one call without an await, and ends in `_act`, which carries out what
 the machine answers: waking a caller, or a task that opens, checks, resets or closes.  The tasks belong to
 the pool, so that a caller who is cancelled cancels nothing but its own waiting.
+
+Neither the timer nor a connection keeps the pool alive, and it is part of no cycle: if nobody refers to it
+any more it ends at once, and so do its connections, with a ResourceWarning each.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import inspect
 import math
 import random
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -105,6 +110,7 @@ class Pool(Queries):
         self._hooks: set[asyncio.Timeout] = set()  # around those that run in tasks of the pool
         self._limit = math.inf  # when they have to be at their end
         self._opening: dict[int, asyncio.Task[None]] = {}
+        self._slots: dict[int, Slot] = {}  # those that have a connection
         self._closing: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -494,7 +500,7 @@ class Pool(Queries):
             self._timer = None
         deadline = self._machine.next_deadline()
         if deadline is not None and self._loop is not None:
-            self._timer = self._loop.call_at(deadline, self._tick)
+            self._timer = self._loop.call_at(deadline, _tick, weakref.ref(self))
 
     def _tick(self) -> None:
         self._timer = None
@@ -525,7 +531,8 @@ class Pool(Queries):
             raise
         if machine.opened(slot, generation, conn, self._now()):
             self._opening.pop(slot.number, None)
-            conn.when_lost = lambda: self._lost(slot, conn)
+            self._slots[slot.number] = slot
+            conn.when_lost = partial(_lost, weakref.ref(self), slot.number)
         else:
             await conn.close()
         self._act()
@@ -552,8 +559,8 @@ class Pool(Queries):
         check_new(conn.engine, "" if self._on_connect is None else "on_connect")
         conn.forget_traces()
 
-    def _lost(self, slot: Slot, conn: Connection) -> None:
-        engine = conn.engine
+    def _lost(self, slot: Slot) -> None:
+        engine = slot.connection.engine
         self._machine.lost(slot, self._now(), ending(engine.cause), answered=engine.answered)
         self._act()
 
@@ -627,6 +634,7 @@ class Pool(Queries):
         finally:
             await conn.close()
             self._closing.discard(slot.number)
+            self._slots.pop(slot.number, None)
             self._machine.closed(slot, generation, self._now())
             self._act()
 
@@ -658,6 +666,19 @@ async def _call(hook: Hook | None, conn: Connection) -> bool | None:
     if inspect.isawaitable(answer):
         return await answer
     return answer
+
+
+def _tick(reference: Callable[[], Pool | None]) -> None:
+    pool = reference()
+    if pool is not None:
+        pool._tick()
+
+
+def _lost(reference: Callable[[], Pool | None], number: int) -> None:
+    pool = reference()
+    slot = None if pool is None else pool._slots.get(number)
+    if pool is not None and slot is not None:
+        pool._lost(slot)
 
 
 def _seen(hook: asyncio.Future[bool | None]) -> None:
