@@ -93,6 +93,21 @@ def test_a_batch_whose_caller_was_cancelled() -> None:
     assert item.error.__cause__ is cancelled
 
 
+@pytest.mark.holds("S3")
+def test_a_batch_that_was_taken_and_never_submitted() -> None:
+    batch = Batch()
+    items = [batch.queue("select 1"), batch.queue("select 2")]
+    with pytest.raises(KeyboardInterrupt), Refusing(batch) as refusing:
+        assert refusing.take() == items
+        items[0].outcome = Outcome.UNKNOWN  # that one was
+        raise KeyboardInterrupt
+    assert [item.outcome for item in items] == [Outcome.UNKNOWN, Outcome.NOT_SENT]
+    items[0].outcome = None
+    with pytest.raises(LocalProtocolError, match="was sent before"), Refusing(batch) as refusing:
+        refusing.take()
+    assert items[0].outcome is None  # it is another call's
+
+
 def test_items_that_have_ended_keep_their_labels() -> None:
     batch = Batch()
     done, item = batch.queue("select 1"), batch.queue("select 2")

@@ -153,23 +153,34 @@ class Refusing:
     """`with Refusing(batch):` labels the items of a batch that an error keeps from being sent at all.
 
     No connection was free, the deadline had passed, the caller was cancelled: the items are NOT_SENT then.
-    Once the batch was taken, the operation that has its items labels them.
+    Once the batch was taken, the operation that has its items labels them; one that `take` has got is
+    watched on: it may be interrupted before it is submitted.
     """
 
-    __slots__ = ("_batch",)
+    __slots__ = ("_batch", "_watched")
 
     def __init__(self, batch: object) -> None:
         if not isinstance(batch, Batch):
             raise TypeError(f"pass a Batch, not {type(batch).__name__}")
         self._batch = batch
+        self._watched = False
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Refusing:
+        return self
+
+    def take(self) -> list[QueuedQuery]:
+        """`Batch.take`, for an operation that has ended, one way or another, when this block does.
+
+        Raises:
+            LocalProtocolError: it was sent before.
+        """
+        self._watched = not self._batch.sent
+        return self._batch.take()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not self._batch.sent:
+        if error is not None and (self._watched or not self._batch.sent):
             refuse(self._batch.items, error)
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 import pgproto
+import pgproto_asyncio
+import pgproto_blocking
+import pgproto_trio
 from pgproto import Batch, ConnectError, Outcome, PoolTimeout, TooManyWaiting
 from tests.support.drivers import Driver, only
 from tests.support.pgbouncer import PgBouncerFactory
@@ -391,5 +394,26 @@ def test_a_batch_s_error_names_the_statement_and_the_step(
                 assert error.query == sql
                 assert error.__notes__ == [f"in statement 2 of the batch ({step})"]
                 assert "secret" not in f"{error} {error!r}"
+
+    driver.run(scenario)
+
+
+@pytest.mark.holds("S5")
+def test_a_lease_that_is_taken_for_a_connection(driver: Driver, pg18: PostgresServer) -> None:
+    make: dict[str, Any] = {
+        "asyncio": pgproto_asyncio.Pool,
+        "trio": pgproto_trio.Pool,
+        "blocking": pgproto_blocking.Pool,
+    }
+    way = "with pool.acquire() as conn" if driver.name == "blocking" else "async with pool.acquire() as conn"
+
+    async def scenario(pg: Driver) -> None:
+        lease = make[pg.name](pg18.dsn()).acquire()
+        for name in ("fetch", "execute", "transaction", "listen"):
+            with pytest.raises(AttributeError, match="a lease is no connection") as caught:
+                getattr(lease, name)
+            assert f"`{way}`" in str(caught.value)
+            assert repr(name) in str(caught.value)
+        assert not hasattr(lease, "anything")
 
     driver.run(scenario)

@@ -146,11 +146,11 @@ class Connection(Queries):
             Error: an atomic batch failed (the items say which one, and what became of the others), or the
                 connection was lost.  With `atomic=False` an item's own error is only in the item.
         """
-        with Refusing(batch):
+        with Refusing(batch) as refusing:
             transport = self._open_transport()
             time = self._seconds(timeout)
-            operation = Execution(batch.take(), atomic=batch.atomic)
-        transport.run(operation, time, self._number)
+            operation = Execution(refusing.take(), atomic=batch.atomic)
+            transport.run(operation, time, self._number)
         return operation.items
 
     def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:

@@ -83,6 +83,10 @@ class Held:
         return self._unclaimed.acquire(blocking=False)
 
 
+class _Torn(Exception):
+    """An interrupt has struck inside of the machine, and its thread has not come to start over yet."""
+
+
 class Driver:
     """Runs a pool's machine.
 
@@ -120,6 +124,7 @@ class Driver:
     def _found(self) -> None:
         """What there is when a new machine takes over."""
         self._machine = PoolMachine(self._settings, random.random, _is_alive)
+        self._inside = False  # somebody is inside of it, or was interrupted there
         self._connections: set[Connection] = set()
         self._opening: dict[int, Connection] = {}
         self._closing: set[int] = set()
@@ -220,11 +225,13 @@ class Driver:
         machine = self._machine
         closer = _locked()
 
-        def event(now: float) -> None:
+        def event(now: float) -> bool:
             self._closers.append(closer)
             machine.close(now, timeout)
+            return True
 
-        self._tell(machine, event)
+        while self._tell(machine, event) is None:
+            machine = self._machine  # another one has taken over
         patience = self._settings.close_timeout if timeout is None else timeout
         # Behind the deadline everything is cut off; the rest is the end of the threads that do it.
         limit = time.monotonic() + patience + 2 * GRACE
@@ -390,6 +397,9 @@ class Driver:
             with self._lock:
                 if machine is not self._machine:
                     return None
+                if self._inside:
+                    raise _Torn
+                self._inside = True
                 result = event(time.monotonic())
                 actions = machine.take_actions()
                 done = machine.done
@@ -397,11 +407,15 @@ class Driver:
                 early = due is not None and due < self._wakes_at
                 if early and due is not None:
                     self._wakes_at = due
+                self._inside = False
             for action in actions:
                 self._act(machine, action)
             if done:
                 for closer in self._closers:
                     _unlock(closer)
+        except _Torn:
+            self._start_over(machine)
+            return None
         except BaseException:
             self._start_over(machine)
             raise

@@ -120,8 +120,10 @@ class Notifications:
             for end in ends:
                 end.setblocking(False)
             connection.run_flow(listen(connection.engine, self._listener))
-        except BaseException:
+        except BaseException as problem:
             self._close()
+            if not isinstance(problem, Exception):
+                connection.abort()  # interrupted: LISTEN may have been run, and nobody would undo it
             raise
         return self
 

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from pgproto import Batch, LocalProtocolError, QueuedQuery
 from pgproto.pool import PoolStats, Resetting, Retry
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["Lease", "Pool", "PoolTransaction"]
 
 T = TypeVar("T")
+
+_NO_CONNECTION: Final = (
+    "a lease is no connection, so it has no {!r}: use `with pool.acquire() as conn`, or "
+    "`conn = pool.acquire().start()`"
+)
 
 
 class Pool(Queries):
@@ -249,6 +254,12 @@ class Lease:
         self._timeout = timeout
         self._in_use = threading.Lock()
         self._held: Held | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Somebody takes it for the connection."""
+            raise AttributeError(_NO_CONNECTION.format(name), name=name, obj=self)
 
     def start(self) -> Connection:
         """Borrow a connection; it is the handle that keeps the lease, from now on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pgproto import LocalProtocolError
 from pgproto.pool import Ticket
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Lease", "PoolTransaction"]
 
+_NO_CONNECTION: Final = (
+    "a lease is no connection, so it has no {!r}: use `async with pool.acquire() as conn`, or "
+    "`conn = await pool.acquire()`"
+)
+
 
 class Lease:
     """A connection to borrow: `async with pool.acquire() as conn`, or `conn = await pool.acquire()`.
@@ -30,6 +35,12 @@ class Lease:
         self._timeout = timeout
         self._in_use = False
         self._held: tuple[Ticket, Connection] | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Somebody takes it for the connection."""
+            raise AttributeError(_NO_CONNECTION.format(name), name=name, obj=self)
 
     def __await__(self) -> Generator[Any, Any, Connection]:
         return self.start().__await__()
