@@ -22,6 +22,7 @@ from pgproto.pool import (
     Close,
     Fail,
     Grant,
+    HookTimeout,
     Open,
     PoolMachine,
     PoolSettings,
@@ -371,6 +372,14 @@ def test_a_hook_s_mistake_is_told_as_what_it_is() -> None:
     assert ticket.error.__cause__ is mistake
     assert ticket.error.errors == (mistake,)
     assert is_permanent(ticket.error)
+
+
+@pytest.mark.holds("T4")
+def test_a_hook_that_is_late_is_no_mistake() -> None:
+    failure = hook_failed(HookTimeout("on_connect"))
+    assert str(failure) == "on_connect did not return in time"
+    assert isinstance(failure.__cause__, TimeoutError)
+    assert not is_permanent(failure)
 
 
 @pytest.mark.holds("S7")

@@ -14,6 +14,8 @@ import pytest
 import trio
 
 import pgproto_blocking
+import pgproto_trio
+import pgproto_trio.transport
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Error, Outcome, PoolTimeout, PostgresError
 from pgproto_blocking.transport import Transport
 from tests.support.drivers import Driver, only
@@ -193,6 +195,64 @@ def test_a_call_that_comes_too_late_does_not_reach_the_next_borrower(
         assert other.fetchval("show application_name") != "late"
         other.script("rollback")
         pool.release(other)
+
+
+@pytest.mark.parametrize("call", ["execute", "script", "stream"])
+def test_a_task_that_comes_too_late_does_not_reach_the_next_borrower(
+    pg18: PostgresServer, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """It waits for what another task has abandoned, and meanwhile the lease ends."""
+
+    async def main() -> None:
+        async with pgproto_trio.Pool(pg18.dsn(), max_size=1) as pool:
+            conn = await pool.acquire()
+            pid, others = conn.pid, []
+            rest = pgproto_trio.transport.Transport.rest
+
+            async def late(self: Any) -> None:
+                monkeypatch.undo()
+                await pool.release(conn)
+                others.append(await pool.acquire())
+                await others[0].script("begin")
+                await rest(self)
+
+            monkeypatch.setattr(pgproto_trio.transport.Transport, "rest", late)
+            with pytest.raises(ConnectionClosed, match="given back"):
+                if call == "stream":
+                    query = "select set_config('application_name', 'late', false)"
+                    async with conn.stream(query) as rows:
+                        await anext(rows)
+                else:
+                    await getattr(conn, call)("set application_name = 'late'")
+            (other,) = others
+            assert (other.pid, other.transaction_status) == (pid, "T")
+            assert await other.fetchval("show application_name") != "late"
+            await other.script("rollback")
+            await pool.release(other)
+
+    trio.run(main)
+
+
+@pytest.mark.holds("D9")
+def test_an_interrupt_while_a_connection_is_taken_back(
+    pg18: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Transport) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with pgproto_blocking.Pool(pg18.dsn(), max_size=1) as pool:
+        lease = pool.acquire()
+        for count in (1, 2):
+            conn = lease.__enter__()
+            monkeypatch.setattr(Transport, "dismiss", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                lease.__exit__(None, None, None)
+            assert pool.stats().used == 0
+            assert pool.stats().retired["broken"] == count
+            with pytest.raises(ConnectionClosed):
+                conn.fetchval("select 1")
+        assert pool.fetchval("select 1") == 1
 
 
 # ---- Nobody gives it back

@@ -68,14 +68,15 @@ class Hooks(NamedTuple):
 
 
 class Held:
-    """A lease: the machine that gave it, its ticket, and the handle that the borrower has."""
+    """A lease: the machine that gave it, its ticket, the connection, and the handle that the borrower has."""
 
-    __slots__ = ("_unclaimed", "lent", "machine", "ticket")
+    __slots__ = ("_unclaimed", "conn", "lent", "machine", "ticket")
 
-    def __init__(self, machine: PoolMachine, ticket: Ticket, lent: Connection) -> None:
+    def __init__(self, machine: PoolMachine, ticket: Ticket, conn: Connection) -> None:
         self.machine = machine
         self.ticket = ticket
-        self.lent = lent
+        self.conn = conn
+        self.lent = conn.lend()
         self._unclaimed = threading.Lock()
 
     def claim(self) -> bool:
@@ -202,7 +203,7 @@ class Driver:
 
     def give_back(self, held: Held, done: Callable[[], None]) -> None:
         """A lease that was claimed ends; `done` is called in the moment in which it has."""
-        self._end(held.machine, held.ticket, held.lent.take_back(), done)
+        self._end(held.machine, held.ticket, held.conn, held.lent, done)
 
     def drop(self, held: Held) -> None:
         """A lease was lost without being ended.  Called by the garbage collector, at any moment."""
@@ -283,7 +284,7 @@ class Driver:
                     break
                 asked = conn = ticket.connection
                 if self._accepted(conn):
-                    held = Held(machine, ticket, conn.lend())
+                    held = Held(machine, ticket, conn)
                     keep(held)
                     return held.lent
                 asked = None
@@ -299,7 +300,7 @@ class Driver:
                 if held.claim():  # else the lease has been told to end it
                     self.give_back(held, _nothing)
             elif asked is not None and self._hooks.acquire is not None:
-                self._end(machine, tickets[0], asked, _nothing)  # the hook may have used it
+                self._end(machine, tickets[0], asked, None, _nothing)  # the hook may have used it
             elif tickets:
                 self._tell(machine, lambda now: machine.cancel(tickets[0], now))
             raise
@@ -327,28 +328,37 @@ class Driver:
 
     # ---- Giving back
 
-    def _end(self, machine: PoolMachine, ticket: Ticket, conn: Connection, done: Callable[[], None]) -> None:
+    def _end(
+        self,
+        machine: PoolMachine,
+        ticket: Ticket,
+        conn: Connection,
+        lent: Connection | None,
+        done: Callable[[], None],
+    ) -> None:
         wanted = False
         try:
+            if lent is not None:
+                lent.take_back()
             wanted = self._released(conn, self._hooks.release)
-        finally:  # an interrupt out of the hook ends the lease, too
+        finally:  # an interrupt, out of the hook or not, ends the lease too
             self._take(machine, ticket, conn, wanted, done)
 
     def _end_dropped(self, held: Held) -> None:
         """Nobody has ended this lease: do what its borrower would have done."""
-        conn = held.lent.take_back()
         hook = self._hooks.release
         wanted = False
         try:
+            held.lent.take_back()
             # One that was claimed was interrupted on its way: whether the hook has run, nobody knows.
             if held.claim():
                 seconds = self._settings.reset_timeout
                 bounded = None if hook is None else partial(self._ask, "on_release", hook, seconds)
-                wanted = self._released(conn, bounded)
+                wanted = self._released(held.conn, bounded)
         except BaseException:  # noqa: BLE001 - nobody waits for this thread
             _log.exception("on_release raised")
         finally:
-            self._take(held.machine, held.ticket, conn, wanted, _nothing)
+            self._take(held.machine, held.ticket, held.conn, wanted, _nothing)
 
     def _released(self, conn: Connection, hook: Hook | None) -> bool:
         """Ask `on_release` whether a connection that came back is wanted."""

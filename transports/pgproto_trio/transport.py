@@ -22,6 +22,7 @@ from typing import Final
 
 import trio
 
+from pgproto import ConnectionClosed
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
 from pgproto.session.loss import Loss, lease_over
@@ -140,10 +141,14 @@ class Transport:
         """Submit an operation.  If this raises, nothing of it was submitted."""
         await trio.lowlevel.checkpoint_if_cancelled()
         engine = self.engine
+        blocks = engine.channel.blocks
+        lease = blocks.lease
         if self._pump is None:
             # Nobody has been listening: see what has come, before anything is sent into a dead session.
             self.turn()
         await self.rest()
+        if blocks.lease != lease:  # another task has ended it meanwhile
+            raise ConnectionClosed("the connection was given back")
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         engine.submit(operation)
