@@ -108,7 +108,7 @@ class Server:
         def operation() -> int:
             many = ExecuteMany("the statement")
             self._engine.submit(many)
-            for run in encoded(ExecutionBuffer(many.statement), records):
+            for run in encoded(ExecutionBuffer(many), records):
                 many.feed(run)
                 self._engine.resume()
                 self._drain()

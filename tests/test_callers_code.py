@@ -409,9 +409,9 @@ def test_a_record_that_raises_stop_iteration_is_no_end() -> None:
 
     statement = Statement("insert $1", "s")
     with pytest.raises(RuntimeError, match="not as its end") as raised:
-        list(encoded(Buffer(statement), [(1,)]))
+        list(encoded(Buffer(ExecuteMany(statement.sql, statement)), [(1,)]))
     assert isinstance(raised.value.__cause__, StopIteration)
-    assert list(encoded(ExecutionBuffer(statement), [])) == []
+    assert list(encoded(ExecutionBuffer(ExecuteMany(statement.sql, statement)), [])) == []
 
 
 def raising_method(kind: type[BaseException]) -> Callable[..., None]:
@@ -493,7 +493,7 @@ def test_more_evictions_than_the_high_water_mark(named: bool, count: int) -> Non
     def many(pair: Pair) -> ExecuteMany:
         operation = ExecuteMany("insert int")
         pair.run(operation)
-        buffer = ExecutionBuffer(operation.statement)
+        buffer = ExecutionBuffer(operation)
         assert buffer.add((1,)) is None
         run = buffer.end()
         assert run is not None
@@ -544,7 +544,7 @@ def test_long_texts_in_a_transaction_and_for_many_records(named: bool) -> None:
     assert pair.run(Execution([QueuedQuery(text, (1,))])).error is None
     operation = ExecuteMany(text)
     pair.run(operation)
-    buffer = ExecutionBuffer(operation.statement)
+    buffer = ExecutionBuffer(operation)
     for number in range(20_000):
         run = buffer.add([number])
         if run is not None:

@@ -87,7 +87,7 @@ def test_many_records_are_one_transaction_in_bounded_memory(chop: Any) -> None:
     pair = Pair(script(), chop=chop)
     operation = pair.run(ExecuteMany(INSERT))
     most = 0
-    for run in encoded(ExecutionBuffer(operation.statement), ones(12_000)):
+    for run in encoded(ExecutionBuffer(operation), ones(12_000)):
         operation.feed(run)
         pair.engine.resume()
         while operation.full:
@@ -122,13 +122,13 @@ def test_it_counts_rows(pair: Pair, sql: str, records: list[Any], rows: int) -> 
     assert [operation.rowcount, operation.error] == [rows, None]
     assert pair.engine.reusable
     assert operation.over
-    operation.feed(ExecutionBuffer(Statement("x", "")).add(()) or next(iter(_a_run())))
+    operation.feed(ExecutionBuffer(ExecuteMany("x", Statement("x", ""))).add(()) or next(iter(_a_run())))
     assert not operation.full
     assert pair.run(query("select 1")).error is None
 
 
 def _a_run() -> Iterable[Any]:
-    return encoded(ExecutionBuffer(Statement("x", "")), [()])
+    return encoded(ExecutionBuffer(ExecuteMany("x", Statement("x", ""))), [()])
 
 
 def test_without_names_the_statement_is_parsed_once() -> None:
@@ -381,7 +381,7 @@ def test_a_run_is_what_its_messages_are_one_by_one() -> None:
     statement.parameters_described((INT4, 25))
     statement.rows_described(())
     records: list[Any] = [(1, "a"), (2, None), (None, "long" * 2000)]
-    (run,) = encoded(ExecutionBuffer(statement), records)
+    (run,) = encoded(ExecutionBuffer(ExecuteMany(statement.sql, statement)), records)
     expected = b""
     for record in records:
         values = statement.encoder.encode(record)
@@ -402,7 +402,7 @@ def test_a_run_of_nothing_is_not_sent() -> None:
 def test_a_list_is_a_record_too_and_a_wrong_number_is_refused() -> None:
     statement = Statement(INSERT, "s")
     statement.parameters_described((INT4,))
-    buffer = ExecutionBuffer(statement)
+    buffer = ExecutionBuffer(ExecuteMany(statement.sql, statement))
     assert buffer.add([1]) is None
     with pytest.raises(DataError, match="takes 1 parameter"):
         buffer.add((1, 2))
@@ -410,7 +410,10 @@ def test_a_list_is_a_record_too_and_a_wrong_number_is_refused() -> None:
         buffer.add(("one",))
     run = buffer.end()
     assert run is not None
-    assert [run.count, run.data] == [1, next(iter(encoded(ExecutionBuffer(statement), [(1,)]))).data]
+    assert [run.count, run.data] == [
+        1,
+        next(iter(encoded(ExecutionBuffer(ExecuteMany(statement.sql, statement)), [(1,)]))).data,
+    ]
     assert buffer.end() is None
 
 
@@ -419,3 +422,71 @@ def test_an_execution_is_not_disturbed_by_one(pair: Pair) -> None:
     plain = pair.run(query(INSERT, 7))
     assert isinstance(plain, Execution)
     assert plain.items[0].outcome is Outcome.COMMITTED
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("in_block", [False, True])
+def test_the_first_record_fits_the_parameters_type_of_today(keep: bool, in_block: bool) -> None:
+    """A column was altered since the statement was described."""
+    pair = Pair({"insert $1": ok(types=[INT4])})
+    statement = None
+    if keep:
+        prepared = Prepare(Statement("insert $1", "kept", kept=True))
+        statement = pair.run(prepared).statement
+    first = pair.run(ExecuteMany("insert $1", statement))
+    hand_over(pair, first, [(1,)])
+    first.end()
+    pair.engine.resume()
+    pair.pump()
+    pair.backend.committed.clear()
+    pair.backend.script["insert $1"] = ok(types=[25])
+    if in_block:
+        Transaction(pair.engine).enter()
+    mark = len(pair.backend.heard)
+    operation = pair.run(ExecuteMany("insert $1", statement))
+    hand_over(pair, operation, (("a",) for _ in range(3)))
+    operation.end()
+    pair.engine.resume()
+    pair.pump()
+    assert [operation.error, operation.rowcount] == [None, 3]
+    assert pair.backend.committed == ([] if in_block else ["insert $1"] * 3)
+    binds = [each.parameters for each in pair.backend.heard[mark:] if isinstance(each, Bind)]
+    assert [parameters for parameters in binds if parameters] == [[b"a"]] * 3
+    assert pair.engine.idle
+
+
+@pytest.mark.parametrize(
+    ("known", "records", "record", "parses"),
+    [
+        (True, [(1.5,)], 1, 1),  # it fits neither type
+        (True, [(1,), ("a",)], 2, 0),  # what came before it is encoded, and maybe sent
+        (False, [("a",)], 1, 1),  # it was described a moment ago
+    ],
+)
+def test_a_record_that_is_to_blame(
+    known: bool, records: list[tuple[object]], record: int, parses: int
+) -> None:
+    pair = Pair({"insert $1": ok(types=[INT4])})
+    if known:
+        assert execute_many(pair, "insert $1", [(1,)]).error is None
+    mark = len(pair.backend.heard)
+    operation = pair.run(ExecuteMany("insert $1"))
+    with pytest.raises(DataError) as caught:
+        hand_over(pair, operation, records)
+    assert caught.value.__notes__ == [f"in record {record}"]
+    operation.stop(caught.value)
+    pair.engine.resume()
+    pair.pump()
+    assert caught.value.outcome is Outcome.NOT_SENT
+    assert operation.finished
+    assert len([each for each in pair.backend.heard[mark:] if isinstance(each, Parse)]) == parses
+    assert execute_many(pair, "insert $1", [(1,)]).error is None
+
+
+def test_a_statement_that_is_gone_when_it_is_described_anew() -> None:
+    pair = Pair({"insert $1": ok(types=[INT4])})
+    assert execute_many(pair, "insert $1", [(1,)]).error is None
+    pair.backend.script["insert $1"] = fails("42P01", "parse")
+    operation = execute_many(pair, "insert $1", [("a",)])
+    assert isinstance(operation.error, PostgresError)
+    assert operation.error.sqlstate == "42P01"

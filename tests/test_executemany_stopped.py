@@ -80,7 +80,7 @@ def test_its_deadline(pair: Pair, stage: str) -> None:
     if stage != "queued":
         pair.pump()
     if stage in ("fed", "busy", "ended"):
-        for run in encoded(ExecutionBuffer(operation.statement), ones(3)):
+        for run in encoded(ExecutionBuffer(operation), ones(3)):
             operation.feed(run)
         if stage == "ended":
             operation.end()
@@ -107,7 +107,7 @@ def test_its_deadline(pair: Pair, stage: str) -> None:
 def test_a_deadline_that_the_cancel_request_meets(pair: Pair) -> None:
     pair.backend.script[INSERT] = Answer(types=[INT4], error=error_fields("57014"))
     operation = pair.run(ExecuteMany(INSERT))
-    operation.feed(next(iter(encoded(ExecutionBuffer(operation.statement), ones(3)))))
+    operation.feed(next(iter(encoded(ExecutionBuffer(operation), ones(3)))))
     operation.stopped = out_of_time()
     operation.end()
     pair.engine.resume()
@@ -166,7 +166,7 @@ def test_lost(pair: Pair, stage: str, outcome: Outcome, words: bytes) -> None:
     pair.pump()
     if stage not in ("preparing", "prepared"):
         pair.backend.silent = True
-        operation.feed(next(iter(encoded(ExecutionBuffer(operation.statement), ones(3)))))
+        operation.feed(next(iter(encoded(ExecutionBuffer(operation), ones(3)))))
         if stage == "stopped":
             pair.engine.resume()
             operation.stop("enough")

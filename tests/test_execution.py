@@ -125,11 +125,11 @@ def test_a_value_that_does_not_fit_sends_nothing(pair: Pair) -> None:
     assert operation.error.__notes__ == ["in statement 2 of the batch (encode)"]
     assert labels(operation) == [N, N]
     assert operation.items[0].error is None
-    assert len(pair.backend.heard) == heard
     assert pair.engine.idle
-    # The entry is dropped: the parameter's type may have changed under it.
+    # It was asked anew what the parameter's type is: it may have changed.
     pair.run(Execution([QueuedQuery("insert $1", (1,))]))
-    assert [type(each) for each in pair.backend.heard[heard : heard + 2]] == [Close, Parse]
+    names = [type(each).__name__ for each in pair.backend.heard[heard:]]
+    assert names == ["Close", "Parse", "Describe", "Sync", "Bind", "Execute", "Sync"]
 
 
 @pytest.mark.parametrize("queued", [False, True])

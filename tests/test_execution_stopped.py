@@ -71,11 +71,12 @@ def test_the_answers_of_a_batch_that_was_given_up_are_dropped(pair: Pair, answer
 
 
 def test_a_batch_that_isolates_keeps_what_ended_before_it_was_stopped(pair: Pair) -> None:
-    pair.run(query("insert text", "x"))
     values: list[object] = [*["x" * 40_000] * 3, 7, "y"]
     operation = Execution([QueuedQuery("insert text", (value,)) for value in values], atomic=False)
     operation.deadline = pair.now + 5
-    pair.engine.submit(operation)  # the transport takes nothing
+    pair.engine.submit(operation)
+    pair.send()
+    pair.deliver()  # described; from here on the transport takes nothing
     pair.pass_time(5)
     assert operation.items[3].outcome is Outcome.NOT_SENT
     assert type(operation.items[3].error).__name__ == "DataError"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -390,7 +391,7 @@ def test_executemany_is_not_repeated(pair: Pair, code: str, keep: bool) -> None:
         pair.run(operation)
         if operation.finished:
             return operation
-        buffer = ExecutionBuffer(operation.statement)
+        buffer = ExecutionBuffer(operation)
         assert buffer.add((1,)) is None
         last = buffer.end()
         assert last is not None
@@ -502,3 +503,112 @@ def test_parse_is_sent_with_a_new_name_each_time(pair: Pair) -> None:
     pair.run(batch("select 1"))
     names = [each.name for each in pair.backend.heard if isinstance(each, Parse)]
     assert len(names) == len(set(names)) == 4
+
+
+# ---- Parameters that have another type than when they were described
+
+
+def changed(pair: Pair, types: list[int]) -> None:
+    """The column was altered: what is parsed from now on has these parameters."""
+    pair.backend.script["insert $1"] = ok(types=types)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.parametrize("pipelining", [False, True])
+def test_a_value_that_fits_the_parameters_type_of_today(keep: bool, atomic: bool, pipelining: bool) -> None:
+    pair = Pair(SCRIPT, pipelining=pipelining)
+    statement = kept(pair, "insert $1") if keep else None
+    pair.run(Execution([QueuedQuery("insert $1", (1,), statement)]))
+    pair.backend.committed.clear()
+    changed(pair, [25])
+    values = ["x", "y", "z"]
+    operation = Execution([QueuedQuery("insert $1", (value,), statement) for value in values], atomic=atomic)
+    neighbour = batch("select 1")
+    pair.engine.submit(neighbour)
+    pair.engine.submit(operation)
+    pair.pump()
+    assert labels(operation) == [C, C, C]
+    assert labels(neighbour) == [C]
+    binds = [each.parameters for each in pair.backend.heard if isinstance(each, Bind) and each.parameters]
+    assert binds[1:] == [[b"x"], [b"y"], [b"z"]]
+    mark = len(pair.backend.heard)
+    assert labels(pair.run(Execution([QueuedQuery("insert $1", ("x",), statement)]))) == [C]
+    names = [type(each).__name__ for each in pair.backend.heard[mark:]]
+    assert [name for name in names if name != "Close"] == ["Bind", "Execute", "Sync"]
+    assert pair.engine.idle
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_value_that_fits_neither_type(pair: Pair, atomic: bool) -> None:
+    pair.run(Execution([QueuedQuery("insert $1", (1,))]))
+    pair.backend.committed.clear()
+    changed(pair, [25])
+    operation = Execution([QueuedQuery("insert $1", (value,)) for value in ("x", 2.5)], atomic=atomic)
+    pair.run(operation)
+    assert labels(operation) == [N if atomic else C, N]
+    assert "parameter $1 of type text" in str(operation.items[1].error)
+    assert notes(operation.items[1].error or ValueError()) == "in statement 2 of the batch (encode)"
+    assert pair.backend.committed == [] if atomic else ["insert $1"]
+
+
+def test_a_statement_that_was_just_described_is_not_described_again(pair: Pair) -> None:
+    mark = len(pair.backend.heard)
+    operation = pair.run(Execution([QueuedQuery("insert $1", ("x",)) for _ in range(3)]))
+    assert labels(operation) == [N] * 3
+    assert len([each for each in pair.backend.heard[mark:] if isinstance(each, Parse)]) == 1
+
+
+def test_the_items_of_other_statements_keep_their_ends(pair: Pair) -> None:
+    """In a batch that isolates its errors: one was refused before, one asks anew, one is what it was."""
+    pair.run(Execution([QueuedQuery("insert $1", (1,))]))
+    changed(pair, [25])
+    texts = [("a\0b", ()), ("insert $1", ("x",)), ("select 1", ()), ("bad parse", ())]
+    pair.backend.script["bad parse"] = fails("42601", "parse")
+    operation = pair.run(Execution([QueuedQuery(text, args) for text, args in texts], atomic=False))
+    assert labels(operation) == [N, C, C, F]
+    assert [type(item.error).__name__ for item in operation.items] == [
+        "LocalProtocolError",
+        "NoneType",
+        "NoneType",
+        "SQLSyntaxError",
+    ]
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_what_cannot_be_described_anew_says_why(pair: Pair, atomic: bool) -> None:
+    """Also of the values that had fitted, nothing is sent."""
+    pair.run(Execution([QueuedQuery("insert $1", (1,))]))
+    pair.backend.script["insert $1"] = fails("42P01", "parse")
+    mark = len(pair.backend.heard)
+    operation = pair.run(Execution([QueuedQuery("insert $1", (value,)) for value in (1, "x")], atomic=atomic))
+    assert labels(operation) == [F, N if atomic else F]
+    for item in operation.items[: 1 if atomic else 2]:
+        assert isinstance(item.error, PostgresError)
+        assert item.error.sqlstate == "42P01"
+    assert not any(isinstance(each, Bind) for each in pair.backend.heard[mark:])
+    assert pair.engine.idle
+
+
+def test_an_interrupt_out_of_a_later_value_is_no_reason_to_ask(pair: Pair) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    class Bad(datetime):
+        def utcoffset(self) -> timedelta:
+            raise Interrupt
+
+    pair.backend.script["insert time"] = ok(types=[1184])
+    pair.run(Execution([QueuedQuery("insert $1", (1,)), QueuedQuery("insert time", (None,))]))
+    mark = len(pair.backend.heard)
+    operation = pair.run(
+        Execution(
+            [
+                QueuedQuery("insert $1", ("x",)),
+                QueuedQuery("insert time", (Bad(2020, 1, 1, tzinfo=UTC),)),
+            ]
+        )
+    )
+    assert isinstance(operation.error, Interrupt)
+    assert labels(operation) == [N, N]
+    assert len(pair.backend.heard) == mark

@@ -95,7 +95,7 @@ def batch(*texts: str, atomic: bool = False) -> Execution:
 
 def records(pair: Pair, operation: ExecuteMany) -> None:
     if not operation.starting and not operation.over:
-        for run in encoded(ExecutionBuffer(operation.statement), [(1,), (2,)]):
+        for run in encoded(ExecutionBuffer(operation), [(1,), (2,)]):
             operation.feed(run)
         operation.end()
         pair.engine.resume()

@@ -10,6 +10,7 @@ from pgproto import ConnectionClosed, DataError, LocalProtocolError, Outcome
 from pgproto.session import (
     CopyIn,
     CopyOut,
+    ExecuteMany,
     Prepare,
     QueuedQuery,
     Reset,
@@ -337,7 +338,7 @@ def test_an_interrupt_out_of_a_record_leaves_nothing_of_it() -> None:
 
     statement = Statement("insert $1", "s")
     statement.parameters_described((1184,))
-    buffer = ExecutionBuffer(statement)
+    buffer = ExecutionBuffer(ExecuteMany(statement.sql, statement))
     with pytest.raises(KeyboardInterrupt):
         buffer.add((datetime(2020, 1, 1, tzinfo=Zone()),))
     assert buffer.end() is None

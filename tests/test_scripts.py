@@ -198,7 +198,7 @@ def test_executemany_of_a_procedure(pair: Pair, in_block: bool, first: bool) -> 
     if in_block:
         Transaction(pair.engine).enter()
     operation = pair.run(ExecuteMany("call p()"))
-    buffer = ExecutionBuffer(operation.statement)
+    buffer = ExecutionBuffer(operation)
     for _ in range(2):
         assert buffer.add(()) is None
     run = buffer.end()

@@ -74,8 +74,8 @@ class ExecuteMany(Preparing):
     """
 
     __slots__ = (
+        "_doubted",
         "_ended",
-        "_held",
         "_runs",
         "_segment",
         "_size",
@@ -92,7 +92,7 @@ class ExecuteMany(Preparing):
         self.sql = sql
         self.rowcount = 0
         self._user = statement
-        self._held = False  # it is one of the cache's, which must not go while it is used
+        self._doubted = False
         self._runs: deque[Executes] = deque()
         self._size = 0
         self._stage = _STARTING
@@ -137,11 +137,22 @@ class ExecuteMany(Preparing):
     @property
     def full(self) -> bool:
         """True while the caller should wait before it feeds more."""
-        return self._size >= HIGH_WATER and not self.over
+        return (self._size >= HIGH_WATER or self._stage == _STARTING) and not self.over
+
+    def doubt(self) -> bool:
+        """The first record does not fit: true if the statement is described anew, since it was not just now.
+
+        Its parameters may have other types by now.  It is `full` until they are known.
+        """
+        if self.over or self.fresh(self.statement):
+            return False
+        self._doubted = True
+        self._stage = _STARTING
+        return True
 
     def feed(self, run: Executes) -> None:
-        """Queue executions; they are dropped once it is over."""
-        if not self.over:
+        """Queue executions (or none: see `doubt`); they are dropped once it is over."""
+        if not self.over and run.count:
             self._runs.append(run)
             self._size += len(run)
 
@@ -219,12 +230,15 @@ class ExecuteMany(Preparing):
         if self.rejected:
             self._end(channel, self.rejected[self.sql])
             return False
+        if self._doubted:
+            self._doubted = False
+            self.release(channel)
+            channel.statements.forget(self.statement)
         statement = self._user
         if statement is None or not (statement.kept or statement.state in (st.PREPARING, st.READY)):
-            self._release(channel)
+            self.release(channel)
             self._user = statement = channel.statements.get(self.sql)
-            self._held = True
-            statement.users += 1
+            self.hold(statement)
         if statement.home is not None and statement.home is not channel.statements.mark:
             self.withdraw(channel, channel.statements.unusable(statement))
         elif statement.state == st.NEW:
@@ -330,16 +344,11 @@ class ExecuteMany(Preparing):
 
     def _end(self, channel: Channel, error: BaseException | None = None) -> None:
         self._close()
-        self._release(channel)
+        self.release(channel)
         if error is not None:
             self.fail(channel, error)
         self.finish(channel)
         channel.statements.trim()
-
-    def _release(self, channel: Channel) -> None:
-        if self._held and self._user is not None:
-            self._held = False
-            channel.statements.release(self._user)
 
 
 def _verdict(segment: Segment, sql: str) -> Outcome:

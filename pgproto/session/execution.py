@@ -100,7 +100,6 @@ class Execution(Preparing):
         "_ledger",
         "_next",
         "_segment",
-        "_users",
         "atomic",
         "items",
     )
@@ -110,7 +109,6 @@ class Execution(Preparing):
         self.items = items
         self.atomic = atomic
         self.isolate = not atomic
-        self._users: list[Statement] = []
         self._ahead = False
         self._encoded = False
         self._next = 0  # the next item to write
@@ -151,10 +149,8 @@ class Execution(Preparing):
     def produce(self, channel: Channel) -> int:
         """Prepare, encode, and write items up to the high-water mark."""
         if not self._encoded:
-            if not self._statements_ready(channel):
+            if not self._ready(channel):
                 return WAITING
-            self._refuse()
-            self._encode(channel)
             if self.finished:
                 return GONE
             if self.error is not None or all(item.outcome is not None for item in self.items):
@@ -204,6 +200,15 @@ class Execution(Preparing):
         """True if an answer is due."""
         return any(segment.operation is self for segment in channel.segments)
 
+    def _ready(self, channel: Channel) -> bool:
+        """True once all is prepared and encoded; false while a description is awaited."""
+        while not self._encoded:
+            if not self._statements_ready(channel):
+                return False
+            self._refuse()
+            self._encode(channel)
+        return True
+
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
             self.go_on_preparing(channel)
@@ -215,25 +220,21 @@ class Execution(Preparing):
         if self.atomic and self.rejected:
             return True
         self._acquire(channel)
-        return all(statement.state != st.PREPARING for statement in self._users)
+        return all(statement.state != st.PREPARING for statement in self._held)
 
     def _acquire(self, channel: Channel) -> None:
         """Find the statement of every item, and prepare those that are new."""
         if self.blocked is not None:
             return
-        cache = channel.statements
         new: list[Statement] = []
         try:
-            self._look_up(cache, new)
-            if self.atomic and self.rejected:
-                for statement in new:
-                    statement.state = st.NEW  # one text is bad, so none is needed now
-            elif new:
-                self.send_prepare(channel, new)
-        except BaseException:
+            self._look_up(channel.statements, new)
+            if not self.atomic or not self.rejected:
+                wanted, new = new, []
+                self.send_prepare(channel, wanted)
+        finally:
             for statement in new:
-                statement.state = st.NEW  # or others would wait for their description
-            raise
+                statement.state = st.NEW  # it will not be prepared here, and others would wait for it
 
     def _look_up(self, cache: StatementCache, new: list[Statement]) -> None:
         """Find the statement of every item; list those that nobody has sent yet."""
@@ -260,8 +261,7 @@ class Execution(Preparing):
             self._use(statement, new)
 
     def _use(self, statement: Statement, new: list[Statement]) -> None:
-        self._users.append(statement)
-        statement.users += 1
+        self.hold(statement)
         if statement.state == st.NEW:
             statement.state = st.PREPARING
             new.append(statement)
@@ -282,10 +282,14 @@ class Execution(Preparing):
                 self._stop_atomic(error)
 
     def _encode(self, channel: Channel) -> None:
-        """Encode all values; what does not fit ends its item, and with it an atomic batch."""
+        """Encode all values; what does not fit ends its item, and with it an atomic batch.
+
+        But not if its statement was described some time before: the parameters may have other types by now (a
+        column was altered; pgx #2442).  Then it is described anew, and all of them are encoded once more.
+        """
         self._encoded = True
         home = channel.statements
-        unfit: list[Statement] = []
+        doubted: list[Statement] = []
         for index, item in enumerate(self.items):
             statement = item.statement
             if item.outcome is not None or statement is None:
@@ -300,8 +304,9 @@ class Execution(Preparing):
             except BaseException as raised:  # noqa: BLE001 - it may be the caller's code, so it may be anything
                 if self.finished:
                     break  # that code has ended it already
-                # A parameter's type may have changed under a cached statement (pgx #2442).
-                unfit.append(statement)
+                if isinstance(raised, DataError) and not self.fresh(statement):
+                    doubted.append(statement)
+                    continue
                 error = unfit_error(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
                 if len(self.items) > 1:
@@ -314,8 +319,10 @@ class Execution(Preparing):
         if self.finished:
             for item in self.items:
                 item.parameters = None
-        for statement in unfit:
-            channel.statements.drop(statement)  # not before: other items may use it
+        elif doubted and self.error is None:
+            for statement in doubted:
+                home.forget(statement)
+            self._start_over(channel)
 
     def _stop_atomic(self, error: Exception) -> None:
         """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
@@ -553,24 +560,24 @@ class Execution(Preparing):
             return False
         self.heals += 1
         self._start_over(channel)
+        self.again = True
         return True
 
     def _start_over(self, channel: Channel) -> None:
         """As if nothing had been sent."""
-        for statement in self._users:
-            channel.statements.release(statement)
-        self._users = []
+        self.release(channel)
         for item in self.items:
+            if item.outcome is not None:
+                continue  # it was refused
             item.rows = []
             item.tag = ""
             item.columns = ()
             item.executed = False
-            item.error = None
+            item.error = item.parameters = None
             if item.statement is not None and not item.statement.kept:
                 item.statement = None
         self._next = 0
         self._ahead = self._encoded = self.begun = False
-        self.again = True
 
     def _judge(self, channel: Channel, segment: Segment, status: str) -> None:
         """Label the items of a segment that is not simply good: it had an error, or ends transactions, ...
@@ -627,9 +634,7 @@ class Execution(Preparing):
             annotate(self.error, self.items[0].sql)
 
     def _end(self, channel: Channel) -> None:
-        for statement in self._users:
-            channel.statements.release(statement)
-        self._users = []
+        self.release(channel)
         if not self.finished:
             self.error = error_of_all(self.error, self.items)
             if self.error is not None or not self.atomic:

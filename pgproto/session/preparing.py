@@ -40,7 +40,7 @@ class Preparing(Operation):
         heals: how often it has prepared anew what was out of date.
     """
 
-    __slots__ = ("_described", "_to_prepare", "_written", "blocked", "heals", "isolate", "rejected")
+    __slots__ = ("_described", "_held", "_to_prepare", "_written", "blocked", "heals", "isolate", "rejected")
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +48,7 @@ class Preparing(Operation):
         self.blocked: PostgresError | None = None
         self.isolate = False
         self.heals = 0
+        self._held: list[Statement] = []
         self._to_prepare: list[Statement] = []
         self._described = 0
         self._written = 0
@@ -57,18 +58,27 @@ class Preparing(Operation):
         """True while answers are outstanding."""
         return self._described < len(self._to_prepare)
 
+    def hold(self, statement: Statement) -> None:
+        """Use a statement: while it is held, its name is not closed."""
+        self._held.append(statement)
+        statement.users += 1
+
+    def release(self, channel: Channel) -> None:
+        """It uses none of them any more."""
+        for statement in self._held:
+            channel.statements.release(statement)
+        self._held = []
+
+    def fresh(self, statement: Statement) -> bool:
+        """True if it was described for this very operation, and not some time before it."""
+        return any(each is statement for each in self._to_prepare)
+
     def send_prepare(self, channel: Channel, new: list[Statement]) -> None:
         """Write Parse and Describe for NEW statements; `go_on_preparing` does the rest, if there is one."""
-        try:
-            for statement in new:
-                statement.state = st.PREPARING
-            self._to_prepare.extend(new)
-            self.go_on_preparing(channel)
-        except BaseException:
-            # An interrupt: if the session outlives it nothing was written, and others must not wait for it.
-            for statement in new:
-                statement.state = st.NEW
-            raise
+        for statement in new:
+            statement.state = st.PREPARING
+        self._to_prepare.extend(new)
+        self.go_on_preparing(channel)
 
     def go_on_preparing(self, channel: Channel) -> None:
         """Write what may be written now of the statements that are waiting for it."""

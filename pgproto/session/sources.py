@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from ..errors import DataError, LocalProtocolError, because
 from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from ..wire.binding import Executes
-from .statements import Statement
+from .executemany import ExecuteMany
 
 __all__ = ["Buffer", "ExecutionBuffer", "RecordBuffer", "as_bytes", "chunks", "encoded"]
 
@@ -81,6 +81,10 @@ class Buffer(Generic[T]):
         """
         raise NotImplementedError
 
+    def doubt(self) -> T | None:
+        """The last record did not fit: None if it is to blame, else what to feed before it is added again."""
+        return None
+
     def end(self) -> T | None:
         """What is left, if there is anything."""
         raise NotImplementedError
@@ -96,7 +100,17 @@ def encoded(buffer: Buffer[T], records: Iterable[Any]) -> Iterator[T]:
     """All records as chunks."""
     try:
         for record in records:
-            chunk = buffer.add(record)
+            question: T | None = None
+            chunk: T | None = None
+            try:
+                chunk = buffer.add(record)
+            except DataError:
+                question = buffer.doubt()
+                if question is None:
+                    raise
+            if question is not None:
+                yield question
+                chunk = buffer.add(record)
             if chunk is not None:
                 yield chunk
     except StopIteration as error:
@@ -131,14 +145,15 @@ class ExecutionBuffer(Buffer[Executes]):
     """Records in, runs of executions of one statement out.
 
     Args:
-        statement: it must be ready when the first record is added.
+        operation: it must have its statement when the first record is added.
     """
 
-    __slots__ = ("_count", "_records", "_statement")
+    __slots__ = ("_count", "_operation", "_records", "_statement")
 
-    def __init__(self, statement: Statement) -> None:
+    def __init__(self, operation: ExecuteMany) -> None:
         super().__init__()
-        self._statement = statement
+        self._operation = operation
+        self._statement = operation.statement
         self._count = 0
         self._records = 0
 
@@ -148,6 +163,8 @@ class ExecutionBuffer(Buffer[Executes]):
         Raises:
             LocalProtocolError: the values are more than a message can carry.
         """
+        if not self._records:
+            self._statement = self._operation.statement  # another one, if it was described anew
         template = self._statement.template()
         parts = self._parts
         place = len(parts)
@@ -166,6 +183,13 @@ class ExecutionBuffer(Buffer[Executes]):
         self._count += 1
         self._size += len(header) + size + len(template.execution_tail)
         return self.end() if self._size >= _CHUNK else None
+
+    def doubt(self) -> Executes | None:
+        """As of all buffers; only the first record can be about a type that has changed."""
+        if self._records > 1 or not self._operation.doubt():
+            return None
+        self._records = 0
+        return Executes("", b"", 0)
 
     def end(self) -> Executes | None:
         """The last run, if any execution is left."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import Batch, Error, PostgresError, Retry
+from pgproto import Batch, DataError, Error, PostgresError, Retry
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
@@ -224,5 +224,56 @@ def test_what_a_function_raises_is_told_and_runs_once(
                 f"drop function {name}(text, text); drop function x_{name}(); drop sequence {name};"
                 f" drop table t_{name}"
             )
+
+    driver.run(scenario)
+
+
+@pytest.mark.parametrize(
+    "way", ["fetch", "batch", "isolated", "prepared", "executemany", "prepared many", "block"]
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_column_that_has_another_type_now(
+    driver: Driver, pg18: PostgresServer, way: str, named: bool
+) -> None:
+    """int became text, in another session: what is text now is taken, the first time."""
+
+    async def scenario(pg: Driver) -> None:
+        table = f"retyped_{next(_numbers)}_{pg.name}"
+        insert = f"insert into {table} values ($1)"
+        async with pg.connect(pg18.dsn(), named_statements=named) as conn, pg.connect(pg18.dsn()) as other:
+            await conn.script(f"create table {table} (a int)")
+            prepared = await conn.prepare(insert)
+            await conn.execute(insert, 1)
+            await prepared.execute(2)
+            await other.execute(f"alter table {table} alter column a type text")
+
+            async def batch(*, atomic: bool) -> None:
+                queue = Batch(atomic=atomic)
+                items = [queue.queue(insert, "three"), queue.queue("select 1"), queue.queue(insert, "four")]
+                await conn.send_batch(queue)
+                assert all(item.error is None for item in items)
+
+            if way == "fetch":
+                await conn.fetch(insert, "three")
+            elif way in ("batch", "isolated"):
+                await batch(atomic=way == "batch")
+            elif way == "prepared":
+                await prepared.fetch("three")
+            elif way == "executemany":
+                assert await conn.executemany(insert, [("three",), ("four",)]) == 2
+            elif way == "prepared many":
+                assert await prepared.executemany([("three",)]) == 1
+            else:
+                async with conn.transaction():
+                    await conn.execute(insert, "three")
+                    await prepared.execute("four")
+            stored = [row[0] for row in await conn.fetch(f"select a from {table} order by a")]
+            assert stored == sorted(["1", "2", "three", *(["four"] if len(stored) == 4 else [])])
+            with pytest.raises(DataError):
+                await conn.execute(insert, 5.5)
+            with pytest.raises(DataError):
+                await conn.executemany(insert, [(5.5,)])
+            await conn.execute(insert, "five")
+            await conn.script(f"drop table {table}")
 
     driver.run(scenario)

@@ -385,8 +385,8 @@ _STATE: Final = (
     ),
     Bug(
         "pgx-2442",
-        "pgx #2442: a value that does not fit a cached statement's old types does not drop it",
-        [Edit(Execution, "_encode", ("channel.statements.drop(statement)", "pass"))],
+        "pgx #2442: a value is held against the types that a cached statement had once",
+        [Edit(Execution, "_encode", ("not self.fresh(statement)", "False"))],
         kinds="surprise",
         profile="corners",
     ),

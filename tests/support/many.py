@@ -42,7 +42,7 @@ def ones(count: int) -> list[tuple[int]]:
 
 def hand_over(pair: Pair, operation: ExecuteMany, records: Iterable[Sequence[Any]]) -> None:
     """What an adapter does: feed while there is room."""
-    for run in encoded(ExecutionBuffer(operation.statement), records):
+    for run in encoded(ExecutionBuffer(operation), records):
         operation.feed(run)
         pair.engine.resume()
         while operation.full:

@@ -222,7 +222,7 @@ class Connection(Queries):
             Exception: whatever the iterable raises; nothing was stored.
         """
         operation = ExecuteMany.of(query)
-        await self._feed(operation, lambda: encoded(ExecutionBuffer(operation.statement), records), timeout)
+        await self._feed(operation, lambda: encoded(ExecutionBuffer(operation), records), timeout)
         return operation.rowcount
 
     # ---- COPY

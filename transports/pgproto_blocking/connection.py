@@ -204,7 +204,7 @@ class Connection(Queries):
         return feed(
             self._open_transport(),
             operation,
-            lambda: encoded(ExecutionBuffer(operation.statement), records),
+            lambda: encoded(ExecutionBuffer(operation), records),
             self._seconds(timeout),
             self._number,
         )

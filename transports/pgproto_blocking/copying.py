@@ -204,7 +204,7 @@ def _feed(
         if fed >= _FED_AT_ONCE:
             fed = 0
             transport.progress(operation, seconds, wait=False)
-            while operation.full:
-                transport.progress(operation, seconds)
+        while operation.full:
+            transport.progress(operation, seconds)
         if operation.over:
             return
