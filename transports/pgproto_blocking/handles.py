@@ -120,12 +120,12 @@ class Notifications:
             for end in ends:
                 end.setblocking(False)
             connection.run_flow(listen(connection.engine, self._listener))
+            return self  # in here: an interrupt can come at this line, too
         except BaseException as problem:
             self._close()
             if not isinstance(problem, Exception):
                 connection.abort()  # interrupted: LISTEN may have been run, and nobody would undo it
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
