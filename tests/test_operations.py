@@ -322,7 +322,7 @@ def test_what_an_operation_without_parts_says() -> None:
     operation.turned_away(closed)
     assert closed.outcome is Outcome.NOT_SENT
     assert closed.sqlstate == ""
-    assert not operation.ends_block(Segment(operation, 0))
+    assert operation.ends_block(Pair(SCRIPT).engine.channel, Segment(operation, 0))
 
 
 @pytest.mark.holds("L2")

@@ -11,6 +11,7 @@ from pgproto.session.sql import (
     check_sql,
     control_words,
     describes_late,
+    ends_transaction,
     first_words,
     is_plain,
     leaves_no_trace,
@@ -75,6 +76,71 @@ def test_what_may_commit_while_it_runs() -> None:
 )
 def test_control_words(sql: str, words: list[str]) -> None:
     assert control_words(sql) == words
+
+
+R, B, S = "ROLLBACK", "BEGIN", "SELECT 1"
+
+
+@pytest.mark.holds("L11")
+@pytest.mark.parametrize(
+    ("sql", "tags"),
+    [
+        ("commit", ["COMMIT"]),
+        ("select 1; prepare transaction 'x'", [S, "PREPARE TRANSACTION"]),
+        ("rollback", [R]),
+        (";rollback", [R]),
+        ("rollback and chain -- rollback to savepoint a", [R]),
+        ("/* a */rollback/* rollback to x */", [R]),
+        ("rollback; begin; -- rollback to a", [R, B]),
+        ("rollback; begin; select 'rollback to a'", [R, B, S]),
+        ("rollback; begin; select $$rollback to a; $$", [R, B, S]),
+        ('rollback to "a;rollback"; rollback; begin', [R, R, B]),
+        ("rollback; begin; savepoint a; select 1/0; rollback to a", [R, B, "SAVEPOINT"]),
+        ("commit; begin; savepoint a; rollback to a", [R, B, "SAVEPOINT", R]),  # of a failed block
+        ("create function f() returns int begin atomic select 1; end; rollback", ["CREATE FUNCTION", R]),
+        ("select (1); rollback; rollback to tox", [S, R]),
+        (r"select 'it\'s rollback to a", [R]),  # the text cannot be read
+        ("rollback to a", [S, R]),  # nor do these belong together
+    ],
+)
+def test_what_has_ended_a_transaction(sql: str, tags: list[str]) -> None:
+    assert ends_transaction(sql, tags)
+
+
+@pytest.mark.holds("L11")
+@pytest.mark.parametrize(
+    ("sql", "tags"),
+    [
+        ("rollback to a", [R]),
+        (";;rollback /* a /* b */ c */ to a", [R]),
+        ("rollback --x\n to a", [R]),
+        ("ROLLBACK\tTRANSACTION\fTO\vSAVEPOINT a", [R]),
+        ('rollback/**/transaction/**/to"a"', [R]),
+        ("rollback to a -- ; rollback", [R]),
+        (r"select '\'; rollback to a; select '\'", [S, R, S]),
+        ("insert into t values (';', $$;$$, e'\\';'); rollback to a", ["INSERT 0 1", R]),
+        ("create rule r as on insert to t do (notify a; notify b); rollback to a", ["CREATE RULE", R]),
+        (
+            "create function f() returns int begin atomic select case when a then 1 end; select 2; end;;"
+            " rollback to a; select 1",
+            ["CREATE FUNCTION", R, S],
+        ),
+        ("commit prepared 'x'", ["COMMIT PREPARED"]),
+        ("rollback prepared 'x'", ["ROLLBACK PREPARED"]),
+        ("savepoint a; select 1/0; rollback", ["SAVEPOINT"]),
+        ("", [""]),
+        ("rollback", []),
+    ],
+)
+def test_what_has_ended_no_transaction(sql: str, tags: list[str]) -> None:
+    assert not ends_transaction(sql, tags)
+
+
+@pytest.mark.holds("L11")
+def test_where_a_backslash_escapes_in_every_string() -> None:
+    sql = r"select 'it\'s; rollback to a'; rollback; begin; select 'x"
+    assert ends_transaction(sql, [S, R, B], escapes=True)
+    assert ends_transaction(r"select '\'; rollback to a", [S, R], escapes=True)  # in doubt
 
 
 @pytest.mark.parametrize(
@@ -237,6 +303,7 @@ def test_the_time_that_it_takes_grows_with_the_text(piece: str) -> None:
         for _ in range(3):
             start = time.process_time()
             leaves_no_trace(text)
+            ends_transaction(text, [R])
             is_plain(text)
             best = min(best, time.process_time() - start)
         return best

@@ -12,14 +12,18 @@ import pytest
 
 from pgproto import LocalProtocolError, Outcome, QueryTimeout, TransactionAborted
 from pgproto.session import (
+    CopyIn,
+    CopyOut,
     Execution,
     Operation,
     QueuedQuery,
     Script,
+    Stream,
     Transaction,
 )
 from pgproto.wire import Query
-from tests.support.backend import fails, ok
+from tests.support.backend import Answer, fails, ok
+from tests.support.many import execute_many
 from tests.support.pair import Pair
 from tests.support.queries import query, sql_error
 
@@ -480,20 +484,74 @@ def test_a_block_that_a_statement_has_ended(sql: str, simple: bool) -> None:
     assert pair.engine.reusable
 
 
-CHAINED = ["commit and chain", "rollback and chain", "commit; begin; insert", "rollback; begin"]
+def many(pair: Pair, sql: str) -> None:
+    execute_many(pair, sql, [(), ()])
+
+
+def copying_in(pair: Pair, sql: str) -> CopyIn:
+    copy = pair.run(CopyIn(sql))
+    copy.end()
+    pair.engine.resume()
+    pair.pump()
+    return copy
+
+
+ONE = ["commit and chain", "rollback and chain", "abort and chain", "rollback and chain -- rollback TO a"]
+SEVERAL = ["commit; begin; {}", "rollback; begin; {}", "commit and chain; {}", "commit; begin; bad; {}"]
+ALONE: list[Callable[[Pair, str], object]] = [
+    lambda pair, sql: pair.run(query(sql)),
+    lambda pair, sql: pair.run(Execution([QueuedQuery(sql, ()), QueuedQuery("insert", ())], atomic=False)),
+    lambda pair, sql: pair.run(Stream(QueuedQuery(sql, ()))),
+    many,
+]
+SIMPLE: list[tuple[str, Callable[[Pair, str], object]]] = [
+    ("insert", lambda pair, sql: pair.run(Script(sql))),
+    ("copy t from stdin", copying_in),
+    ("copy t to stdout", lambda pair, sql: pair.run(CopyOut(sql))),
+]
+BY_ANY_HAND: list[tuple[str, Callable[[Pair, str], object]]] = [
+    *[(sql, way) for way in ALONE for sql in ONE],
+    *[(sql.format(last), way) for last, way in SIMPLE for sql in SEVERAL],
+]
 
 
 @pytest.mark.holds("L11")
-@pytest.mark.parametrize("sql", CHAINED)
-def test_a_block_that_a_statement_has_replaced_by_another_transaction(sql: str) -> None:
-    pair = Pair(SCRIPT)
-    pair.backend.script |= {sql: ok(sql.partition(" ")[0].strip(";").upper())}
+@pytest.mark.parametrize("first", [False, True], ids=["", "first"])
+@pytest.mark.parametrize(("sql", "way"), BY_ANY_HAND)
+def test_a_block_that_a_statement_has_replaced_by_another_transaction(
+    sql: str, way: Callable[[Pair, str], object], first: bool
+) -> None:
+    pair = Pair(
+        {
+            **SCRIPT,
+            "abort and chain": ok("ROLLBACK"),
+            "copy t from stdin": Answer("COPY 1", copy="in"),
+            "copy t to stdout": Answer("COPY 1", copy="out", rows=[[b"1\n"]]),
+        }
+    )
     block = Transaction(pair.engine)
     block.enter()
-    assert pair.run(query("insert")).error is None
-    operation = Script(sql) if ";" in sql else query(sql)
-    pair.run(operation)
+    if not first:
+        assert pair.run(query("insert")).error is None
+    way(pair, sql)
     refused(pair, "statement in the transaction block has ended")
+    assert block.by_hand
+    with pytest.raises(LocalProtocolError, match="statement in the transaction block has ended"):
+        run_flow(pair, block.commit())
+    assert pair.engine.reusable
+
+
+@pytest.mark.holds("L11")
+@pytest.mark.parametrize("way", [copying_in, lambda pair, sql: pair.run(CopyOut(sql))])
+def test_a_block_that_ends_with_the_copy_that_begins_it(
+    pair: Pair, way: Callable[[Pair, str], Operation]
+) -> None:
+    block = Transaction(pair.engine)
+    block.enter()
+    operation = way(pair, "insert; commit; bad")
+    assert sql_error(operation) == "22012"
+    assert pair.backend.committed == ["insert"]
+    assert block.by_hand
     with pytest.raises(LocalProtocolError, match="statement in the transaction block has ended"):
         run_flow(pair, block.commit())
     assert pair.engine.reusable
@@ -505,8 +563,9 @@ def test_savepoints_by_hand_end_no_block() -> None:
     block.enter()
     for sql in ("insert", "SAVEPOINT s", "insert", "ROLLBACK TO s", "RELEASE s"):
         assert pair.run(query(sql)).error is None
-    for sql in ("SAVEPOINT t", "insert", "ROLLBACK TO SAVEPOINT t"):
+    for sql in ("SAVEPOINT t", "insert", "ROLLBACK TO SAVEPOINT t", "insert; ROLLBACK TO SAVEPOINT t"):
         assert pair.run(Script(sql)).error is None
+    many(pair, "ROLLBACK TO t")
     run_flow(pair, block.commit())
     assert pair.backend.committed == ["insert"]
     assert not block.by_hand

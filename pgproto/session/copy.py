@@ -27,9 +27,9 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Operation, Segment, unasked
+from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
+from .simple import SimpleQuery
 from .sources import as_bytes
-from .sql import check_sql, is_plain, leaves_no_trace
 
 __all__ = ["CopyIn", "CopyOut"]
 
@@ -47,22 +47,16 @@ _COPYING: Final = 2
 _OVER: Final = 3
 
 
-class _Copy(Operation):
+class _Copy(SimpleQuery):
     """What both directions share: the Query, the verdict, the error."""
 
-    __slots__ = ("_sent", "_stage", "sql", "tag")
+    __slots__ = ("_stage", "tag")
 
     def __init__(self, sql: str) -> None:
-        super().__init__()
-        self.sql = sql = check_sql(sql)
+        super().__init__(sql)
         self.exclusive = True
-        self._sent = sql  # with what opens a transaction, which the server's positions count
         self.tag = ""
         self._stage = _NOT_BEGUN
-
-    def text(self) -> str:
-        """The COPY statement."""
-        return self._sent
 
     @property
     def rowcount(self) -> int:
@@ -84,20 +78,16 @@ class _Copy(Operation):
         """True once no data will flow any more."""
         return self._stage == _OVER or self.finished
 
-    def _begin(self, channel: Channel) -> Segment:
+    def send(self, channel: Channel) -> Segment:
+        """Write the Query."""
         self._stage = _ASKED
-        self.begun = True
-        segment = channel.open(self)
-        segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
-        if not leaves_no_trace(self.sql):
-            channel.dirty = True
-        self._sent = channel.simple_query(segment, self.sql)
-        return segment
+        return super().send(channel)
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """The tag, or the error that ends the flow of data at once."""
         if isinstance(event, CommandComplete):
-            self.tag = event.command_tag
+            if self.completed(channel, segment, event.command_tag):
+                self.tag = event.command_tag
         elif isinstance(event, ErrorResponse):
             self._stage = _OVER
             segment.fail(PostgresError.of(event.fields))
@@ -130,7 +120,7 @@ class _Copy(Operation):
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No verdict came."""
         self._stage = _OVER
-        self.lost_query(channel, segment, loss, executed=bool(self.tag))
+        super().lost(channel, segment, loss)
 
 
 class CopyIn(_Copy):
@@ -204,7 +194,7 @@ class CopyIn(_Copy):
             # queued behind it on the wire.
             return WAITING if segment in channel.segments else SENT
         if segment is None:
-            segment = self._segment = self._begin(channel)
+            segment = self._segment = self.send(channel)
             if _FROM_STDIN.search(self.sql):
                 segment.sync = NOT_YET  # nothing is stored before CopyDone
             return WAITING
@@ -274,7 +264,7 @@ class CopyOut(_Copy):
 
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
-        self._begin(channel)
+        self.send(channel)
         return SENT
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:

@@ -517,7 +517,7 @@ class Engine(Lifeline):
             return
         if idle and segment.prologue:
             self._begin_failed(segment)
-        elif idle or (not segment.plain and segment.operation.ends_block(segment)):
+        elif idle or (not segment.plain and segment.operation.ends_block(self.channel, segment)):
             self._ended_by_hand(segment)
 
     def _encrypt(self, tls: TLS, plain: bytes) -> None:

@@ -44,7 +44,7 @@ from .operation import (
     unasked,
 )
 from .preparing import Preparing
-from .sql import as_text, may_commit
+from .sql import as_text, ends_transaction, may_commit
 from .stale import explain, is_stale
 from .statements import Statement
 
@@ -81,6 +81,7 @@ class ExecuteMany(Preparing):
         "_size",
         "_stage",
         "_stopped",
+        "_tag",
         "_user",
         "rowcount",
         "sql",
@@ -99,6 +100,7 @@ class ExecuteMany(Preparing):
         self._ended = False
         self._stopped = False
         self._segment: Segment | None = None
+        self._tag = ""  # what the last execution has ended with
 
     @staticmethod
     def of(query: object) -> ExecuteMany:
@@ -275,6 +277,7 @@ class ExecuteMany(Preparing):
         elif isinstance(event, CommandCompletes):
             segment.position += event.count
             self.rowcount += event.count * rowcount(event.command_tag)
+            self._tag = event.command_tag
             if event.command_tag in TELLING_TAGS:
                 channel.told(event.command_tag, self.sql)
         elif isinstance(event, CommandComplete) and segment.prologue:
@@ -308,6 +311,10 @@ class ExecuteMany(Preparing):
         self._stage = _OVER
         self._runs.clear()
         self._size = 0
+
+    def ends_block(self, channel: Channel, segment: Segment) -> bool:
+        """See `Operation.ends_block`."""
+        return ends_transaction(self.sql, [self._tag])
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the verdict."""

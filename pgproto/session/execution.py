@@ -496,7 +496,7 @@ class Execution(Preparing):
         item.columns = statement.columns
         self._late = DESCRIBED
 
-    def ends_block(self, segment: Segment) -> bool:
+    def ends_block(self, channel: Channel, segment: Segment) -> bool:
         """See `Operation.ends_block`."""
         items = self.items[segment.first : segment.last]
         return any(item.executed and ends_transaction(item.sql, [item.tag]) for item in items)

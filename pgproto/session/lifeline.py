@@ -188,7 +188,8 @@ class Lifeline:
             told = segment.preparing and operation is segment.operation
             if operation.transaction is not None and not told and not operation.last_word:
                 self._queue.remove(operation)
-                operation.lost(channel, None, loss)
+                if not operation.finished:  # a COPY that has ended itself so
+                    operation.lost(channel, None, loss)
 
     def _operations(self) -> list[Operation]:
         """Every operation that is queued or has answers outstanding, once; some may have ended."""

@@ -214,9 +214,12 @@ class Operation:
     def skip_rest(self, channel: Channel) -> None:
         """Nobody wants the rest: write no more than what brings it to an end."""
 
-    def ends_block(self, segment: Segment) -> bool:
-        """True if a statement of this segment, which is not plain, has ended a transaction."""
-        return False
+    def ends_block(self, channel: Channel, segment: Segment) -> bool:
+        """True if a statement of this segment, which is not plain and in a block, has ended a transaction.
+
+        In doubt it has.  What sends such statements asks `sql.ends_transaction`, with their tags.
+        """
+        return True
 
     def has_room(self) -> bool:
         """False while its consumer has to catch up, so that nothing more should be read."""

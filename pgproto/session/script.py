@@ -21,8 +21,8 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import SENT, TELLING_TAGS, Channel, Operation, Segment, unasked, undecodable
-from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
+from .operation import SENT, Channel, Segment, unasked, undecodable
+from .simple import SimpleQuery
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -52,37 +52,25 @@ class ScriptResult:
         return f"<ScriptResult {self.tag!r}, {len(self.rows)} rows>"
 
 
-class Script(Operation):
+class Script(SimpleQuery):
     """Run a script as one simple Query.
 
     Attributes:
         results: one for every statement that completed; those before an error are kept.
     """
 
-    __slots__ = ("_columns", "_decoder", "_rows", "_sent", "results", "sql")
+    __slots__ = ("_decoder", "_rows", "results")
 
     def __init__(self, sql: str) -> None:
-        super().__init__()
-        self.sql = sql = check_sql(sql)
-        self._sent = sql  # with what opens a transaction, which the server's positions count
+        super().__init__(sql)
         self.results: list[ScriptResult] = []
         self._decoder: RowDecoder | None = None
         self._rows: list[Row] = []
 
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
-        segment = channel.open(self)
-        # One statement that we know is as good as its class; of several, only the first is known.
-        segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
-        if not leaves_no_trace(self.sql):
-            channel.dirty = True
-        self._sent = channel.simple_query(segment, self.sql)
-        self.begun = True
+        self.send(channel)
         return SENT
-
-    def text(self) -> str:
-        """The script."""
-        return self._sent
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """Collect results."""
@@ -108,48 +96,29 @@ class Script(Operation):
             raise unasked(event)
 
     def _result(self, channel: Channel, segment: Segment, tag: str) -> None:
-        if segment.prologue:
-            segment.prologue -= 1
+        if not self.completed(channel, segment, tag):
             return
         columns = self._decoder.columns if self._decoder is not None else ()
         self.results.append(ScriptResult(columns, self._rows, tag))
         self._decoder = None
         self._rows = []
-        if tag in TELLING_TAGS:
-            channel.told(tag, self.sql)
-
-    def ends_block(self, segment: Segment) -> bool:
-        """See `Operation.ends_block`."""
-        return ends_transaction(self.sql, [result.tag for result in self.results])
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the script has ended."""
         error = segment.error
         if error is not None:
-            error.outcome = self._failed(channel, segment)
+            error.outcome = self.failed(channel, segment)
             self.error = error
         elif isinstance(self.error, DataError):
             idle = channel.connection.transaction_status == "I"
             self.error.outcome = Outcome.COMMITTED if idle else Outcome.OK_IN_TX
         self.finish(channel)
 
-    def _failed(self, channel: Channel, segment: Segment) -> Outcome:
-        """What became of a script in which a statement has failed: a part of it may be committed.
-
-        Only a procedure that is alone can commit: the server runs several statements as one block.
-        """
-        tags = [result.tag for result in self.results]
-        in_block = segment.in_transaction or channel.status_before != "I"
-        if "COMMIT" in tags or "PREPARE TRANSACTION" in tags:
-            return Outcome.UNKNOWN
-        alone = not (tags or in_block)
-        return Outcome.UNKNOWN if alone and may_commit(self.sql) else Outcome.FAILED
-
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No answer came any more."""
         if isinstance(self.error, DataError):
             self.error = None  # what became of the script matters more
-        self.lost_query(channel, segment, loss, executed=bool(self.results))
+        super().lost(channel, segment, loss)
 
 
 class Reset(Script):

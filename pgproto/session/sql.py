@@ -46,6 +46,7 @@ _SPECIAL: Final = re.compile(r"""['"$]|--|/\*""")
 _LINE: Final = re.compile(r"[^\n\r]*")
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _STRING: Final = re.compile(r"'[^'\\]*'")
+_STANDARD: Final = re.compile(r"'[^']*'")
 _ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*+'", re.DOTALL)
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _NAME_IN_QUOTES: Final = re.compile(rf'"{_NAME}*"')
@@ -57,8 +58,13 @@ def _set(text: str, separator: str | None = None) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(separator))
 
 
-_GAP: Final = r"(?:\s|--[^\n]*\n|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)+"
-_TO_SAVEPOINT: Final = re.compile(rf"\brollback{_GAP}(?:(?:work|transaction){_GAP})?to\b", re.IGNORECASE)
+# Of a bare text: what begins like this, and where a statement may end.
+_TO_SAVEPOINT: Final = re.compile(
+    rf"{_BLANK}*rollback{_BLANK}+(?:(?:work|transaction){_BLANK}+)?to(?!{_NAME})", re.IGNORECASE
+)
+_STRUCTURE: Final = re.compile(
+    rf"""[;()]|(?<!{_NAME})(?<![".])(?:begin{_BLANK}+atomic|case|end)(?!{_NAME})(?![".])""", re.IGNORECASE
+)
 
 # Statements that end a transaction, or run in transactions of their own: of these, and of what was sent
 # together with them, nobody can say "not committed" before the server has said so.
@@ -223,17 +229,24 @@ def control_words(sql: str) -> list[str]:
     return words
 
 
-def ends_transaction(sql: str, tags: list[str]) -> bool:
-    """True if statements with these command tags have ended a transaction.
+def ends_transaction(sql: str, tags: list[str], *, escapes: bool = False) -> bool:
+    """True if statements with these command tags have ended a transaction; in doubt, too.
 
     Args:
         sql: their text: ROLLBACK TO SAVEPOINT has the tag of ROLLBACK, and ends none.
-        tags: what the server said when they completed.
+        tags: what the server said when they completed, in order from the first one on.
+        escapes: a backslash escapes in a plain string, too (`standard_conforming_strings` is off).
     """
     if "COMMIT" in tags or "PREPARE TRANSACTION" in tags:
         return True
-    rollbacks = tags.count("ROLLBACK")
-    return rollbacks > 0 and rollbacks > len(_TO_SAVEPOINT.findall(sql))
+    if "ROLLBACK" not in tags:
+        return False
+    bare = _bare(sql, standard=not escapes)
+    statements = [] if bare is None else _split(bare)
+    for index, tag in enumerate(tags):
+        if tag == "ROLLBACK" and (index >= len(statements) or not _TO_SAVEPOINT.match(statements[index])):
+            return True
+    return False
 
 
 def describes_late(sql: str) -> bool:
@@ -290,12 +303,39 @@ def _comment_end(sql: str, start: int) -> int:
     return len(sql)
 
 
-def _bare(sql: str) -> str | None:
+def _split(bare: str) -> list[str]:
+    """The statements of a bare text; those without a word in them are none."""
+    statements: list[str] = []
+    start = parentheses = bodies = 0
+    for found in _STRUCTURE.finditer(bare):
+        mark = found.group()
+        if mark == ";":
+            if parentheses <= 0 and not bodies:
+                statements.append(bare[start : found.start()])
+                start = found.end()
+        elif mark == "(":
+            parentheses += 1
+        elif mark == ")":
+            parentheses -= 1
+        elif mark[0] in "bB":
+            bodies = 1  # of a function: BEGIN ATOMIC ...; END
+        elif bodies:
+            bodies += 1 if mark[0] in "cC" else -1
+    statements.append(bare[start:])
+    return [statement for statement in statements if statement.strip()]
+
+
+def _bare(sql: str, *, standard: bool = False) -> str | None:
     """The text with a space for each comment and '' for each string; None if it cannot be told.
 
-    Quoted identifiers stay, unless what is quoted is more than a name.  A backslash in a plain string is
-    a doubt: `standard_conforming_strings` decides whether it escapes the quote after it.
+    Quoted identifiers stay, unless what is quoted is more than a name.
+
+    Args:
+        sql: the text.
+        standard: a backslash in a plain string is a character like others.  False if it is a doubt:
+            `standard_conforming_strings` decides whether it escapes the quote after it.
     """
+    plain = _STANDARD if standard else _STRING
     parts: list[str] = []
     done = 0
     while (special := _SPECIAL.search(sql, done)) is not None:
@@ -315,7 +355,7 @@ def _bare(sql: str) -> str | None:
             parts.append('"?"' if name is None else name.group())
         elif what == "'":
             escapes = start > 0 and sql[start - 1] in "eE" and _IN_NAME.match(sql, start - 1) is None
-            found = (_ESCAPED if escapes else _STRING).match(sql, start)
+            found = (_ESCAPED if escapes else plain).match(sql, start)
             parts.append("''")
         elif _IN_NAME.match(sql, start) is not None or (tag := _TAG.match(sql, start)) is None:
             parts.append("$")  # of a parameter, or of a name

@@ -113,9 +113,9 @@ class Transaction:
         if self.entered:
             raise LocalProtocolError("the transaction is open already")
         idle = engine.transaction_status == "I" or not engine.transaction_status
+        blocks.check_turn()
         if engine.transaction_status == "E" and not channel.segments:
             raise LocalProtocolError("the surrounding transaction has failed: roll it back first")
-        blocks.check_turn()
         begin = self._begin
         savepoint = ""
         if blocks.open or not idle:

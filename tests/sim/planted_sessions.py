@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgproto.pool import resetting
-from pgproto.session import copy, sql
+from pgproto.session import simple, sql
 from pgproto.session.listening import Listeners
 from pgproto.session.script import Reset
 from pgproto_asyncio.pool import Pool
@@ -18,7 +18,7 @@ BUGS: Final = (
     Bug(
         "copy-leaves-no-trace",
         "pgproto 0.1: a session is not reset after COPY, whose query called a function that takes a lock",
-        [Edit(copy._Copy, "_begin", ("not leaves_no_trace(self.sql)", "False"))],
+        [Edit(simple.SimpleQuery, "send", ("not leaves_no_trace(self.sql)", "False"))],
         kinds="dirty",
         says="advisory lock",
         profile="pool",

@@ -175,6 +175,7 @@ class Backend:
         self._deferred: dict[str, str] | None = None
         self._skipping = False
         self._copying = ""
+        self._rest: list[str] = []
 
     def receive(self, data: bytes) -> None:
         """Take the client's bytes and answer them."""
@@ -304,10 +305,13 @@ class Backend:
         self.say(ReadyForQuery(self.status))
 
     def _query(self, text: str) -> None:
-        for sql in text.split("; "):
-            self._execute(sql, simple=True)
-            if self._skipping or self._copying:
-                break
+        self._rest = text.split("; ")
+        self._go_through()
+
+    def _go_through(self) -> None:
+        """Run what is left of a simple Query, up to a COPY that waits for data."""
+        while self._rest and not self._skipping and not self._copying:
+            self._execute(self._rest.pop(0), simple=True)
         if not self._copying:
             self._sync()
 
@@ -377,7 +381,7 @@ class Backend:
             self._copying = ""
             self._fail(error_fields("57014", f"COPY from stdin failed: {event.message}"))
         if isinstance(self.connection.head, Query):
-            self._sync()
+            self._go_through()
 
     # ---- Transactions
 

@@ -1,0 +1,76 @@
+"""What scripts and COPY share: one simple Query of any number of statements.  Manual: "Simple Query".
+
+The server runs the statements as one transaction, unless they contain transaction control.  So what became of
+them is told by the tags of those that completed: by one rule, here, for whatever sends such a Query.
+"""
+
+from __future__ import annotations
+
+from ..errors import Outcome
+from .loss import Loss
+from .operation import TELLING_TAGS, Channel, Operation, Segment
+from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
+
+__all__ = ["SimpleQuery"]
+
+
+class SimpleQuery(Operation):
+    """Send a text as one simple Query.
+
+    Attributes:
+        sql: the text.
+        tags: those of its statements that have completed, in order; "" for one without a statement.
+    """
+
+    __slots__ = ("_sent", "sql", "tags")
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self.sql = sql = check_sql(sql)
+        self._sent = sql  # with what opens a transaction, which the server's positions count
+        self.tags: list[str] = []
+
+    def text(self) -> str:
+        """What was sent."""
+        return self._sent
+
+    def send(self, channel: Channel) -> Segment:
+        """Write the Query."""
+        segment = channel.open(self)
+        # One statement that we know is as good as its class; of several, only the first is known.
+        segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
+        if not leaves_no_trace(self.sql):
+            channel.dirty = True
+        self._sent = channel.simple_query(segment, self.sql)
+        self.begun = True
+        return segment
+
+    def completed(self, channel: Channel, segment: Segment, tag: str) -> bool:
+        """A statement has completed; false if it is not one of the text: BEGIN, SAVEPOINT."""
+        if segment.prologue:
+            segment.prologue -= 1
+            return False
+        self.tags.append(tag)
+        if tag in TELLING_TAGS:
+            channel.told(tag, self.sql)
+        return True
+
+    def ends_block(self, channel: Channel, segment: Segment) -> bool:
+        """See `Operation.ends_block`."""
+        escapes = channel.connection.parameters.get("standard_conforming_strings") == "off"
+        return ends_transaction(self.sql, self.tags, escapes=escapes)
+
+    def failed(self, channel: Channel, segment: Segment) -> Outcome:
+        """What became of all of it when a statement has failed: a part of it may be committed.
+
+        Only a procedure that is alone can commit: the server runs several statements as one block.
+        """
+        if "COMMIT" in self.tags or "PREPARE TRANSACTION" in self.tags:
+            return Outcome.UNKNOWN
+        in_block = segment.in_transaction or channel.status_before != "I"
+        alone = not (self.tags or in_block)
+        return Outcome.UNKNOWN if alone and may_commit(self.sql) else Outcome.FAILED
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """No answer came any more."""
+        self.lost_query(channel, segment, loss, executed=bool(self.tags))
