@@ -130,6 +130,40 @@ def test_a_hook_that_blocks_a_thread_for_ever(pg18: PostgresServer) -> None:
     enough.set()
 
 
+@pytest.mark.holds("T4")
+@pytest.mark.parametrize("which", ["on_release", "on_close"])
+def test_a_pool_is_closed_in_the_moment_in_which_a_hooks_time_is_over(
+    pg18: PostgresServer, which: str
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        begun = asyncio.Event()
+
+        async def hook(conn: object) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        told: list[str] = []
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        options: dict[str, Any] = {which: hook, "reset_timeout": 0.2}
+        async with pgproto_asyncio.Pool(pg18.dsn(), max_size=1, **options) as pool:
+            await pool.fetchval("select 1")
+            pool.expire()
+            await begun.wait()
+            (scope,) = pool._hooks
+            end = scope.when()
+            assert end is not None
+            closing = pool.close(timeout=0.1)
+            # Behind the timer, and in front of the task that it cancels.
+            loop.call_at(end + 1e-9, closing.send, None)
+            await asyncio.sleep(max(0.0, end - loop.time()) + 0.01)
+            closing.close()
+        assert pool.stats().size == 0
+        assert told == [f"{which} raised"]
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 @pytest.mark.holds("D7")
 def test_a_cancellation_out_of_a_hook_costs_an_attempt_and_not_the_slot(pg18: PostgresServer) -> None:
     async def main() -> None:

@@ -193,7 +193,8 @@ class Pool(Queries):
         self._machine.close(self._now(), time)
         self._limit = self._now() + GRACE + (self._machine.settings.close_timeout if time is None else time)
         for scope in self._hooks:
-            scope.reschedule(min(scope.when() or math.inf, self._limit))
+            if not scope.expired():  # one whose hook is being cancelled cannot be changed any more
+                scope.reschedule(min(scope.when() or math.inf, self._limit))
         self._act()
         await self._closed.wait()
         while self._tasks:
