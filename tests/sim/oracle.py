@@ -206,11 +206,12 @@ class Oracle:
             elif tag == 0x45:  # ErrorResponse
                 fields = {part[:1]: part[1:] for part in body.split(b"\0") if part}
                 severity = (fields.get(b"V") or fields.get(b"S") or b"ERROR").decode()
-                if fields.get(b"C") in _HEALED and not current.completed and not current.error:
-                    current.healed = True
+                if fields.get(b"C") in _HEALED and current.plain and not current.error:
+                    current.healed = not current.completed
                     for key in current.keys:
                         if key is not None:
-                            self.counts[key] -= 1  # nothing was run: it may be prepared anew, and sent again
+                            # It was not run, or is rolled back: it may be prepared anew, and sent again.
+                            self.counts[key] -= 1
                 if not current.error:
                     current.error = severity
                     current.genuine = b"V" in fields
