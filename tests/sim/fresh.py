@@ -34,7 +34,7 @@ def stale(link: Link, now: float, settings: Settings, expired_at: float) -> str:
         return "an age that expire() has ended"
     if link.tap.outstanding:
         return "an answer outstanding"
-    if link.tap.standby:
+    if link.tap.standby and not link.lied:
         return "a server that has become a standby"
     # That a borrower gives it back counts as a sign of life.
     silence = now - max(near.heard_at, link.returned)
