@@ -352,6 +352,10 @@ def test_options_of_the_pool_and_of_its_connections_are_told_apart() -> None:
     assert others == {"user": "app", "connect_timeout": 7}
     with pytest.raises(ConfigError, match="max_size must be 1 or more"):
         split_options({"max_size": 0})
+    for name, count in (("max_size", 2.5), ("max_size", True), ("min_size", None), ("max_waiting", "5")):
+        with pytest.raises(ConfigError, match=f"{name} must be a whole number, not {count!r}"):
+            PoolSettings(**{name: count})  # type: ignore[arg-type]
+    assert split_options({"max_waiting": None})[0].max_waiting is None
 
 
 def test_a_connection_that_ended_counts_as_who_ended_it() -> None:

@@ -51,8 +51,8 @@ VECTORS: list[tuple[int, Any, str]] = [
     (TIMESTAMP, datetime.max, struct.pack(">q", MAX_MICROS).hex()),
     (TIMESTAMPTZ, datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC), "00000000000f4240"),
     (INTERVAL, Interval(14, -3, 1), "0000000000000001 fffffffd 0000000e"),
-    (INTERVAL, Interval(-(2**31), -(2**31), -(2**63)), "8000000000000000 80000000 80000000"),
-    (INTERVAL, Interval(2**31 - 1, 2**31 - 1, 2**63 - 1), "7fffffffffffffff 7fffffff 7fffffff"),
+    (INTERVAL, Interval(-(2**31), -(2**31), 1 - 2**63), "8000000000000001 80000000 80000000"),
+    (INTERVAL, Interval(2**31 - 1, 2**31 - 1, 2**63 - 2), "7ffffffffffffffe 7fffffff 7fffffff"),
 ]
 
 
@@ -98,6 +98,8 @@ class Nowhere(tzinfo):
         (TIMESTAMPTZ, datetime(2000, 1, 1, tzinfo=Nowhere()), ValueError, "datetime without time zone"),
         (TIMESTAMPTZ, 0, TypeError, "expected datetime, got int"),
         (INTERVAL, 5, TypeError, "expected Interval or timedelta, got int"),
+        (INTERVAL, Interval(2**31 - 1, 2**31 - 1, 2**63 - 1), ValueError, "would take it for infinity"),
+        (INTERVAL, Interval(-(2**31), -(2**31), -(2**63)), ValueError, "would take it for -infinity"),
     ],
 )
 def test_refused(oid: int, value: object, error: type[Exception], text: str) -> None:
@@ -120,6 +122,8 @@ def test_refused(oid: int, value: object, error: type[Exception], text: str) -> 
         (TIMETZ, struct.pack(">qi", 0, 86400), "86400 seconds west of UTC"),
         (TIMETZ, struct.pack(">qi", 0, -86400), "-86400 seconds west of UTC"),
         (TIMETZ, b"12345678", "8 bytes instead of 12"),
+        (INTERVAL, struct.pack(">qii", 2**63 - 1, 2**31 - 1, 2**31 - 1), "interval infinity: Python has no"),
+        (INTERVAL, struct.pack(">qii", -(2**63), -(2**31), -(2**31)), "interval -infinity: Python has no"),
         (TIMESTAMP, struct.pack(">q", 2**63 - 1), "timestamp infinity: Python has no such value"),
         (TIMESTAMPTZ, struct.pack(">q", -(2**63)), "timestamptz -infinity: Python has no such value"),
         (TIMESTAMP, struct.pack(">q", MIN_MICROS - 1), "microseconds from 2000-01-01, not in the years"),

@@ -90,6 +90,9 @@ class PoolSettings:
         backoff: float = 0.1,
         max_backoff: float = 0.5,
     ) -> None:
+        for name, count in (("max_size", max_size), ("min_size", min_size), ("max_waiting", max_waiting)):
+            if type(count) is not int and not (count is None and name == "max_waiting"):
+                raise ConfigError(f"{name} must be a whole number, not {count!r}")
         if max_size < 1:
             raise ConfigError(f"max_size must be 1 or more, not {max_size!r}")
         if not 0 <= min_size <= max_size:

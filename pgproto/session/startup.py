@@ -65,7 +65,10 @@ def check_parameter(name: str, value: str) -> None:
         RemoteProtocolError: it is another one.
     """
     if name == "client_encoding" and not is_utf8(value):
-        raise RemoteProtocolError(f"the server insists on client_encoding {value}, and pgproto on UTF8")
+        raise RemoteProtocolError(
+            f"the server insists on client_encoding {value}, and pgproto on UTF8: do not SET another "
+            "one, nor ALTER ROLE or DATABASE to set it"
+        )
 
 
 class _Opening(Operation):

@@ -37,6 +37,11 @@ _EPOCH_ORDINAL: Final = 730120
 _MAX_ORDINAL: Final = 3652059
 _TIMETZ: Final = struct.Struct(">qi")
 _INTERVAL: Final = struct.Struct(">qii")
+# Since PostgreSQL 17 these are no lengths: (microseconds, days, months) and what they stand for.
+_INFINITE: Final = {
+    (2**63 - 1, 2**31 - 1, 2**31 - 1): "infinity",
+    (-(2**63), -(2**31), -(2**31)): "-infinity",
+}
 
 
 def _no_python_value(name: str, what: str) -> DataError:
@@ -180,11 +185,17 @@ class IntervalCodec(Codec):
             value = Interval.from_timedelta(value)
         if not isinstance(value, Interval):
             raise expected("Interval or timedelta", value)
-        return _INTERVAL.pack(value.microseconds, value.days, value.months)
+        fields = (value.microseconds, value.days, value.months)
+        if fields in _INFINITE:
+            raise ValueError(f"PostgreSQL would take it for {_INFINITE[fields]}")
+        return _INTERVAL.pack(*fields)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The Interval."""
         if end - start != 16:
             raise malformed(self.name, f"{end - start} bytes instead of 16")
-        microseconds, days, months = _INTERVAL.unpack_from(buffer, start)
+        fields = _INTERVAL.unpack_from(buffer, start)
+        if fields in _INFINITE:
+            raise _no_python_value(self.name, _INFINITE[fields])
+        microseconds, days, months = fields
         return Interval(months, days, microseconds)
