@@ -132,9 +132,7 @@ def test_c_fatals_while_a_statement_is_closed(driver: Driver) -> None:
         peer.start()
         prepared(peer)
         peer.expect(Bind, Execute, Sync)
-        peer.send(
-            BindComplete(), error("0A000", "cached plan must not change result type"), ReadyForQuery("I")
-        )
+        peer.send(error("0A000", "cached plan must not change result type"), ReadyForQuery("I"))
         closing, *_ = peer.expect(Close, Parse, Describe, Sync)
         assert isinstance(closing, Close)
         assert closing.kind == "S"
