@@ -13,7 +13,7 @@ import trio
 
 import pgproto_asyncio
 from pgproto import ConnectError, Error, PoolTimeout
-from tests.support.drivers import Driver
+from tests.support.drivers import Driver, only
 from tests.support.postgres import PostgresServer
 
 
@@ -186,3 +186,27 @@ def test_a_cancellation_out_of_a_hook_costs_an_attempt_and_not_the_slot(pg18: Po
             assert (calls, pool.stats().open_failures) == (2, 1)
 
     asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.holds("T4")
+@only("asyncio")
+def test_a_pool_may_be_closed_when_a_hooks_time_is_just_over(driver: Driver, pg18: PostgresServer) -> None:
+    """Between the deadline and the hook's end, which takes some turns of the event loop."""
+
+    async def hang(conn: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def scenario(pg: Driver) -> None:
+        pool = pgproto_asyncio.Pool(pg18.dsn(), max_size=1, on_release=hang, reset_timeout=0.1)
+        await pool.open()
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
+        lease = asyncio.create_task(pool.fetchval("select 1"))
+        while not any(scope.expired() for scope in pool._hooks):  # noqa: ASYNC110 - a turn, not a time
+            await asyncio.sleep(0)
+        await pool.close()
+        assert await lease == 1
+        assert len(told) == 1
+        assert "on_release did not return in time" in told[0]
+
+    driver.run(scenario)
