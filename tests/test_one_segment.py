@@ -242,12 +242,13 @@ def test_what_waits_to_be_prepared_is_forgotten_with_its_operation() -> None:
     pair.engine.submit(first)
     pair.send()
     pair.engine.abandon(first)
-    assert first.finished
+    assert {item.outcome for item in first.items} == {Outcome.NOT_SENT}
     again = batch("select 3", "select 2")
     pair.engine.submit(again)
     pair.engine.take_cancel()
     pair.engine.cancel_done()
     pair.pump()
+    assert first.finished
     assert [row[0] for item in again.items for row in item.rows] == [3, 2]
     assert pair.engine.reusable
 

@@ -419,7 +419,10 @@ class Engine(Lifeline):
         if not operation.begun:
             if operation in self._queue:  # or an interrupt came before it was
                 self._queue.remove(operation)
-            operation.lost(self.channel, None, operation.why())
+            if self._left_alone(operation):
+                operation.skip_rest(self.channel)  # it ends when the server has answered its Parse
+            else:
+                operation.lost(self.channel, None, operation.why())
         elif operation.half_written():
             self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
             self._process()
@@ -436,6 +439,11 @@ class Engine(Lifeline):
 
     def _out_of_grace(self, operation: Operation, now: float) -> None:
         """A stopped operation, or what is left of it on the wire, did not end in time."""
+        if operation.finished and self._ask_for_cancel(operation):
+            # Others were in front when its caller was told; now it is what the server is at.
+            operation.deadline = now + GRACE
+            self._note_deadline(operation)
+            return
         if self._unwanted():
             if operation.abandoned and self._received != self._heard and now < self._patience:
                 # Nobody waits for it, and what the network had taken in already is still being read.
@@ -581,7 +589,7 @@ class Engine(Lifeline):
 
         Harmless if nothing of its segment was written, else the end.
         """
-        if operation.begun or any(each.operation is operation for each in self.channel.segments):
+        if operation.begun or self.channel.awaits(operation):
             if isinstance(error, LocalProtocolError):
                 self.connection.close(error)
                 self._process()

@@ -320,6 +320,8 @@ class ExecuteMany(Preparing):
         """ReadyForQuery: the verdict."""
         if segment.preparing:
             self.prepare_done(channel, segment)
+            if self.unwanted:  # it was stopped before its turn
+                self._end(channel, self.why().error(Outcome.NOT_SENT))
             return
         if segment.error is not None:
             undone = segment.plain and self.was_cancelled(segment.error)

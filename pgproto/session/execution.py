@@ -168,7 +168,7 @@ class Execution(Preparing):
         if self._segment is not None:
             channel.sync(self._segment)
             self._segment = None
-        elif not self._in_flight(channel):
+        elif not channel.awaits(self):
             self._end(channel)  # the last items failed unwritten, and the answers of the others are here
         return SENT
 
@@ -183,6 +183,7 @@ class Execution(Preparing):
 
     def skip_rest(self, channel: Channel) -> None:
         """Nobody waits any more: write no further item."""
+        self.forget_unwritten(channel)
         loss = self.why()
         for item in self.items[self._next :]:
             if item.outcome is None:
@@ -193,12 +194,8 @@ class Execution(Preparing):
             self._segment.last = self._next
         self._late = NOT_DESCRIBED
         self._next = len(self.items)  # what was written is in flight, and ends it
-        if not self._in_flight(channel):
+        if not channel.awaits(self):
             self._end(channel)  # or it was answered, even before the transport took all of it
-
-    def _in_flight(self, channel: Channel) -> bool:
-        """True if an answer is due."""
-        return any(segment.operation is self for segment in channel.segments)
 
     def _ready(self, channel: Channel) -> bool:
         """True once all is prepared and encoded; false while a description is awaited."""
@@ -505,6 +502,8 @@ class Execution(Preparing):
         """ReadyForQuery: the segment's items have their outcomes now."""
         if segment.preparing:
             self.prepare_done(channel, segment)
+            if self.unwanted and self._is_last(channel, segment):
+                self._end(channel)  # it was stopped before its turn
             return
         if segment.stale and self._heal(channel, segment):
             return

@@ -215,17 +215,31 @@ class Lifeline:
     def _unwanted(self) -> bool:
         return all(operation.unwanted or operation.finished for operation in self._operations())
 
-    def _ask_for_cancel(self, operation: Operation) -> None:
+    def _left_alone(self, operation: Operation) -> bool:
+        """True if answers of the operation are outstanding, and none that anybody wants.
+
+        A Parse is no more than a question, but it can wait for a lock, or for a server that hangs.
+        """
+        return self.channel.awaits(operation) and self._all_unwanted()
+
+    def _all_unwanted(self) -> bool:
+        return all(segment.operation.unwanted for segment in self.channel.segments)
+
+    def _ask_for_cancel(self, operation: Operation) -> bool:
         """Ask, once, for a cancel request on behalf of an operation that nobody wants.
 
         Not while others want what is in flight: a request that comes late hits the next one.
+
+        Returns:
+            True if it was asked for now.
         """
-        segments = self.channel.segments
         if operation.cancel_asked or self._cancelling or self.connection.backend_key is None:
-            return
-        if segments and all(segment.operation.unwanted for segment in segments):
-            operation.cancel_asked = True
-            self._wants_cancel = True
+            return False
+        if not self.channel.segments or not self._all_unwanted():
+            return False
+        operation.cancel_asked = True
+        self._wants_cancel = True
+        return True
 
     def _note_deadline(self, operation: Operation) -> None:
         deadline = operation.deadline

@@ -527,6 +527,10 @@ class Channel:
         self._piece = b""
         self.produced = self.handed_over
 
+    def awaits(self, operation: Operation) -> bool:
+        """True if an answer to the operation is due."""
+        return any(segment.operation is operation for segment in self.segments)
+
     def open(self, operation: Operation, first: int = 0) -> Segment:
         """Begin a segment that carries the operation's items from `first` on."""
         segment = Segment(operation, self.produced)

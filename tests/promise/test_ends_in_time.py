@@ -173,6 +173,34 @@ def test_an_interrupt_of_the_callers_code_leaves_a_dead_link_soon(
     driver.run(scenario, deadline=20)
 
 
+@pytest.mark.holds("T3")
+@pytest.mark.parametrize("text", ["select 1", "select 2"], ids=["known", "new"])
+@pytest.mark.parametrize("where", ["call", "transaction"])
+def test_a_query_that_is_not_answered_costs_the_session(
+    driver: Driver, pg18: PostgresServer, where: str, text: str
+) -> None:
+    """Also if it is only its Parse that is not answered; nobody has to ask once more to find that out."""
+
+    async def scenario(pg: Driver) -> None:
+        with Proxy((pg18.host, pg18.port)) as proxy:
+            async with pg.connect(pg18.dsn(port=proxy.port)) as conn:
+                await conn.execute("select 1")
+                before = time.monotonic()
+                with pytest.raises(QueryTimeout):
+                    if where == "call":
+                        proxy.black_hole()
+                        await conn.execute(text, timeout=0.2)
+                    else:
+                        async with conn.transaction():
+                            await conn.execute("select 1")
+                            proxy.black_hole()
+                            await conn.execute(text, timeout=0.2)
+                assert time.monotonic() - before < BOUND
+                assert conn.closed
+
+    driver.run(scenario, deadline=20)
+
+
 @pytest.mark.holds("D6")
 @pytest.mark.parametrize("what", ["copy_out", "stream"])
 def test_a_break_in_much_data_keeps_the_session(driver: Driver, pg18: PostgresServer, what: str) -> None:

@@ -19,6 +19,7 @@ import trio
 
 import pgproto
 from tests.support.drivers import Driver
+from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 
 _numbers = itertools.count(os.getpid() % 1_000_000 * 1000)
@@ -166,6 +167,90 @@ def test_giving_up_in_the_handler_of_a_cancellation(pg18: PostgresServer, manner
 
     asyncio.run(in_asyncio(Sleep(pg18)))
     trio.run(in_trio, Sleep(pg18))
+
+
+CALLS: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
+    "fetch": lambda conn, table: conn.fetch(f"select n from {table}", timeout=0.3),
+    "batch": lambda conn, table: conn.send_batch(_batch(f"select n from {table}"), timeout=0.3),
+    "single": lambda conn, table: conn.send_batch(
+        _batch(f"select n from {table}", atomic=False), timeout=0.3
+    ),
+    "stream": lambda conn, table: _all(conn.stream(f"select n from {table}", timeout=0.3)),
+    "executemany": lambda conn, table: conn.executemany(
+        f"insert into {table} select n + $1 from {table}", [(1,)], timeout=0.3
+    ),
+    "prepare": lambda conn, table: conn.prepare(f"select n from {table}", timeout=0.3),
+    "copy_records": lambda conn, table: conn.copy_records(table, [(1,)], columns=["n"], timeout=0.3),
+}
+
+
+def _batch(sql: str, *, atomic: bool = True) -> pgproto.Batch:
+    batch = pgproto.Batch(atomic=atomic)
+    batch.queue(sql)
+    batch.queue("select 1")
+    return batch
+
+
+async def _all(rows: Any) -> list[Any]:
+    return [row async for row in rows]
+
+
+def _waiting(owned: Owned) -> bool:
+    sql = f"select count(*) from pg_locks where not granted and relation = '{owned.name}'::regclass"
+    return owned.server.query(sql) != [["0"]]
+
+
+@pytest.mark.holds("T5")
+@pytest.mark.parametrize("call", CALLS)
+def test_a_new_text_that_waits_for_a_lock_in_time(driver: Driver, owned: Owned, call: str) -> None:
+    """Its Parse takes the lock, before anything is executed."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(owned.server.dsn()) as conn, pg.connect(owned.server.dsn()) as other:
+            async with other.transaction():
+                await other.execute(f"lock table {owned.name}")
+                with pytest.raises(pgproto.QueryTimeout) as caught:
+                    await CALLS[call](conn, owned.name)
+                assert not _waiting(owned)
+                if call not in ("prepare", "copy_records"):
+                    assert caught.value.outcome is pgproto.Outcome.NOT_SENT
+            assert await conn.fetchval(f"select count(*) from {owned.name}") == 0  # the session is well
+
+    driver.run(scenario)
+
+
+@pytest.mark.holds("T5")
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_a_new_text_that_waits_for_a_lock_is_cancelled(parallel: Driver, owned: Owned, shared: bool) -> None:
+    """Also where its caller has gone at once, because others shared the connection, and nobody asks again."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(owned.server.dsn()) as conn, pg.connect(owned.server.dsn()) as other:
+            async with other.transaction():
+                await other.execute(f"lock table {owned.name}")
+                if shared:
+                    await conn.execute("select pg_sleep($1)", 0.0)
+
+                async def neighbour() -> None:
+                    if shared:
+                        await conn.execute("select pg_sleep($1)", 0.6)
+
+                async def cold() -> None:
+                    with pytest.raises(pgproto.QueryTimeout) as caught:
+                        await conn.fetch(f"select n from {owned.name}", timeout=0.2)
+                    assert caught.value.outcome is pgproto.Outcome.NOT_SENT
+
+                assert await pg.together(neighbour, cold) == [None, None]
+                await pg.in_thread(lambda: _wait_until(lambda: not _waiting(owned), 3))
+            await conn.close()
+
+    parallel.run(scenario)
+
+
+def _wait_until(done: Callable[[], bool], seconds: float) -> None:
+    limit = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < limit
 
 
 def _pool(name: str, server: PostgresServer) -> Any:

@@ -194,7 +194,10 @@ elif tag == tags.READY_FOR_QUERY:""",
             Edit(
                 Lifeline,
                 "_ask_for_cancel",
-                ("if segments and all(segment.operation.unwanted for segment in segments):", "if segments:"),
+                (
+                    "if not self.channel.segments or not self._all_unwanted():",
+                    "if not self.channel.segments:",
+                ),
             )
         ],
         kinds="cancel",

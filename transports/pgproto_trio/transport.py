@@ -25,7 +25,7 @@ import trio
 from pgproto import ConnectionClosed
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
-from pgproto.session.loss import Loss, lease_over
+from pgproto.session.loss import lease_over
 from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience
@@ -101,7 +101,6 @@ class Transport:
         self._blocked = False  # the kernel takes no more
         self._hurried = False  # there is more to write, and the kernel may take it
         self._cancelling = False
-        self._left: list[Operation] = []  # abandoned, and not ended when last seen
         self._orphans: list[Operation] = []  # to be abandoned: see `orphan`
 
     # ---- Waiting
@@ -187,7 +186,7 @@ class Transport:
 
     async def leave(self, operation: Operation) -> None:
         """Abandon an operation, and see to it that the session comes to rest.  Takes GRACE, never raises."""
-        self._abandon(operation)
+        self.engine.abandon(operation)
         self.turn()
         await self.rest()
 
@@ -195,25 +194,22 @@ class Transport:
         """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
         operation = self.engine.exclusive
         if operation is not None and not operation.abandoned:
-            self._abandon(operation, lease_over())
+            self.engine.abandon(operation, lease_over())
             self.turn()
 
     async def rest(self) -> None:
-        """If nobody else waits, stay until what was abandoned has ended.  Shielded; GRACE bounds it."""
+        """If nobody else waits, stay until what nobody wants is answered.  Shielded; GRACE bounds it."""
         engine = self.engine
-        self._left = [operation for operation in self._left if not operation.finished]
-        if not self._left or self._waiters or engine.finished:
+        if self._waiters or not engine.draining:
             return
         # The core ends it within GRACE, or within two where the server says a last word.
         with trio.CancelScope(shield=True, deadline=engine.clock() + LONGEST_GRACE) as scope:
-            while self._left and not self._waiters and not engine.finished:
+            while not self._waiters and engine.draining:
                 waiter = self._drainer = Waiter()
-                self._left[0].waiter = waiter
                 try:
                     await self.wait_until_woken(waiter)
                 finally:
                     self._drainer = None
-                self._left = [operation for operation in self._left if not operation.finished]
         if scope.cancelled_caught:
             self.abort()
 
@@ -317,7 +313,7 @@ class Transport:
         """Do all that can be done without waiting: read, keep the time, write, tell."""
         engine = self.engine
         while self._orphans:
-            self._abandon(self._orphans.pop())
+            self.engine.abandon(self._orphans.pop())
         if reading and engine.wants_read:
             self._read()
         deadline = engine.next_deadline()
@@ -328,6 +324,8 @@ class Transport:
             waiter = operation.waiter
             if isinstance(waiter, Waiter):
                 waiter.wake()
+        if self._drainer is not None and not engine.draining:
+            self._drainer.wake()
         if self._quiet is not None and engine.idle:
             self._quiet.wake()
         if self.on_change is not None and self.engine.news & CHANGE:
@@ -377,11 +375,6 @@ class Transport:
             engine.data_sent(count)
             if self._patience is not None:
                 self._patience.sent(count)
-
-    def _abandon(self, operation: Operation, why: Loss | None = None) -> None:
-        self.engine.abandon(operation, why)
-        if not operation.finished:
-            self._left.append(operation)
 
     def _close_socket(self) -> None:
         sock = self._let_go_of_socket()
