@@ -318,14 +318,14 @@ def test_the_error_of_a_simple_query_counts_without_ready_for_query(make: Callab
 
 
 @pytest.mark.parametrize(
-    ("operation", "answer"),
+    ("operation", "answer", "outcome"),
     [
-        (CopyOut("copy t from stdin"), CopyInResponse(0, ())),
-        (CopyIn("copy t to stdout"), CopyOutResponse(0, ())),
+        (CopyOut("copy t from stdin"), CopyInResponse(0, ()), Outcome.FAILED),
+        (CopyIn("copy t to stdout"), CopyOutResponse(0, ()), Outcome.UNKNOWN),  # of an INSERT, perhaps
     ],
 )
-def test_a_copy_in_the_wrong_direction_has_failed_before_the_end(
-    operation: Operation, answer: CopyInResponse | CopyOutResponse
+def test_a_copy_in_the_wrong_direction_that_is_lost(
+    operation: Operation, answer: CopyInResponse | CopyOutResponse, outcome: Outcome
 ) -> None:
     pair = Pair(SCRIPT)
     pair.engine.submit(operation)
@@ -334,7 +334,7 @@ def test_a_copy_in_the_wrong_direction_has_failed_before_the_end(
     pair.eof()
     error = error_of(operation)
     assert isinstance(error, LocalProtocolError)
-    assert error.outcome is Outcome.FAILED
+    assert error.outcome is outcome
 
 
 @pytest.mark.parametrize("operation", [Script("select 1"), query("select 1")], ids=["script", "batch"])

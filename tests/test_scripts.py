@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import ConnectionLost, DataError, LocalProtocolError, Outcome, PostgresError, Retry
-from pgproto.session import CopyOut, ExecuteMany, Execution, QueuedQuery, Script, Transaction
+from pgproto import ConnectionLost, DataError, Error, LocalProtocolError, Outcome, PostgresError, Retry
+from pgproto.session import CopyIn, CopyOut, ExecuteMany, Execution, QueuedQuery, Script, Transaction
 from pgproto.session.sources import ExecutionBuffer
 from pgproto.wire import ReadyForQuery
 from tests.support.backend import Answer, fails, ok, rows_of
@@ -89,6 +89,112 @@ def test_copy_out_of_something_else(pair: Pair, sql: str, text: str, outcome: Ou
     assert pair.engine.reusable
 
 
+C, T, U, F = Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.UNKNOWN, Outcome.FAILED
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize("make", [CopyIn, CopyOut])
+@pytest.mark.parametrize(
+    ("sql", "outcome", "rows"),
+    [
+        ("insert", C, 1),
+        ("insert; COMMIT", C, 1),
+        ("BEGIN; insert", T, 0),
+        ("BEGIN; insert; ROLLBACK", U, 0),
+        ("insert; COMMIT; BEGIN; insert", U, 1),
+        ("insert; bad", F, 0),
+        ("insert; COMMIT; bad", U, 1),
+        ("insert; COMMIT; BEGIN; insert; bad", U, 1),
+        ("do it", U, 0),
+    ],
+)
+def test_the_label_of_a_copy_that_is_none(
+    pair: Pair, make: type[CopyIn | CopyOut], sql: str, outcome: Outcome, rows: int
+) -> None:
+    pair.backend.script |= {"bad": fails("22012"), "do it": fails("22012")}
+    error = error_of(pair.run(make(sql)))
+    assert isinstance(error, Error)
+    assert (error.outcome, len(pair.backend.committed)) == (outcome, rows)
+    pair.run(Script("ROLLBACK"))
+    assert pair.engine.reusable
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("sql", "outcome", "rows"),
+    [
+        ("copy t from stdin; COMMIT; bad", U, 1),
+        ("copy t from stdin; bad", F, 0),
+        ("copy t from stdin; copy t from stdin", F, 0),
+        ("copy t from stdin; COMMIT; copy t from stdin", U, 1),
+        ("copy t to stdout", C, 1),
+        ("insert; COMMIT; copy t to stdout", C, 2),
+    ],
+)
+def test_the_label_of_a_copy_in_that_is_more(pair: Pair, sql: str, outcome: Outcome, rows: int) -> None:
+    pair.backend.script |= {"bad": fails("22012")}
+    copy = pair.run(CopyIn(sql))
+    copy.end()
+    pair.engine.resume()
+    pair.pump()
+    error = error_of(copy)
+    assert isinstance(error, Error)
+    assert (error.outcome, len(pair.backend.committed)) == (outcome, rows)
+    assert pair.engine.reusable
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("copy t from stdin; COMMIT", 1),
+        ("insert; COMMIT; copy t from stdin", 2),
+        ("copy t from stdin; insert", 2),
+    ],
+)
+def test_a_copy_with_other_statements(pair: Pair, sql: str, rows: int) -> None:
+    copy = pair.run(CopyIn(sql))
+    copy.end()
+    pair.engine.resume()
+    pair.pump()
+    assert copy.error is None
+    assert (copy.rowcount, len(pair.backend.committed)) == (2, rows)
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize(
+    ("sql", "outcome"),
+    [
+        ("copy t from stdin", Outcome.NOT_COMMITTED),
+        ("insert; copy t from stdin", Outcome.NOT_COMMITTED),
+        ("insert; COMMIT; copy t from stdin", U),
+    ],
+)
+def test_what_a_source_that_fails_is_told(pair: Pair, sql: str, outcome: Outcome) -> None:
+    copy = pair.run(CopyIn(sql))
+    assert copy.copying
+    reason = DataError("no number")
+    copy.stop(reason)
+    assert reason.outcome is outcome
+    early = CopyIn(sql)
+    early.stop(reason := DataError("no number"))
+    assert reason.outcome is Outcome.NOT_COMMITTED
+
+
+def test_the_second_answer_to_a_copy_that_was_given_up(pair: Pair) -> None:
+    pair.backend.silent = True
+    copy = CopyOut("copy t from stdin")
+    pair.engine.submit(copy)
+    pair.send()
+    copy.give_up(pair.engine.channel)
+    told = error_of(copy)
+    pair.backend.go_on()
+    pair.pump()
+    assert copy.error is told
+    assert pair.backend.committed == []
+    assert pair.engine.idle
+
+
 def test_what_became_of_a_lost_script_matters_more_than_a_value_of_it(pair: Pair) -> None:
     pair.backend.script["select"] = Answer("SELECT 1", columns=[("s", 25)], rows=[[b"\xff"]])
     script = Script("select")
@@ -102,7 +208,6 @@ def test_what_became_of_a_lost_script_matters_more_than_a_value_of_it(pair: Pair
     assert error.outcome is Outcome.UNKNOWN
 
 
-F, U = Outcome.FAILED, Outcome.UNKNOWN
 FAILING = {
     "clash": fails("40001"),
     "call p()": fails("40001"),

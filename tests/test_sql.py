@@ -10,6 +10,7 @@ from pgproto import LocalProtocolError, Outcome
 from pgproto.session.sql import (
     check_sql,
     control_words,
+    copies_in,
     describes_late,
     ends_transaction,
     first_words,
@@ -168,6 +169,24 @@ def test_not_plain(sql: str) -> None:
     assert not is_plain(sql)
 
 
+def test_copy_from_stdin() -> None:
+    for sql in ("copy t from stdin", "COPY t(a, b) FROM/**/STDIN (format csv)", 'copy"t" from stdout'):
+        assert copies_in(sql), sql
+        assert copies_in(f"insert into t values (';'); {sql}; commit"), sql
+    for sql in (
+        "copy t from 'stdin'",
+        "copy t to stdin",
+        "copy (select 1 from stdin) to stdout",
+        'copy "a from stdin" to stdout',
+        "select a from stdin",
+        "copy t from program 'x' -- from stdin",
+        "copy t from stdin_",
+        "copyt from stdin",
+        "copy t from stdin where a = '",
+    ):
+        assert not copies_in(sql), sql
+
+
 def test_late() -> None:
     assert describes_late("fetch 1 from c")
     assert describes_late("/* it depends */ EXECUTE mine(1)")
@@ -304,6 +323,7 @@ def test_the_time_that_it_takes_grows_with_the_text(piece: str) -> None:
             start = time.process_time()
             leaves_no_trace(text)
             ends_transaction(text, [R])
+            copies_in(f"copy {text} stdin")
             is_plain(text)
             best = min(best, time.process_time() - start)
         return best

@@ -9,9 +9,8 @@ committed.  Where the caller stops in the middle, CopyFail undoes it.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from typing import Final
+from typing import ClassVar, Final
 
 from ..errors import Error, LocalProtocolError, Outcome, PostgresError
 from ..wire import (
@@ -30,6 +29,7 @@ from .loss import Loss
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .simple import SimpleQuery
 from .sources import as_bytes
+from .sql import copies_in
 
 __all__ = ["CopyIn", "CopyOut"]
 
@@ -38,8 +38,6 @@ _CHUNK: Final = 65536
 
 # COPY OUT stops reading above this many bytes that the consumer has not taken.
 _OUT_LIMIT: Final = 4 * HIGH_WATER
-
-_FROM_STDIN: Final = re.compile(r"^\s*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
 
 _NOT_BEGUN: Final = 0
 _ASKED: Final = 1
@@ -51,6 +49,9 @@ class _Copy(SimpleQuery):
     """What both directions share: the Query, the verdict, the error."""
 
     __slots__ = ("_stage", "tag")
+
+    _NO_COPY: ClassVar[str] = ""  # what is said of a text without a COPY of this direction
+    _UNFED: ClassVar[str] = ""  # and of a COPY FROM STDIN that gets no data
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
@@ -86,40 +87,55 @@ class _Copy(SimpleQuery):
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """The tag, or the error that ends the flow of data at once."""
         if isinstance(event, CommandComplete):
-            if self.completed(channel, segment, event.command_tag):
-                self.tag = event.command_tag
+            tag = event.command_tag
+            if self.completed(channel, segment, tag) and tag.startswith("COPY"):
+                self.tag = tag
         elif isinstance(event, ErrorResponse):
             self._stage = _OVER
             segment.fail(PostgresError.of(event.fields))
             self.progress(channel)
         elif isinstance(event, CopyInResponse):
-            # `copy from stdin` where data should come out.
-            self._refuse("the statement is COPY FROM STDIN")
+            # Where data should come out; or a second one, and its data are none of this one's.
+            self._refuse(self._UNFED)
+            segment.sync = NOT_YET  # nothing of it is stored without CopyDone
             channel.write(CopyFail("wrong direction"))
         elif isinstance(event, CopyBothResponse):
             raise unasked(event)
 
     def _refuse(self, reason: str) -> None:
-        """It is a COPY of the other direction: it has failed, whatever the server still says."""
+        """It is not the COPY that was asked for; what became of it is for the server to say."""
         self._stage = _OVER
-        self.error = LocalProtocolError(reason)
-        self.error.outcome = Outcome.FAILED
+        self.error = self.error or LocalProtocolError(reason)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the verdict."""
+        asked = self._stage == _ASKED
         self._stage = _OVER
+        if self.finished:
+            return  # its caller was told before the answer came
         error = segment.error
+        if error is None:
+            outcome = self.succeeded(channel)
+            if asked:
+                self._refuse(self._NO_COPY)
+        else:
+            outcome = error.outcome = self._verdict(channel, segment, error)
+        if isinstance(self.error, Error):
+            self.error.outcome = outcome
         if error is not None:
-            error.outcome = self._verdict(segment, error)
             self.fail(channel, error)
         self.finish(channel)
 
-    def _verdict(self, segment: Segment, error: PostgresError) -> Outcome:
-        return Outcome.FAILED
+    def _verdict(self, channel: Channel, segment: Segment, error: PostgresError) -> Outcome:
+        return self.failed(channel, segment)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No verdict came."""
         self._stage = _OVER
+        if isinstance(self.error, Error):
+            # CopyDone will never be sent for a COPY FROM STDIN that was refused.
+            fate = channel.fate(segment)
+            self.error.outcome = Outcome.FAILED if fate is Outcome.NOT_COMMITTED else fate
         super().lost(channel, segment, loss)
 
 
@@ -131,6 +147,9 @@ class CopyIn(_Copy):
     """
 
     __slots__ = ("_chunks", "_ended", "_reason", "_segment", "_size")
+
+    _NO_COPY: ClassVar[str] = "the statement is not COPY FROM STDIN"
+    _UNFED: ClassVar[str] = "there are data for one COPY FROM STDIN only"
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
@@ -176,7 +195,12 @@ class CopyIn(_Copy):
         self._ended = True
         self._reason = _sendable(reason)
         if isinstance(reason, Error) and reason.outcome is None:
-            reason.outcome = Outcome.NOT_COMMITTED
+            reason.outcome = Outcome.UNKNOWN if self._may_have_stored() else Outcome.NOT_COMMITTED
+
+    def _may_have_stored(self) -> bool:
+        """True if what stands before the COPY in the text may be committed already."""
+        segment = self._segment
+        return segment is not None and not segment.plain and (self.starting or self.has_stored())
 
     def needs_cancel(self) -> bool:
         """Not while data may flow: CopyFail ends it."""
@@ -195,8 +219,8 @@ class CopyIn(_Copy):
             return WAITING if segment in channel.segments else SENT
         if segment is None:
             segment = self._segment = self.send(channel)
-            if _FROM_STDIN.search(self.sql):
-                segment.sync = NOT_YET  # nothing is stored before CopyDone
+            if copies_in(self.sql):
+                segment.sync = NOT_YET  # if it is all, nothing is stored before CopyDone
             return WAITING
         if self._stage != _COPYING:
             return WAITING
@@ -229,17 +253,10 @@ class CopyIn(_Copy):
         else:
             super().handle(channel, segment, event)
 
-    def _verdict(self, segment: Segment, error: PostgresError) -> Outcome:
+    def _verdict(self, channel: Channel, segment: Segment, error: PostgresError) -> Outcome:
         """Whether the error answers our CopyFail or a cancel request: nothing is stored."""
         undone = segment.plain and self.was_cancelled(error)
-        return Outcome.ROLLED_BACK if undone else Outcome.FAILED
-
-    def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """A statement that was no COPY at all is an error of the caller."""
-        if self._stage == _ASKED and segment.error is None:
-            self.error = LocalProtocolError("the statement is not COPY FROM STDIN")
-            self.error.outcome = Outcome.COMMITTED
-        super().segment_done(channel, segment)
+        return Outcome.ROLLED_BACK if undone else self.failed(channel, segment)
 
 
 def _sendable(reason: BaseException | str) -> str:
@@ -255,6 +272,9 @@ class CopyOut(_Copy):
     """Receive a table's data: `take()` the chunks as they come, then `Engine.resume`."""
 
     __slots__ = ("_chunks", "_dropped", "_size")
+
+    _NO_COPY: ClassVar[str] = "the statement is not COPY TO STDOUT"
+    _UNFED: ClassVar[str] = "the statement is COPY FROM STDIN"
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
@@ -293,12 +313,7 @@ class CopyOut(_Copy):
         return self._size < _OUT_LIMIT or self.abandoned
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """A statement without data is an error of the caller; dropped data are one for whoever still asks."""
-        if segment.error is None and self.error is None:
-            if self._stage == _ASKED:
-                self.error = LocalProtocolError("the statement is not COPY TO STDOUT")
-                self.error.outcome = Outcome.COMMITTED
-            elif self._dropped:
-                idle = channel.connection.transaction_status == "I"
-                self.error = self.why().error(Outcome.COMMITTED if idle else Outcome.OK_IN_TX)
+        """Data that were dropped are an error for whoever still asks."""
+        if segment.error is None and self._dropped and self.error is None:
+            self.error = self.why().error(None)
         super().segment_done(channel, segment)

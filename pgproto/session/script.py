@@ -6,7 +6,7 @@ control, and sends every value as text: so rows of a script are strings.
 
 from __future__ import annotations
 
-from ..errors import DataError, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
+from ..errors import DataError, LocalProtocolError, PostgresError, RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row, RowDecoder
 from ..wire import (
@@ -110,8 +110,7 @@ class Script(SimpleQuery):
             error.outcome = self.failed(channel, segment)
             self.error = error
         elif isinstance(self.error, DataError):
-            idle = channel.connection.transaction_status == "I"
-            self.error.outcome = Outcome.COMMITTED if idle else Outcome.OK_IN_TX
+            self.error.outcome = self.succeeded(channel)
         self.finish(channel)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:

@@ -6,12 +6,16 @@ them is told by the tags of those that completed: by one rule, here, for whateve
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import Outcome
 from .loss import Loss
 from .operation import TELLING_TAGS, Channel, Operation, Segment
 from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
 
 __all__ = ["SimpleQuery"]
+
+_ENDING: Final = frozenset(("COMMIT", "PREPARE TRANSACTION", "ROLLBACK"))
 
 
 class SimpleQuery(Operation):
@@ -60,16 +64,28 @@ class SimpleQuery(Operation):
         escapes = channel.connection.parameters.get("standard_conforming_strings") == "off"
         return ends_transaction(self.sql, self.tags, escapes=escapes)
 
+    def has_stored(self) -> bool:
+        """True if the work of a statement that has completed is committed, or prepared to be."""
+        return "COMMIT" in self.tags or "PREPARE TRANSACTION" in self.tags
+
     def failed(self, channel: Channel, segment: Segment) -> Outcome:
         """What became of all of it when a statement has failed: a part of it may be committed.
 
         Only a procedure that is alone can commit: the server runs several statements as one block.
         """
-        if "COMMIT" in self.tags or "PREPARE TRANSACTION" in self.tags:
+        if self.has_stored():
             return Outcome.UNKNOWN
         in_block = segment.in_transaction or channel.status_before != "I"
         alone = not (self.tags or in_block)
         return Outcome.UNKNOWN if alone and may_commit(self.sql) else Outcome.FAILED
+
+    def succeeded(self, channel: Channel) -> Outcome:
+        """What became of all of it when every statement has completed; UNKNOWN if not the same of each."""
+        ends = [tag for tag in self.tags if tag in _ENDING]
+        idle = channel.connection.transaction_status == "I"
+        if not ends:
+            return Outcome.COMMITTED if idle else Outcome.OK_IN_TX
+        return Outcome.COMMITTED if idle and set(ends) == {"COMMIT"} else Outcome.UNKNOWN
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No answer came any more."""

@@ -20,6 +20,7 @@ __all__ = [
     "as_text",
     "check_sql",
     "control_words",
+    "copies_in",
     "describes_late",
     "ends_transaction",
     "first_words",
@@ -127,6 +128,13 @@ _STATEFUL: Final = re.compile(
     rf"""(?<!{_NAME})(?:temp|temporary|set_config|pg_settings|advisory|into)(?!{_NAME})
     |\.{_BLANK}|{_BLANK}\.|[uU]&["']""",
     re.IGNORECASE | re.VERBOSE,
+)
+
+# PostgreSQL takes either name in either direction.
+_STDIN: Final = re.compile(r"std(?:in|out)", re.IGNORECASE)
+_COPY_FROM: Final = re.compile(
+    rf"""{_BLANK}*+copy(?!{_NAME}){_BLANK}*+(?!\().*?(?<!{_NAME})from{_BLANK}+std(?:in|out)(?!{_NAME})""",
+    re.IGNORECASE | re.DOTALL,
 )
 
 _UNLISTEN: Final = re.compile(
@@ -247,6 +255,14 @@ def ends_transaction(sql: str, tags: list[str], *, escapes: bool = False) -> boo
         if tag == "ROLLBACK" and (index >= len(statements) or not _TO_SAVEPOINT.match(statements[index])):
             return True
     return False
+
+
+def copies_in(sql: str) -> bool:
+    """True if a statement of this text is COPY FROM STDIN, as far as the text can be read."""
+    if _STDIN.search(sql) is None:
+        return False
+    bare = _bare(sql, standard=True)
+    return bare is not None and any(_COPY_FROM.match(statement) for statement in _split(bare))
 
 
 def describes_late(sql: str) -> bool:
