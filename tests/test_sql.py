@@ -100,6 +100,7 @@ R, B, S = "ROLLBACK", "BEGIN", "SELECT 1"
         ("commit; begin; savepoint a; rollback to a", [R, B, "SAVEPOINT", R]),  # of a failed block
         ("create function f() returns int begin atomic select 1; end; rollback", ["CREATE FUNCTION", R]),
         ("select (1); rollback; rollback to tox", [S, R]),
+        ("select case when true then 1 end; rollback", [S, R]),
         (r"select 'it\'s rollback to a", [R]),  # the text cannot be read
         ("rollback to a", [S, R]),  # nor do these belong together
     ],

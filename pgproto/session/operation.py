@@ -643,14 +643,11 @@ class Channel:
         More may be known by now than when it was written: a BEGIN before it has been answered.  One that was
         not may have failed (it was cancelled, say), and what came after it was committed by its own Sync.
         """
-        if (
-            segment.in_transaction or self.status_before != "T"
-        ):  # an E may be the first byte of a pooler's FATAL
+        # An E would not do: it may be the first byte of a pooler's FATAL.
+        if segment.in_transaction or self.status_before != "T":
             return segment.in_transaction
-        for each in self.segments:
-            if each is segment or not each.plain:
-                return each is segment
-        return False
+        segments = list(self.segments)
+        return all(each.plain for each in segments[: segments.index(segment)])
 
     def next_savepoint(self) -> int:
         """A number that no other savepoint of this session has."""
