@@ -424,3 +424,14 @@ class PoolClosed(Error):
 
 class TooManyWaiting(_PoolBusy):
     """The pool's queue of waiting callers is full (`max_waiting`)."""
+
+
+class HookTimeout(TimeoutError):
+    """A hook of a pool did not return in time: the cause of what its connection's users are told.
+
+    Args:
+        hook: its name.
+    """
+
+    def __init__(self, hook: str) -> None:
+        super().__init__(f"{hook} did not return in time")

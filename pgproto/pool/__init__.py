@@ -5,7 +5,8 @@ Nothing here waits or does I/O.  The drivers are in `pgproto_asyncio`, `pgproto_
 
 from __future__ import annotations
 
-from .backoff import HookTimeout, hook_failed, is_permanent
+from ..errors import HookTimeout
+from .backoff import hook_failed, is_permanent
 from .machine import PoolMachine
 from .resetting import Resetting
 from .retry import Retry, transaction_outcome

@@ -18,6 +18,7 @@ from ..errors import (
     ConnectionClosed,
     ConnectionLost,
     Error,
+    HookTimeout,
     LocalProtocolError,
     PostgresError,
     QueryTimeout,
@@ -25,7 +26,7 @@ from ..errors import (
 )
 from .settings import PoolSettings
 
-__all__ = ["Backoff", "HookTimeout", "hook_failed", "is_permanent"]
+__all__ = ["Backoff", "hook_failed", "is_permanent"]
 
 _JITTER: Final = 0.2
 
@@ -79,17 +80,6 @@ def is_permanent(error: BaseException) -> bool:
     # An OSError with a verify_code is ssl.SSLCertVerificationError, without importing ssl: the certificate
     # will not change by itself.
     return not isinstance(error, OSError) or hasattr(error, "verify_code")
-
-
-class HookTimeout(TimeoutError):
-    """A hook did not return in time.
-
-    Args:
-        hook: its name.
-    """
-
-    def __init__(self, hook: str) -> None:
-        super().__init__(f"{hook} did not return in time")
 
 
 def hook_failed(error: BaseException) -> ConnectError:
