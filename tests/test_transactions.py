@@ -12,7 +12,6 @@ import pytest
 
 from pgproto import LocalProtocolError, Outcome, QueryTimeout, TransactionAborted
 from pgproto.session import (
-    CopyIn,
     CopyOut,
     Execution,
     Operation,
@@ -22,7 +21,8 @@ from pgproto.session import (
     Transaction,
 )
 from pgproto.wire import Query
-from tests.support.backend import Answer, fails, ok
+from tests.support.backend import Answer, error_fields, fails, ok
+from tests.support.flows import copying_in, run_flow
 from tests.support.many import execute_many
 from tests.support.pair import Pair
 from tests.support.queries import query, sql_error
@@ -35,23 +35,6 @@ SCRIPT = {"insert": ok(), "bad": fails("22012")}
 @pytest.fixture
 def pair() -> Pair:
     return Pair(SCRIPT)
-
-
-def run_flow(pair: Pair, flow: Generator[Operation, None, None]) -> None:
-    """As an adapter does: run each operation, throw its error into the flow."""
-    try:
-        operation = next(flow)
-        while True:
-            try:
-                pair.run(operation)
-                if operation.error is not None:
-                    raise operation.error
-            except Exception as error:
-                operation = flow.throw(error)
-            else:
-                operation = flow.send(None)
-    except StopIteration:
-        return
 
 
 def test_golden_begin_travels_with_the_first_statement() -> None:
@@ -103,11 +86,22 @@ def test_savepoints(pair: Pair) -> None:
     assert pair.backend.committed == ["insert"]
     queries = [each.query for each in pair.backend.heard if isinstance(each, Query)]
     assert queries == [
-        "BEGIN; SAVEPOINT pgproto_1; bad",
+        "bad",
         "ROLLBACK TO SAVEPOINT pgproto_1; RELEASE SAVEPOINT pgproto_1",
         "RELEASE SAVEPOINT pgproto_2",
         "COMMIT",
     ]
+    assert pair.engine.reusable
+
+
+def test_a_transaction_whose_first_script_cannot_be_parsed(pair: Pair) -> None:
+    pair.backend.script["typo"] = Answer(error={**error_fields("42601"), "P": "8"}, fails="parse")
+    block = Transaction(pair.engine)
+    block.enter()
+    assert sql_error(pair.run(Script("typo"))) == "42601"
+    refused(pair, "its first script or COPY, with which BEGIN was sent, could not be parsed")
+    with pytest.raises(TransactionAborted, match="has not begun"):
+        run_flow(pair, block.commit())
     assert pair.engine.reusable
 
 
@@ -486,14 +480,6 @@ def test_a_block_that_a_statement_has_ended(sql: str, simple: bool) -> None:
 
 def many(pair: Pair, sql: str) -> None:
     execute_many(pair, sql, [(), ()])
-
-
-def copying_in(pair: Pair, sql: str) -> CopyIn:
-    copy = pair.run(CopyIn(sql))
-    copy.end()
-    pair.engine.resume()
-    pair.pump()
-    return copy
 
 
 ONE = ["commit and chain", "rollback and chain", "abort and chain", "rollback and chain -- rollback TO a"]

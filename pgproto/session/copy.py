@@ -218,6 +218,8 @@ class CopyIn(_Copy):
             # queued behind it on the wire.
             return WAITING if segment in channel.segments else SENT
         if segment is None:
+            if not self.may_send(channel):
+                return WAITING
             segment = self._segment = self.send(channel)
             if copies_in(self.sql):
                 segment.sync = NOT_YET  # if it is all, nothing is stored before CopyDone
@@ -284,6 +286,10 @@ class CopyOut(_Copy):
 
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
+        if self.finished:
+            return SENT  # its savepoint could not be set
+        if not self.may_send(channel):
+            return WAITING
         self.send(channel)
         return SENT
 

@@ -34,6 +34,9 @@ GRACE: Final = 0.8
 LONGEST_GRACE: Final = 3 * GRACE
 
 _NOT_BEGUN: Final = "BEGIN failed: nothing of the transaction was run"
+_NOT_PARSED: Final = (
+    "the transaction has not begun: its first script or COPY, with which BEGIN was sent, could not be parsed"
+)
 _BY_HAND: Final = (
     "a statement in the transaction block has ended the transaction (COMMIT, ROLLBACK, PREPARE TRANSACTION), "
     "which is for the block to do"
@@ -173,7 +176,9 @@ class Lifeline:
     def _begin_failed(self, segment: Segment) -> None:
         """The transaction has not begun, so what waits to be run in it must not be run."""
         self.channel.begin_failed = True
-        self._stop_block(segment, _NOT_BEGUN, by_hand=False)
+        error = segment.error
+        parsed = error is None or error.position is None  # BEGIN alone has nothing to point at
+        self._stop_block(segment, _NOT_BEGUN if parsed else _NOT_PARSED, by_hand=False)
 
     def _ended_by_hand(self, segment: Segment) -> None:
         """A statement in the block has ended it, and what follows would run without it."""

@@ -554,8 +554,15 @@ class Channel:
             if segment.prologue:
                 segment.in_transaction = True  # or nothing of it is run
 
+    def savepoint_due(self, operation: Operation) -> bool:
+        """True if the operation is in a savepoint that the server was not told of."""
+        block = operation.transaction
+        return block is not None and any(
+            each.savepoint and each.depth <= block.depth for each in self.prologue
+        )
+
     def simple_query(self, segment: Segment, sql: str) -> str:
-        """Write a simple Query; the prologue goes into the same string, so that it fails as one.
+        """Write a simple Query; BEGIN, if it is due, goes into the same string, so that it fails as one.
 
         Returns:
             The string.

@@ -21,7 +21,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import SENT, Channel, Segment, unasked, undecodable
+from .operation import SENT, WAITING, Channel, Segment, unasked, undecodable
 from .simple import SimpleQuery
 
 __all__ = ["Reset", "Script", "ScriptResult"]
@@ -69,6 +69,10 @@ class Script(SimpleQuery):
 
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
+        if self.finished:
+            return SENT  # its savepoint could not be set
+        if not self.may_send(channel):
+            return WAITING
         self.send(channel)
         return SENT
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import Outcome
+from ..errors import Outcome, PostgresError
+from ..wire import CommandComplete, ErrorResponse, Message
 from .loss import Loss
 from .operation import TELLING_TAGS, Channel, Operation, Segment
 from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
@@ -37,6 +38,16 @@ class SimpleQuery(Operation):
     def text(self) -> str:
         """What was sent."""
         return self._sent
+
+    def may_send(self, channel: Channel) -> bool:
+        """True if the Query may be written now; a SAVEPOINT that is due is sent ahead, and waited for.
+
+        In the same string it would not be set if the server cannot parse what follows, and the error would
+        be one of the transaction around it.
+        """
+        if channel.savepoint_due(self):
+            _Opening(self).send(channel)
+        return channel.may_open
 
     def send(self, channel: Channel) -> Segment:
         """Write the Query."""
@@ -90,3 +101,39 @@ class SimpleQuery(Operation):
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No answer came any more."""
         self.lost_query(channel, segment, loss, executed=bool(self.tags))
+
+
+class _Opening(Operation):
+    """What opens the blocks that a simple Query is in, in a segment of its own.  Nobody waits for it.
+
+    Args:
+        opens_for: what is not sent if it fails.
+    """
+
+    __slots__ = ("_opens_for",)
+
+    def __init__(self, opens_for: SimpleQuery) -> None:
+        super().__init__()
+        self._opens_for = opens_for
+        self.transaction = opens_for.transaction
+        self.finished = True
+
+    def send(self, channel: Channel) -> None:
+        """Write it."""
+        segment = channel.open(self)
+        channel.preamble(segment)
+        channel.sync(segment)
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Count what has completed, or keep the error."""
+        if isinstance(event, CommandComplete):
+            segment.prologue -= 1
+        elif isinstance(event, ErrorResponse):
+            segment.fail(PostgresError.of(event.fields))
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """If it has failed, so has what it was for, unless that has ended by now."""
+        error = segment.error
+        if error is not None and not self._opens_for.finished:
+            error.outcome = Outcome.SKIPPED
+            self._opens_for.fail(channel, error)

@@ -2,7 +2,8 @@
 
 BEGIN costs no round trip: it waits in the channel's prologue and goes out in front of the transaction's
 first statement, in the same segment, so that the statement cannot run if BEGIN fails.  A block in which
-nothing was sent costs nothing at all.
+nothing was sent costs nothing at all.  Only where a script or COPY is the first thing in a savepoint does
+SAVEPOINT cost one: sent with a text that cannot be parsed it would not be set (see `simple`).
 
 While blocks are open, only who is inside the innermost one may submit: see `blocks`.  They end in the
 order of a stack: ROLLBACK ends the blocks inside it too, COMMIT is refused while there are any.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import Batch, Error, LocalProtocolError, Retry
+from pgproto import Batch, Error, LocalProtocolError, PostgresError, Retry, TransactionAborted
 from tests.support.drivers import Driver
 from tests.support.owned import Owned
 
@@ -167,5 +167,49 @@ def test_nothing_is_repeated_after_a_commit(
                 await pool.retry(work, retry=Retry(3, delay=0.001))
             assert runs == 1
         assert owned.stored == [1, 2][first:rows]
+
+    driver.run(scenario)
+
+
+# ---- Savepoints
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["", "before"])
+@pytest.mark.parametrize("sql", ["typo", "{i}; typo", "select * from nowhere"])
+@pytest.mark.parametrize("way", [execute, script, copy_in, copy_out])
+def test_a_savepoint_holds_whatever_its_first_statement_is(
+    driver: Driver, owned: Owned, way: Way, sql: str, before: bool
+) -> None:
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(owned.dsn) as conn:
+            async with conn.transaction():
+                if before:
+                    await conn.execute(owned.insert(1))
+                with pytest.raises(PostgresError) as caught:
+                    async with conn.transaction():
+                        await way(conn, sql.format(i=owned.insert(9)))
+                assert caught.value.sqlstate in ("42601", "42P01")
+                await conn.execute(owned.insert(2))
+            async with conn.transaction():
+                await conn.execute(owned.insert(3))
+                async with conn.transaction():
+                    await conn.copy_in(f"copy {owned.name} from stdin", b"4\n")
+        assert owned.stored == [1, 2, 3, 4][not before :]
+
+    driver.run(scenario)
+
+
+@pytest.mark.parametrize("way", [script, copy_in, copy_out])
+def test_a_transaction_that_did_not_begin_says_why(driver: Driver, owned: Owned, way: Way) -> None:
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(owned.dsn) as conn:
+            with pytest.raises(TransactionAborted, match="could not be parsed"):
+                async with conn.transaction():
+                    with pytest.raises(PostgresError):
+                        await way(conn, "typo")
+                    with pytest.raises(LocalProtocolError, match="has not begun"):
+                        await conn.execute(owned.insert(1))
+            await conn.execute(owned.insert(2))
+        assert owned.stored == [2]
 
     driver.run(scenario)

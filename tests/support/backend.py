@@ -306,6 +306,8 @@ class Backend:
 
     def _query(self, text: str) -> None:
         self._rest = text.split("; ")
+        if any(self._refused(self._answer(sql), "parse") for sql in self._rest):
+            self._rest.clear()
         self._go_through()
 
     def _go_through(self) -> None:
@@ -414,5 +416,4 @@ class Backend:
             self._pending.clear()
         else:
             self.status = "E"
-            self._pending.clear()
         self.say(ErrorResponse(fields))
