@@ -9,6 +9,7 @@ from fractions import Fraction
 import pytest
 
 from pgproto import Batch, Error, LocalProtocolError, Outcome, PoolTimeout, QueryTimeout
+from pgproto.session import Statement
 from pgproto.session.batch import Refusing, refuse
 from pgproto.session.deadlines import DEFAULT, limit, patience, seconds
 
@@ -106,6 +107,24 @@ def test_a_batch_that_was_taken_and_never_submitted() -> None:
     with pytest.raises(LocalProtocolError, match="was sent before"), Refusing(batch) as refusing:
         refusing.take()
     assert items[0].outcome is None  # it is another call's
+
+
+@pytest.mark.holds("S3")
+def test_a_batch_of_which_nothing_was_sent_can_be_sent_again() -> None:
+    batch = Batch()
+    batch.queue("select 1")
+    kept = batch.queue(Statement("select 2", "mine", kept=True))
+    with pytest.raises(KeyboardInterrupt), Refusing(batch) as refusing:
+        for item in refusing.take():
+            item.statement = item.statement or Statement("select 1", "of that session")
+            item.parameters = b""
+        raise KeyboardInterrupt
+    assert {item.outcome for item in batch.items} == {Outcome.NOT_SENT}
+    again = batch.take()
+    assert again == batch.items
+    assert [item.outcome for item in again] == [None, None]
+    assert [item.statement for item in again] == [None, kept.statement]
+    assert [item.parameters for item in again] == [None, None]
 
 
 def test_items_that_have_ended_keep_their_labels() -> None:

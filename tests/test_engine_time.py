@@ -9,6 +9,7 @@ import pytest
 from pgproto import (
     Batch,
     ConnectionLost,
+    Error,
     Outcome,
     PostgresError,
     QueryTimeout,
@@ -17,7 +18,6 @@ from pgproto.session import (
     GRACE,
     CopyIn,
     CopyOut,
-    ExecuteMany,
     Execution,
     Operation,
     Prepare,
@@ -448,144 +448,79 @@ def test_abandoned_after_its_deadline_is_stopped_once() -> None:
     assert pair.engine.finished
 
 
-def new_texts() -> list[Operation]:
-    """Operations whose first message is a Parse of a text that the session has not seen."""
-    batch = Batch(atomic=False)
-    batch.queue("insert")
-    batch.queue("select 1")
-    many = ExecuteMany("insert")
-    many.end()
-    return [query("insert"), Execution(batch.take(), atomic=False), Stream(QueuedQuery("insert", ())), many]
-
-
-@pytest.mark.parametrize("way", ["deadline", "abandon"])
-@pytest.mark.parametrize("kind", range(4), ids=["query", "batch", "stream", "executemany"])
-def test_a_parse_that_waits_for_a_lock_is_cancelled(kind: int, way: str) -> None:
-    """Its caller stays for that, as for any other: without a task of its own nobody else would send it."""
-    pair = Pair(SCRIPT)
-    cold = new_texts()[kind]
-    pair.backend.silent = True
-    if way == "deadline":
-        cold.deadline = pair.now + 5
-    pair.engine.submit(cold)
+@pytest.mark.parametrize("atomic", [True, False])
+def test_rows_that_nobody_waited_for_are_missing_and_not_cut_short(atomic: bool) -> None:
+    """The items of a batch are its caller's, who may read them after the call was cancelled."""
+    long = Answer("SELECT 9", columns=[("t", 25)], rows=[[b"x" * 60_000]] * 9)
+    pair = Pair({"insert": ok(), "rows": long, "select 1": rows_of(1)})
+    for sql in ("insert", "rows", "select 1"):
+        pair.run(query(sql))
+    batch = Batch(atomic=atomic)
+    items = [batch.queue("select 1"), batch.queue("rows"), batch.queue("insert")]
+    operation = Execution(batch.take(), atomic=atomic)
+    pair.engine.submit(operation)
     pair.send()
-    if way == "deadline":
-        pair.pass_time(5)
-    else:
-        pair.engine.abandon(cold)
-    assert not cold.finished
-    assert pair.engine.draining
-    assert pair.engine.take_cancel() is not None
-    pair.backend.script["insert"] = fails("57014", "parse")
-    pair.backend.go_on()
-    pair.deliver()
-    error = error_of(cold)
-    assert isinstance(error, QueryTimeout)
-    assert error.outcome is Outcome.NOT_SENT
-    if isinstance(cold, Execution):
-        assert {item.outcome for item in cold.items} == {Outcome.NOT_SENT}
-        assert all(isinstance(item.error, QueryTimeout) for item in cold.items)
-    pair.engine.cancel_done()
-    pair.backend.script["insert"] = ok()
-    assert pair.run(query("insert")).error is None
-    assert pair.backend.committed == ["insert"]
-    pair.pass_time(10)
-    assert pair.engine.reusable
-
-
-@pytest.mark.parametrize("way", ["deadline", "abandon"])
-@pytest.mark.parametrize("kind", range(4), ids=["query", "batch", "stream", "executemany"])
-def test_a_parse_that_is_not_answered_costs_the_session(kind: int, way: str) -> None:
-    pair = Pair(SCRIPT)
-    cold = new_texts()[kind]
-    pair.backend.silent = True
-    if way == "deadline":
-        cold.deadline = pair.now + 5
-    pair.engine.submit(cold)
-    pair.send()
-    if way == "deadline":
-        pair.pass_time(5)
-    else:
-        pair.engine.abandon(cold)
-    assert not cold.finished
-    pair.pass_time(GRACE)
-    error = error_of(cold)
-    assert isinstance(error, QueryTimeout)
-    assert error.outcome is Outcome.NOT_SENT
-    assert pair.engine.finished
-
-
-def test_a_parse_that_is_not_answered_does_not_cost_the_neighbours_theirs() -> None:
-    pair = Pair(SCRIPT)
-    pair.backend.silent = True
-    cold, waiting = query("insert", timeout=pair.now + 5), query("select 1", timeout=pair.now + 20)
-    pair.engine.submit(cold)
-    pair.engine.submit(waiting)
-    pair.send()
-    pair.pass_time(5)
-    assert not pair.engine.wants_cancel  # it could hit the other one's Parse
-    assert isinstance(error_of(cold), QueryTimeout)  # told at once: it has nothing to wait for
-    pair.pass_time(10)
-    assert not waiting.finished
-    assert not pair.engine.closed
-    pair.backend.go_on()
-    pair.pump()
-    assert waiting.error is None
-    assert "insert" not in pair.backend.committed
-    assert pair.engine.idle
-
-
-def test_those_that_wait_after_a_hanging_parse_keep_their_deadlines() -> None:
-    pair = Pair(SCRIPT, pipelining=False)
-    pair.backend.silent = True
-    cold, waiting = query("insert", timeout=pair.now + 5), query("select 1", timeout=pair.now + 20)
-    pair.engine.submit(cold)
-    pair.engine.submit(waiting)
-    pair.send()
-    pair.pass_time(5)
-    assert not cold.finished
-    assert pair.engine.take_cancel() is not None
-    pair.engine.cancel_done()
-    pair.pass_time(GRACE)
-    assert isinstance(error_of(cold), QueryTimeout)
-    assert cold.items[0].outcome is Outcome.NOT_SENT
-    pair.pass_time(10)
-    assert not waiting.finished
-    pair.pass_time(5)
-    error = error_of(waiting)
-    assert isinstance(error, QueryTimeout)
-    assert error.outcome is Outcome.NOT_SENT
-    pair.pass_time(GRACE)
-    assert pair.engine.finished
-
-
-def test_what_was_told_at_once_is_cancelled_when_it_holds_up_the_session() -> None:
-    """Its Parse was sent ahead of its turn; now it is at the front, and waits for a lock."""
-    pair = Pair(SCRIPT)
-    pair.run(query("select 1"))
-    pair.backend.silent = True
-    first, told = query("select 1"), query("insert", timeout=pair.now + 1)
-    pair.engine.submit(first)
-    pair.engine.submit(told)
-    pair.send()
-    pair.pass_time(1)
-    assert isinstance(error_of(told), QueryTimeout)
-    pair.backend.go_on()
     answers = bytes(pair.backend.out)
     pair.backend.out.clear()
-    ready = ReadyForQuery("I").encode()
-    end = answers.index(ready) + len(ready)
-    pair.deliver(answers[:end])
-    assert first.error is None
-    assert not pair.engine.wants_cancel  # as a rule it is answered right now
-    pair.pass_time(GRACE)
+    pair.deliver(answers[:200_000])
+    assert 0 < len(items[1].rows) < 9
+    pair.engine.abandon(operation)
+    pair.engine.take_cancel()
+    pair.engine.cancel_done()
+    pair.deliver(answers[200_000:])
+    assert operation.finished
+    assert [item.outcome for item in items] == [Outcome.COMMITTED] * 3
+    assert [len(item.rows) for item in items] == [1, 0, 0]
+    assert [item.error is None for item in items] == [True, False, True]
+    error = items[1].error
+    assert isinstance(error, Error)
+    assert str(error) == "the call was cancelled"
+    assert error.outcome is Outcome.COMMITTED
+    assert error.__notes__[0] == "not all of its rows are here"
+    assert pair.engine.reusable
+
+
+def test_a_stream_that_nobody_reads_to_its_end_says_so() -> None:
+    pair = Pair({"rows": Answer("SELECT 9", columns=[("t", 25)], rows=[[b"x" * 60_000]] * 9)})
+    pair.run(query("rows"))
+    stream = Stream(QueuedQuery("rows", ()))
+    pair.engine.submit(stream)
+    pair.send()
+    answers = bytes(pair.backend.out)
+    pair.backend.out.clear()
+    pair.deliver(answers[:100_000])
+    assert len(stream.take()) == 1
+    pair.engine.abandon(stream)
+    pair.deliver(answers[100_000:])
+    error = error_of(stream)
+    assert isinstance(error, Error)
+    assert str(error) == "the call was cancelled"
+    assert error.outcome is Outcome.COMMITTED
+    assert stream.take() == []
+
+
+def test_what_is_given_up_now_is_told_now_and_stays_so() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("insert"))
+    pair.backend.silent = True
+    operation = query("insert")
+    pair.engine.submit(operation)
+    pair.send()
+    pair.engine.give_up(operation)
+    assert operation.finished
+    (item,) = operation.items
+    told = (item.outcome, str(item.error), item.tag, item.executed)
+    assert told == (Outcome.UNKNOWN, "the call was cancelled", "", False)
+    pair.engine.give_up(operation)
     assert pair.engine.take_cancel() is not None
     pair.engine.cancel_done()
-    pair.pass_time(GRACE / 2)
-    assert not pair.engine.closed
-    pair.deliver(answers[end:])
-    pair.pass_time(10)
+    pair.backend.go_on()
+    pair.pump()
+    assert (item.outcome, str(item.error), item.tag, item.executed) == told
     assert pair.engine.reusable
+    late = query("insert")
+    pair.engine.give_up(late)
+    assert late.items[0].outcome is Outcome.NOT_SENT
 
 
 def test_half_a_batch_cannot_be_taken_back() -> None:

@@ -138,7 +138,9 @@ class Batch:
             raise LocalProtocolError("the batch was sent before: build a new one")
         self.sent = True
         for item in self.items:
-            item.outcome = item.error = None
+            item.outcome = item.error = item.parameters = None
+            if item.statement is not None and not item.statement.kept:
+                item.statement = None  # of the session on which it was refused
         return list(self.items)  # what is sent is decided now
 
     def __len__(self) -> int:
@@ -151,6 +153,8 @@ class Batch:
 
 class Refusing:
     """`with Refusing(batch):` labels the items of a batch that an error keeps from being sent at all.
+
+    Such a batch can be sent again.
 
     No connection was free, the deadline had passed, the caller was cancelled: the items are NOT_SENT then.
     Once the batch was taken, the operation that has its items labels them; one that `take` has got is
@@ -181,7 +185,10 @@ class Refusing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and (self._watched or not self._batch.sent):
-            refuse(self._batch.items, error)
+            batch = self._batch
+            refuse(batch.items, error)
+            if all(item.outcome is Outcome.NOT_SENT for item in batch.items):
+                batch.sent = False
 
 
 def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:

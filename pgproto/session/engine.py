@@ -321,6 +321,12 @@ class Engine(Lifeline):
             return
         self._stop(operation)
 
+    def give_up(self, operation: Operation) -> None:
+        """Abandon an operation, and end it now: what it says is what is known by now, and does not change."""
+        self.abandon(operation)
+        if not operation.finished:
+            operation.give_up(self.channel)
+
     def close(self) -> None:
         """End the session: a Terminate where the stream allows one.  Idempotent, never raises."""
         if self.closed or self.finished:

@@ -437,7 +437,11 @@ class Execution(Preparing):
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows."""
         statement = item.statement
-        if statement is None or item.error is not None or self.abandoned:
+        if statement is None or item.error is not None:
+            return
+        if self.abandoned:  # whoever reads the item all the same must not take a part for the whole
+            item.rows = []
+            item.error = self.cut_short()
             return
         try:
             rows = statement.decoder.decode(event.buffer, event.start, event.end)
@@ -454,6 +458,8 @@ class Execution(Preparing):
     def _completed(self, segment: Segment, tag: str, count: int) -> None:
         position = segment.position
         segment.position = stop = position + count
+        if self.finished:
+            return  # its caller was told before
         while position < stop:
             item = self.items[position]
             item.executed = True
@@ -659,7 +665,7 @@ class Execution(Preparing):
                 self._label(each, loss, fate)
         if self._ledger is not None and channel.connection.closed is not None:
             for item in self._ledger.died(may_have_ended=may_have_ended):
-                item.error = item.error or _lost(item, loss)
+                item.error = item.error or loss.error(item.outcome, executed=item.executed)
         for item in self.items:
             if item.outcome is None:
                 item.outcome = Outcome.NOT_SENT
@@ -682,16 +688,10 @@ class Execution(Preparing):
                 error.outcome = item.outcome
                 item.error = error
             elif item.outcome not in _DONE:
-                item.error = _lost(item, loss)
+                item.error = loss.error(item.outcome, executed=item.executed)
 
     def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
         for index in range(segment.first, segment.last):
             item = self.items[index]
             item.outcome = outcome
-            item.error = _lost(item, loss)
-
-
-def _lost(item: QueuedQuery, loss: Loss) -> Error:
-    outcome = item.outcome
-    assert outcome is not None  # it has just been told
-    return loss.error(outcome, executed=item.executed)
+            item.error = loss.error(item.outcome, executed=item.executed)

@@ -17,7 +17,7 @@ from ..errors import (
     TransactionAborted,
 )
 
-__all__ = ["Loss", "lease_over", "out_of_time"]
+__all__ = ["Loss", "cancelled", "lease_over", "out_of_time"]
 
 
 class Loss:
@@ -51,6 +51,8 @@ class Loss:
             error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
             # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
             error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
+        elif type(cause) is Error:
+            error = Error(str(cause))
         else:
             error = ConnectionLost(str(cause) if cause is not None else "the connection was closed")
         error.__cause__ = cause
@@ -63,6 +65,11 @@ class Loss:
 def out_of_time() -> Loss:
     """What becomes of an operation whose deadline has passed while the session goes on."""
     return Loss(QueryTimeout("the query's deadline passed"), [])
+
+
+def cancelled() -> Loss:
+    """What becomes of an operation whose caller was cancelled or interrupted while the session goes on."""
+    return Loss(Error("the call was cancelled"), [])
 
 
 def lease_over() -> Loss:

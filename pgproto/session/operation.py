@@ -33,7 +33,7 @@ from ..wire import Bind, Close, CopyFail, Execute, Message, Parse, Query, Sync, 
 from .advice import annotate
 from .blocks import Block, Blocks
 from .listening import Listeners
-from .loss import Loss, out_of_time
+from .loss import Loss, cancelled
 from .sql import unlistened
 from .statements import StatementCache
 
@@ -284,7 +284,13 @@ class Operation:
 
     def why(self) -> Loss:
         """Why it is being stopped, as far as it is known."""
-        return out_of_time() if self.stopped is None else self.stopped
+        return cancelled() if self.stopped is None else self.stopped
+
+    def cut_short(self) -> Error:
+        """The error of what was not read to its end; the server will say what became of it."""
+        error = self.why().error(None)
+        error.add_note("not all of its rows are here")
+        return error
 
     def unless_stopped(self, error: Exception) -> Exception:
         """The error as it is; why it was stopped, if it is the answer to our own cancel request."""

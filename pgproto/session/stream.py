@@ -44,7 +44,7 @@ class Stream(Execution):
         if statement is None or item.error is not None:
             return
         if self.abandoned:
-            item.error = self.why().error(None)  # the server will say what became of it
+            item.error = self.cut_short()
             return
         try:
             self._rows += statement.decoder.decode(event.buffer, event.start, event.end)

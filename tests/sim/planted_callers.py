@@ -61,7 +61,7 @@ _VALUES: Final = (
     Bug(
         "unfit-at-the-end",
         "the last items of a batch fail unwritten, all others are answered: nobody says that it has ended",
-        [Edit(Execution, "produce", ("elif not self._in_flight(channel):", "elif False:"))],
+        [Edit(Execution, "produce", ("elif not channel.awaits(self):", "elif False:"))],
         kinds="hang late",
         profile="callers",
         start=755,
@@ -69,7 +69,7 @@ _VALUES: Final = (
     Bug(
         "items-of-nobody",
         "no connection was free, so the batch was not sent, and its items say nothing at all",
-        [Edit(Refusing, "__exit__", ("refuse(self._batch.items, error)", "pass"))],
+        [Edit(Refusing, "__exit__", ("refuse(batch.items, error)", "pass"))],
         kinds="label",
         says="without a label",
         profile="batch",

@@ -167,11 +167,15 @@ class Connection(Queries):
             Error: an atomic batch failed (the items say which one, and what became of the others), or the
                 connection was lost.  With `atomic=False` an item's own error is only in the item.
         """
-        with Refusing(batch):
+        with Refusing(batch) as refusing:
             transport = self._open_transport()
             time = self._seconds(timeout)
-            operation = Execution(batch.take(), atomic=batch.atomic)
-        await transport.run(operation, time)
+            operation = Execution(refusing.take(), atomic=batch.atomic)
+            try:
+                await transport.run(operation, time)
+            except BaseException:
+                await transport.ended(operation)
+                raise
         return operation.items
 
     def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:

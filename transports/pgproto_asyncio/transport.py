@@ -134,22 +134,34 @@ class Transport(asyncio.BufferedProtocol):
             operation.deadline = engine.clock() + timeout
         waiting = engine.waiting
         engine.submit(operation)
-        if waiting:  # what is submitted in this turn of the loop goes out in one write
-            self._pump_soon()
-        else:
-            self.pump()
         try:
+            if waiting:  # what is submitted in this turn of the loop goes out in one write
+                self._pump_soon()
+            else:
+                self.pump()
             while not operation.finished:
                 operation.waiter = waiter = self.loop.create_future()
                 await waiter
                 if operation.work is not None and (work := operation.take_work()):
                     await self.loop.run_in_executor(None, work)
                     self.resume()
-        except asyncio.CancelledError:
+        except BaseException:
             self.abandon(operation)
             raise
         if operation.error is not None:
             raise operation.error
+
+    async def ended(self, operation: Operation) -> None:
+        """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
+
+        GRACE bounds it.  Who is cancelled once more reads what can be said at that moment.
+        """
+        try:
+            while operation.abandoned and not operation.finished:
+                await self.wait(operation)
+        except BaseException:
+            self.engine.give_up(operation)
+            raise
 
     async def wait(self, operation: Operation) -> None:
         """Wait until the operation has ended or made progress; abandon it if the waiting is cancelled."""

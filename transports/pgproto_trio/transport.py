@@ -190,6 +190,15 @@ class Transport:
         self.turn()
         await self.rest()
 
+    async def ended(self, operation: Operation) -> None:
+        """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
+
+        Shielded; GRACE bounds it.
+        """
+        with trio.CancelScope(shield=True):
+            while operation.abandoned and not operation.finished:
+                await self.wait(operation)
+
     def dismiss(self) -> None:
         """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
         operation = self.engine.exclusive
