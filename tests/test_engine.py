@@ -137,8 +137,9 @@ def test_exclusive_operations_queue_behind_others(pair: Pair) -> None:
 def test_a_copy_that_was_not_expected_hurts_nobody_else(pair: Pair) -> None:
     operation = pair.run(query("copy t from stdin"))
     error = error_of(operation)
-    assert isinstance(error, PostgresError)
-    assert "COPY FROM STDIN has no data here" in error.message
+    assert isinstance(error, LocalProtocolError)
+    assert str(error) == "COPY FROM STDIN has no data here: use copy_in"
+    assert operation.items[0].outcome is error.outcome is Outcome.NOT_SENT
     assert pair.run(query("select 1")).error is None
     assert pair.engine.reusable
     script = pair.run(Script("copy t from stdin"))

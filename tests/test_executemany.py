@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pgproto import (
+    ConnectionLost,
     DataError,
     Error,
     LocalProtocolError,
@@ -27,8 +28,10 @@ from pgproto.session import (
 from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.wire import (
     Bind,
+    BindComplete,
     CommandComplete,
     CopyFail,
+    CopyOutResponse,
     DataRow,
     ErrorResponse,
     Execute,
@@ -267,9 +270,16 @@ def test_a_begin_that_fails(pair: Pair, cached: bool) -> None:
     assert pair.backend.committed == []
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_copy_is_no_statement_for_it(pair: Pair, count: int) -> None:
+def test_copy_is_no_statement_for_it(pair: Pair) -> None:
     operation = pair.run(ExecuteMany("copy t from stdin"))
+    assert str(error_of(operation)) == "COPY FROM STDIN has no data here: use copy_in"
+    assert outcome_of(operation) is Outcome.NOT_SENT
+    assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_copy_that_its_text_does_not_show(pair: Pair, count: int) -> None:
+    operation = pair.run(ExecuteMany("hidden copy in"))
     hand_over(pair, operation, [()] * count)
     operation.end()
     pair.engine.resume()
@@ -285,7 +295,7 @@ def test_copy_is_no_statement_for_it(pair: Pair, count: int) -> None:
 
 
 def test_a_copy_before_the_end_was_fed(pair: Pair) -> None:
-    operation = pair.run(ExecuteMany("copy t from stdin"))
+    operation = pair.run(ExecuteMany("hidden copy in"))
     hand_over(pair, operation, [()])
     pair.pump()
     assert operation.over
@@ -294,6 +304,36 @@ def test_a_copy_before_the_end_was_fed(pair: Pair) -> None:
     pair.pump()
     assert sql_error(operation) == "57014"
     assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+def test_the_data_of_a_copy_out_are_not_dropped_in_silence(pair: Pair, in_block: bool) -> None:
+    if in_block:
+        pair.run(query("BEGIN"))
+    operation = execute_many(pair, "copy t to stdout", [(), ()])
+    assert str(error_of(operation)) == "the data of COPY TO STDOUT were dropped: use copy_out"
+    assert outcome_of(operation) is (Outcome.OK_IN_TX if in_block else Outcome.COMMITTED)
+    pair.run(query("ROLLBACK"))
+    assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("end", ["error", "lost"])
+def test_a_copy_out_that_fails_in_the_middle(pair: Pair, end: str) -> None:
+    operation = pair.run(ExecuteMany("copy t to stdout"))
+    pair.backend.silent = True
+    hand_over(pair, operation, [()])
+    operation.end()
+    pair.engine.resume()
+    pair.send()
+    failed = ErrorResponse(error_fields("22012")).encode() + ReadyForQuery("I").encode()
+    pair.deliver(
+        BindComplete().encode() + CopyOutResponse(0, ()).encode() + (failed if end == "error" else b"")
+    )
+    if end == "lost":
+        pair.eof()
+    error = error_of(operation)
+    assert isinstance(error, LocalProtocolError if end == "error" else ConnectionLost)
+    assert error.outcome is (Outcome.FAILED if end == "error" else Outcome.UNKNOWN)
 
 
 @pytest.mark.parametrize("message", [PortalSuspended(), CommandComplete("SELECT 1")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import LocalProtocolError, Outcome, PostgresError, QueryTimeout
-from pgproto.session import GRACE, Execution, Prepare, QueuedQuery, Statement, Transaction
+from pgproto.session import GRACE, Execution, Prepare, QueuedQuery, Statement, Stream, Transaction
 from pgproto.session.statements import READY
 from pgproto.wire import (
     BindComplete,
@@ -191,10 +191,39 @@ def test_rows_of_a_begin_are_nobodys(pair: Pair) -> None:
 
 
 def test_a_copy_in_a_batch_is_refused(pair: Pair) -> None:
-    pair.backend.script["copy t from stdin"] = Answer("COPY 0", copy="in")
-    operation = pair.run(query("copy t from stdin"))
+    pair.backend.script["hidden copy"] = Answer("COPY 0", copy="in")
+    operation = pair.run(query("hidden copy"))
     assert any(isinstance(message, CopyFail) for message in pair.backend.heard)
     assert operation.items[0].outcome is Outcome.FAILED
+    assert pair.engine.idle
+
+
+def test_a_copy_from_stdin_in_a_batch_is_not_sent(pair: Pair) -> None:
+    """On the wire it would take for data what lies behind it."""
+    batch = Execution([QueuedQuery(sql, ()) for sql in ("select 2", "copy t from stdin", "select 2")])
+    assert isinstance(error_of(pair.run(batch)), LocalProtocolError)
+    assert [item.outcome for item in batch.items] == [Outcome.NOT_SENT] * 3
+    parts = Execution([QueuedQuery(sql, ()) for sql in ("select 2", "copy t from stdin")], atomic=False)
+    pair.run(parts)
+    assert [item.outcome for item in parts.items] == [Outcome.COMMITTED, Outcome.NOT_SENT]
+    with pytest.raises(LocalProtocolError, match="use copy_in"):
+        Statement("copy t from stdin", "mine", kept=True)
+    assert pair.engine.idle
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_the_data_of_a_copy_out_are_not_dropped_in_silence(pair: Pair, atomic: bool) -> None:
+    pair.backend.script["copy t to stdout"] = Answer("COPY 1", copy="out", rows=[[b"1"]])
+    texts = ["select 2", "copy t to stdout", "select 2"]
+    batch = pair.run(Execution([QueuedQuery(sql, ()) for sql in texts], atomic=atomic))
+    assert [item.outcome for item in batch.items] == [Outcome.COMMITTED] * 3
+    error = batch.items[1].error
+    assert isinstance(error, LocalProtocolError)
+    assert str(error) == "the data of COPY TO STDOUT were dropped: use copy_out"
+    assert error.outcome is Outcome.COMMITTED
+    assert batch.error is (error if atomic else None)
+    stream = pair.run(Stream(QueuedQuery("copy t to stdout", ())))
+    assert isinstance(stream.error, LocalProtocolError)
     assert pair.engine.idle
 
 
@@ -232,13 +261,13 @@ def test_an_error_at_the_sync_of_a_prepare(pair: Pair, kept: bool) -> None:
 
 def test_a_copy_in_the_middle_of_a_batch_gets_no_sync_of_its_own(pair: Pair) -> None:
     """A server that answers before it can have heard all: the segment's own Sync is still to come."""
-    pair.backend.script["copy t from stdin"] = Answer("COPY 0", copy="in")
+    pair.backend.script["hidden copy"] = Answer("COPY 0", copy="in")
     pair.run(query("insert text", "x"))
-    pair.run(Prepare(Statement("copy t from stdin", "mine", kept=True)))
-    copy = Execution([QueuedQuery("copy t from stdin", ())])
+    pair.run(Prepare(Statement("hidden copy", "mine", kept=True)))
+    copy = Execution([QueuedQuery("hidden copy", ())])
     pair.run(copy)  # so it is cached
     pair.backend.silent = True
-    texts = [("insert text", "x" * 65_480), ("copy t from stdin",), ("insert text", "y")]
+    texts = [("insert text", "x" * 65_480), ("hidden copy",), ("insert text", "y")]
     operation = Execution([QueuedQuery(text, tuple(values)) for text, *values in texts])
     pair.engine.submit(operation)
     if operation.preparing:

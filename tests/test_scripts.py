@@ -25,9 +25,12 @@ def pair() -> Pair:
     return Pair(SCRIPT)
 
 
-def test_a_script_drops_what_it_copies_out(pair: Pair) -> None:
+def test_a_script_says_that_it_drops_what_it_copies_out(pair: Pair) -> None:
     script = pair.run(Script("insert; copy t to stdout"))
-    assert script.error is None
+    error = error_of(script)
+    assert isinstance(error, LocalProtocolError)
+    assert str(error) == "the data of COPY TO STDOUT were dropped: use copy_out"
+    assert error.outcome is Outcome.COMMITTED
     assert [(result.tag, list(result.rows)) for result in script.results] == [
         ("INSERT 0 1", []),
         ("COPY 2", []),

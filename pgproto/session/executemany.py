@@ -20,6 +20,7 @@ from ..protocol import CommandCompletes
 from ..wire import (
     CommandComplete,
     CopyInResponse,
+    CopyOutResponse,
     EmptyQueryResponse,
     ErrorResponse,
     Execute,
@@ -40,7 +41,7 @@ from .operation import (
     WAITING,
     Channel,
     Segment,
-    refuse_copy_in,
+    refuse_copy,
     unasked,
 )
 from .preparing import Preparing
@@ -286,9 +287,11 @@ class ExecuteMany(Preparing):
             segment.position += 1
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
-        elif isinstance(event, CopyInResponse):
-            self._close()
-            refuse_copy_in(channel, segment)
+        elif isinstance(event, (CopyInResponse, CopyOutResponse)):
+            refusal = refuse_copy(channel, segment, event)
+            if refusal is None:
+                self._close()
+            self.error = self.error or refusal
         elif isinstance(event, (CommandComplete, PortalSuspended)):
             raise unasked(event)
 
@@ -330,12 +333,18 @@ class ExecuteMany(Preparing):
                 # Its records may come from an iterator, and are gone.
                 channel.statements.forget_all()
                 explain(segment.error, in_block=channel.in_block(segment), again=False)
+        if isinstance(self.error, Error) and self.error.outcome is None:  # its data were dropped
+            idle = channel.connection.transaction_status == "I"
+            done = Outcome.COMMITTED if idle else Outcome.OK_IN_TX
+            self.error.outcome = done if segment.error is None else segment.error.outcome
         self._end(channel, segment.error)
 
     # ---- The end of it
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No verdict came."""
+        if isinstance(self.error, Error) and self.error.outcome is None:
+            self.error = None  # what became of the executions matters more than their data
         own = self._segment
         if own is None:
             self._end(channel, loss.error(Outcome.NOT_SENT))

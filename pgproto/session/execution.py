@@ -36,6 +36,7 @@ from ..protocol import CommandCompletes, DataRows
 from ..wire import (
     CommandComplete,
     CopyInResponse,
+    CopyOutResponse,
     Describe,
     EmptyQueryResponse,
     ErrorResponse,
@@ -63,7 +64,7 @@ from .operation import (
     WAITING,
     Channel,
     Segment,
-    refuse_copy_in,
+    refuse_copy,
     unasked,
     undecodable,
 )
@@ -429,8 +430,9 @@ class Execution(Preparing):
                 self._described_late(self.items[self._next], fields)
             else:
                 self._described_anew(channel, segment, fields)
-        elif isinstance(event, CopyInResponse):
-            refuse_copy_in(channel, segment)
+        elif isinstance(event, (CopyInResponse, CopyOutResponse)):
+            item = self.items[segment.position]
+            item.error = refuse_copy(channel, segment, event) or item.error
         elif isinstance(event, PortalSuspended):
             raise unasked(event)
 

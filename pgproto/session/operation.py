@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Final
 from ..errors import (
     DataError,
     Error,
+    LocalProtocolError,
     Outcome,
     PostgresError,
     RemoteProtocolError,
 )
 from ..protocol import Connection
-from ..wire import Bind, Close, CopyFail, Execute, Message, Parse, Query, Sync, tags
+from ..wire import Bind, Close, CopyFail, CopyOutResponse, Execute, Message, Parse, Query, Sync, tags
 from .advice import annotate
 from .blocks import Block, Blocks
 from .listening import Listeners
@@ -52,7 +53,7 @@ __all__ = [
     "Channel",
     "Operation",
     "Segment",
-    "refuse_copy_in",
+    "refuse_copy",
     "unasked",
     "undecodable",
 ]
@@ -681,11 +682,15 @@ class Channel:
         return bool(self.prologue) or status in ("T", "E")
 
 
-def refuse_copy_in(channel: Channel, segment: Segment) -> None:
-    """Somebody ran COPY FROM STDIN as a query: there is no data.
+def refuse_copy(channel: Channel, segment: Segment, event: Message) -> LocalProtocolError | None:
+    """Somebody ran COPY as a query: there is no data, or the data are dropped.
 
-    The server ignores a Sync that lies behind it, so it needs a new one.
+    Returns:
+        The error of the latter, without an outcome; of COPY FROM STDIN the server makes one itself.
     """
+    if isinstance(event, CopyOutResponse):
+        return LocalProtocolError("the data of COPY TO STDOUT were dropped: use copy_out")
     channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
     if segment.sync != NOT_YET:
-        channel.sync(segment)
+        channel.sync(segment)  # the server ignores the one that lies before CopyFail
+    return None

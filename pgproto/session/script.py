@@ -6,7 +6,7 @@ control, and sends every value as text: so rows of a script are strings.
 
 from __future__ import annotations
 
-from ..errors import DataError, LocalProtocolError, PostgresError, RemoteProtocolError
+from ..errors import Error, LocalProtocolError, PostgresError, RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row, RowDecoder
 from ..wire import (
@@ -14,6 +14,7 @@ from ..wire import (
     CopyBothResponse,
     CopyFail,
     CopyInResponse,
+    CopyOutResponse,
     EmptyQueryResponse,
     ErrorResponse,
     Message,
@@ -21,7 +22,7 @@ from ..wire import (
 )
 from .batch import rowcount
 from .loss import Loss
-from .operation import SENT, WAITING, Channel, Segment, unasked, undecodable
+from .operation import SENT, WAITING, Channel, Segment, refuse_copy, unasked, undecodable
 from .simple import SimpleQuery
 
 __all__ = ["Reset", "Script", "ScriptResult"]
@@ -96,6 +97,8 @@ class Script(SimpleQuery):
             segment.fail(PostgresError.of(event.fields))
         elif isinstance(event, CopyInResponse):
             channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+        elif isinstance(event, CopyOutResponse):
+            self.error = self.error or refuse_copy(channel, segment, event)
         elif isinstance(event, CopyBothResponse):
             raise unasked(event)
 
@@ -109,18 +112,19 @@ class Script(SimpleQuery):
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the script has ended."""
+        if self.finished:
+            return  # its caller was told before the answer came
         error = segment.error
         if error is not None:
             error.outcome = self.failed(channel, segment)
             self.error = error
-        elif isinstance(self.error, DataError):
+        elif isinstance(self.error, Error):
             self.error.outcome = self.succeeded(channel)
         self.finish(channel)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
         """No answer came any more."""
-        if isinstance(self.error, DataError):
-            self.error = None  # what became of the script matters more
+        self.error = None  # what became of the script matters more than its rows
         super().lost(channel, segment, loss)
 
 

@@ -18,6 +18,7 @@ from ..errors import LocalProtocolError, Outcome
 
 __all__ = [
     "as_text",
+    "check_no_copy_in",
     "check_sql",
     "control_words",
     "copies_in",
@@ -263,6 +264,20 @@ def copies_in(sql: str) -> bool:
         return False
     bare = _bare(sql, standard=True)
     return bare is not None and any(_COPY_FROM.match(statement) for statement in _split(bare))
+
+
+def check_no_copy_in(sql: str) -> None:
+    """Refuse COPY FROM STDIN where there are no data for it.
+
+    On the wire it would take for data what lies behind it: other statements, of other callers perhaps.
+
+    Raises:
+        LocalProtocolError: a statement of this text is one, as far as the text can be read.
+    """
+    if copies_in(sql):
+        error = LocalProtocolError("COPY FROM STDIN has no data here: use copy_in")
+        error.outcome = Outcome.NOT_SENT
+        raise error
 
 
 def describes_late(sql: str) -> bool:

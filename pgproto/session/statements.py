@@ -19,7 +19,7 @@ from ..errors import LocalProtocolError, Outcome
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
-from .sql import check_sql, describes_late, is_plain, leaves_no_trace
+from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace
 
 __all__ = ["Statement", "StatementCache"]
 
@@ -46,7 +46,7 @@ class Statement:
         leaving: nobody new uses it, and its name is closed when its last user has ended.
 
     Raises:
-        LocalProtocolError: no message can carry the text.
+        LocalProtocolError: no message can carry the text, or it is COPY FROM STDIN.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Statement:
 
     def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
         self.sql = sql = check_sql(sql)
+        check_no_copy_in(sql)
         self.late = describes_late(sql)
         # The server describes a named statement as it was when it was parsed, so a late one has no name.
         self.name = "" if self.late else name

@@ -31,7 +31,8 @@ def script() -> dict[str, Answer]:
         "update": ok("UPDATE 2"),
         "": Answer(""),
         "deallocate all": ok("DEALLOCATE ALL"),
-        "copy t from stdin": Answer("COPY 1", copy="in"),
+        "hidden copy in": Answer("COPY 1", copy="in"),
+        "copy t to stdout": Answer("COPY 1", copy="out", rows=[[b"1\n"]]),
         "select 1": rows_of(1),
     }
 
