@@ -352,8 +352,6 @@ async def s12_parameter_type_changes(pg: Driver, db: Database) -> None:
         insert = f"insert into {table} values ($1)"
         await conn.execute(insert, 1)
         await conn.execute(f"alter table {table} alter a type text")
-        with pytest.raises(pgproto.Error):
-            await conn.execute(insert, "two")
         await conn.execute(insert, "two")
         assert await conn.fetchval(f"select count(*) from {table}") == 2
 
