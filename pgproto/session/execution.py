@@ -96,6 +96,7 @@ class Execution(Preparing):
 
     __slots__ = (
         "_ahead",
+        "_doubts",
         "_encoded",
         "_late",
         "_ledger",
@@ -111,6 +112,8 @@ class Execution(Preparing):
         self.atomic = atomic
         self.isolate = not atomic
         self._ahead = False
+        # What did not fit, by the item's index, and the parameters' types that it did not fit.
+        self._doubts: dict[int, tuple[tuple[int, ...], DataError]] = {}
         self._encoded = False
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
@@ -288,6 +291,7 @@ class Execution(Preparing):
         self._encoded = True
         home = channel.statements
         doubted: list[Statement] = []
+        doubts = self._doubts
         for index, item in enumerate(self.items):
             statement = item.statement
             if item.outcome is not None or statement is None:
@@ -295,6 +299,8 @@ class Execution(Preparing):
             try:
                 if statement.state != st.READY or statement.home is not home.mark:
                     raise home.unusable(statement)
+                if doubts:
+                    self._settle_doubt(index, statement)
                 parts: list[bytes] = []
                 statement.encoder.add(parts, item.args)
                 item.parameters = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -304,6 +310,7 @@ class Execution(Preparing):
                     break  # that code has ended it already
                 if isinstance(raised, DataError) and not self.fresh(statement):
                     doubted.append(statement)
+                    doubts[index] = (statement.parameter_types, raised)
                     continue
                 error = unfit_error(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
@@ -321,6 +328,12 @@ class Execution(Preparing):
             for statement in doubted:
                 home.forget(statement)
             self._start_over(channel)
+
+    def _settle_doubt(self, index: int, statement: Statement) -> None:
+        """Raise what was raised before, if the types are what they were: a value is not asked again."""
+        types, error = self._doubts.get(index, (None, None))
+        if error is not None and types == statement.parameter_types:
+            raise error
 
     def _stop_atomic(self, error: Exception) -> None:
         """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
@@ -600,28 +613,7 @@ class Execution(Preparing):
         if ledger is None:
             in_block = segment.in_transaction or channel.status_before != "I"
             ledger = self._ledger = Ledger(in_block)
-        error = segment.error
-        last = segment.last
-        stop = last
-        if error is not None:
-            stop = max(segment.failed_at, segment.first)
-            if last - segment.first == 1 and stop == last:
-                stop = segment.first  # alone, and the Sync failed: it is its own error
-        for index in range(segment.first, stop):
-            ledger.enter(self.items[index])
-        for index in range(stop, last):
-            item = self.items[index]
-            if index == stop and segment.failed_at >= segment.first:
-                ledger.failed(item)
-                item.error = error
-                if error is not None and len(self.items) > 1:
-                    error.add_note(place(index, "run"))
-            else:
-                item.outcome = Outcome.SKIPPED
-        if status:
-            ledger.ready(status, failed=error is not None)
-        else:
-            ledger.broken()
+        ledger.judge(self.items, segment, status)
 
     def _is_last(self, channel: Channel, segment: Segment) -> bool:
         segments = channel.segments

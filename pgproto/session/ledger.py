@@ -28,7 +28,9 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import Error, Outcome, TransactionAborted
+from .advice import place
 from .batch import QueuedQuery
+from .operation import Segment
 from .sql import control_words, first_words, may_commit
 
 __all__ = ["Ledger"]
@@ -163,6 +165,37 @@ class Ledger:
         del self._marks[count:]
 
     # ---- What ReadyForQuery says, or that it will never come
+
+    def judge(self, items: list[QueuedQuery], segment: Segment, status: str) -> None:
+        """Label the items of a segment: it was answered; or its error decides, and no more will come.
+
+        Args:
+            items: all of its operation.
+            segment: which of them.
+            status: of its ReadyForQuery; "" if there was none.
+        """
+        error = segment.error
+        last = segment.last
+        stop = last
+        if error is not None:
+            stop = max(segment.failed_at, segment.first)
+            if last - segment.first == 1 and stop == last:
+                stop = segment.first  # alone, and the Sync failed: it is its own error
+        for index in range(segment.first, stop):
+            self.enter(items[index])
+        for index in range(stop, last):
+            item = items[index]
+            if index == stop and segment.failed_at >= segment.first:
+                self.failed(item)
+                item.error = error
+                if error is not None and len(items) > 1:
+                    error.add_note(place(index, "run"))
+            else:
+                item.outcome = Outcome.SKIPPED
+        if status:
+            self.ready(status, failed=error is not None)
+        else:
+            self.broken()
 
     def ready(self, status: str, *, failed: bool) -> None:
         """ReadyForQuery arrived.

@@ -81,7 +81,7 @@ class Buffer(Generic[T]):
         """
         raise NotImplementedError
 
-    def doubt(self) -> T | None:
+    def doubt(self, error: DataError) -> T | None:
         """The last record did not fit: None if it is to blame, else what to feed before it is added again."""
         return None
 
@@ -104,8 +104,8 @@ def encoded(buffer: Buffer[T], records: Iterable[Any]) -> Iterator[T]:
             chunk: T | None = None
             try:
                 chunk = buffer.add(record)
-            except DataError:
-                question = buffer.doubt()
+            except DataError as error:
+                question = buffer.doubt(error)
                 if question is None:
                     raise
             if question is not None:
@@ -148,12 +148,14 @@ class ExecutionBuffer(Buffer[Executes]):
         operation: it must have its statement when the first record is added.
     """
 
-    __slots__ = ("_count", "_operation", "_records", "_statement")
+    __slots__ = ("_count", "_doubt", "_operation", "_records", "_statement")
 
     def __init__(self, operation: ExecuteMany) -> None:
         super().__init__()
         self._operation = operation
         self._statement = operation.statement
+        # What did not fit, and the parameters' types that it did not fit.
+        self._doubt: tuple[tuple[int, ...], DataError] | None = None
         self._count = 0
         self._records = 0
 
@@ -165,6 +167,8 @@ class ExecutionBuffer(Buffer[Executes]):
         """
         if not self._records:
             self._statement = self._operation.statement  # another one, if it was described anew
+            if self._doubt is not None and self._doubt[0] == self._statement.parameter_types:
+                raise self._doubt[1]  # a value is not asked again
         template = self._statement.template()
         parts = self._parts
         place = len(parts)
@@ -184,10 +188,11 @@ class ExecutionBuffer(Buffer[Executes]):
         self._size += len(header) + size + len(template.execution_tail)
         return self.end() if self._size >= _CHUNK else None
 
-    def doubt(self) -> Executes | None:
+    def doubt(self, error: DataError) -> Executes | None:
         """As of all buffers; only the first record can be about a type that has changed."""
         if self._records > 1 or not self._operation.doubt():
             return None
+        self._doubt = (self._statement.parameter_types, error)
         self._records = 0
         return Executes("", b"", 0)
 

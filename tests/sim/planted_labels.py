@@ -45,7 +45,7 @@ BUGS: Final = (
         "the statements before the one that failed are called SKIPPED, those behind it ROLLED_BACK",
         [
             Edit(Ledger, "_undo", ("else Outcome.ROLLED_BACK", "else Outcome.SKIPPED")),
-            Edit(Execution, "_judge", ("= Outcome.SKIPPED", "= Outcome.ROLLED_BACK")),
+            Edit(Ledger, "judge", ("= Outcome.SKIPPED", "= Outcome.ROLLED_BACK")),
         ],
         kinds="label truth",
     ),
