@@ -210,7 +210,7 @@ def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:
             item.error = reason
 
 
-def error_of_all(error: BaseException | None, items: Iterable[QueuedQuery]) -> BaseException | None:
+def error_of_all(error: BaseException, items: Iterable[QueuedQuery]) -> BaseException:
     """The error of a call that ran several statements, with an outcome that is true of all of them.
 
     Where a part of them may be stored it is UNKNOWN, so that nobody repeats the whole.  The items' own errors

@@ -113,7 +113,7 @@ class Execution(Preparing):
         self.isolate = not atomic
         self._ahead = False
         # What did not fit, by the item's index, and the parameters' types that it did not fit.
-        self._doubts: dict[int, tuple[tuple[int, ...], DataError]] = {}
+        self._doubts: dict[int, tuple[tuple[int, ...], DataError]] | None = None
         self._encoded = False
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the one being written
@@ -152,9 +152,12 @@ class Execution(Preparing):
 
     def produce(self, channel: Channel) -> int:
         """Prepare, encode, and write items up to the high-water mark."""
-        if not self._encoded:
-            if not self._ready(channel):
+        while not self._encoded:
+            if not self._statements_ready(channel):
                 return WAITING
+            self._refuse()
+            if not self._encode(channel):
+                continue
             if self.finished:
                 return GONE
             if self.error is not None or all(item.outcome is not None for item in self.items):
@@ -201,15 +204,6 @@ class Execution(Preparing):
         if not channel.awaits(self):
             self._end(channel)  # or it was answered, even before the transport took all of it
 
-    def _ready(self, channel: Channel) -> bool:
-        """True once all is prepared and encoded; false while a description is awaited."""
-        while not self._encoded:
-            if not self._statements_ready(channel):
-                return False
-            self._refuse()
-            self._encode(channel)
-        return True
-
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
             self.go_on_preparing(channel)
@@ -230,7 +224,7 @@ class Execution(Preparing):
         new: list[Statement] = []
         try:
             self._look_up(channel.statements, new)
-            if not self.atomic or not self.rejected:
+            if new and not (self.atomic and self.rejected):
                 wanted, new = new, []
                 self.send_prepare(channel, wanted)
         finally:
@@ -282,16 +276,19 @@ class Execution(Preparing):
                 item.outcome = Outcome.SKIPPED if self.blocked is not None else error.outcome
                 self._stop_atomic(error)
 
-    def _encode(self, channel: Channel) -> None:
+    def _encode(self, channel: Channel) -> bool:
         """Encode all values; what does not fit ends its item, and with it an atomic batch.
 
         But not if its statement was described some time before: the parameters may have other types by now (a
         column was altered; pgx #2442).  Then it is described anew, and all of them are encoded once more.
+
+        Returns:
+            False if it starts over so.
         """
         self._encoded = True
         home = channel.statements
         doubted: list[Statement] = []
-        doubts = self._doubts
+        doubts = self._doubts  # there are none, as a rule
         for index, item in enumerate(self.items):
             statement = item.statement
             if item.outcome is not None or statement is None:
@@ -299,8 +296,8 @@ class Execution(Preparing):
             try:
                 if statement.state != st.READY or statement.home is not home.mark:
                     raise home.unusable(statement)
-                if doubts:
-                    self._settle_doubt(index, statement)
+                if doubts is not None:
+                    _settle_doubt(doubts, index, statement)
                 parts: list[bytes] = []
                 statement.encoder.add(parts, item.args)
                 item.parameters = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -310,7 +307,9 @@ class Execution(Preparing):
                     break  # that code has ended it already
                 if isinstance(raised, DataError) and not self.fresh(statement):
                     doubted.append(statement)
-                    doubts[index] = (statement.parameter_types, raised)
+                    if self._doubts is None:
+                        self._doubts = {}
+                    self._doubts[index] = (statement.parameter_types, raised)
                     continue
                 error = unfit_error(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
@@ -328,12 +327,8 @@ class Execution(Preparing):
             for statement in doubted:
                 home.forget(statement)
             self._start_over(channel)
-
-    def _settle_doubt(self, index: int, statement: Statement) -> None:
-        """Raise what was raised before, if the types are what they were: a value is not asked again."""
-        types, error = self._doubts.get(index, (None, None))
-        if error is not None and types == statement.parameter_types:
-            raise error
+            return False
+        return True
 
     def _stop_atomic(self, error: Exception) -> None:
         """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
@@ -635,7 +630,8 @@ class Execution(Preparing):
     def _end(self, channel: Channel) -> None:
         self.release(channel)
         if not self.finished:
-            self.error = error_of_all(self.error, self.items)
+            if self.error is not None:
+                self.error = error_of_all(self.error, self.items)
             if self.error is not None or not self.atomic:
                 for item in self.items:
                     channel.sign(item.error)
@@ -689,3 +685,12 @@ class Execution(Preparing):
             item = self.items[index]
             item.outcome = outcome
             item.error = loss.error(item.outcome, executed=item.executed)
+
+
+def _settle_doubt(
+    doubts: dict[int, tuple[tuple[int, ...], DataError]], index: int, statement: Statement
+) -> None:
+    """Raise what was raised before, if the types are what they were: a value is not asked again."""
+    types, error = doubts.get(index, (None, None))
+    if error is not None and types == statement.parameter_types:
+        raise error
