@@ -195,10 +195,14 @@ class Checks:
             )
 
     def _lenient(self, asked: Asked, labels: frozenset[Outcome]) -> bool:
-        """A call that ended at its deadline was labelled then; answers that came later do not count."""
+        """A call that ended at its deadline was labelled then; answers that came later do not count.
+
+        So it is with one that was cancelled: its error is of no class of its own.
+        """
         from pgproto import QueryTimeout
 
-        return isinstance(asked.error, QueryTimeout) and asked.label in (Outcome.UNKNOWN, Outcome.ROLLED_BACK)
+        ended = isinstance(asked.error, QueryTimeout) or type(asked.error) is Error
+        return ended and asked.label in (Outcome.UNKNOWN, Outcome.ROLLED_BACK)
 
     def _truth(self, asked: Asked, lied: bool, truth: Any) -> None:
         stored = asked.key in truth

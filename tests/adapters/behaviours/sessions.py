@@ -173,9 +173,11 @@ async def y11_wrong_statement(pg: Driver, db: Database) -> None:
             with pytest.raises(pgproto.LocalProtocolError, match="COPY"):
                 async for _ in conn.copy_out(sql):
                     raise AssertionError("data")
-        for run in (conn.fetch, conn.execute, conn.script):
-            with pytest.raises(PostgresError, match="copy_in"):
+        for run in (conn.fetch, conn.execute):
+            with pytest.raises(pgproto.LocalProtocolError, match="copy_in"):
                 await run(f"copy {table} from stdin")
+        with pytest.raises(PostgresError, match="copy_in"):
+            await conn.script(f"copy {table} from stdin")
         assert await conn.fetchval(f"select count(*) from {table}") == 0
 
 
@@ -183,7 +185,8 @@ async def y11_wrong_statement(pg: Driver, db: Database) -> None:
 async def y_copy_out_as_a_query(pg: Driver, db: Database) -> None:
     async with pg.connect(db.dsn) as conn:
         for run in (conn.execute, conn.script, conn.fetch):
-            await run("copy (select 1) to stdout")
+            with pytest.raises(pgproto.LocalProtocolError, match="copy_out"):
+                await run("copy (select 1) to stdout")
             assert await conn.fetchval("select 1") == 1
 
 
