@@ -28,14 +28,7 @@ __all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "as_statement", "error
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
 
-# After these a repetition is safe, or may be; and of these a part must not be run again with the rest.
-_REPEATED: Final = (
-    Outcome.NOT_SENT,
-    Outcome.NOT_COMMITTED,
-    Outcome.SKIPPED,
-    Outcome.ROLLED_BACK,
-    Outcome.FAILED,
-)
+# A part with one of these must not be run again with the rest.
 _STORED: Final = (Outcome.COMMITTED, Outcome.PREPARED, Outcome.UNKNOWN)
 
 
@@ -220,7 +213,9 @@ def error_of_all(error: BaseException, items: Iterable[QueuedQuery]) -> BaseExce
         error: what one of the items has failed with; as it is if it does not invite to repeat anything.
         items: all that were run.
     """
-    if not isinstance(error, Error) or error.outcome not in _REPEATED:
+    if not isinstance(error, Error) or error.outcome is None:
+        return error
+    if not (error.outcome.safe_to_retry or error.outcome is Outcome.FAILED):
         return error
     if all(item.outcome not in _STORED for item in items):
         return error

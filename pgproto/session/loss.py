@@ -5,6 +5,8 @@ The first cause decides the class; every query has an error of its own, because 
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import (
     ConnectionClosed,
     ConnectionLost,
@@ -18,6 +20,15 @@ from ..errors import (
 )
 
 __all__ = ["Loss", "cancelled", "lease_over", "out_of_time"]
+
+# A query's error has the class of the cause, if that is one of these; else the connection was lost.
+_KEPT: Final[tuple[type[Error], ...]] = (
+    Error,
+    QueryTimeout,
+    RemoteProtocolError,
+    TransactionAborted,
+    ConnectionClosed,
+)
 
 
 class Loss:
@@ -38,23 +49,14 @@ class Loss:
         """The error for one query with this outcome; None if it is not known yet."""
         cause = self.cause
         error: Error
-        if isinstance(cause, QueryTimeout):
-            error = QueryTimeout(str(cause))
-        elif isinstance(cause, RemoteProtocolError):
-            error = RemoteProtocolError(str(cause))
-        elif isinstance(cause, TransactionAborted):
-            error = TransactionAborted(str(cause))
-        elif isinstance(cause, ConnectionClosed):
-            error = ConnectionClosed(str(cause))
-        elif isinstance(cause, PostgresError):
+        if isinstance(cause, PostgresError):
             crash = cause.sqlstate == "57P02"
             error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
             # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
             error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
-        elif type(cause) is Error:
-            error = Error(str(cause))
         else:
-            error = ConnectionLost(str(cause) if cause is not None else "the connection was closed")
+            kind = next((kind for kind in _KEPT if type(cause) is kind), ConnectionLost)
+            error = kind("the connection was closed" if cause is None else str(cause))
         error.__cause__ = cause
         error.also = self.also
         error.outcome = outcome

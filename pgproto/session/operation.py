@@ -35,7 +35,7 @@ from .advice import annotate
 from .blocks import Block, Blocks
 from .listening import Listeners
 from .loss import Loss, cancelled
-from .sql import unlistened
+from .sql import NO_DATA, unlistened
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -690,7 +690,7 @@ def refuse_copy(channel: Channel, segment: Segment, event: Message) -> LocalProt
     """
     if isinstance(event, CopyOutResponse):
         return LocalProtocolError("the data of COPY TO STDOUT were dropped: use copy_out")
-    channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+    channel.write(CopyFail(NO_DATA))
     if segment.sync != NOT_YET:
         channel.sync(segment)  # the server ignores the one that lies before CopyFail
     return None

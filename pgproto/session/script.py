@@ -24,6 +24,7 @@ from .batch import rowcount
 from .loss import Loss
 from .operation import SENT, WAITING, Channel, Segment, refuse_copy, unasked, undecodable
 from .simple import SimpleQuery
+from .sql import NO_DATA
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -96,7 +97,7 @@ class Script(SimpleQuery):
         elif isinstance(event, ErrorResponse):
             segment.fail(PostgresError.of(event.fields))
         elif isinstance(event, CopyInResponse):
-            channel.write(CopyFail("COPY FROM STDIN has no data here: use copy_in"))
+            channel.write(CopyFail(NO_DATA))
         elif isinstance(event, CopyOutResponse):
             self.error = self.error or refuse_copy(channel, segment, event)
         elif isinstance(event, CopyBothResponse):

@@ -17,6 +17,7 @@ from typing import Final
 from ..errors import LocalProtocolError, Outcome
 
 __all__ = [
+    "NO_DATA",
     "as_text",
     "check_no_copy_in",
     "check_sql",
@@ -130,6 +131,8 @@ _STATEFUL: Final = re.compile(
     |\.{_BLANK}|{_BLANK}\.|[uU]&["']""",
     re.IGNORECASE | re.VERBOSE,
 )
+
+NO_DATA: Final = "COPY FROM STDIN has no data here: use copy_in"
 
 # PostgreSQL takes either name in either direction.
 _STDIN: Final = re.compile(r"std(?:in|out)", re.IGNORECASE)
@@ -275,7 +278,7 @@ def check_no_copy_in(sql: str) -> None:
         LocalProtocolError: a statement of this text is one, as far as the text can be read.
     """
     if copies_in(sql):
-        error = LocalProtocolError("COPY FROM STDIN has no data here: use copy_in")
+        error = LocalProtocolError(NO_DATA)
         error.outcome = Outcome.NOT_SENT
         raise error
 

@@ -591,7 +591,7 @@ class Driver:
         """Call a hook in a thread of its own: nothing else can be done about one that does not return.
 
         Raises:
-            TimeoutError: it took too long, or until after the end of the pool.
+            HookTimeout: it took too long, or until after the end of the pool.
             BaseException: what it raised.
         """
         news = _locked()

@@ -22,7 +22,6 @@ from typing import Final
 
 import trio
 
-from pgproto import ConnectionClosed
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
 from pgproto.session.loss import lease_over
@@ -147,7 +146,7 @@ class Transport:
             self.turn()
         await self.rest()
         if blocks.lease != lease:  # another task has ended it meanwhile
-            raise ConnectionClosed("the connection was given back")
+            raise system.not_open(lent=True)
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         engine.submit(operation)
