@@ -22,11 +22,8 @@ def new_texts() -> list[Operation]:
     return [query("insert"), Execution(batch.take(), atomic=False), Stream(QueuedQuery("insert", ())), many]
 
 
-@pytest.mark.parametrize("way", ["deadline", "abandon"])
-@pytest.mark.parametrize("kind", range(4), ids=["query", "batch", "stream", "executemany"])
-def test_a_parse_that_waits_for_a_lock_is_cancelled(kind: int, way: str) -> None:
-    """Its caller stays for that, as for any other: without a task of its own nobody else would send it."""
-    pair = Pair(SCRIPT)
+def stopped(pair: Pair, kind: int, way: str) -> Operation:
+    """An operation whose Parse is not answered, and which nobody wants any more."""
     cold = new_texts()[kind]
     pair.backend.silent = True
     if way == "deadline":
@@ -38,6 +35,15 @@ def test_a_parse_that_waits_for_a_lock_is_cancelled(kind: int, way: str) -> None
     else:
         pair.engine.abandon(cold)
     assert not cold.finished
+    return cold
+
+
+@pytest.mark.parametrize("way", ["deadline", "abandon"])
+@pytest.mark.parametrize("kind", range(4), ids=["query", "batch", "stream", "executemany"])
+def test_a_parse_that_waits_for_a_lock_is_cancelled(kind: int, way: str) -> None:
+    """Its caller stays for that, as for any other: without a task of its own nobody else would send it."""
+    pair = Pair(SCRIPT)
+    cold = stopped(pair, kind, way)
     assert pair.engine.draining
     assert pair.engine.take_cancel() is not None
     pair.backend.script["insert"] = fails("57014", "parse")
@@ -62,17 +68,7 @@ def test_a_parse_that_waits_for_a_lock_is_cancelled(kind: int, way: str) -> None
 @pytest.mark.parametrize("kind", range(4), ids=["query", "batch", "stream", "executemany"])
 def test_a_parse_that_is_not_answered_costs_the_session(kind: int, way: str) -> None:
     pair = Pair(SCRIPT)
-    cold = new_texts()[kind]
-    pair.backend.silent = True
-    if way == "deadline":
-        cold.deadline = pair.now + 5
-    pair.engine.submit(cold)
-    pair.send()
-    if way == "deadline":
-        pair.pass_time(5)
-    else:
-        pair.engine.abandon(cold)
-    assert not cold.finished
+    cold = stopped(pair, kind, way)
     pair.pass_time(GRACE)
     error = error_of(cold)
     assert isinstance(error, Error)

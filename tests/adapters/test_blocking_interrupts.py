@@ -97,16 +97,22 @@ def test_an_interrupt_while_the_server_hangs_closes_within_grace(pg18: PostgresS
         assert conn.closed
 
 
-def test_an_interrupt_while_waiting_for_another_thread(conn: pg.Connection) -> None:
+@contextmanager
+def used_by_another_thread(conn: pg.Connection) -> Iterator[None]:
+    """From the beginning of the block on, for some 0.3 s; it has ended with the block."""
     asleep = threading.Event()
     conn.on_notice = lambda notice: asleep.set()
     script = "do $$ begin raise notice 'now'; perform pg_sleep(0.3); end $$"
     thread = threading.Thread(target=conn.script, args=(script,))
     thread.start()
     assert asleep.wait(BOUND)
-    with pytest.raises(Interrupt), interrupting(0.02):
-        conn.fetch("select 1")
+    yield
     thread.join(BOUND)
+
+
+def test_an_interrupt_while_waiting_for_another_thread(conn: pg.Connection) -> None:
+    with used_by_another_thread(conn), pytest.raises(Interrupt), interrupting(0.02):
+        conn.fetch("select 1")
     assert conn.fetchval("select 2") == 2
 
 
@@ -364,16 +370,9 @@ def batch_of(count: int) -> tuple[Batch, list[QueuedQuery]]:
 
 @pytest.mark.holds("S3", "D9")
 def test_an_interrupt_while_a_batch_waits_for_another_thread(conn: pg.Connection) -> None:
-    asleep = threading.Event()
-    conn.on_notice = lambda notice: asleep.set()
-    script = "do $$ begin raise notice 'now'; perform pg_sleep(0.3); end $$"
-    thread = threading.Thread(target=conn.script, args=(script,))
-    thread.start()
-    assert asleep.wait(BOUND)
     batch, items = batch_of(3)
-    with pytest.raises(Interrupt), interrupting(0.02):
+    with used_by_another_thread(conn), pytest.raises(Interrupt), interrupting(0.02):
         conn.send_batch(batch)
-    thread.join(BOUND)
     assert [item.outcome for item in items] == [Outcome.NOT_SENT] * 3
     assert all(isinstance(item.error, Error) for item in items)
     assert conn.fetchval("select 2") == 2
