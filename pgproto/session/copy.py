@@ -319,7 +319,7 @@ class CopyOut(_Copy):
         return self._size < _OUT_LIMIT or self.abandoned
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """Data that were dropped are an error for whoever still asks."""
+        """Data that were dropped are an error for a caller who still asks."""
         if segment.error is None and self._dropped and self.error is None:
             self.error = self.why().error(None)
         super().segment_done(channel, segment)
