@@ -6,6 +6,7 @@ import argparse
 import gc
 import multiprocessing
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -147,7 +148,7 @@ def _print(totals: Totals, took: float, options: Any) -> None:
         print(deeds_report(totals.deeds))
     print(f"violations: {len(totals.violations)}")
     for profile, seed, kind, what in totals.violations[:_SHOWN]:
-        print(f"  {kind}: {what.splitlines()[0]}")
+        print(textwrap.indent(f"{kind}: {what.rstrip()}", "  "))
         print(f"    python -m tests.sim --profile {profile} --replay {seed} -v")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -91,7 +92,7 @@ def run(seed: int, profile: str = "all", *, trace: bool = False) -> Report:
         Violation: a promise was broken.
     """
     schedule = _Schedule(seed, profile, trace)
-    report = schedule.walk() if schedule.settings.walks else schedule.run()
+    report = schedule.play()
     broken = schedule.world.broken
     if broken is None:
         if trace:
@@ -100,7 +101,7 @@ def run(seed: int, profile: str = "all", *, trace: bool = False) -> Report:
     if not trace:
         # The same again, with every line of the trace: a schedule is a function of its seed.
         again = _Schedule(seed, profile, True)
-        again.walk() if again.settings.walks else again.run()
+        again.play()
         if again.world.broken is not None:
             schedule, broken = again, again.world.broken
     raise Violation(broken[0], broken[1], seed, profile, schedule.world.lines())
@@ -161,7 +162,17 @@ class _Schedule:
         self.network.hosts = {"pool": "pooler", "direct": "pooler"}
         return pooler
 
-    def run(self) -> Report:
+    def play(self) -> Report:
+        """Whatever comes out of it is a violation of this seed: a crash of the library, or of the rig."""
+        try:
+            return self._walk() if self.settings.walks else self._run()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.world.violation(f"{error!r} came out\n{''.join(traceback.format_exception(error))}", "crash")
+            return Report(self.world.seed)
+
+    def _run(self) -> Report:
         """The whole course."""
         world = self.world
         loop = self.loop
@@ -185,11 +196,13 @@ class _Schedule:
         report.deeds = frozenset(self.deeds)
         return report
 
-    def walk(self) -> Report:
+    def _walk(self) -> Report:
         """Not a pool this time: the protocol core alone."""
         report = Report(self.world.seed)
-        report.queries = walk(self.world)
-        self.loop.close()
+        try:
+            report.queries = walk(self.world)
+        finally:
+            self.loop.close()
         return report
 
     def _pending(self) -> str:
@@ -336,8 +349,6 @@ class _Schedule:
             return
         error = task.exception()
         if error is not None:
-            import traceback
-
             where = "".join(traceback.format_exception(error)[-4:])
             self.world.violation(f"a client got {error!r}\n{where}", "error")
         elif asked:

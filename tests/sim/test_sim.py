@@ -5,12 +5,16 @@ More by `python -m tests.sim --seeds 200000 --jobs 2`.
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from tests.sim import run
+from tests.sim.__main__ import chunk
 from tests.sim.catalogue import CALLERS
 from tests.sim.coverage import UNIVERSE, Pair, watching
 from tests.sim.settings import PROFILES
+from tests.sim.world import World
 from tests.support.builds import pure_only
 
 # Chunks, so that several processes can share them.
@@ -37,6 +41,27 @@ def test_a_schedule_is_a_function_of_its_seed(seed: int) -> None:
     assert first.trace
     assert first.trace == second.trace
     assert (first.queries, first.cells) == (second.queries, second.cells)
+
+
+@pytest.mark.parametrize(("profile", "name"), [("calm", "Clients"), ("core", "walk")])
+def test_a_crash_is_a_violation_of_its_seed_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, profile: str, name: str
+) -> None:
+    module = importlib.import_module("tests.sim.run")
+    whole = getattr(module, name)
+
+    def breaks(world: World, *args: object) -> object:
+        if world.seed == 1:
+            raise LookupError("a mistake of the rig")
+        return whole(world, *args)
+
+    monkeypatch.setattr(module, name, breaks)
+    totals = chunk(0, 3, profile)
+    assert totals.schedules == 3
+    ((found, seed, kind, what),) = totals.violations
+    assert (found, seed, kind) == (profile, 1, "crash")
+    assert what.startswith("LookupError('a mistake of the rig') came out\nTraceback")
+    assert 'in breaks\n    raise LookupError("a mistake of the rig")' in what
 
 
 def test_different_seeds_are_different_schedules() -> None:
