@@ -66,7 +66,7 @@ class Pooler:
             idle_transaction_timeout in seconds; 0 for none.
         cancel_delay: seconds that a cancel request needs to get through.
         retry: seconds in which it does not try again after a login failed (server_login_retry).
-        clients, servers: those that it has.
+        clients, servers: those that it has, oldest first: no order here may come from addresses in memory.
         waiting: the clients that wait for a server connection, oldest first.
         peak: the largest number of clients that there ever was at one time.
     """
@@ -83,8 +83,8 @@ class Pooler:
         self.idle_transaction = 0.0
         self.cancel_delay = 0.0
         self.retry = 0.1
-        self.clients: set[PoolerClient] = set()
-        self.servers: set[ServerLink] = set()
+        self.clients: list[PoolerClient] = []
+        self.servers: list[ServerLink] = []
         self.idle: list[ServerLink] = []
         self.waiting: deque[PoolerClient] = deque()
         self.peak = 0
@@ -111,7 +111,7 @@ class Pooler:
         self._last_pid += 1
         client = PoolerClient(self, end, self._last_pid, self.world.rng.randbytes(4))
         if self.listening:
-            self.clients.add(client)
+            self.clients.append(client)
             self.peak = max(self.peak, len(self.clients))
         else:
             client.dead = True
@@ -228,9 +228,8 @@ class Pooler:
 
     def kill_client(self) -> None:
         """KILL_CLIENT: one client, chosen by chance."""
-        clients = sorted(self.clients, key=lambda client: client.pid)
-        if clients:
-            self.world.rng.choice(clients).disconnect("admin forced disconnect")
+        if self.clients:
+            self.world.rng.choice(self.clients).disconnect("admin forced disconnect")
 
     def reconnect(self) -> None:
         """RECONNECT: server connections are closed when they are released."""
@@ -272,7 +271,7 @@ class Pooler:
         self._failed_at = -1e9
 
     def _end_all(self, text: str) -> None:
-        for client in sorted(self.clients, key=lambda client: client.pid):
+        for client in list(self.clients):
             client.disconnect(text)
         for server in list(self.servers):
             server.close()
@@ -311,12 +310,13 @@ class ServerLink:
         self._login = Connection(CLIENT)
         self._frames = Frames()
         self._resetting = False
+        self._copying = False
         self._held: list[bytes] = []
         self._end: ServerEnd | None = None
 
     def dial(self) -> None:
         """Connect and log in."""
-        self.pooler.servers.add(self)
+        self.pooler.servers.append(self)
         self._end = self.pooler.world.dial(self.pooler.server, self)
         self.write(self._login.send(StartupMessage({"user": "pooler", "database": "app"}, PROTOCOL_3_0)))
 
@@ -360,6 +360,13 @@ class ServerLink:
     def _frame(self, frame: bytes) -> None:
         """One whole message of the server."""
         tag = frame[:1]
+        if tag in b"GH":
+            self._copying = True
+        elif tag in b"EC" and self._copying:
+            # The server drops a Sync that comes while it copies, so nobody can tell how many it will answer.
+            self._copying = False
+            if self.client is not None:
+                self.client.owed = 0
         if tag == b"Z":
             self.status = chr(frame[5])
             self.clean = self.status == "I" and (self.client is None or self.client.owed <= 1)
@@ -373,7 +380,7 @@ class ServerLink:
             return
         self._held.append(frame)
         if tag == b"Z":
-            client.owed -= 1
+            client.owed = max(0, client.owed - 1)
             if self.pooler.mode == "transaction" and self.clean:
                 self._forward()
                 self.client = client.server = None
@@ -437,7 +444,7 @@ class ServerLink:
         pooler = self.pooler
         if self not in pooler.servers:
             return
-        pooler.servers.discard(self)
+        pooler.servers.remove(self)
         if self in pooler.idle:
             pooler.idle.remove(self)
         if self.client is not None:

@@ -226,7 +226,7 @@ class PoolerClient:
             self.write(last)
         self.dead = True
         self._stop_timer()
-        self.pooler.clients.discard(self)
+        self.pooler.clients.remove(self)
         if self in self.pooler.waiting:
             self.pooler.waiting.remove(self)
         server, self.server = self.server, None

@@ -17,6 +17,7 @@ from pgproto.wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
     Bind,
+    CopyFail,
     Execute,
     Message,
     Parse,
@@ -249,6 +250,21 @@ def session_is_reset(stage: Stage) -> Heard:
     return [*heard, peer.until("ReadyForQuery I")]
 
 
+def copy_without_data(stage: Stage) -> Heard:
+    """The Sync that comes before CopyFail is never answered; the one server is free again all the same."""
+    first, second = log_in(stage), log_in(stage)
+    first.send(Parse("", "copy ledger from stdin"), Bind("", "", (), (), ()), Execute(), Sync())
+    heard = [first.until("CopyInResponse 0 (0,)")]
+    first.send(CopyFail("there is none"), Sync())
+    heard.append(first.until("ReadyForQuery I"))
+    second.send(Query("select 1"))
+    heard.append(second.until("ReadyForQuery I"))
+    first.send(Query("begin"))
+    heard.append(first.until("ReadyForQuery T"))
+    first.send(Query("commit"))
+    return [*heard, first.until("ReadyForQuery I")]
+
+
 CASES: dict[str, tuple[Callable[[Stage], Heard], str, dict[str, str], dict[str, float]]] = {
     "server goes": (server_goes, "session", {}, {}),
     "server goes, transaction mode": (server_goes, "transaction", {}, {}),
@@ -268,6 +284,7 @@ CASES: dict[str, tuple[Callable[[Stage], Heard], str, dict[str, str], dict[str, 
         {"idle_transaction": 1},
     ),
     "switching servers": (switches, "transaction", {"default_pool_size": "2"}, {"size": 2}),
+    "COPY without data": (copy_without_data, "transaction", {"default_pool_size": "1"}, {"size": 1}),
     "reset": (session_is_reset, "session", {"default_pool_size": "1"}, {"size": 1}),
 }
 
@@ -278,6 +295,7 @@ def test_the_model_says_what_pgbouncer_says(
     pg15: PostgresServer, pgbouncer_factory: PgBouncerFactory, name: str
 ) -> None:
     case, mode, settings, model_settings = CASES[name]
+    pg15.query("create table if not exists ledger (id int8 primary key)")
     bouncer = pgbouncer_factory(pg15, "session" if mode == "session" else "transaction", settings=settings)
     heard = case(ModelStage(mode, **model_settings))
     stage = RealStage(bouncer, pg15)
@@ -299,7 +317,7 @@ def test_both_last_words_come_in_one_write() -> None:
     assert isinstance(peer, ModelPeer)
     peer.send(Query("select pg_sleep(60)"))
     writes: list[bytes] = []
-    client = stage.pooler.clients.copy().pop()
+    (client,) = stage.pooler.clients
     write = client.write
 
     def spy(data: bytes) -> None:
