@@ -33,6 +33,9 @@ Step = list[Message]
 ROWS: Final = "select $1::text as tag, n from generate_series(1, $2::int4) as n"
 BREAK: Final = "select $1::text as tag, 1/($2::int4 - n) as n from generate_series(1, $3::int4) as n"
 INSERT: Final = "insert into ledger values ($1)"
+STORE: Final = "insert into amounts values ($1, $2)"
+LOOK: Final = "select id, amount from amounts where id = $1"
+INT8, FLOAT8, TEXT = 20, 701, 25
 DEFER: Final = "insert into deferred values ($1)"
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 
@@ -50,6 +53,16 @@ def bound(sql: str, *values: bytes | None, limit: int = 0) -> Step:
 def binary(number: int) -> bytes:
     """An int8 as binary COPY has it, in a row of its own."""
     return struct.pack(">hiq", 1, 8, number)
+
+
+def wide(number: int) -> bytes:
+    """An int8 in binary."""
+    return struct.pack(">q", number)
+
+
+def retype(name: str) -> list[Step]:
+    """The column of `amounts` changes its type."""
+    return query(f"alter table amounts alter column amount type {name} using amount::{name}")
 
 
 S: Final = Sync()
@@ -316,6 +329,55 @@ BY_HAND: Final[dict[str, list[Step]]] = {
             "rollback",
             "select * from shape",
         ),
+    ],
+    "a column changes its type": [
+        [Parse("i", STORE), Describe("S", "i"), Parse("s", LOOK), Describe("S", "s"), S],
+        [Bind("", "i", (1,), (wide(1), wide(7)), ()), Execute(), S],
+        [Bind("", "s", (1,), (wide(1),), (1,)), Describe("P", ""), Execute(), S],
+        *retype("float8"),
+        [Describe("S", "i"), Bind("", "i", (1,), (wide(2), wide(8)), ()), Execute(), S],
+        [Bind("", "s", (1,), (wide(1),), (1,)), Execute(), S],
+        [Describe("S", "s"), S],
+        [Parse("t", LOOK), Describe("S", "t"), Bind("", "t", (1,), (wide(2),), (1,)), Execute(), S],
+        [Bind("", "t", (1,), (wide(2),), (0,)), Execute(), S],
+        [Parse("j", STORE), Describe("S", "j"), Bind("", "j", (), (b"3", b"2.5"), ()), Execute(), S],
+        [Parse("", STORE, (0, INT8)), Describe("S", ""), S],
+        [Parse("", STORE, (INT8, TEXT)), Describe("S", ""), S],
+        *retype("int8"),
+        [Bind("", "s", (1,), (wide(2),), (1,)), Execute(), S],
+        [Bind("", "t", (1,), (wide(2),), (1,)), Execute(), S],
+        [Bind("", "j", (), (b"4", b"3.5"), ()), Execute(), S],
+        *query("select id, amount from amounts where id = 3", "select id, amount from amounts where id = 4"),
+        *retype("text"),
+        [Bind("", "i", (1,), (wide(5), wide(9)), ()), Execute(), S],
+        [Bind("", "j", (), (b"6", b"7"), ()), Execute(), S],
+        [Parse("k", STORE), Describe("S", "k"), Bind("", "k", (), (b"7", b"8"), ()), Execute(), S],
+        *query("select id, amount from amounts where id = 6"),
+        [Parse("", STORE, (INT8, FLOAT8)), Bind("", "", (), (b"8", b"1e3"), ()), Execute(), S],
+        *query("select id, amount from amounts where id = 8"),
+        [Bind("", "k", (1,), (wide(9), b"\xff"), ()), S],
+        *retype("int8"),
+        [Bind("", "k", (), (b"9", b"5"), ()), Execute(), S],
+        [Describe("S", "k"), S],
+        [Parse("", STORE, (INT8, TEXT)), S],
+        *query("insert into amounts values (10, '11')", "insert into amounts values (11, 'x')"),
+        *query("select id, amount from amounts where id = 10"),
+        *retype("text"),
+        *query("insert into amounts values (11, 'x')"),
+        *retype("int8"),
+    ],
+    "the types that Parse is told": [
+        [
+            Parse("", "select $1::int4", (TEXT,)),
+            Describe("S", ""),
+            Bind("", "", (), (b"5",), ()),
+            Execute(),
+            S,
+        ],
+        [Parse("", "select $1::text", (INT8,)), Describe("S", ""), S],
+        [Bind("", "", (1,), (wide(6),), ()), Execute(), S],
+        [Parse("", ROWS, (0, INT8)), Describe("S", ""), Bind("", "", (), (b"q", b"2"), ()), Execute(), S],
+        [Parse("p", "SELECT pg_catalog.pg_backend_pid()"), Describe("S", "p"), Parse("", ROWS), S],
     ],
     "forgetting": [
         [Parse("s", "select 1"), Parse("t", "select 1"), S],

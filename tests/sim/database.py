@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from tests.sim.postgres_sql import SQLError
+from tests.sim.postgres_amounts import convert
+from tests.sim.postgres_sql import INT8, SQLError, SQLValue
 
 __all__ = ["COMMITTED", "OPEN", "ROLLED_BACK", "Attempt", "Database", "Table", "Transaction"]
 
@@ -69,6 +70,8 @@ class Database:
     Attributes:
         ledger: the table with unique ids; deferred: the one whose ids are checked at the commit.
         shape: the columns of the table that ALTER TABLE is for.
+        amounts: the table whose column changes its type; amount: what is in it, by id; amount_types: when
+            which type, oldest first.
         numbers: the last value of the sequence.
         cramped: there is no memory for every other BEGIN: 53200.
         read_only: it is a standby: 25006 for whatever writes.
@@ -82,6 +85,9 @@ class Database:
         self.ledger = Table("ledger")
         self.deferred = Table("deferred")
         self.shape: tuple[str, ...] = ("a",)
+        self.amounts = Table("amounts")
+        self.amount: dict[int, SQLValue] = {}
+        self.amount_types: list[tuple[float, int]] = [(0.0, INT8)]
         self.numbers = 0
         self.read_only = False
         self.cramped = False
@@ -94,6 +100,21 @@ class Database:
         """By PREPARE TRANSACTION: no session's any more, and not decided."""
         self.waiters: list[Callable[[], None]] = []
         """Who waits for any transaction to end: a row lock."""
+
+    @property
+    def amount_type(self) -> int:
+        """The OID of the column's type now."""
+        return self.amount_types[-1][1]
+
+    def retype(self, oid: int, now: float) -> None:
+        """The column gets another type, and whatever is in it is converted.
+
+        Raises:
+            SQLError: a value cannot be converted; then nothing has changed.
+        """
+        changed = {id: convert(self.amount[id], oid) for id in self.amounts.committed}
+        self.amount.update(changed)
+        self.amount_types.append((now, oid))
 
     def state_of(self, id: int) -> str:
         """Where an id of the ledger is: "stored", "prepared", "open" in a session's transaction, or ""."""
@@ -132,15 +153,17 @@ class Transaction:
     Attributes:
         attempts: what it has executed and not undone.
         shape: the columns of the table `shape` as it sees them, if it has changed them.
+        uses_amounts: the column's type may not change before it has ended.
     """
 
-    __slots__ = ("attempts", "database", "pid", "shape")
+    __slots__ = ("attempts", "database", "pid", "shape", "uses_amounts")
 
     def __init__(self, database: Database, pid: int) -> None:
         self.database = database
         self.pid = pid
         self.attempts: list[Attempt] = []
         self.shape: tuple[str, ...] | None = None
+        self.uses_amounts = False
         database.open.append(self)
 
     @property

@@ -13,6 +13,7 @@ is to survive it: that is the `Database`, the truth.  All randomness comes from 
     postgres_execution  runs a portal: postgres_rows, postgres_commands, postgres_storing by kind
     postgres_block      transaction blocks, savepoints, settings
     postgres_values     Bind's checks, values as bytes
+    postgres_amounts    the table whose column changes its type
     postgres_sql        the SQL that it knows, documented there
     database            what is committed
 """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from tests.sim.postgres_block import DEFAULTS, EXPLICIT, NONE
 from tests.sim.postgres_rows import ROWS, columns, queue
-from tests.sim.postgres_sql import SQLError
-from tests.sim.postgres_values import Portal, SQLValue
+from tests.sim.postgres_sql import SQLError, SQLValue
+from tests.sim.postgres_values import Portal
 
 if TYPE_CHECKING:
     from tests.sim.postgres_session import Session

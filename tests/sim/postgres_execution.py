@@ -13,9 +13,9 @@ from pgproto.wire import CopyData, CopyDone, CopyOutResponse
 from tests.sim.postgres_block import INTERRUPTIBLE, Wait
 from tests.sim.postgres_commands import COMMANDS
 from tests.sim.postgres_rows import ROWS, columns
-from tests.sim.postgres_sql import Plan, SQLError
+from tests.sim.postgres_sql import Plan, SQLError, SQLValue
 from tests.sim.postgres_storing import COPY_HEADER, STORING, Running
-from tests.sim.postgres_values import Portal, SQLValue, row
+from tests.sim.postgres_values import Portal, row
 
 if TYPE_CHECKING:
     from tests.sim.postgres_session import Session
@@ -30,6 +30,8 @@ ALONE: Final = frozenset({"vacuum", "discard", "decide"})
 
 _WRITING: Final = {"insert": "INSERT", "defer": "INSERT", "delete": "DELETE", "copy_in": "COPY FROM"} | {
     "alter": "ALTER TABLE",
+    "amount_in": "INSERT",
+    "retype": "ALTER TABLE",
     "create": "CREATE TABLE",
     "drop": "DROP TABLE",
 }

@@ -45,9 +45,10 @@ Handler = Callable[[Any, Any], Task | None]
 _ADMIN: Final = "terminating connection due to administrator command"
 
 
-def fields(code: str, message: str, severity: str = "ERROR") -> dict[str, str]:
+def fields(code: str, message: str, severity: str = "ERROR", routine: str = "") -> dict[str, str]:
     """Fields as PostgreSQL sends them."""
-    return {"S": severity, "V": severity, "C": code, "M": message}
+    found = {"S": severity, "V": severity, "C": code, "M": message}
+    return {**found, "R": routine} if routine else found
 
 
 class Process:
@@ -358,7 +359,7 @@ class Process:
             self.end_portals(committed=False)
         for portal in self.portals.values():
             portal.failed = portal.failed or portal.depth == self.block.depth
-        self.send(ErrorResponse(fields(error.code, error.message)))
+        self.send(ErrorResponse(fields(error.code, error.message, routine=error.routine)))
         self.flush()
         if self.connection.head_state == states.END_OF_QUERY:
             self.ready()

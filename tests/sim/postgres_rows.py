@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from tests.sim import postgres_amounts as amounts
 from tests.sim.postgres_block import INTERRUPTIBLE, Wait
-from tests.sim.postgres_sql import INT4, Plan, SQLError
-from tests.sim.postgres_values import Columns, Portal, Row, SQLValue
+from tests.sim.postgres_sql import INT4, Plan, SQLError, SQLValue
+from tests.sim.postgres_values import Columns, Portal, Row
 
 if TYPE_CHECKING:
     from tests.sim.postgres_session import Session
@@ -19,6 +20,8 @@ def columns(session: Session, plan: Plan) -> Columns:
     """The columns that it returns now; () for none."""
     if plan.kind == "shape":
         return tuple((name, INT4) for name in session.block.shape)
+    if plan.kind == "amount":
+        return amounts.columns(session.database)
     if plan.kind == "show" and session.block.setting(plan.names[0].lower()) is None:
         raise SQLError("42704", f'unrecognized configuration parameter "{plan.names[0]}"')
     if plan.kind == "fetch":
@@ -147,6 +150,12 @@ def _shape(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     yield (1, *[None] * (len(portal.columns) - 1))
 
 
+def _amount(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    id = _number(portal.values[0])
+    if session.block.transaction.sees(session.database.amounts, id):
+        yield (id, session.database.amount[id])
+
+
 def _show(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     name = portal.plan.names[0].lower()
     value = session.block.setting(name)
@@ -191,6 +200,7 @@ ROWS: Final[dict[str, Callable[[Session, Portal], Iterator[Row | Wait]]]] = {
     "find": _find,
     "ledger": _ledger,
     "shape": _shape,
+    "amount": _amount,
     "show": _show,
     "fetch": _fetch,
 }

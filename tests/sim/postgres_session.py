@@ -32,6 +32,7 @@ from pgproto.wire import (
     Query,
     Sync,
 )
+from tests.sim import postgres_amounts as amounts
 from tests.sim import postgres_execution as execution
 from tests.sim import postgres_values as bind
 from tests.sim.postgres_block import FAILED, NONE, Wait
@@ -65,7 +66,9 @@ class Session(Login):
             raise SQLError(plan.error)
         if name in self.statements:
             raise SQLError("42P05", f'prepared statement "{name}" already exists')
-        self.statements[name] = Prepared(plan, columns(self, plan))
+        amounts.touch(plan, self.block)
+        types = amounts.parameter_types(self.database, plan, event.parameter_types)
+        self.statements[name] = Prepared(plan, columns(self, plan), types)
         self.send(ParseComplete())
 
     def _check_block(self, plan: Plan) -> None:
@@ -90,9 +93,10 @@ class Session(Login):
         return portal
 
     def revalidate(self, prepared: Prepared) -> None:
-        """Raise if the columns are not those that the client was told."""
-        if prepared.plan.kind == "shape" and columns(self, prepared.plan) != prepared.columns:
-            raise SQLError("0A000", "cached plan must not change result type")
+        """Raise if the columns are not those that the client was told, or its parameters do not fit."""
+        amounts.check(self.database, prepared.plan, prepared.types)
+        if prepared.plan.kind in ("shape", "amount") and columns(self, prepared.plan) != prepared.columns:
+            raise SQLError("0A000", "cached plan must not change result type", "RevalidateCachedQuery")
 
     def _bind(self, event: Bind) -> None:
         prepared = self._prepared(event.statement)
@@ -104,7 +108,8 @@ class Session(Login):
         if event.portal and event.portal in self.portals:
             raise SQLError("42P03", f'cursor "{event.portal}" already exists')
         self.portals[event.portal] = Portal(EMPTY, (), [], (), self.block.depth)
-        values = bind.values(plan, event)
+        amounts.touch(plan, self.block)
+        values = bind.values(prepared, event)
         self.revalidate(prepared)
         if plan.folding:
             raise SQLError(plan.folding)
@@ -119,8 +124,10 @@ class Session(Login):
             prepared = self._prepared(event.name)
             if prepared.columns:
                 self._check_block(prepared.plan)
-            self.send(ParameterDescription(prepared.plan.types))
-            self.revalidate(prepared)
+            amounts.touch(prepared.plan, self.block)
+            self.send(ParameterDescription(prepared.types))
+            if prepared.columns:  # nobody looks at what returns no rows before it is bound
+                self.revalidate(prepared)
             found = columns(self, prepared.plan)
             formats: tuple[int, ...] = (0,) * len(found)
         else:
@@ -212,6 +219,7 @@ class Session(Login):
             if plan.error or plan.folding:
                 raise SQLError(plan.error or plan.folding)
             self.block.several = len(plans) > 1
+            amounts.touch(plan, self.block)
             found = columns(self, plan)
             if found:
                 self.send(description(found, (0,) * len(found)))

@@ -17,6 +17,8 @@ What it knows, one statement a line (V is `$n`, a number or a 'string'; upper or
     select pg_backend_pid() | nextval('numbers') | lastval() | name from pg_prepared_statements
     select 1 as id into pg_temp.NAME | select * from hidden    a view that leaves a role and a lock behind
     select * from shape | alter table shape add column NAME int4      "cached plan" (0A000)
+    insert into amounts values (V, V) | select id, amount from amounts where id = V
+    alter table amounts alter column amount type TYPE using amount::TYPE    int8, float8, text
     select "NAME", ... from ledger                   what copy_records asks
     copy ledger from stdin | copy ledger to stdout | copy (SELECT) to stdout    [with (format binary)]
     begin | start transaction | commit | end | rollback | abort | savepoint S | release S | rollback to S
@@ -39,7 +41,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["EMPTY", "SETUP", "Plan", "SQLError", "Value", "parse", "split"]
+__all__ = ["EMPTY", "SETUP", "Plan", "SQLError", "SQLValue", "Value", "parse", "split"]
+
+SQLValue = int | float | str | None
 
 SETUP: Final = """
 create table ledger (id int8 primary key);
@@ -48,6 +52,7 @@ create table shape (a int4);
 insert into shape values (1);
 create function fail(code text) returns int4 language plpgsql as
     $$begin raise exception using errcode = code; end$$;
+create table amounts (id int8 primary key, amount int8);
 create sequence numbers;
 create function hide() returns int4 language plpgsql as
     $$begin perform pg_advisory_lock_shared(1); execute 'set role postgres'; return 1; end$$;
@@ -71,8 +76,9 @@ SIZES: Final = {BOOL: 1, INT8: 8, INT4: 4, TEXT: -1, VOID: 4, FLOAT8: 8}
 class SQLError(Exception):
     """An ERROR of the server."""
 
-    def __init__(self, code: str, message: str = "") -> None:
+    def __init__(self, code: str, message: str = "", routine: str = "") -> None:
         super().__init__(code)
+        self.routine = routine
         self.code = code
         self.message = message or f"error {code}"
 
@@ -90,7 +96,7 @@ class Plan:
     Attributes:
         sql: the text.
         kind: which function of the executor runs it.
-        types: the OIDs of its parameters.
+        types: the OIDs of its parameters; 0 for what the column of `amounts` is.
         values: its values, in the order of the text.
         names: names of things in it, in the order of the text.
         columns: its columns as (name, OID); () if it returns no rows.
@@ -280,6 +286,15 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
         (r"select \* from shape", _plain("shape", (), ("a", INT4))),
         (r"select \* from missing", _plain("value", (), error="42P01")),
         (rf"alter table shape add column {_NAME} int4", _named("alter")),
+        (rf"insert into amounts values \({_VALUE}, {_VALUE}\)", _plain("amount_in", (INT8, 0))),
+        (
+            rf"select id, amount from amounts where id = {_VALUE}",
+            _plain("amount", (INT8,), ("id", INT8), ("amount", 0)),
+        ),
+        (
+            r"alter table amounts alter column amount type (int8|float8|text) using amount::\1",
+            _named("retype"),
+        ),
         (
             r'copy "?ledger"?(?: \("?id"?\))? from stdin(?: (?:with )?\(format (binary)\))?',
             _named("copy_in"),

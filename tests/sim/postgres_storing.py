@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from pgproto.wire import CopyData, CopyDone, CopyFail, CopyInResponse, Message
 from tests.sim.database import Table
+from tests.sim.postgres_amounts import convert
 from tests.sim.postgres_block import FAILED, NONE, ROW_LOCK, Wait
 from tests.sim.postgres_commands import COMMANDS, as_id
-from tests.sim.postgres_sql import SQLError
+from tests.sim.postgres_sql import FLOAT8, INT8, TEXT, SQLError
 from tests.sim.postgres_values import Portal
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["COPY_HEADER", "STORING", "Running"]
 
 Running = Generator[Wait | None, Message | None, str]
+
+_TYPES: Final = {"int8": INT8, "float8": FLOAT8, "text": TEXT}
 
 COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 
@@ -39,6 +42,23 @@ def _store(session: Session, table: Table, id: int) -> Generator[Wait | None, Me
 def _insert(session: Session, portal: Portal) -> Running:
     yield from _store(session, session.database.ledger, as_id(portal.values[0]))
     return "INSERT 0 1"
+
+
+def _amount_in(session: Session, portal: Portal) -> Running:
+    database = session.database
+    id, amount = as_id(portal.values[0]), convert(portal.values[1], database.amount_type)
+    yield from _store(session, database.amounts, id)
+    database.amount[id] = amount
+    return "INSERT 0 1"
+
+
+def _retype(session: Session, portal: Portal) -> Running:
+    transaction = session.block.transaction
+    database = session.database
+    while any(other.uses_amounts for other in database.open if other is not transaction):
+        yield ROW_LOCK
+    database.retype(_TYPES[portal.plan.names[0].lower()], session.world.now)
+    return "ALTER TABLE"
 
 
 def _delete(session: Session, portal: Portal) -> Running:
@@ -141,6 +161,8 @@ def _commit(session: Session, portal: Portal) -> Running:
 
 STORING: Final[dict[str, Callable[[Session, Portal], Running]]] = {
     "insert": _insert,
+    "amount_in": _amount_in,
+    "retype": _retype,
     "delete": _delete,
     "copy_in": _copy_in,
     "commit": _commit,

@@ -14,8 +14,9 @@ from struct import error as struct_error
 from typing import Final
 
 from pgproto.wire import Bind, DataRow, FieldDescription, RowDescription
+from tests.sim.postgres_amounts import convert, shown
 from tests.sim.postgres_block import Wait
-from tests.sim.postgres_sql import BOOL, FLOAT8, INT4, INT8, SIZES, TEXT, VOID, Plan, SQLError
+from tests.sim.postgres_sql import BOOL, FLOAT8, INT4, INT8, SIZES, TEXT, VOID, Plan, SQLError, SQLValue
 
 __all__ = [
     "Columns",
@@ -30,7 +31,6 @@ __all__ = [
     "values",
 ]
 
-SQLValue = int | float | str | None
 Row = tuple[SQLValue, ...]
 Columns = tuple[tuple[str, int], ...]
 
@@ -42,13 +42,14 @@ _RANGES: Final = {INT4: 1 << 31, INT8: 1 << 63}
 
 
 class Prepared:
-    """A prepared statement, and the columns that its Parse found."""
+    """A prepared statement, and the columns and the parameters' types that its Parse found."""
 
-    __slots__ = ("columns", "plan")
+    __slots__ = ("columns", "plan", "types")
 
-    def __init__(self, plan: Plan, columns: Columns) -> None:
+    def __init__(self, plan: Plan, columns: Columns, types: tuple[int, ...]) -> None:
         self.plan = plan
         self.columns = columns
+        self.types = types
 
 
 class Portal:
@@ -95,7 +96,7 @@ class Portal:
 
 def check(prepared: Prepared, event: Bind) -> None:
     """Raise 08P01 if the counts do not fit."""
-    given, wanted = len(event.parameters), len(prepared.plan.types)
+    given, wanted = len(event.parameters), len(prepared.types)
     if len(event.parameter_formats) > 1 and len(event.parameter_formats) != given:
         raise SQLError("08P01", "bind message has the wrong number of parameter formats")
     if given != wanted:
@@ -106,16 +107,20 @@ def check(prepared: Prepared, event: Bind) -> None:
         )
 
 
-def values(plan: Plan, event: Bind) -> list[SQLValue]:
+def values(prepared: Prepared, event: Bind) -> list[SQLValue]:
     """The statement's values, in the order of its text."""
+    plan = prepared.plan
     codes = event.parameter_formats
     given: list[SQLValue] = []
-    for number, (data, oid) in enumerate(zip(event.parameters, plan.types, strict=True)):
+    for number, (data, oid) in enumerate(zip(event.parameters, prepared.types, strict=True)):
         code = 0 if not codes else codes[0] if len(codes) == 1 else codes[number]
         if data is None:
             given.append(None)
         else:
-            given.append(_binary(data, oid) if code else _text(data.decode(), oid))
+            given.append(_binary(data, oid) if code else _text(_decoded(data), oid))
+    for number, (oid, wanted) in enumerate(zip(prepared.types, plan.types, strict=False)):
+        if oid != wanted:
+            given[number] = convert(given[number], wanted)
     return [
         given[value.parameter - 1] if value.parameter else _constant(value.constant) for value in plan.values
     ]
@@ -135,6 +140,13 @@ def _constant(text: str) -> SQLValue:
         return text
 
 
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except ValueError:
+        raise SQLError("22021", 'invalid byte sequence for encoding "UTF8"') from None
+
+
 def _text(text: str, oid: int) -> SQLValue:
     if oid not in (INT4, INT8, FLOAT8):
         return text
@@ -151,7 +163,7 @@ def _text(text: str, oid: int) -> SQLValue:
 def _binary(data: bytes, oid: int) -> SQLValue:
     struct = _STRUCTS.get(oid)
     if struct is None:
-        return data.decode() if oid == TEXT else data.hex()
+        return _decoded(data) if oid == TEXT else data.hex()
     if len(data) < struct.size:
         raise SQLError("08P01", "insufficient data left in message")
     if len(data) > struct.size:
@@ -192,7 +204,7 @@ def description(columns: Columns, codes: tuple[int, ...]) -> RowDescription:
 
 
 def _as_text(value: SQLValue) -> bytes:
-    return str(value).encode()
+    return shown(value).encode()
 
 
 def _as_void(value: SQLValue) -> bytes:

@@ -29,6 +29,7 @@ from tests.support.process import wait_until
 SEEDS = [int(part) for part in os.environ.get("PGPROTO_MODEL_SEEDS", "0:40").split(":")]
 CLEAN = """
 drop table if exists shape; create table shape (a int4); insert into shape values (1);
+drop table if exists amounts; create table amounts (id int8 primary key, amount int8);
 truncate ledger, deferred; alter sequence numbers restart;
 """
 
