@@ -1,14 +1,15 @@
-"""The model of pgbouncer 1.18, as its clients and its servers see it.
+"""The model of pgbouncer, 1.18 or one that follows prepared statements, as its clients and servers see it.
 
     pooler = Pooler(world, "postgres", mode="transaction")
     world.servers["pooler"] = pooler            # clients come in by `connected`
 
 It logs clients in by itself, gives a client that sends something a server connection (for a session, or
-for a transaction), and forwards whole messages, byte for byte, in both directions.  Its own words are one
+for a transaction), and forwards messages, byte for byte, in both directions.  Its own words are one
 ErrorResponse with the fields S, C and M (no V), 08P01, and then it closes; before 1.16 the severity was
 ERROR.
 
 This file: the process, its server connections, and what can happen to it.  `pooler_client`: its clients.
+`pooler_accounts`: what it knows of the messages under way, and prepared statements.
 Not modelled: settings that follow the client (varcache), databases and users, authentication, TLS.
 """
 
@@ -28,6 +29,7 @@ from pgproto.wire import (
     StartupMessage,
     Terminate,
 )
+from tests.sim.pooler_accounts import Accounts, Counted, Followed, Names
 from tests.sim.pooler_client import Frames, PoolerClient
 from tests.sim.world import Receiver, ServerEnd, Timer
 
@@ -58,6 +60,8 @@ class Pooler:
         server: the name of the PostgreSQL behind it.
         mode: "session" or "transaction".
         size: how many server connections it opens.
+        max_prepared: max_prepared_statements, in transaction mode: how many names a server may have; 0 for a
+            version that follows none.
 
     Attributes:
         listening: False while connections are refused.
@@ -71,11 +75,20 @@ class Pooler:
         peak: the largest number of clients that there ever was at one time.
     """
 
-    def __init__(self, world: Dialler, server: str, *, mode: str = "session", size: int = 20) -> None:
+    def __init__(
+        self,
+        world: Dialler,
+        server: str,
+        *,
+        mode: str = "session",
+        size: int = 20,
+        max_prepared: int = 0,
+    ) -> None:
         self.world = world
         self.server = server
         self.mode = mode
         self.size = size
+        self.names = Names(max_prepared, self._uses)
         self.listening = True
         self.old = False
         self.wait_timeout = 120.0
@@ -117,6 +130,12 @@ class Pooler:
             client.dead = True
             end.reset()
         return client
+
+    def _uses(self, parsed: bytes, name: bytes) -> bool:
+        return any(parsed in client.statements.values() for client in self.clients) or any(
+            isinstance(server.accounts, Followed) and name in server.accounts.prepared
+            for server in self.servers
+        )
 
     # ---- Pairing clients with servers
 
@@ -289,6 +308,7 @@ class ServerLink:
 
     Attributes:
         client: whom it works for.
+        accounts: what is under way, for that client.
         status: the transaction status of its last ReadyForQuery.
         key: of its cancel requests.
         ready: it is logged in.
@@ -300,6 +320,7 @@ class ServerLink:
     def __init__(self, pooler: Pooler) -> None:
         self.pooler = pooler
         self.client: PoolerClient | None = None
+        self.accounts: Accounts = Followed(pooler.names, self.write) if pooler.names.limit else Counted()
         self.status = ""
         self.key: BackendKeyData | None = None
         self.ready = False
@@ -310,7 +331,6 @@ class ServerLink:
         self._login = Connection(CLIENT)
         self._frames = Frames()
         self._resetting = False
-        self._copying = False
         self._held: list[bytes] = []
         self._end: ServerEnd | None = None
 
@@ -360,17 +380,11 @@ class ServerLink:
     def _frame(self, frame: bytes) -> None:
         """One whole message of the server."""
         tag = frame[:1]
-        if tag in b"GH":
-            self._copying = True
-        elif tag in b"EC" and self._copying:
-            # The server drops a Sync that comes while it copies, so nobody can tell how many it will answer.
-            self._copying = False
-            if self.client is not None:
-                self.client.owed = 0
+        client = self.client
+        passed = self.accounts.heard(frame) if client is not None else []
         if tag == b"Z":
             self.status = chr(frame[5])
-            self.clean = self.status == "I" and (self.client is None or self.client.owed <= 1)
-        client = self.client
+            self.clean = self.status == "I" and self.accounts.settled
         if client is None:
             if self._resetting and tag == b"Z":
                 self._resetting = False
@@ -378,13 +392,12 @@ class ServerLink:
             elif not self._resetting and tag not in b"NS":
                 self.close()  # "got packet from server when not linked"
             return
-        self._held.append(frame)
+        self._held += passed
         if tag == b"Z":
-            client.owed = max(0, client.owed - 1)
             if self.pooler.mode == "transaction" and self.clean:
                 self._forward()
                 self.client = client.server = None
-                client.owed = 0
+                self.accounts.clear()
                 self.pooler.released(self)
                 client.go_on()
             else:
@@ -405,6 +418,7 @@ class ServerLink:
     def release(self) -> None:
         """Its client has gone: it is used again if it is clean, after a reset in session mode."""
         self.client = None
+        self.accounts.clear()
         if not self.clean or self._held or self._frames.pending:
             self.close()
             self.pooler.pair()

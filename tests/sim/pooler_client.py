@@ -3,8 +3,10 @@
 A message is forwarded as it comes, piece by piece.  In transaction mode the server is given away at
 ReadyForQuery if no further one is owed, and a segment is owed only once its Sync was seen: so what was
 forwarded of the next segment stays with the old server, and what is left of a message that was half forwarded
-goes there too, whoever is being served by then.  (PgBouncer up to 1.20; later versions count from the first
-message of a segment.)
+goes there too, whoever is being served by then.  (PgBouncer up to 1.20.)
+
+Where statements are followed, whole messages are forwarded, and the server is given away when no request is
+under way: the first message of a segment counts.  (PgBouncer from 1.21 on.)
 
 Texts: pgbouncer's source (client.c, objects.c, janitor.c, sbuf.c).
 """
@@ -24,11 +26,13 @@ from pgproto.wire import (
     EncryptionResponse,
     ErrorResponse,
     GSSENCRequest,
+    NegotiateProtocolVersion,
     ParameterStatus,
     ReadyForQuery,
     SSLRequest,
     StartupMessage,
 )
+from tests.sim.pooler_accounts import CLOSED, Counted, Followed, Refused, closed
 from tests.sim.world import ServerEnd, Timer
 
 if TYPE_CHECKING:
@@ -36,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Frames", "PoolerClient", "last_words"]
 
-# Whose answer ends in ReadyForQuery.
-_ANSWERED: Final = b"QSF"
 _KNOWN: Final = frozenset(
     name
     for names in ("user database replication options application_name client_encoding", "datestyle timezone")
@@ -79,7 +81,7 @@ class PoolerClient:
     Attributes:
         pid, key: for its cancel requests.
         server: who works for it; None for nobody.
-        owed: how many ReadyForQuery it waits for.
+        statements: those that it has prepared, by its names, where the pooler follows them.
         waits_for_welcome: it cannot be logged in before a server is there.
         timer: query_wait_timeout, or idle_transaction_timeout.
         dead: it was disconnected.
@@ -90,7 +92,7 @@ class PoolerClient:
         self.pid = pid
         self.key = key
         self.server: ServerLink | None = None
-        self.owed = 0
+        self.statements: dict[bytes, bytes] = {}
         self.waits_for_welcome = False
         self.timer: Timer | None = None
         self.dead = False
@@ -130,19 +132,21 @@ class PoolerClient:
                 self.pooler.cancel_request(event.process_id, event.secret_key, self)
                 return
             elif isinstance(event, StartupMessage):
-                self._start(event)
+                self._start(login, event)
                 return
             else:
                 self.disconnect("bad packet header")
                 return
 
-    def _start(self, event: StartupMessage) -> None:
+    def _start(self, login: Connection, event: StartupMessage) -> None:
         unknown = [name for name in event.parameters if name.lower() not in _KNOWN]
-        if event.protocol != PROTOCOL_3_0:
+        if event.protocol != PROTOCOL_3_0 and not self.pooler.names.limit:
             self.disconnect("bad packet header")
         elif unknown:
             self.disconnect(f"unsupported startup parameter: {unknown[0]}")
         else:
+            if event.protocol != PROTOCOL_3_0:
+                self.write(login.send(NegotiateProtocolVersion(PROTOCOL_3_0, ())))
             self.waits_for_welcome = True
             self.log_in()
             if self.waits_for_welcome and not self.pooler.fails_fast(self):
@@ -168,6 +172,7 @@ class PoolerClient:
         self._stop_timer()
         self.server = server
         server.client = self
+        server.accounts.statements = self.statements
         self.go_on()
 
     def go_on(self) -> None:
@@ -180,12 +185,18 @@ class PoolerClient:
             return
         server = self.server
         if server is None:
-            self.pooler.want(self)
+            if not self._closes_alone():
+                self.pooler.want(self)
             return
         self._stop_timer()
+        accounts = server.accounts
+        if isinstance(accounts, Followed):
+            self._follow(server, accounts)
+            return
+        assert isinstance(accounts, Counted)
         end = 0
         while len(data) - end >= 5 and data[end] != ord("X"):
-            self.owed += data[end] in _ANSWERED
+            accounts.sent(data[end])
             end += 1 + int.from_bytes(data[end + 1 : end + 5], "big")
         self._left = max(0, end - len(data))
         self._halfway = server if self._left else None
@@ -194,15 +205,47 @@ class PoolerClient:
         server.write(data[:end])
         self.go_on()
 
+    def _closes_alone(self) -> bool:
+        """Close what needs no server to be closed; True if that was all."""
+        frames = Frames()
+        for frame in frames.add(self._unread):
+            name = closed(frame) if self.pooler.names.limit else None
+            if name is None:
+                return False
+            self._unread = frames.pending
+            self.statements.pop(name, None)
+            self.write(CLOSED)
+        return len(self._unread) < 5
+
+    def _follow(self, server: ServerLink, accounts: Followed) -> None:
+        """Forward the messages that are whole, one by one."""
+        frames = Frames()
+        for frame in frames.add(self._unread):
+            self._unread = frames.pending
+            if frame[:1] == b"X":
+                self.disconnect(words=False)
+                return
+            server.clean = False
+            try:
+                answer = accounts.forward(frame)
+            except Refused as error:
+                self.disconnect(str(error))
+                return
+            if answer:
+                self.write(answer)
+            if self.server is not server:
+                return
+
     def watch_transaction(self) -> None:
         """It has a transaction open, and nothing under way."""
         seconds = self.pooler.idle_transaction
-        if seconds and self.server is not None and self.server.status != "I" and self.owed <= 0:
+        server = self.server
+        if seconds and server is not None and server.status != "I" and server.accounts.settled:
             self._stop_timer()
             self.timer = self.pooler.world.call_later(seconds, self._idle_too_long)
 
     def _idle_too_long(self) -> None:
-        if self.server is not None and self.owed <= 0:
+        if self.server is not None and self.server.accounts.settled:
             self.disconnect("idle transaction timeout")
 
     # ---- The end

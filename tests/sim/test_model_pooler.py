@@ -17,8 +17,12 @@ from pgproto.wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
     Bind,
+    Close,
+    CopyDone,
     CopyFail,
+    Describe,
     Execute,
+    Flush,
     Message,
     Parse,
     Query,
@@ -97,7 +101,8 @@ class ModelStage:
     def __init__(self, mode: str, **settings: float) -> None:
         self.desk = Desk()
         self.server = Postmaster(self.desk, Database())
-        self.pooler = Pooler(self.desk, "postgres", mode=mode, size=int(settings.pop("size", 20)))
+        size, limit = int(settings.pop("size", 20)), int(settings.pop("max_prepared", 0))
+        self.pooler = Pooler(self.desk, "postgres", mode=mode, size=size, max_prepared=limit)
         for name, value in settings.items():
             setattr(self.pooler, name, value)
         self.desk.servers = {"postgres": self.server, "pooler": self.pooler}
@@ -287,6 +292,184 @@ CASES: dict[str, tuple[Callable[[Stage], Heard], str, dict[str, str], dict[str, 
     "COPY without data": (copy_without_data, "transaction", {"default_pool_size": "1"}, {"size": 1}),
     "reset": (session_is_reset, "session", {"default_pool_size": "1"}, {"size": 1}),
 }
+
+
+NAMES = [Parse("", "select name from pg_prepared_statements"), Bind("", "", (), (), ()), Execute(), Sync()]
+
+
+def run_it(name: str, *values: bytes) -> list[Message]:
+    return [Bind("", name, (), values, ()), Execute()]
+
+
+def two_servers(stage: Stage) -> tuple[Peer, Peer]:
+    """Two clients; the second one has a server for itself."""
+    first, second = log_in(stage), log_in(stage)
+    first.send(Query("select 1"))
+    first.until("ReadyForQuery I")
+    second.send(Query("begin"))
+    second.until("ReadyForQuery T")
+    return first, second
+
+
+def says(peer: Peer, *messages: Message, status: str = "I") -> list[str]:
+    peer.send(*messages)
+    heard = peer.until(f"ReadyForQuery {status}")
+    rows = iter(sorted(word for word in heard if "PGBOUNCER_" in word))  # they come in no order
+    return [next(rows) if "PGBOUNCER_" in word else word for word in heard]
+
+
+def follows(stage: Stage) -> Heard:
+    """A name is known on every server; one text has one name."""
+    first, second = two_servers(stage)
+    heard = [
+        says(first, Parse("s", "select 7"), Describe("S", "s"), *run_it("s"), Sync()),
+        says(second, Parse("t", "select 7"), Parse("u", "select 8", (23,)), Sync(), status="T"),
+        says(second, *run_it("t"), *NAMES, status="T"),
+        says(first, Query("begin"), status="T"),
+        says(second, Query("commit")),
+    ]
+    heard += [says(second, *run_it("t"), *run_it("u"), *NAMES), says(first, *run_it("s"), *NAMES, status="T")]
+    return [*heard, says(first, Parse("", "select 9"), *run_it(""), *NAMES, status="T")]
+
+
+def evicts(stage: Stage) -> Heard:
+    """The least recently used one goes, and comes back by itself."""
+    first, _ = two_servers(stage)
+    return [
+        says(first, Parse("a", "select 1"), Sync()),
+        says(first, Parse("b", "select 2"), Sync()),
+        says(first, *run_it("a"), Sync()),
+        says(first, Parse("c", "select 3"), Describe("S", "c"), *run_it("c"), *NAMES),
+        says(first, *run_it("b"), *NAMES),
+        says(first, Describe("S", "a"), *run_it("a"), Close("S", "a"), *run_it("c"), *NAMES),
+    ]
+
+
+def closes(stage: Stage) -> Heard:
+    """Close is the pooler's: the server keeps the statement."""
+    first, _ = two_servers(stage)
+    heard = [
+        says(first, Parse("a", "select 1"), Close("S", "a"), Parse("a", "select 2"), *run_it("a"), Sync()),
+        says(first, *NAMES),
+        says(first, Close("S", "a"), Close("S", "never"), *NAMES),
+        says(first, Parse("b", "select 1"), Parse("c", "select 2"), Describe("S", "c"), *run_it("b"), *NAMES),
+        says(first, Close("S", "b"), Close("P", ""), Close("S", ""), Sync()),
+    ]
+    first.send(*run_it("b"), Sync())
+    return [*heard, first.until(HANG_UP)]
+
+
+def prepares_twice(stage: Stage) -> Heard:
+    first, _ = two_servers(stage)
+    heard = says(first, Parse("a", "select 1"), Sync())
+    first.send(Parse("a", "select 1"), Sync())
+    return [heard, first.until(HANG_UP)]
+
+
+def fails_to_parse(stage: Stage) -> Heard:
+    """What a server has refused or skipped is prepared anew where it is used."""
+    first, _ = two_servers(stage)
+    heard = [
+        says(first, Parse("a", "selec"), Parse("b", "select 2"), Close("S", "x"), *run_it("b"), Sync()),
+        says(first, *NAMES),
+        says(first, *run_it("b"), *NAMES),
+        says(first, *run_it("a"), Sync()),
+        says(first, Close("S", "a"), Parse("a", "select 1"), *run_it("a"), *NAMES),
+        says(first, Parse("", "select 1/0"), *run_it(""), Parse("c", "select 3"), Close("S", "b"), Sync()),
+    ]
+    return [*heard, says(first, *run_it("c"), *NAMES)]
+
+
+def forgets(stage: Stage) -> Heard:
+    first, _ = two_servers(stage)
+    heard = [
+        says(first, Parse("a", "select 1"), Parse("b", "select 2"), *NAMES),
+        says(first, Query("deallocate all")),
+        says(first, *NAMES),
+        says(first, Parse("a", "select 2"), *run_it("a"), *NAMES),
+        says(first, Parse("", "discard all"), *run_it(""), Sync()),
+        says(first, *NAMES),
+    ]
+    first.send(*run_it("a"), Sync())
+    return [*heard, first.until(HANG_UP)]
+
+
+def migrates(stage: Stage) -> Heard:
+    """A column changes its type: each server has what it has parsed, and a client may meet any of them."""
+    first, second = two_servers(stage)
+    texts = "insert into amounts values ($1, $2)", "select id, amount from amounts where id = $1"
+    prepare = [
+        message
+        for name, text in zip("is", texts, strict=True)
+        for message in (Parse(name, text), Describe("S", name))
+    ]
+    retype = "alter table amounts alter column amount type float8 using amount::float8"
+    heard = [
+        says(first, *prepare, Sync()),
+        says(first, *run_it("i", b"1", b"5"), *run_it("s", b"1"), Sync()),
+        says(first, Query(retype)),
+        says(first, *run_it("i", b"2", b"6"), Sync()),
+        says(first, *run_it("s", b"2"), Sync()),
+        says(first, Describe("S", "i"), Describe("S", "s"), Sync()),
+        says(first, Close("S", "s"), Parse("s", texts[1]), Describe("S", "s"), Sync()),
+        says(first, Query("begin"), status="T"),
+        says(second, Query("commit")),
+        says(second, *prepare, *run_it("i", b"3", b"2.5"), *run_it("s", b"3"), Sync()),
+        says(second, Query("begin"), status="T"),
+        says(first, Query("rollback")),
+    ]
+    return [*heard, says(first, *run_it("s", b"3"), Sync())]
+
+
+def copies(stage: Stage) -> Heard:
+    """The Sync that is never answered; and named statements after a COPY."""
+    first, _ = two_servers(stage)
+    first.send(Parse("a", "copy ledger from stdin"), *run_it("a"), Sync())
+    heard = [first.until("CopyInResponse 0 (0,)"), says(first, CopyFail("no"), Sync())]
+    first.send(*run_it("a"), Flush())
+    heard += [first.until("CopyInResponse 0 (0,)")]
+    heard += [says(first, CopyDone(), Parse("b", "select 1"), *run_it("b"), Sync())]
+    return [*heard, says(first, *run_it("b"), *NAMES)]
+
+
+def negotiates(stage: Stage) -> Heard:
+    peer = stage.client(StartupMessage({"user": "postgres", "database": "postgres"}, PROTOCOL_3_2))
+    heard = peer.until("ReadyForQuery I")
+    return [[word for word in heard if "ParameterStatus" not in word], says(peer, Query("select 1"))]
+
+
+FOLLOWING: dict[str, Callable[[Stage], Heard]] = {
+    "named statements": follows,
+    "evicting": evicts,
+    "closing": closes,
+    "a name twice": prepares_twice,
+    "failing": fails_to_parse,
+    "forgetting": forgets,
+    "a column changes its type": migrates,
+    "COPY": copies,
+    "protocol 3.2": negotiates,
+    "server goes": server_goes,
+    "KILL": kill,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_the_model_follows_statements_as_pgbouncer_does(
+    pg18: PostgresServer, pgbouncer_factory: PgBouncerFactory, name: str
+) -> None:
+    case = FOLLOWING[name]
+    pg18.query("drop table if exists ledger, amounts")
+    pg18.query("create table ledger (id int8 primary key)")
+    pg18.query("create table amounts (id int8 primary key, amount int8)")
+    settings = {"max_prepared_statements": "2", "default_pool_size": "2"}
+    bouncer = pgbouncer_factory(pg18, "transaction", version="1.24", settings=settings)
+    heard = case(ModelStage("transaction", size=2, max_prepared=2))
+    stage = RealStage(bouncer, pg18)
+    try:
+        assert heard == case(stage)
+    finally:
+        stage.close()
 
 
 @pytest.mark.slow
