@@ -13,10 +13,12 @@ from pgproto import ConnectionLost, Error, Outcome
 
 from .causes import Ending
 from .harness import CANARY
+from .migrations import is_same
 from .oracle import SAFE, Oracle
 
 if TYPE_CHECKING:
     from .clients import Clients
+    from .database import Database
     from .network import Link, Network
     from .record import Asked, Record
     from .world import World
@@ -243,6 +245,13 @@ class Checks:
             stored = [key for key in keys if key in truth]
             if len(stored) > 1 and not any(key in lied for key in keys):
                 self.world.violation(f"the work {logical} was done twice: {stored}", "twice")
+
+    def amounts(self, passed: dict[int, int], database: Database) -> None:
+        """Every value that is stored is the one that was passed."""
+        for id in database.amounts.committed:
+            if not self.record.lied and not is_same(database.amount[id], passed[id]):
+                what = f"amount {id} is {database.amount[id]!r} in the database, not {passed[id]}"
+                self.world.violation(what, "types")
 
     def storm(self, limit: int) -> None:
         """While nobody answers, connecting is tried at a pace: twice a second each, some at once."""

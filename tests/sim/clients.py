@@ -23,6 +23,7 @@ from .hooked import Hooked
 from .intruders import Intruders
 from .leavings import Leaving
 from .limits import Limits
+from .migrations import Migrations
 from .moving import Moving, Oops
 from .record import Asked, Record
 from .settings import Settings
@@ -52,7 +53,7 @@ FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
 LATE: Final = 1.0
 
 
-class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits, Endings):
+class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits, Endings, Migrations):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:
@@ -66,6 +67,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         self.logical: dict[int, list[int]] = {}
         self.batches: list[tuple[Batch, list[Asked]]] = []
         self.notified: set[str] = set()
+        self.amounts: dict[int, int] = {}
         self.waiting: dict[int, asyncio.Task[Any]] = {}
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.closing: asyncio.Task[None] | None = None

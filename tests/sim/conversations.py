@@ -356,6 +356,7 @@ BY_HAND: Final[dict[str, list[Step]]] = {
         [Parse("", STORE, (INT8, FLOAT8)), Bind("", "", (), (b"8", b"1e3"), ()), Execute(), S],
         *query("select id, amount from amounts where id = 8"),
         [Bind("", "k", (1,), (wide(9), b"\xff"), ()), S],
+        [Bind("", "k", (1,), (wide(9), b"\0"), ()), S],
         *retype("int8"),
         [Bind("", "k", (), (b"9", b"5"), ()), Execute(), S],
         [Describe("S", "k"), S],

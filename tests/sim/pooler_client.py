@@ -85,6 +85,7 @@ class PoolerClient:
         waits_for_welcome: it cannot be logged in before a server is there.
         timer: query_wait_timeout, or idle_transaction_timeout.
         dead: it was disconnected.
+        complaint: what it did that no client may do, or None.
     """
 
     def __init__(self, pooler: Pooler, end: ServerEnd, pid: int, key: bytes) -> None:
@@ -96,6 +97,7 @@ class PoolerClient:
         self.waits_for_welcome = False
         self.timer: Timer | None = None
         self.dead = False
+        self.complaint: str | None = None
         self._end = end
         self._login: Connection | None = Connection(SERVER)
         self._unread = b""  # it starts with a message
@@ -229,6 +231,7 @@ class PoolerClient:
             try:
                 answer = accounts.forward(frame)
             except Refused as error:
+                self.complaint = str(error)
                 self.disconnect(str(error))
                 return
             if answer:

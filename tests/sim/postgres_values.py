@@ -142,9 +142,12 @@ def _constant(text: str) -> SQLValue:
 
 def _decoded(data: bytes) -> str:
     try:
-        return data.decode()
+        text = data.decode()
     except ValueError:
-        raise SQLError("22021", 'invalid byte sequence for encoding "UTF8"') from None
+        text = "\0"
+    if "\0" in text:
+        raise SQLError("22021", 'invalid byte sequence for encoding "UTF8"')
+    return text
 
 
 def _text(text: str, oid: int) -> SQLValue:

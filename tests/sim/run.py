@@ -150,11 +150,12 @@ class _Schedule:
 
     def _make_pooler(self) -> Pooler:
         rng = self.world.rng
-        mode = "transaction" if self.settings.named_statements is False else "session"
+        following = self.settings.following
+        mode = "transaction" if following or self.settings.named_statements is False else "session"
         # A session keeps its server: with fewer of them than sessions, somebody rightly waits for ever.
         size = rng.choice((1, 2, 100)) if mode == "transaction" else 100
-        pooler = Pooler(self.world, "postgres", mode=mode, size=size)
-        pooler.old = rng.random() < 0.2
+        pooler = Pooler(self.world, "postgres", mode=mode, size=size, max_prepared=following)
+        pooler.old = rng.random() < 0.2 and not following
         pooler.wait_timeout = rng.choice((0.3, 120.0))
         pooler.idle_transaction = rng.choice((0.0, 0.0, 0.05))
         pooler.lifetime = rng.choice((3600.0, 0.05))
@@ -338,6 +339,7 @@ class _Schedule:
         self.checks.tasks({current})
         self.checks.links()
         self.checks.labels(clients, self.database.committed)
+        self.checks.amounts(clients.amounts, self.database)
         self.checks.storm(settings.max_size)
         self.checks.secrets()
 

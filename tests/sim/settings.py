@@ -53,6 +53,7 @@ class Profile:
         walks: the probability that it is no pool's schedule, but walks through the protocol core.
         pooler: the probability that a pooler stands in front of the server.
         unnamed: the probability that it is one that switches servers between transactions.
+        following: the probability that it is one that switches servers and follows names, if it is not.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Profile:
         pooler: float = 0.15,
         unnamed: float = 0.5,
         walks: float = 0.0,
+        following: float = 0.0,
         tasks: tuple[int, ...] = (1, 2, 2, 3, 4, 6),
     ) -> None:
         weights = {} if only else dict(OPERATIONS)
@@ -76,6 +78,7 @@ class Profile:
         self.pooler = pooler
         self.unnamed = unnamed
         self.walks = walks
+        self.following = following
         self.tasks = tasks
 
 
@@ -126,6 +129,17 @@ PROFILES: Final[dict[str, Profile]] = {
         cancels=0.1,
         pooler=0.4,
         tasks=(1, 1, 2),
+    ),
+    # Columns that change their types under statements that are prepared, mostly behind a pooler.
+    "migrating": Profile(
+        lean={"amounts_in_turn": 10, "amounts_on_lease": 20, "retype": 10, "fetch": 2, "insert": 2},
+        only=True,
+        faults=0.2,
+        cancels=0.2,
+        pooler=0.85,
+        unnamed=0.3,
+        following=0.8,
+        tasks=(2, 3, 4, 6),
     ),
     "callers": Profile(
         lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
@@ -192,6 +206,10 @@ class Settings:
         """How the pool resets.  This and the next are drawn apart: the others keep their values."""
         self.set_up = apart.random() < 0.2
         """`on_connect` sets something up."""
+        self.following = 0
+        """How many names the pooler follows on a server; 0 if it does not."""
+        if self.pooler and self.named_statements and apart.random() < profile.following:
+            self.following = apart.choice((1, 2, 100, 100))
         self.close_early = rng.random() < 0.06
         self.spread = rng.choice((0.0, 0.001, 0.01, 0.1, 0.5))
         """The seconds over which the clients begin."""
