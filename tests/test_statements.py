@@ -14,6 +14,7 @@ ENUM = FieldDescription("e", 0, 0, 99999, 4, -1)
 def prepared(cache: StatementCache, sql: str) -> Statement:
     statement = cache.get(sql)
     statement.state = st.READY
+    statement.declared = bool(statement.name)
     return statement
 
 
@@ -54,6 +55,7 @@ def test_what_is_in_use_stays() -> None:
     used, preparing, idle = (prepared(cache, sql) for sql in "abc")
     used.users = 1
     preparing.state = st.PREPARING
+    preparing.declared = True
     cache.trim()
     assert cache.take_closes() == [idle.name]
     assert len(cache) == 2
@@ -76,6 +78,7 @@ def test_a_statement_that_its_caller_closes_in_use_takes_no_new_user() -> None:
     cache = StatementCache(10, "p_")
     kept = Statement("a", cache.new_name(), kept=True)
     kept.state = st.READY
+    kept.declared = True
     kept.users = 1
     cache.close(kept)
     assert kept.state == st.DROPPED
@@ -96,6 +99,7 @@ def test_kept_statements_survive_errors_but_not_being_closed() -> None:
     cache = StatementCache(10, "p_")
     kept = Statement("a", cache.new_name(), kept=True)
     kept.state = st.READY
+    kept.declared = True
     cache.drop(kept)
     assert kept.state == st.READY
     cache.close(kept)

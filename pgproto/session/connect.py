@@ -28,7 +28,7 @@ from ..errors import (
     because,
 )
 from ..protocol import Authenticator
-from ..wire import PROTOCOL_3_0, BackendKeyData
+from ..wire import PROTOCOL_3_0, PROTOCOL_3_2, BackendKeyData
 from .engine import Engine
 from .operation import Operation
 from .script import Script
@@ -185,6 +185,8 @@ class Connector:
                 if protocol < self.config.max_protocol_version:
                     self._asked_for_3_0.add(host)
                 engine.pipelining = self._pipelining(protocol)
+                if engine.connection.protocol < PROTOCOL_3_2:
+                    engine.channel.statements.doubt()
                 engine.encryption = ENCRYPT_NEVER if engine.channel.tls is None else max(way, ENCRYPT_REQUIRE)
                 if engine.connection.protocol < self.config.min_protocol_version:
                     raise ConnectError("the server does not support min_protocol_version", permanent=True)

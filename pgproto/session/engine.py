@@ -36,8 +36,10 @@ from .inbox import Inbox
 from .lifeline import GRACE, LONGEST_GRACE, Lifeline
 from .loss import Loss, out_of_time
 from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation, Segment
+from .preparing import Preparing
 from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
     from ..protocol.tls import TLS
@@ -179,6 +181,8 @@ class Engine(Lifeline):
         if self._too_late(operation):
             return
         self._note_deadline(operation)
+        if self.channel.statements.unasked:
+            self._ask_whereabouts(operation)
         self._queue.append(operation)
         try:
             if len(self._queue) > 1 or self.channel.segments:
@@ -407,6 +411,12 @@ class Engine(Lifeline):
         return busy is None or busy.has_room()
 
     # ---- The inside
+
+    def _ask_whereabouts(self, operation: Operation) -> None:
+        """Not in front of what needs no statements: a pooler's console, say, knows neither."""
+        idle = self.transaction_status == "I" and not self._queue and not self.channel.segments
+        if idle and isinstance(operation, Preparing):
+            Whereabouts().send(self.channel)
 
     def _overdue(self, operation: Operation, now: float) -> None:
         if operation.unwanted or operation.finished:

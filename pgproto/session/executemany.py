@@ -25,7 +25,6 @@ from ..wire import (
     ErrorResponse,
     Execute,
     Message,
-    Parse,
     PortalSuspended,
     Sync,
 )
@@ -262,8 +261,7 @@ class ExecuteMany(Preparing):
             segment = self._segment = channel.open(self)
             channel.preamble(segment)
             segment.plain = statement.plain
-            if not statement.name:
-                channel.write(Parse("", statement.sql, statement.parameter_types))
+            self.declare(channel, statement)
         if not statement.traceless:
             channel.dirty = True
         segment.last += run.count
@@ -304,6 +302,7 @@ class ExecuteMany(Preparing):
             self.error = error if self.stopped is None else self.stopped.error(outcome)
             return
         segment.fail(error)
+        self.undeclare(channel)
         if 0 <= segment.failed_at < segment.last:
             error.add_note(f"in record {segment.failed_at + 1}")
             channel.statements.drop(self.statement)

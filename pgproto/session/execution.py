@@ -44,7 +44,6 @@ from ..wire import (
     Flush,
     Message,
     NoData,
-    Parse,
     PortalSuspended,
     RowDescription,
 )
@@ -82,7 +81,6 @@ _UNREADY: Final = (st.NEW, st.PREPARING)
 NOT_DESCRIBED: Final = 0
 DESCRIBING: Final = 1  # the question is under way
 DESCRIBED: Final = 2
-_DESCRIBE: Final = Describe("S", "")
 _OTHER_COLUMNS: Final = "the statement returns other columns now than when it was described: run it again"
 
 
@@ -358,14 +356,13 @@ class Execution(Preparing):
         if not statement.traceless:
             channel.dirty = True
         self.begun = True
-        if self._late != DESCRIBED:
-            if not statement.name:
-                channel.write(Parse("", statement.sql, statement.parameter_types))
+        if self._late != DESCRIBED and not (statement.declared and channel.statements.direct):
+            self.declare(channel, statement)
             if statement.late:
                 self._describe(channel, segment, statement)
                 return
-            if not statement.name:
-                channel.write(_DESCRIBE)  # what it was described as may have changed since
+            if not (statement.name and channel.statements.direct):
+                channel.write(Describe("S", statement.name))  # it may return something else by now
         channel.write(self._next_run(statement, HIGH_WATER - channel.pending))
         self._late = NOT_DESCRIBED
         segment.last = self._next
@@ -479,23 +476,27 @@ class Execution(Preparing):
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
         error = PostgresError.of(event.fields)
         segment.fail(error)
+        self.undeclare(channel)
         self._late = NOT_DESCRIBED
         if segment.first <= segment.failed_at < segment.last:
-            statement = self.items[segment.failed_at].statement
-            assert statement is not None  # what is in a segment was written
-            channel.statements.drop(statement)
-            segment.stale = is_stale(error, event)
+            item = self.items[segment.failed_at]
+            assert item.statement is not None  # what is in a segment was written
+            channel.statements.drop(item.statement)
+            # A Bind does not fit columns that are others than those that it was made for.
+            segment.stale = is_stale(error, event) or (event.binding and item.error is not None)
 
     def _described_anew(
         self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
     ) -> None:
-        """A statement without a name was parsed again: see whether it returns what is known."""
+        """A statement was described once more, before its run: see whether it returns what is known."""
         statement = self.items[segment.position].statement
         assert statement is not None  # what is in a segment was written
         if statement.returns(fields):
             return
         readable = statement.rows_changed(fields)
-        channel.statements.drop(statement)
+        channel.statements.forget(statement)
+        if not channel.statements.direct:
+            channel.statements.forget_all()
         for item in self.items[segment.position :]:
             if item.statement is statement:
                 item.columns = statement.columns
@@ -560,7 +561,7 @@ class Execution(Preparing):
         assert error is not None  # it is what made the segment stale
         in_block = channel.in_block(segment)
         lost = error.sqlstate == NO_SUCH_NAME
-        if lost or in_block:
+        if lost or in_block or not channel.statements.direct:
             channel.statements.forget_all()
         for item in self.items:
             if item.statement is not None:

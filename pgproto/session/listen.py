@@ -17,11 +17,13 @@ from .engine import Engine
 from .execution import Execution
 from .listening import Listener
 from .operation import Channel, Operation, Segment
+from .preparing import Prepare
 from .script import Script
+from .statements import Statement
+from .whereabouts import PROCESS
 
 __all__ = ["listen"]
 
-_PROCESS = "SELECT pg_catalog.pg_backend_pid()"
 _STATEMENTS = "SELECT name FROM pg_catalog.pg_prepared_statements"
 
 
@@ -31,7 +33,7 @@ class Listen(Script):
     __slots__ = ("_listener",)
 
     def __init__(self, sql: str, listener: Listener) -> None:
-        super().__init__(f"{sql}; {_PROCESS}")
+        super().__init__(f"{sql}; {PROCESS}")
         self._listener = listener
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
@@ -60,13 +62,22 @@ def listen(engine: Engine, listener: Listener) -> Generator[Operation, None, Non
         if not rows:
             raise RemoteProtocolError("the server did not say which of its processes listens")
         if key is None or rows[0][0] != str(key.process_id):
-            item = QueuedQuery(_STATEMENTS, ())
-            yield Execution([item])
+            yield from _list_statements(channel, item := QueuedQuery(_STATEMENTS, ()))
             if not any(row[0].startswith(channel.statements.prefix) for row in item.rows):
                 raise _deaf(Outcome.COMMITTED)
     except BaseException:
         channel.listeners.remove(listener)
         raise
+
+
+def _list_statements(channel: Channel, item: QueuedQuery) -> Generator[Operation, None, None]:
+    """Run the item by a name of our own, whether statements get one or not."""
+    item.statement = statement = Statement(item.sql, channel.statements.unique_name(), kept=True)
+    try:
+        yield Prepare(statement)
+        yield Execution([item])
+    finally:
+        channel.statements.close(statement)
 
 
 def _deaf(outcome: Outcome) -> Error:

@@ -40,7 +40,17 @@ class Preparing(Operation):
         heals: how often it has prepared anew what was out of date.
     """
 
-    __slots__ = ("_described", "_held", "_to_prepare", "_written", "blocked", "heals", "isolate", "rejected")
+    __slots__ = (
+        "_declared",
+        "_described",
+        "_held",
+        "_to_prepare",
+        "_written",
+        "blocked",
+        "heals",
+        "isolate",
+        "rejected",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +58,7 @@ class Preparing(Operation):
         self.blocked: PostgresError | None = None
         self.isolate = False
         self.heals = 0
+        self._declared: list[Statement] | None = None  # those that its executions have named; as a rule none
         self._held: list[Statement] = []
         self._to_prepare: list[Statement] = []
         self._described = 0
@@ -92,9 +103,27 @@ class Preparing(Operation):
                 statement.home = channel.statements.mark
                 if statement.kept and statement.name:
                     channel.statements.kept[statement.name] = statement
-                channel.write(Parse(statement.name, statement.sql))
-                channel.write(Describe("S", statement.name))
+                name = statement.name if channel.statements.direct else ""
+                statement.declared = bool(name)
+                channel.write(Parse(name, statement.sql))
+                channel.write(Describe("S", name))
             channel.sync(segment)
+
+    def declare(self, channel: Channel, statement: Statement) -> None:
+        """Write its Parse, before its first Bind in this segment, unless the server knows its name."""
+        if statement.declared:
+            return
+        channel.write(Parse(statement.name, statement.sql, statement.parameter_types))
+        if statement.name:
+            statement.declared = True
+            self._declared = [statement] if self._declared is None else [*self._declared, statement]
+
+    def undeclare(self, channel: Channel) -> None:
+        """A segment has failed, so the server may have skipped the Parse of what was named in it."""
+        if self._declared is not None:
+            for statement in self._declared:
+                channel.statements.forget(statement)
+            self._declared = None
 
     def forget_unwritten(self, channel: Channel) -> None:
         """What could not be written by now is not needed any more."""
@@ -132,9 +161,8 @@ class Preparing(Operation):
             self.heals += 1
             segment.stale = True
             for statement in self._to_prepare[self._described : segment.last]:
-                statement.name = (
-                    ""  # it is not ours to close; they get other names when they are asked for again
-                )
+                # It is not ours to close; they get other names when they are asked for again.
+                statement.declared = False
         elif segment.failed_at < segment.last:
             if error.sqlstate == NAME_TAKEN:
                 explain(error, in_block=channel.in_block(segment), again=False)

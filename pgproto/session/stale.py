@@ -4,9 +4,10 @@
     26000   the name is gone: DISCARD ALL or DEALLOCATE in a function, or another server behind a pooler
     42P05   at Parse: the name is taken, by what was there before us
 
-The server finds out when it binds, so before it has executed anything of the statement.  What executes can
-fail with the same code and words (RAISE in a function, EXECUTE of a name that the function has prepared), and
-after effects that no rollback undoes: that is its own matter, told to its caller, and never run again here.
+The server finds out when it binds or describes, so before it has executed anything of the statement.  What
+executes can fail with the same code and words (RAISE in a function, EXECUTE of a name that the function has
+prepared), and after effects that no rollback undoes: that is its own matter, told to its caller, and never
+run again here.
 
 Outside of a transaction block nothing is stored by what failed so.  The operation therefore prepares anew and
 runs once more, unseen (`Execution._heal`).  Where it cannot (in a block, which has failed; in a batch that is
@@ -20,7 +21,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import PostgresError
-from ..wire import ErrorResponse
+from ..wire import Describe, ErrorResponse
 from ..wire.binding import Executes
 
 __all__ = ["NAME_TAKEN", "NO_SUCH_NAME", "explain", "is_stale"]
@@ -43,9 +44,8 @@ def is_stale(error: PostgresError, event: ErrorResponse) -> bool:
         error: the server's error.
         event: what it came in.
     """
-    request = event.request
-    name = request.statement if isinstance(request, Executes) else ""
-    if not name or not event.binding:
+    name = _named_in(event)
+    if not name:
         return False  # one without a name is parsed before each use
     code = error.sqlstate
     if code == "0A000":
@@ -56,6 +56,14 @@ def is_stale(error: PostgresError, event: ErrorResponse) -> bool:
     # What the statement itself executes or deallocates can be missing, too.
     before, found, after = error.message.partition(name)
     return bool(found) and not after[:1].isdigit() and not before[-1:].isalnum()
+
+
+def _named_in(event: ErrorResponse) -> str:
+    """The name that was bound or described; "" if it was executed, or has none."""
+    request = event.request
+    if isinstance(request, Executes) and event.binding:
+        return request.statement
+    return request.name if isinstance(request, Describe) else ""
 
 
 def explain(error: PostgresError, *, in_block: bool, again: bool) -> None:

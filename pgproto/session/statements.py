@@ -8,6 +8,12 @@ The rules of the cache: an entry exists from the moment its Parse is sent; any e
 its entry, because "cached plan must not change result type" and its relatives have many codes; a dropped
 or evicted name is closed on the server with the next flight (protocol Close, which works in an aborted
 transaction too, and is not an error for an unknown name).
+
+A pooler may keep the statement's text, and parse it anew on another server, or go on with what it has there,
+and tell nobody.  What the text means on that server may be something else by now: a migration has been run.
+So where the server itself is not known to keep it (`direct`), its types are learned without a name, which
+goes past such a pooler; its name is declared with the types of its parameters, and every run asks for its
+columns.  A sign of a migration, or of a name that is gone, is the last that the session does with names.
 """
 
 from __future__ import annotations
@@ -38,6 +44,7 @@ class Statement:
         state: NEW, PREPARING, READY or DROPPED.
         parameter_types: the OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
+        declared: a Parse with its name was sent.
         home: the mark of the cache of the connection that prepared it; None before that.
         late: what it returns is known only when it runs: it is parsed and described before each run.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
@@ -54,6 +61,7 @@ class Statement:
         "_encoder",
         "_result_types",
         "_template",
+        "declared",
         "home",
         "kept",
         "late",
@@ -76,6 +84,7 @@ class Statement:
         # The server describes a named statement as it was when it was parsed, so a late one has no name.
         self.name = "" if self.late else name
         self.kept = kept
+        self.declared = False
         self.home: object = None
         self.state = NEW
         self.parameter_types: tuple[int, ...] = ()
@@ -119,6 +128,7 @@ class Statement:
     def rename(self, name: str) -> None:
         """It will be prepared anew."""
         self.name = "" if self.late else name
+        self.declared = False
         self.state = NEW
         self.leaving = False
         self.renewed = True
@@ -177,9 +187,24 @@ class StatementCache:
 
     Attributes:
         mark: what its statements have as their `home`.
+        direct: the server keeps what it was given by a name, and says when that has changed; False if a
+            pooler may do that in its place, or as long as that is not known.
+        unasked: that was not asked yet; see `whereabouts`.
     """
 
-    __slots__ = ("_counter", "_entries", "_to_close", "kept", "mark", "named", "prefix", "size")
+    __slots__ = (
+        "_counter",
+        "_entries",
+        "_nameless",
+        "_to_close",
+        "direct",
+        "kept",
+        "mark",
+        "named",
+        "prefix",
+        "size",
+        "unasked",
+    )
 
     def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
         self.size = size
@@ -189,6 +214,9 @@ class StatementCache:
         self.kept: dict[str, Statement] = {}  # those that callers keep, by name
         self._to_close: list[str] = []
         self._counter = 0
+        self._nameless = not named  # no statement gets a name any more
+        self.direct = True
+        self.unasked = False
         self.mark = object()
 
     def __len__(self) -> int:
@@ -205,11 +233,18 @@ class StatementCache:
         return statement
 
     def new_name(self) -> str:
+        """A name that this connection has never used; "" where statements have none."""
+        return "" if self._nameless else self.unique_name()
+
+    def unique_name(self) -> str:
         """A name that this connection has never used."""
-        if not self.named:
-            return ""
         self._counter += 1
         return f"{self.prefix}{self._counter}"
+
+    def doubt(self) -> None:
+        """There may be a pooler in front of the server.  To be said before the first query."""
+        self.direct = False
+        self.unasked = self.named
 
     def unusable(self, statement: Statement) -> LocalProtocolError:
         """Why a statement that the caller holds cannot be run on this connection."""
@@ -255,7 +290,11 @@ class StatementCache:
             self._renew(statement)
 
     def forget_all(self) -> None:
-        """What made one statement stale may have done so to others."""
+        """What made one statement stale may have done so to others.
+
+        A pooler would prepare the same text under the name that it has, so it would stay stale.
+        """
+        self._nameless = self._nameless or not self.direct
         for statement in (*self._entries.values(), *self.kept.values()):
             if statement.state == READY:
                 self.forget(statement)
@@ -263,7 +302,7 @@ class StatementCache:
     def _renew(self, statement: Statement) -> None:
         """One that a caller keeps stays what it is, and gets another name."""
         self.kept.pop(statement.name, None)
-        if statement.name:
+        if statement.declared:
             self._to_close.append(statement.name)
         statement.rename(self.new_name())
 
@@ -274,7 +313,7 @@ class StatementCache:
         self.kept.pop(statement.name, None)
         if statement.users:
             statement.leaving = statement.state != NEW
-        elif statement.name and statement.state != NEW:
+        elif statement.declared:
             self._to_close.append(statement.name)
         statement.state = DROPPED
 
@@ -284,7 +323,7 @@ class StatementCache:
         if not statement.users and statement.leaving:
             statement.leaving = False
             statement.state = DROPPED
-            if statement.name:
+            if statement.declared:
                 self._to_close.append(statement.name)
 
     def take_closes(self) -> list[str]:

@@ -221,6 +221,68 @@ def test_a_table_that_changes_under_a_statement_that_is_known(
     pg18.query(f"drop table {table}")
 
 
+TABLES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
+    ("a int4, b text", "1, 'one'", (1, "one")),
+    ("a int8, b text", "2, 'two'", (2, "two")),
+    ("a float4, b text", "3, 'three'", (3.0, "three")),
+    ("b text, a int4", "'four', 4", ("four", 4)),
+    ("a int4, c date, b text", "5, '2020-01-01', 'five'", (5, date(2020, 1, 1), "five")),
+    ("a int4, b tsvector", "6, 'six'", (6, "'six'")),
+)
+
+
+@pytest.mark.holds("L1", "L12")
+@pytest.mark.parametrize("kept", [False, True], ids=["cached", "kept"])
+@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
+def test_a_migration_that_a_pooler_hides(
+    pg18: PostgresServer, driver: Driver, mode: PoolMode, kept: bool
+) -> None:
+    """It prepares the old text on a server that has not got it, whatever the text means there by now."""
+    if (reason := pgbouncer.missing("1.24")) is not None:
+        pytest.skip(reason)
+    told: list[str] = []
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(bouncer.dsn()) as conn:
+            for (before, _, _), (after, values, expected) in itertools.permutations(TABLES, 2):
+                table = f"migrated_{driver.name}_{mode}_{kept}_{next(numbers)}"
+                pg18.query(f"create table {table} ({before}); insert into {table} (a) values (1)")
+                select = f"select * from {table} where $1::int4 > 0"
+                insert = f"insert into {table} (a) values ($1)"
+                if kept:
+                    select, insert = await conn.prepare(select), await conn.prepare(insert)
+                await conn.fetch(select, 1)
+                await conn.execute(insert, 7)
+                await conn.executemany(insert, [(7,)])
+                pg18.query(f"drop table {table}; create table {table} ({after})")
+                for _ in range(4):
+                    pg18.query(f"truncate {table}; insert into {table} values ({values})")
+                    with noted(told, f"{before} -> {after}"):
+                        assert tuple((await conn.fetch(select, 1))[0]) == expected
+                    for run, value in ((conn.execute, 7), (conn.executemany, [(7,)])):
+                        pg18.query(f"truncate {table}")
+                        with noted(told, f"{before} -> {after}"):
+                            await run(insert, value)
+                            assert pg18.query(f"select a from {table}") == [["7"]]
+                pg18.query(f"drop table {table}")
+
+    numbers = itertools.count()
+    settings = {"default_pool_size": "2", "min_pool_size": "2", "server_round_robin": "1"}
+    with PgBouncer(pg18, mode, version="1.24", settings=settings) as bouncer:
+        driver.run(scenario, deadline=60)
+    assert len(told) == len(set(told)), "once is enough"
+    assert all(each.endswith("run it again") for each in told), told
+
+
+@contextlib.contextmanager
+def noted(told: list[str], what: str) -> Iterator[None]:
+    """An error that says so is no lie."""
+    try:
+        yield
+    except (DataError, PostgresError) as error:
+        told.append(f"{what}: {error}")
+
+
 @pytest.mark.holds("D5")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_pool_asks_for_the_protocol_once(pg18: PostgresServer, driver: Driver, version: Version) -> None:

@@ -53,7 +53,7 @@ _UNNAMED: Final = (
     Bug(
         "unnamed-described-once",
         "0.1.0: without names a text is parsed for each run, and decoded as it was described for the first",
-        [Edit(Execution, "_write_next", ("channel.write(_DESCRIBE)", "pass"))],
+        [Edit(Execution, "_write_next", ('channel.write(Describe("S", statement.name))', "pass"))],
         kinds="surprise rows",
         profile="tangled",
     ),
@@ -380,7 +380,7 @@ _STATE: Final = (
             Edit(
                 Execution,
                 "_failed",
-                ("channel.statements.drop(statement)", "pass"),
+                ("channel.statements.drop(item.statement)", "pass"),
             ),
         ],
         kinds="surprise",

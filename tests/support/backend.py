@@ -260,11 +260,13 @@ class Backend:
                 self._fail(error_fields("42P05"))
                 return
             self._statements[event.name] = event.query
+            self.outdated.discard(event.name)
             self.say(ParseComplete())
         elif isinstance(event, Describe):
-            answer = self._answer(
-                self._statements.get(event.name, "?") if event.kind == "S" else self._portal
-            )
+            fresh = isinstance(self.heard[-2], Parse)  # what was just parsed is what it is
+            if event.kind == "S" and not fresh and not self._knows(event.name):
+                return
+            answer = self._answer(self._statements[event.name] if event.kind == "S" else self._portal)
             if self._refused(answer, "describe"):
                 return
             if event.kind == "S":
@@ -275,13 +277,13 @@ class Backend:
             else:
                 self.say(answer.description(1))
         elif isinstance(event, Bind):
-            if event.statement not in self._statements:
-                self._fail(error_fields("26000", f'prepared statement "{event.statement}" does not exist'))
-                return
-            if event.statement in self.outdated:
-                self._fail(error_fields("0A000", "cached plan must not change result type"))
+            if not self._knows(event.statement):
                 return
             self._portal = self._statements[event.statement]
+            columns = len(self._answer(self._portal).columns)
+            if len(event.result_formats) > 1 and len(event.result_formats) != columns:
+                self._fail(error_fields("08P01", "bind message has too few or too many result formats"))
+                return
             if not self._refused(self._answer(self._portal), "bind"):
                 self.say(BindComplete())
         elif isinstance(event, Close):
@@ -292,6 +294,16 @@ class Backend:
                 self._fail(error_fields("34000", f'portal "{event.portal}" does not exist'))
             else:
                 self._execute(self._portal, simple=False)
+
+    def _knows(self, name: str) -> bool:
+        """False, and an error, if there is no such statement, or not as it was."""
+        if name not in self._statements:
+            self._fail(error_fields("26000", f'prepared statement "{name}" does not exist'))
+            return False
+        if name in self.outdated:
+            self._fail(error_fields("0A000", "cached plan must not change result type"))
+            return False
+        return True
 
     def _sync(self) -> None:
         self._skipping = False
