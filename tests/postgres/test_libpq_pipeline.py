@@ -216,6 +216,7 @@ def test_prepared(driver: Driver, pg: PostgresServer) -> None:
             assert len(stmt.statement.columns) == 4
             name = stmt.statement.name
             known = "SELECT count(*) FROM pg_prepared_statements WHERE name = $1"
+            assert len(await stmt.fetch(1)) == 1  # a server before 18 is not told the name before that
             assert await conn.fetchval(known, name) == 1
             await stmt.close()
             await stmt.close()

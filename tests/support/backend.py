@@ -263,7 +263,7 @@ class Backend:
             self.outdated.discard(event.name)
             self.say(ParseComplete())
         elif isinstance(event, Describe):
-            fresh = isinstance(self.heard[-2], Parse)  # what was just parsed is what it is
+            fresh = len(self.heard) > 1 and isinstance(self.heard[-2], Parse)  # it is what it was
             if event.kind == "S" and not fresh and not self._knows(event.name):
                 return
             answer = self._answer(self._statements[event.name] if event.kind == "S" else self._portal)
