@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pgproto import DataError, Outcome, PostgresError
-from pgproto.session import ExecuteMany, Execution, Prepare, QueuedQuery, Script, Statement, Stream
+from pgproto.session import GRACE, ExecuteMany, Execution, Prepare, QueuedQuery, Script, Statement, Stream
 from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.session.whereabouts import PROCESS
 from pgproto.wire import Describe, Parse, Query
@@ -145,6 +145,23 @@ def test_not_in_front_of_what_needs_no_statements_and_not_in_a_block() -> None:
     assert [each.query for each in pair.backend.heard if isinstance(each, Query)] == ["BEGIN", "COMMIT"]
     pair.run(query("q"))
     assert pair.engine.channel.statements.direct
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_server_that_does_not_answer(pipelining: bool) -> None:
+    """Its question keeps no session alive, nor a statement from being cancelled."""
+    pair = doubtful(pipelining=pipelining)
+    pair.backend.silent = True
+    operation = query("q")
+    operation.deadline = pair.now + 5
+    pair.engine.submit(operation)
+    pair.send()
+    pair.pass_time(5)
+    assert pair.engine.take_cancel() is not None
+    pair.engine.cancel_done()
+    pair.pass_time(2 * GRACE)
+    assert operation.items[0].outcome is Outcome.NOT_SENT
+    assert pair.engine.finished
 
 
 def test_without_names_there_is_nothing_to_ask() -> None:

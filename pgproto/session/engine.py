@@ -416,7 +416,7 @@ class Engine(Lifeline):
         """Not in front of what needs no statements: a pooler's console, say, knows neither."""
         idle = self.transaction_status == "I" and not self._queue and not self.channel.segments
         if idle and isinstance(operation, Preparing):
-            Whereabouts().send(self.channel)
+            Whereabouts(operation.deadline).send(self.channel)
 
     def _overdue(self, operation: Operation, now: float) -> None:
         if operation.unwanted or operation.finished:

@@ -21,13 +21,19 @@ PROCESS: Final = "SELECT pg_catalog.pg_backend_pid()"
 
 
 class Whereabouts(Operation):
-    """The question, in a segment of its own: nobody waits for it, and its error is nobody's."""
+    """The question, in a segment of its own: nobody waits for it, and its error is nobody's.
+
+    Args:
+        deadline: of the operation in front of which it is asked; a server that does not answer by then, and
+            for nobody else, has had its time.
+    """
 
     __slots__ = ()
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None) -> None:
         super().__init__()
-        self.finished = True
+        self.deadline = deadline
+        self.finished = self.abandoned = True
 
     def send(self, channel: Channel) -> None:
         """Write it; where no transaction block is open, which an error would end."""
