@@ -14,7 +14,7 @@ from .engine import GRACE, Engine
 from .executemany import ExecuteMany
 from .execution import Execution
 from .lifeline import LONGEST_GRACE
-from .listen import listen
+from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
 from .operation import HIGH_WATER, Operation
 from .preparing import Prepare
@@ -60,4 +60,5 @@ __all__ = [
     "check_new",
     "listen",
     "quote_identifier",
+    "unlisten",
 ]

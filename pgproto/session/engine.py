@@ -37,6 +37,7 @@ from .lifeline import GRACE, LONGEST_GRACE, Lifeline
 from .loss import Loss, out_of_time
 from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation, Segment
 from .preparing import Preparing
+from .script import Script
 from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
 from .whereabouts import Whereabouts
@@ -331,6 +332,16 @@ class Engine(Lifeline):
         if not operation.finished:
             operation.give_up(self.channel)
 
+    def stop_listening(self) -> None:
+        """A `listen()` has failed, or its end: what the server listens to for nobody is taken back.
+
+        As soon as no transaction is open: in one that is rolled back, UNLISTEN would be undone.
+        """
+        self.channel.listeners.unsettled = True
+        if self.transaction_status == "I" and not self.channel.segments:
+            self._unlisten_leftover()
+            self._produce()
+
     def close(self) -> None:
         """End the session: a Terminate where the stream allows one.  Idempotent, never raises."""
         if self.closed or self.finished:
@@ -508,8 +519,10 @@ class Engine(Lifeline):
                     if segment.operation.transaction is not None:
                         self._see_to_block(segment)
                     listeners = self.channel.listeners
-                    if listeners.unsure and self.transaction_status == "I":
+                    if listeners.unsettled and self.transaction_status == "I":
                         listeners.transaction_ended(committed=segment.error is None)
+                        if not segments:
+                            self._unlisten_leftover()
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):
@@ -525,6 +538,13 @@ class Engine(Lifeline):
         queue = self._queue
         queue.insert(1 if queue and queue[0].begun else 0, operation)
         self._note_deadline(operation)
+
+    def _unlisten_leftover(self) -> None:
+        sql = self.channel.listeners.take_leftover()
+        if sql and not self.closed:
+            script = Script(sql)
+            script.abandoned = True  # nobody waits for it
+            self._queue_again(script)
 
     def _break(self, error: BaseException) -> None:
         """Something went wrong in the middle of a step: end the session, and tell everybody."""

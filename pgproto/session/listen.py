@@ -22,7 +22,7 @@ from .script import Script
 from .statements import Statement
 from .whereabouts import PROCESS
 
-__all__ = ["listen"]
+__all__ = ["listen", "unlisten"]
 
 _STATEMENTS = "SELECT name FROM pg_catalog.pg_prepared_statements"
 
@@ -67,6 +67,7 @@ def listen(engine: Engine, listener: Listener) -> Generator[Operation, None, Non
                 raise _deaf(Outcome.COMMITTED)
     except BaseException:
         channel.listeners.remove(listener)
+        engine.stop_listening()
         raise
 
 
@@ -78,6 +79,21 @@ def _list_statements(channel: Channel, item: QueuedQuery) -> Generator[Operation
         yield Execution([item])
     finally:
         channel.statements.close(statement)
+
+
+def unlisten(engine: Engine, listener: Listener) -> Generator[Operation, None, None]:
+    """A flow: listen no more.
+
+    Raises:
+        Error: UNLISTEN failed.
+    """
+    sql = engine.channel.listeners.remove(listener)
+    if sql:
+        try:
+            yield Script(sql)
+        except BaseException:
+            engine.stop_listening()
+            raise
 
 
 def _deaf(outcome: Outcome) -> Error:

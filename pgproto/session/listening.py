@@ -1,8 +1,9 @@
 """Notifications: who listens to which channel, and what has arrived for them.  Manual: "LISTEN", "NOTIFY".
 
 Every listener sends its LISTEN, which is idempotent, so no count of ours is ever trusted; the last one of a
-channel to leave sends UNLISTEN.  Every listener has a bounded queue of its own: where nobody takes, the
-oldest are dropped, and counted.
+channel to leave sends UNLISTEN.  What the server listens to for nobody (a `listen()` was cancelled, and its
+LISTEN was run all the same) is taken back as soon as no transaction is open.  Every listener has a bounded
+queue of its own: where nobody takes, the oldest are dropped, and counted.
 
 A listener is never silent: one that hears nothing more (its lease is over, the session was reset, its
 LISTEN was rolled back) ends with an error that says why.  The conversation itself is in `listen`.
@@ -10,6 +11,7 @@ LISTEN was rolled back) ends with an error that says why.  The conversation itse
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from ..errors import ConnectionClosed, Error, LocalProtocolError, Outcome
@@ -110,15 +112,17 @@ class Listeners:
 
     Attributes:
         woken: those that have ended, for the adapter to wake; `dispatch` takes them.
-        unsure: one at least depends on a transaction that is still open.
+        unsettled: once no transaction is open there is something to see to: one of them depends on it, or the
+            server may listen for nobody.
     """
 
-    __slots__ = ("_all", "unsure", "woken")
+    __slots__ = ("_all", "_confirmed", "unsettled", "woken")
 
     def __init__(self) -> None:
         self._all: list[Listener] = []
+        self._confirmed: set[str] = set()  # what the server listens to, on behalf of any
         self.woken: list[Listener] = []
-        self.unsure = False
+        self.unsettled = False
 
     def add(self, listener: Listener) -> str:
         """Register; the SQL to run.
@@ -137,15 +141,21 @@ class Listeners:
         """The server has run its LISTEN; `sealed` unless a transaction can still undo it."""
         listener.heard = True
         listener.unsure = not sealed
-        self.unsure = self.unsure or not sealed
+        self._confirmed.update(listener.channels)
+        if not sealed or listener not in self._all:
+            self.unsettled = True
 
     def remove(self, listener: Listener) -> str:
         """Forget; the SQL to run, "" if others still listen to its channels."""
         if listener not in self._all:
             return ""
         self._end(listener, LocalProtocolError("nothing listens any more: the block of listen() was left"))
-        old = [name for name in dict.fromkeys(listener.channels) if not self._listened(name)]
-        return "; ".join("UNLISTEN " + quote_identifier(name) for name in old)
+        return self._unlisten(dict.fromkeys(listener.channels))
+
+    def take_leftover(self) -> str:
+        """What makes the server listen for nobody no more; "" if it does not."""
+        self.unsettled = False
+        return self._unlisten(sorted(self._confirmed))
 
     def dispatch(self, messages: list[NotificationResponse]) -> list[Listener]:
         """Hand out what has arrived; the listeners to wake."""
@@ -172,14 +182,14 @@ class Listeners:
             self._end(listener, ConnectionClosed("nothing listens any more: the lease is over"))
 
     def unlistened(self, names: list[str], what: str) -> None:
-        """The caller ran an UNLISTEN of these channels ("*": of all), or a reset (`what`)."""
+        """An UNLISTEN of these channels was run ("*": of all), or a reset (`what`)."""
+        self._confirmed.difference_update(list(self._confirmed) if "*" in names else names)
         for listener in [each for each in self._all if each.heard]:
             if "*" in names or any(name in listener.channels for name in names):
                 self._end(listener, LocalProtocolError(f"nothing listens any more: {what} was run"))
 
     def transaction_ended(self, *, committed: bool) -> None:
         """The transaction is over (or rolled back to a savepoint) in which a LISTEN was run."""
-        self.unsure = False
         for listener in [each for each in self._all if each.unsure]:
             listener.unsure = False
             if not committed:
@@ -191,8 +201,9 @@ class Listeners:
         listener.ended = error
         self.woken.append(listener)
 
-    def _listened(self, channel: str) -> bool:
-        return any(channel in listener.channels for listener in self._all)
+    def _unlisten(self, channels: Iterable[str]) -> str:
+        nobody = [name for name in channels if not any(name in each.channels for each in self._all)]
+        return "; ".join("UNLISTEN " + quote_identifier(name) for name in nobody)
 
 
 def _checked(channel: object) -> str:

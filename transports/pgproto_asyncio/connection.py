@@ -445,7 +445,7 @@ class Connection(Queries):
 
     async def run_flow(self, flow: Generator[Operation, None, None]) -> None:
         """Run a flow whose steps are operations of this session."""
-        self._open_transport()
+        transport = self._open_transport()
         try:
             operation = next(flow)
             while True:
@@ -458,8 +458,10 @@ class Connection(Queries):
         except StopIteration:
             return
         finally:
-            if self.engine.finished:  # the flow may have ended the session
+            if transport.engine.finished:  # the flow may have ended the session
                 self.abort()
+            else:
+                transport.pump()  # or have left something to be sent
 
     async def begin(self, operation: Operation) -> Transport:
         """Submit an operation that is driven piece by piece; what it runs on."""

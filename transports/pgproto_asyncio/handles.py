@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import Listener, Notification, Statement, Transaction, listen
+from pgproto.session import Listener, Notification, Statement, Transaction, listen, unlisten
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -74,15 +74,17 @@ class Notifications:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        sql = self._connection.listeners.remove(self._listener)
-        if not sql or self._connection.closed:
+        connection = self._connection
+        if connection.closed:
+            connection.listeners.remove(self._listener)
             return
+        work = connection.run_flow(unlisten(connection.engine, self._listener))
         if error is None:
-            await self._connection.script(sql)
+            await work
         else:
             # An error of the clean-up must not hide the one that made it necessary, a cancellation least.
             with contextlib.suppress(Error):
-                await self._connection.cleaned_up(self._connection.script(sql), error)
+                await connection.cleaned_up(work, error)
 
     def __aiter__(self) -> Notifications:
         return self

@@ -453,8 +453,10 @@ class Connection(Queries):
                 if problem is not error:
                     raise
                 raised.append(problem)  # not a problem of the flow's: nothing is torn
+                transport.flush()  # it may have left something to be sent
 
-        self._open_transport().alone(step, None, self._seconds(DEFAULT), self._number)
+        transport = self._open_transport()
+        transport.alone(step, None, self._seconds(DEFAULT), self._number)
         if raised:
             raise raised[0]
         return steps[0] if steps else None

@@ -10,7 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import GRACE, Listener, Notification, Operation, Statement, Transaction, listen
+from pgproto.session import (
+    GRACE,
+    Listener,
+    Notification,
+    Operation,
+    Statement,
+    Transaction,
+    listen,
+    unlisten,
+)
 from pgproto.session.deadlines import limit
 
 from . import system
@@ -132,12 +141,14 @@ class Notifications:
     ) -> None:
         try:
             connection = self._connection
-            sql = connection.listeners.remove(self._listener)
-            if sql and not connection.closed:
+            if connection.closed:
+                connection.listeners.remove(self._listener)
+            else:
                 # An error of the clean-up must not hide the one that made it necessary.
                 with contextlib.suppress(*(() if error is None else (Error,))):
                     hurried = error is not None and not isinstance(error, Exception)
-                    connection.script(sql, timeout=GRACE if hurried else DEFAULT)
+                    flow = unlisten(connection.engine, self._listener)
+                    connection.run_flow(flow, GRACE if hurried else DEFAULT)
         except BaseException as problem:
             if not isinstance(problem, Exception):
                 self._connection.abort()  # interrupted: nobody would have the server stop, then

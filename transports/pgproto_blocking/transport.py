@@ -337,6 +337,10 @@ class Transport:
             self._read(sock)
             self._write()
 
+    def flush(self) -> None:
+        """Send what there is to send, without waiting; called inside of `alone`."""
+        self._write()
+
     def _read(self, sock: socket.socket) -> None:
         engine = self.engine
         try:

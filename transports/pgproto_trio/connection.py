@@ -411,7 +411,7 @@ class Connection(Queries):
 
     async def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout) -> None:
         """Run a flow whose steps are operations of this session."""
-        self.open_transport()
+        transport = self.open_transport()
         try:
             operation = next(flow)
             while True:
@@ -424,8 +424,10 @@ class Connection(Queries):
         except StopIteration:
             return
         finally:
-            if self.engine.finished:  # the flow may have ended the session
+            if transport.engine.finished:  # the flow may have ended the session
                 self.abort()
+            else:
+                transport.turn(reading=False)  # or have left something to be sent
 
     async def open(self, timeout: Timeout = DEFAULT) -> None:
         """Connect (`connect` and the pool do it)."""

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from pgproto import Error, LocalProtocolError, Row
-from pgproto.session import GRACE, Listener, Notification, Operation, Statement, Transaction, listen
+from pgproto.session import (
+    GRACE,
+    Listener,
+    Notification,
+    Operation,
+    Statement,
+    Transaction,
+    listen,
+    unlisten,
+)
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -77,18 +86,21 @@ class Notifications:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        sql = self._connection.listeners.remove(self._listener)
-        if not sql or self._connection.closed:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        elif error is None:
-            await self._connection.script(sql)
+        connection = self._connection
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if connection.closed:
+            connection.listeners.remove(self._listener)
+            return
+        flow = unlisten(connection.engine, self._listener)
+        if error is None:
+            await connection.run_flow(flow, DEFAULT)
         elif isinstance(error, Exception):
             # An error of the clean-up must not hide the one that made it necessary.
             with contextlib.suppress(Error):
-                await self._connection.script(sql)
+                await connection.run_flow(flow, DEFAULT)
         else:
             with trio.CancelScope(shield=True), contextlib.suppress(Error):
-                await self._connection.script(sql, timeout=GRACE)
+                await connection.run_flow(flow, GRACE)
 
     def __aiter__(self) -> Notifications:
         return self
