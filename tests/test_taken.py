@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import ConnectionClosed, Error, Outcome
+from pgproto import ConnectionClosed, ConnectionLost, Error, Outcome
 from pgproto.session import GRACE, CopyIn, CopyOut, ExecuteMany, Operation, QueuedQuery, Script, Stream
-from pgproto.session.loss import lease_over
-from pgproto.wire import ReadyForQuery
-from tests.support.backend import FATAL, INT4, Answer, fails, ok, rows_of
+from pgproto.wire import ErrorResponse, ReadyForQuery
+from tests.support.backend import FATAL, INT4, Answer, error_fields, fails, ok, rows_of
 from tests.support.many import hand_over, ones
 from tests.support.pair import Pair
 from tests.support.queries import error_of
@@ -37,7 +36,7 @@ def pair() -> Pair:
 
 
 def take_away(pair: Pair, operation: Operation) -> None:
-    pair.engine.abandon(operation, lease_over())
+    pair.engine.end_lease()
     pair.send()
     if pair.engine.take_cancel() is not None:
         pair.engine.cancel_done()
@@ -182,3 +181,61 @@ def test_a_deadline_that_had_passed_before_is_what_is_told(pair: Pair) -> None:
     assert isinstance(error, Error)
     assert str(error) == "the query's deadline passed"
     assert error.outcome is Outcome.COMMITTED
+
+
+def canceled() -> bytes:
+    """What a server answers that a cancel request has reached."""
+    return ErrorResponse(error_fields("57014")).encode() + ReadyForQuery("I").encode()
+
+
+def test_calls_that_are_under_way(pair: Pair) -> None:
+    """Each is stopped in its turn, by a cancel request of its own."""
+    pair.backend.silent = True
+    scripts = [pair.run(Script("rows")) for _ in range(3)]
+    pair.engine.end_lease()
+    assert pair.engine.take_cancel() is not None
+    pair.engine.cancel_done()
+    assert not pair.engine.wants_cancel
+    pair.deliver(canceled())
+    assert told(scripts[0]) is Outcome.FAILED
+    assert pair.engine.take_cancel() is not None
+    pair.deliver(canceled())  # before it is known that the request was delivered
+    assert not pair.engine.wants_cancel
+    pair.engine.cancel_done()
+    assert pair.engine.take_cancel() is not None
+    pair.engine.cancel_done()
+    pair.deliver(canceled())
+    assert [told(each) for each in scripts] == [Outcome.FAILED] * 3
+    assert pair.engine.reusable
+
+
+def test_what_the_server_answers_all_the_same_is_theirs(pair: Pair) -> None:
+    pair.backend.silent = True
+    sent = pair.run(Script("rows"))
+    pair.engine.end_lease()
+    pair.engine.end_lease()
+    assert pair.engine.take_cancel() is not None
+    pair.engine.cancel_done()
+    pair.backend.go_on()
+    pair.pump()
+    assert sent.error is None
+    assert [tuple(row) for row in sent.results[0].rows] != []
+    assert pair.engine.idle
+
+
+def test_calls_that_nothing_stops(pair: Pair) -> None:
+    pair.backend.silent = True
+    script = pair.run(Script("rows"))
+    pair.engine.end_lease()
+    pair.pass_time(GRACE)
+    assert told(script) is Outcome.UNKNOWN
+    assert pair.engine.finished
+
+
+def test_a_session_that_is_over_says_so_itself(pair: Pair) -> None:
+    pair.backend.silent = True
+    script = pair.run(Script("rows"))
+    pair.deliver(FATAL)
+    pair.engine.end_lease()
+    pair.eof()
+    assert type(error_of(script)) is ConnectionLost

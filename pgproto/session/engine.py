@@ -34,7 +34,7 @@ from ..wire import (
 )
 from .inbox import Inbox
 from .lifeline import GRACE, LONGEST_GRACE, Lifeline
-from .loss import Loss, out_of_time
+from .loss import Loss, lease_over, out_of_time
 from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation, Segment
 from .preparing import Preparing
 from .script import Script
@@ -326,6 +326,23 @@ class Engine(Lifeline):
             return
         self._stop(operation)
 
+    def end_lease(self) -> None:
+        """The session was given back to its pool: whoever still waits for something of it is told.
+
+        A call that has been sent is stopped as at its deadline: what it has done by then, it is told.
+        """
+        if self.closed:
+            return  # that is what they are told
+        why = lease_over()
+        busy = self.exclusive
+        # From behind: a cancel request is for what the server is at, and each gets its own in its turn.
+        for operation in reversed(self._operations()):
+            if operation is busy:
+                self.abandon(operation, why)
+            elif not operation.finished and not operation.unwanted:
+                operation.stopped = why
+                self._stop(operation)
+
     def give_up(self, operation: Operation) -> None:
         """Abandon an operation, and end it now: what it says is what is known by now, and does not change."""
         self.abandon(operation)
@@ -407,6 +424,7 @@ class Engine(Lifeline):
     def cancel_done(self) -> None:
         """The cancel request was delivered (the server closed its connection), or could not be."""
         self._cancelling = False
+        self._ask_for_next()
         self._produce()
 
     @property
@@ -514,8 +532,7 @@ class Engine(Lifeline):
                     self.answered = True
                     if segment.operation.again:
                         self._queue_again(segment.operation)
-                    if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
-                        self._ask_for_cancel(segments[0].operation)
+                    self._ask_for_next()
                     if segment.operation.transaction is not None:
                         self._see_to_block(segment)
                     listeners = self.channel.listeners
@@ -531,6 +548,12 @@ class Engine(Lifeline):
             except (RemoteProtocolError, LocalProtocolError) as error:
                 connection.close(error)
         self._produce()
+
+    def _ask_for_next(self) -> None:
+        """What the server is at now may be unwanted as well."""
+        segments = self.channel.segments
+        if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
+            self._ask_for_cancel(segments[0].operation)
 
     def _queue_again(self, operation: Operation) -> None:
         """It goes before all that has not begun."""

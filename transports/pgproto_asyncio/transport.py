@@ -15,7 +15,6 @@ from typing import Any
 
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
-from pgproto.session.loss import Loss, lease_over
 from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience, read_rest
@@ -210,16 +209,16 @@ class Transport(asyncio.BufferedProtocol):
         elif news & TIME:
             self._keep_time()
 
-    def abandon(self, operation: Operation, why: Loss | None = None) -> None:
-        """Nobody waits for the operation any more; or it is taken from its caller, who is told why."""
-        self.engine.abandon(operation, why)
+    def abandon(self, operation: Operation) -> None:
+        """Nobody waits for the operation any more."""
+        self.engine.abandon(operation)
         self.pump()
 
     def dismiss(self) -> None:
-        """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
-        operation = self.engine.exclusive
-        if operation is not None:
-            self.abandon(operation, lease_over())
+        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        if not self.engine.idle:
+            self.engine.end_lease()
+            self.pump()
 
     async def settled(self) -> None:
         """Wait until nothing is in flight, the session is over, or its grace has passed."""

@@ -25,7 +25,7 @@ from typing import Final
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
-from pgproto.session.loss import Loss, lease_over
+from pgproto.session.loss import lease_over
 from pgproto.wire import BackendKeyData
 
 from . import system
@@ -71,6 +71,7 @@ class Transport:
         self._waiting = False  # it waits, so that nothing is half done
         self._aborted = False
         self._stray: list[Operation] = []
+        self._operation: Operation | None = None  # on whose behalf the lock is held
         system.forget_in_child(self)
 
     @property
@@ -160,16 +161,16 @@ class Transport:
                 self.alone(lambda: None, operation, GRACE)
 
     def dismiss(self) -> None:
-        """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
-        operation = self.engine.exclusive
-        if operation is None or operation.unwanted:
+        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        if self.engine.idle or self.engine.closed:
             return
-        why = lease_over()
         try:
-            self.alone(lambda: self._drain(operation, why), None, 0.0)
+            self.alone(self._end_lease, None, 0.0)
         except Error:  # a call is in the middle of it: the session is closed under it
-            if not operation.finished:
-                operation.stopped = why
+            why = lease_over()
+            for operation in (self._operation, self.engine.exclusive):
+                if operation is not None and not operation.finished and not operation.unwanted:
+                    operation.stopped = why
 
     def alone(
         self,
@@ -203,13 +204,15 @@ class Transport:
                 while self._stray:
                     concerned = self._stray[0]
                     self._drain(concerned)
-                concerned = operation
+                concerned = self._operation = operation
                 work()
             except Error:
                 raise  # refused: nothing was begun
             except BaseException:
                 self._interrupted(concerned)
                 raise
+            finally:
+                self._operation = None
 
         if self._owner == threading.get_ident():
             error: Error = LocalProtocolError("the connection is in the middle of a call by this very thread")
@@ -385,15 +388,23 @@ class Transport:
             self.sock = None
             sock.close()
 
-    def _drain(self, operation: Operation, why: Loss | None = None) -> None:
+    def _drain(self, operation: Operation) -> None:
         """Abandon an operation and read its answer to the end, within GRACE; else end the session."""
-        engine = self.engine
         if operation in self._stray:
             self._stray.remove(operation)
         if operation.finished or self.sock is None:
             return
+        self.engine.abandon(operation)
+        self._come_to_rest()
+
+    def _end_lease(self) -> None:
+        self.engine.end_lease()
+        self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        """Read until nothing is in flight, which is unwanted, within GRACE; else end the session."""
+        engine = self.engine
         limit = engine.clock() + LONGEST_GRACE  # the engine keeps GRACE by itself, if it is in order
-        engine.abandon(operation, why)
         self._write()
         while not engine.idle and not engine.finished:
             if engine.clock() >= limit:

@@ -24,7 +24,6 @@ import trio
 
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
-from pgproto.session.loss import lease_over
 from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience
@@ -199,10 +198,9 @@ class Transport:
                 await self.wait(operation)
 
     def dismiss(self) -> None:
-        """The lease is over: a COPY or a stream ends, and whoever still waits for it is told."""
-        operation = self.engine.exclusive
-        if operation is not None and not operation.abandoned:
-            self.engine.abandon(operation, lease_over())
+        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        if not self.engine.idle:
+            self.engine.end_lease()
             self.turn()
 
     async def rest(self) -> None:
