@@ -17,7 +17,7 @@ from copy import copy
 from types import TracebackType
 from typing import Final
 
-from ..errors import Error, LocalProtocolError, Outcome
+from ..errors import DataError, Error, LocalProtocolError, Outcome
 from ..types import Row
 from .advice import annotate
 from .sql import as_text
@@ -79,6 +79,22 @@ class QueuedQuery:
     def rowcount(self) -> int:
         """How many rows the command tag counts; 0 if it counts none."""
         return rowcount(self.tag)
+
+    def value(self) -> object:
+        """The first column of its first row; None if there is no row.
+
+        Raises:
+            DataError: its rows have no columns (`select from t`); the statement has run all the same.
+        """
+        if not self.rows:
+            return None
+        row = self.rows[0]
+        if not row:
+            error = DataError("there is no first column: the result has no columns")
+            error.outcome = self.outcome
+            annotate(error, self.sql)
+            raise error
+        return row[0]
 
     def __repr__(self) -> str:
         state = self.outcome.name if self.outcome is not None else "queued"

@@ -51,11 +51,14 @@ class Queries:
         return rows[0] if rows else None
 
     async def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
-        """Run a statement and return the first column of its first row, or None."""
+        """Run a statement and return the first column of its first row, or None.
+
+        Raises:
+            DataError: its rows have no columns; it has run all the same.
+        """
         item = as_item(query, args)
         await self._run_item(item, timeout)
-        rows = item.rows
-        return rows[0][0] if rows else None
+        return item.value()
 
     async def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """Run a statement and return its command tag, such as "INSERT 0 1"."""

@@ -255,6 +255,36 @@ async def q07_no_rows(pg: Driver, db: Database) -> None:
 
 
 @behaviour
+async def q_rows_without_columns(pg: Driver, db: Database) -> None:
+    """They are rows all the same; it is only that no value can be had of one."""
+    async with pg.connect(db.dsn) as conn, pg.Pool(db.dsn, max_size=1) as pool:
+        await conn.execute("create temp table bare (n int4)")
+        insert = "insert into bare values (1), (2)"
+        assert await conn.execute(insert) == "INSERT 0 2"
+        statement = await conn.prepare("select from bare")
+        assert [tuple(row) for row in await conn.fetch("select from bare")] == [(), ()]
+        assert tuple(await statement.fetchrow()) == ()
+        assert (await conn.script("select from bare"))[0].tag == "SELECT 2"
+        assert await conn.fetchval("select from bare where n = 3") is None
+        works = [
+            lambda: conn.fetchval("select from bare"),
+            statement.fetchval,
+            lambda: pool.fetchval("select"),
+        ]
+        for work in works:
+            with pytest.raises(pgproto.DataError, match="the result has no columns") as caught:
+                await work()
+            assert caught.value.outcome is Outcome.COMMITTED
+            assert caught.value.query is not None
+        async with conn.transaction():
+            with pytest.raises(pgproto.DataError, match="no columns") as caught:
+                await conn.fetchval("select from bare")
+            assert caught.value.outcome is Outcome.OK_IN_TX
+        rows = [tuple(row) async for row in conn.stream("select from bare")]
+        assert rows == [(), ()]
+
+
+@behaviour
 async def q08_empty_queries(pg: Driver, db: Database) -> None:
     async with pg.connect(db.dsn) as conn:
         for sql in ("", " ", "-- comment", "/* a /* nested */ comment */", ";"):
