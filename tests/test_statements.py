@@ -136,3 +136,19 @@ def test_a_late_statement_can_be_described_again() -> None:
     assert statement.columns == ("n", "e")
     assert statement.result_formats == (1, 0)
     assert statement.template() is not first
+
+
+def test_what_was_dropped_is_closed_when_its_last_user_has_ended() -> None:
+    cache = StatementCache(10, "p_")
+    statement = Statement("a", cache.new_name(), kept=True)
+    statement.state = st.READY
+    statement.declared = True
+    cache.kept[statement.name] = statement
+    statement.users = 1
+    cache.dropped.append(statement)
+    assert cache.take_closes() == []
+    assert (cache.kept, cache.dropped) == ({}, [])
+    cache.release(statement)
+    assert cache.take_closes() == ["p_1"]
+    cache.dropped.append(statement)  # it was closed before
+    assert cache.take_closes() == []

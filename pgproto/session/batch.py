@@ -44,6 +44,7 @@ class QueuedQuery:
         columns: the names of the columns.
         error: what ended it; None if it succeeded or was never tried (see `outcome`).
         outcome: what became of it; None until it is known.
+        holder: what `prepare` returned, if that was passed: its statement is open while it is referred to.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class QueuedQuery:
         "columns",
         "error",
         "executed",
+        "holder",
         "outcome",
         "parameters",
         "rows",
@@ -73,6 +75,7 @@ class QueuedQuery:
         self.outcome: Outcome | None = None
         self.executed = False
         self.statement = statement
+        self.holder: object = None
         self.parameters: bytes | None = None
 
     @property
@@ -254,7 +257,9 @@ def as_item(query: object, args: Sequence[object]) -> QueuedQuery:
         return QueuedQuery(query, args)
     statement = as_statement(query)
     if statement is not None:
-        return QueuedQuery(statement.sql, args, statement)
+        item = QueuedQuery(statement.sql, args, statement)
+        item.holder = query
+        return item
     return QueuedQuery(as_text(query, "the query"), args)
 
 

@@ -187,6 +187,8 @@ class StatementCache:
 
     Attributes:
         mark: what its statements have as their `home`.
+        dropped: those that callers had kept, and nobody refers to any more.  Whatever finds that out, in any
+            thread, does no more than to append it here.
         direct: the server keeps what it was given by a name, and says when that has changed; False if a
             pooler may do that in its place, or as long as that is not known.
         unasked: that was not asked yet; see `whereabouts`.
@@ -198,6 +200,7 @@ class StatementCache:
         "_nameless",
         "_to_close",
         "direct",
+        "dropped",
         "kept",
         "mark",
         "named",
@@ -212,6 +215,7 @@ class StatementCache:
         self.named = named
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # those that callers keep, by name
+        self.dropped: list[Statement] = []
         self._to_close: list[str] = []
         self._counter = 0
         self._nameless = not named  # no statement gets a name any more
@@ -328,6 +332,8 @@ class StatementCache:
 
     def take_closes(self) -> list[str]:
         """The names to close now."""
+        while self.dropped:
+            self.close(self.dropped.pop())
         closes = self._to_close
         if closes:
             self._to_close = []

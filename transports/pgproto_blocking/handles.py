@@ -33,11 +33,18 @@ __all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
 
 
 class PreparedStatement:
-    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods."""
+    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
 
-    def __init__(self, connection: Connection, statement: Statement) -> None:
+    The server has it until `close`, or until nobody refers to this object any more.
+    """
+
+    def __init__(self, connection: Connection, statement: Statement, dropped: list[Statement]) -> None:
         self._connection = connection
         self.statement = statement
+        self._dropped = dropped
+
+    def __del__(self) -> None:
+        self._dropped.append(self.statement)
 
     def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """Run it and return its rows."""

@@ -171,10 +171,12 @@ class Connection(Queries):
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
-        engine = self.engine
-        operation = Prepare(Statement(query, engine.channel.statements.new_name(), kept=True))
-        await self._run(operation, timeout)
-        return PreparedStatement(self, operation.statement)
+        statements = self.engine.channel.statements
+        prepared = PreparedStatement(
+            self, Statement(query, statements.new_name(), kept=True), statements.dropped
+        )
+        await self._run(Prepare(prepared.statement), timeout)
+        return prepared
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
