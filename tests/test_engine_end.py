@@ -307,7 +307,7 @@ def test_last_words_behind_the_tag_of_a_copy_decide_nothing() -> None:
 @pytest.mark.parametrize("make", [CopyIn, CopyOut, Script])
 def test_the_error_of_a_simple_query_counts_without_ready_for_query(make: Callable[[str], Operation]) -> None:
     pair = Pair(SCRIPT)
-    operation = make("copy nowhere from stdin")
+    operation = make("copy nowhere")
     pair.engine.submit(operation)
     pair.send()
     pair.deliver(ErrorResponse(error_fields("42P01")).encode())

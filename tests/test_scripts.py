@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import ConnectionLost, DataError, Error, LocalProtocolError, Outcome, PostgresError, Retry
-from pgproto.session import CopyIn, CopyOut, ExecuteMany, Execution, QueuedQuery, Script, Transaction
+from pgproto.session import CopyIn, CopyOut, ExecuteMany, Execution, QueuedQuery, Reset, Script, Transaction
 from pgproto.session.sources import ExecutionBuffer
 from pgproto.wire import ReadyForQuery
 from tests.support.backend import Answer, fails, ok, rows_of
@@ -15,6 +15,7 @@ from tests.support.queries import error_of, query
 SCRIPT = {
     "copy t to stdout": Answer("COPY 2", copy="out", rows=[[b"1\n"], [b"2\n"]]),
     "copy t from stdin": Answer("COPY 2", copy="in"),
+    "hidden copy": Answer("COPY 2", copy="in"),
     "insert": ok(),
     "select": rows_of(1, 2, 3),
 }
@@ -39,10 +40,21 @@ def test_a_script_says_that_it_drops_what_it_copies_out(pair: Pair) -> None:
 
 
 def test_a_script_has_no_data_to_copy_in(pair: Pair) -> None:
-    script = pair.run(Script("copy t from stdin"))
+    """One that was not seen in the text; the server is told, and says so."""
+    script = pair.run(Script("hidden copy"))
     assert "COPY FROM STDIN has no data here" in str(error_of(script))
     assert pair.backend.committed == []
     assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("make", [Script, Reset])
+def test_a_script_that_copies_in_is_not_sent(make: type[Script]) -> None:
+    with pytest.raises(LocalProtocolError, match="use copy_in") as caught:
+        make("insert; /* all */ COPY t\nFROM stdin; insert")
+    assert caught.value.outcome is Outcome.NOT_SENT
+    assert caught.value.query is not None
+    for sql in ("select 'copy t from stdin'", "create table t (copy int); -- copy t from stdin"):
+        make(sql)
 
 
 def test_rows_of_an_abandoned_script_are_dropped(pair: Pair) -> None:

@@ -24,7 +24,7 @@ from .batch import rowcount
 from .loss import Loss
 from .operation import SENT, WAITING, Channel, Segment, refuse_copy, unasked, undecodable
 from .simple import SimpleQuery
-from .sql import NO_DATA
+from .sql import NO_DATA, check_no_copy_in
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -59,12 +59,16 @@ class Script(SimpleQuery):
 
     Attributes:
         results: one for every statement that completed; those before an error are kept.
+
+    Raises:
+        LocalProtocolError: no message can carry the text, or a statement of it is COPY FROM STDIN.
     """
 
     __slots__ = ("_decoder", "_rows", "results")
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
+        check_no_copy_in(self.sql)
         self.results: list[ScriptResult] = []
         self._decoder: RowDecoder | None = None
         self._rows: list[Row] = []

@@ -280,6 +280,7 @@ def check_no_copy_in(sql: str) -> None:
     if copies_in(sql):
         error = LocalProtocolError(NO_DATA)
         error.outcome = Outcome.NOT_SENT
+        error.query = sql
         raise error
 
 

@@ -119,7 +119,8 @@ TURNS: dict[str, Sequence[Sequence[Sequence[object]]]] = {
         [["copy out", "copy t from stdin"]],
         [TABLE],
         [["copy out", "copy t from stdin"]],
-        [["script", "copy t from stdin"]],
+        [["script", "set standard_conforming_strings = off"]],
+        [["script", r"select '\''; copy t from stdin --'"]],  # hidden in what could be a string
         [["atomic", "select 1"]],
     ],
     "notices": [

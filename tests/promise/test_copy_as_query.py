@@ -65,13 +65,34 @@ def test_the_data_of_a_copy_out_are_not_dropped_in_silence(
 
 
 @pytest.mark.holds("L8")
-@pytest.mark.parametrize("way", [fetch, prepared, stream, many, batch])
+@pytest.mark.parametrize("way", [fetch, prepared, stream, script, many, batch])
 def test_copy_from_stdin_is_not_sent(driver: Driver, owned: Owned, way: Way) -> None:
     async def scenario(pg: Driver) -> None:
         async with pg.connect(owned.dsn) as conn:
             with pytest.raises(LocalProtocolError, match="use copy_in") as caught:
                 await way(conn, f"copy {owned.name} from stdin")
             assert caught.value.outcome is Outcome.NOT_SENT
+            assert caught.value.query == f"copy {owned.name} from stdin"
             assert await conn.fetchval("select 42") == 42
 
     driver.run(scenario)
+
+
+@pytest.mark.holds("L8")
+def test_a_script_with_copy_from_stdin_does_not_take_what_comes_after_it(
+    parallel: Driver, owned: Owned
+) -> None:
+    """It would take the neighbours' calls for its data, and the session would end."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(owned.dsn) as conn:
+            results = await pg.together(
+                lambda: conn.script(f"{owned.insert(1)}; copy {owned.name} from stdin; {owned.insert(2)}"),
+                lambda: conn.fetchval("select 42"),
+                lambda: conn.execute(owned.insert(3)),
+            )
+            assert isinstance(results[0], LocalProtocolError)
+            assert results[1:] == [42, "INSERT 0 1"]
+        assert owned.stored == [3]
+
+    parallel.run(scenario)

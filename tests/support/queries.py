@@ -12,6 +12,7 @@ SCRIPT = {
     "insert": ok(),
     "bad": fails("22012"),
     "copy t from stdin": Answer("COPY 1", copy="in"),
+    "hidden copy": Answer("COPY 1", copy="in"),
     "moved": fails("25006"),
 }
 
