@@ -198,6 +198,18 @@ def test_an_ignored_password_file_is_a_note_where_a_password_was_wanted() -> Non
     error = failure(World({"a": [Server(refuses=fatal("28P01"))]}, warnings=(IGNORED,)))
     assert str(error).startswith("could not connect: a:1: ")
     assert error.errors[0].__notes__ == [IGNORED, "while connecting to a:1"]
+    assert error.__notes__ == [IGNORED]
+
+
+def test_a_server_that_does_not_know_direct_tls() -> None:
+    direct = TLSOptions(sslmode="require", sslnegotiation="direct")
+    error = failure(World({"a": [Server(refuses=b"")], "b": [Server(refuses=b"")]}, tls=direct))
+    (note,) = error.__notes__  # it is the same for both
+    assert "older than PostgreSQL 17" in note
+    assert error.errors[1].__notes__ == [note, "while connecting to b:2"]
+    for server in (ConnectionRefusedError("refused"), Server(tls=b"")):
+        way = direct if isinstance(server, OSError) else TLSOptions(sslmode="require")
+        assert not hasattr(failure(World({"a": [server]}, tls=way)), "__notes__")
 
 
 @pytest.mark.holds("S6")

@@ -52,6 +52,11 @@ _WAYS: Final[dict[str, tuple[int, ...]]] = {
     "verify-full": (ENCRYPT_REQUIRE,),
 }
 
+_NO_DIRECT: Final = (
+    "a server older than PostgreSQL 17 hangs up on sslnegotiation=direct, as do poolers that do not know it: "
+    "sslnegotiation=postgres is the way there"
+)
+
 # The server knows who we are and does not want us: no other host will, and asking again locks accounts.
 _ENDS_SEARCH: Final = ("28", "3D", "42501", "0A000", "22023", "42704")
 
@@ -206,6 +211,8 @@ class Connector:
             if _about_password(startup, error):
                 for warning in self.config.warnings:
                     error.add_note(warning)
+            if way == ENCRYPT_DIRECT and encryption_matters and isinstance(error, ConnectionLost):
+                error.add_note(_NO_DIRECT)
             error.add_note(f"while connecting to {host}")  # the last note: `_failure` reads it
             if refusal is not None and isinstance(error, Error):
                 error.also = [*error.also, refusal]
@@ -353,11 +360,15 @@ def _failure(errors: list[Exception]) -> Exception:
     if isinstance(last, ConfigError):
         return last
     lines = []
+    advice: list[str] = []
     for error in errors:
         notes = getattr(error, "__notes__", ())
         where = notes[-1].removeprefix("while connecting to ") if notes else "?"
         lines.append(f"{where}: {error or type(error).__name__}")
+        advice += notes[:-1]
     failure = ConnectError("could not connect: " + "; ".join(dict.fromkeys(lines)), errors)
+    for note in dict.fromkeys(advice):
+        failure.add_note(note)
     failure.__cause__ = last
     return failure
 

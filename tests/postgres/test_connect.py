@@ -209,6 +209,12 @@ def test_a_client_certificate(pg15: PostgresServer, driver: Driver) -> None:
 def test_direct_tls_needs_a_server_that_knows_it(pg15: PostgresServer, driver: Driver) -> None:
     error = fails(driver, pg15.dsn(sslmode="require", sslnegotiation="direct"))
     assert not error.sqlstate
+    (note,) = error.__notes__
+    assert "older than PostgreSQL 17" in note
+    assert "sslnegotiation=postgres" in note
+    assert note in error.errors[0].__notes__
+    other = fails(driver, pg15.dsn(sslmode="require", sslnegotiation="direct", port=1))
+    assert not hasattr(other, "__notes__")
 
 
 def test_a_cancel_request_takes_the_same_way(pg15: PostgresServer, driver: Driver) -> None:
