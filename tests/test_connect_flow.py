@@ -209,7 +209,9 @@ def test_a_server_that_does_not_know_direct_tls() -> None:
     assert error.errors[1].__notes__ == [note, "while connecting to b:2"]
     for server in (ConnectionRefusedError("refused"), Server(tls=b"")):
         way = direct if isinstance(server, OSError) else TLSOptions(sslmode="require")
-        assert not hasattr(failure(World({"a": [server]}, tls=way)), "__notes__")
+        assert not hasattr(
+            failure(World({"a": [server], "b": [ConnectionRefusedError("refused")]}, tls=way)), "__notes__"
+        )
 
 
 @pytest.mark.holds("S6")

@@ -23,7 +23,7 @@ from pgproto.errors import (
     ServerCrash,
     TooManyWaiting,
 )
-from pgproto.pool import Retry, transaction_outcome
+from pgproto.pool import Retry, hook_failed, transaction_outcome
 from pgproto.session import Execution, Prepare, QueuedQuery, Script, Statement, Transaction
 from tests.support.backend import fails, ok
 from tests.support.pair import Pair
@@ -255,3 +255,21 @@ def test_a_string_is_not_a_set_of_sqlstates() -> None:
 
 def test_repr() -> None:
     assert repr(Retry()) == "Retry(5, delay=0.05, max_delay=2.0, jitter=0.5, sqlstates=['40001', '40P01'])"
+
+
+@pytest.mark.parametrize("kind", [ConnectionLost, ConnectionClosed])
+@pytest.mark.parametrize(
+    ("message", "repeated"),
+    [
+        ("transaction blocks not allowed in statement pooling mode", False),
+        ("server conn crashed?", True),
+    ],
+)
+def test_what_a_pooler_never_does_is_not_asked_of_it_again(
+    kind: type[Error], message: str, repeated: bool
+) -> None:
+    error = ended(kind, Outcome.NOT_SENT)
+    error.__cause__ = cause = PostgresError.of({"S": "FATAL", "C": "08P01", "M": message})
+    assert Retry().should_retry(error, 1) is repeated
+    assert hook_failed(error).permanent is not repeated
+    assert hook_failed(cause).permanent is not repeated

@@ -45,8 +45,10 @@ Class 08 is not among them although pgbouncer says 08P01 to an unknown user: it 
 server cannot be reached, and waiting is the mistake that hurts less.
 """
 
-# pgbouncer's words, never translated, about an option that it does not know.
+# pgbouncer's words, never translated, about an option that it does not know, and about a transaction block
+# ("... not allowed in statement pooling mode").
 _UNSUPPORTED_PARAMETER: Final = "unsupported startup parameter"
+_STATEMENT_MODE: Final = "in statement pooling mode"
 
 # SQLSTATE classes of errors that a hook's statement may not meet again: the connection, a rollback for
 # concurrency's sake, resources, an operator's or the system's doing.
@@ -58,7 +60,8 @@ def is_permanent(error: BaseException) -> bool:
 
     A ConnectError is permanent if it says so, or if each of its attempts was: another host of the list may
     come back.  Refused connections, DNS failures, timeouts, 57P03 and 53300 are transient; so is a session
-    that ended before it was lent.  What is neither the server's nor the network's (a KeyError) is a mistake.
+    that ended before it was lent, but for a pooler's refusal of what it never does.  What is neither the
+    server's nor the network's (a KeyError) is a mistake.
     """
     if isinstance(error, ConnectError):
         if error.permanent:
@@ -68,11 +71,10 @@ def is_permanent(error: BaseException) -> bool:
             return cause is not None and not isinstance(cause, ConnectError) and is_permanent(cause)
         return all(is_permanent(attempt) for attempt in error.errors)
     if isinstance(error, PostgresError):
-        if error.sqlstate == "08P01" and error.message.startswith(_UNSUPPORTED_PARAMETER):
-            return True
-        return error.sqlstate[:2] in PERMANENT_CLASSES
-    if isinstance(error, ConnectionClosed):
-        return False
+        return _is_for_good(error) or error.sqlstate[:2] in PERMANENT_CLASSES
+    if isinstance(error, (ConnectionClosed, ConnectionLost)):
+        cause = error.__cause__
+        return isinstance(cause, PostgresError) and _is_for_good(cause)
     if isinstance(error, (ConfigError, LocalProtocolError, RemoteProtocolError)):
         return True
     if isinstance(error, Error):
@@ -82,16 +84,22 @@ def is_permanent(error: BaseException) -> bool:
     return not isinstance(error, OSError) or hasattr(error, "verify_code")
 
 
+def _is_for_good(error: PostgresError) -> bool:
+    """True if it is a pooler's refusal of what it never does."""
+    said = error.message
+    return error.sqlstate == "08P01" and (said.startswith(_UNSUPPORTED_PARAMETER) or _STATEMENT_MODE in said)
+
+
 def hook_failed(error: BaseException) -> ConnectError:
     """What becomes of an error of `on_connect`: a ConnectError with the error as its cause.
 
     It is permanent unless the connection was to blame: the hook's own mistake is told at once, and is not
     tried again until the caller's time is over.
     """
-    transient: tuple[type[BaseException], ...] = (ConnectionLost, ConnectionClosed, QueryTimeout, OSError)
+    transient: tuple[type[BaseException], ...] = (QueryTimeout, OSError)
     if isinstance(error, PostgresError):
-        passing = error.fatal or error.sqlstate[:2] in _PASSING_CLASSES
-    elif isinstance(error, ConnectError):
+        passing = (error.fatal or error.sqlstate[:2] in _PASSING_CLASSES) and not _is_for_good(error)
+    elif isinstance(error, (ConnectError, ConnectionLost, ConnectionClosed)):
         passing = not is_permanent(error)
     else:
         passing = isinstance(error, transient)

@@ -9,8 +9,9 @@ Two questions, kept apart: is it **safe** (can no effect happen twice: the outco
                                        about a prepared statement that is out of date (`stale_statement`);
                                        57P03 and 53300 if NOT_SENT.  A unique violation is safe to repeat,
                                        but only fails again.
-    ConnectionLost, ServerCrash        safe
-    ConnectionClosed                   safe: the session ended between two queries
+    ConnectionLost, ServerCrash        safe, and not a pooler's refusal of what it never does (a
+                                       transaction in statement pooling mode)
+    ConnectionClosed                   the same: the session ended between two queries
     RemoteProtocolError                safe: a fresh connection may meet a sane peer
     ConnectError                       safe, and not permanent (wrong password, no such database, ...)
     PoolTimeout, QueryTimeout          never: the time that the caller gave is over
@@ -139,9 +140,9 @@ class Retry:
             return useful and (known is Outcome.FAILED or known.safe_to_retry)
         if not known.safe_to_retry:
             return False
-        if isinstance(error, ConnectError):
+        if isinstance(error, (ConnectError, ConnectionLost, ConnectionClosed)):
             return not is_permanent(error)
-        return isinstance(error, (ConnectionLost, ConnectionClosed, RemoteProtocolError))
+        return isinstance(error, RemoteProtocolError)
 
     def should_repeat(self, error: BaseException, attempt: int, block: Transaction | None) -> bool:
         """True if a function that ran in a transaction of its own may and should run again.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from pgproto import ConnectError, PostgresError, QueryTimeout
+from pgproto import ConnectError, ConnectionLost, PostgresError, QueryTimeout
 from pgproto.wire import PROTOCOL_3_0
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.pgbouncer import PgBouncerFactory
@@ -41,3 +43,48 @@ def test_pgbouncer_refuses_the_protocol_and_is_asked_again(
 
     with Proxy((bouncer.host, bouncer.port)) as proxy:
         driver.run(scenario)
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=repr)
+def test_a_transaction_in_statement_mode_is_tried_once(
+    pg15: PostgresServer, pgbouncer_factory: PgBouncerFactory, driver: Driver
+) -> None:
+    """It is refused each time: by words alone, the code is that of much that passes."""
+    bouncer = pgbouncer_factory(pg15, "statement")
+    runs: list[int] = []
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.Pool(bouncer.dsn(), max_size=1, named_statements=False) as pool:
+
+            async def work(conn: Any) -> None:
+                runs.append(1)
+                await conn.fetchval("select 1")
+
+            with pytest.raises(ConnectionLost, match="statement pooling mode"):
+                await pool.retry(work)
+            assert await pool.fetchval("select 2") == 2
+
+    driver.run(scenario)
+    assert runs == [1]
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=repr)
+def test_a_hook_with_a_transaction_in_statement_mode_is_told_at_once(
+    pg15: PostgresServer, pgbouncer_factory: PgBouncerFactory, driver: Driver
+) -> None:
+    bouncer = pgbouncer_factory(pg15, "statement")
+    asked: list[Any] = []
+
+    async def scenario(pg: Driver) -> None:
+        async def on_connect(conn: Any) -> None:
+            asked.append(conn)
+            async with conn.transaction():
+                await conn.execute("select 1")
+
+        options = {"named_statements": False, "on_connect": on_connect}
+        with pytest.raises(ConnectError, match="statement pooling mode"):
+            async with pg.Pool(bouncer.dsn(), min_size=0, max_size=1, **options) as pool:
+                await pool.fetchval("select 1")
+        assert len(asked) == 1
+
+    driver.run(scenario)
