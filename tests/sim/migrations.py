@@ -4,22 +4,26 @@ Behind a pooler that follows names a client meets servers that have parsed a sta
 others that parse it after, and nobody says which.  Whatever the library learned before:
 
 - every value in a row is decoded as what the column was while the query ran;
-- every value that is stored is the one that was passed.  (`Checks.amounts` looks once more in the end.)
+- every value that is stored is the one that was passed (`Checks.amounts` looks once more in the end);
+- a value of the type that the column has is not refused;
+- outside of a block, and where nothing was given away yet, nobody hears of statements that are out of date.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from pgproto import Batch, Error, Outcome
+from pgproto import Batch, DataError, Error, Outcome, PostgresError
 
 if TYPE_CHECKING:
     import random
 
     from .database import Database
     from .record import Record
+    from .settings import Settings
     from .world import World
 
 __all__ = ["Migrations", "is_same"]
@@ -29,6 +33,9 @@ LOOK: Final = "select id, amount from amounts where id = $1"
 
 _MADE: Final[dict[int, Callable[[int], object]]] = {20: int, 701: float, 25: str}
 _TYPES: Final = ("int8", "float8", "text")
+# Calls that can be repeated unseen.
+_REPEATED: Final = ("store", "look", "many", "kept")
+_OUT_OF_DATE: Final = ("0A000", "26000")
 
 
 def is_same(stored: object, amount: int) -> bool:
@@ -51,6 +58,7 @@ class Migrations:
     lease: Callable[..., Awaitable[None]]
     within: Callable[..., Awaitable[Any]]
     surprised: Callable[[BaseException], None]
+    settings: Settings
     _limit: Callable[..., float]
 
     @property
@@ -75,11 +83,16 @@ class Migrations:
             )
             if on is self.pool and kind in ("stream", "kept"):
                 kind = "look"
+            begun = self.world.now
             try:
                 await getattr(self, f"_amounts_by_{kind}")(on)
             except Error as error:
                 self.surprised(error)
                 self.world.note("amounts by %s: %r", kind, error)
+                told = isinstance(error, PostgresError) and error.sqlstate in _OUT_OF_DATE
+                in_time = self.world.now - begun < self.settings.command_timeout
+                if told and kind in _REPEATED and in_time and not self.settings.faulty:
+                    self.world.violation(f"amounts by {kind}: nobody should hear of {error!r}", "surprise")
                 if on is not self.pool and on.closed:
                     return
             await asyncio.sleep(self.rng.choice((0.0, 0.001, 0.01, 0.03)))
@@ -94,6 +107,27 @@ class Migrations:
         if self.rng.random() < 0.2:
             made = self.rng.choice(list(_MADE.values()))
         return id, made(amount)
+
+    @contextlib.contextmanager
+    def _fitting(self, *values: object) -> Iterator[None]:
+        """Values of the type that the column has all the time are not refused."""
+        begun = self.world.now
+        try:
+            yield
+        except (DataError, PostgresError) as error:
+            refused = not isinstance(error, PostgresError) or error.sqlstate == "42804"
+            types = {_MADE[oid] for oid in self._types(begun)}
+            same = len(types) == 1 and {type(value) for value in values} == types
+            if refused and same and not self.record.lied:
+                what = f"{values!r} is refused, and fits all the time: {error!r}"
+                self.world.violation(what, "types")
+            raise
+
+    def _types(self, begun: float) -> set[int]:
+        """What the column was at any moment since then."""
+        history = self._database.amount_types
+        oids = {oid for when, oid in history if when >= begun}
+        return oids | {[oid for when, oid in history if when <= begun][-1]}
 
     def _known(self) -> int | None:
         """An id that is stored."""
@@ -115,9 +149,7 @@ class Migrations:
         """The row is what the column was at a moment since `begun`."""
         if self.record.lied:
             return
-        history = self._database.amount_types
-        oids = {oid for when, oid in history if when >= begun}
-        oids.add([oid for when, oid in history if when <= begun][-1])
+        oids = self._types(begun)
         amount = self.amounts[id]
         found = [tuple(row) for row in rows]
         if not any(repr(found) == repr([(id, _MADE[oid](amount))]) for oid in oids):
@@ -128,12 +160,14 @@ class Migrations:
 
     async def _amounts_by_store(self, on: Any) -> None:
         id, amount = self._new()
-        await self.within(self._limit(on), "store", on.execute(STORE, id, amount))
+        with self._fitting(amount):
+            await self.within(self._limit(on), "store", on.execute(STORE, id, amount))
         self._stored(id)
 
     async def _amounts_by_many(self, on: Any) -> None:
         records = [self._new() for _ in range(self.rng.choice((1, 2, 5)))]
-        await self.within(self._limit(on) + 1.0, "store many", on.executemany(STORE, records))
+        with self._fitting(*(amount for _, amount in records)):
+            await self.within(self._limit(on) + 1.0, "store many", on.executemany(STORE, records))
         for id, _ in records:
             self._stored(id)
 
@@ -167,16 +201,19 @@ class Migrations:
         batch = Batch(atomic=self.rng.random() < 0.5)
         stored: list[tuple[Any, int]] = []
         looked: list[tuple[Any, int]] = []
+        values: list[object] = []
         begun = self.world.now
         for _ in range(self.rng.choice((1, 2, 4))):
             known = self._known()
             if known is None or self.rng.random() < 0.5:
                 id, amount = self._new()
+                values.append(amount)
                 stored.append((batch.queue(STORE, id, amount), id))
             else:
                 looked.append((batch.queue(LOOK, known), known))
         try:
-            await self.within(self._limit(on), "batch of amounts", on.send_batch(batch))
+            with self._fitting(*values):
+                await self.within(self._limit(on), "batch of amounts", on.send_batch(batch))
         finally:
             for item, id in stored:
                 if item.outcome is Outcome.COMMITTED and item.error is None:
@@ -193,7 +230,8 @@ class Migrations:
         async with on.transaction() as conn:
             for _ in range(2):
                 id, amount = self._new()
-                await self.within(self._limit(conn), "store", conn.execute(STORE, id, amount))
+                with self._fitting(amount):
+                    await self.within(self._limit(conn), "store", conn.execute(STORE, id, amount))
                 self._stored(id, committed=False)
                 ids.append(id)
                 await self._amounts_by_look(conn)
