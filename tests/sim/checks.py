@@ -246,8 +246,9 @@ class Checks:
             if len(stored) > 1 and not any(key in lied for key in keys):
                 self.world.violation(f"the work {logical} was done twice: {stored}", "twice")
 
-    def amounts(self, passed: dict[int, int], database: Database) -> None:
+    def amounts(self, database: Database) -> None:
         """Every value that is stored is the one that was passed."""
+        passed = self.record.amounts
         for id in database.amounts.committed:
             if not self.record.lied and not is_same(database.amount[id], passed[id]):
                 what = f"amount {id} is {database.amount[id]!r} in the database, not {passed[id]}"

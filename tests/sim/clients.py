@@ -67,7 +67,6 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         self.logical: dict[int, list[int]] = {}
         self.batches: list[tuple[Batch, list[Asked]]] = []
         self.notified: set[str] = set()
-        self.amounts: dict[int, int] = {}
         self.waiting: dict[int, asyncio.Task[Any]] = {}
         self.cancelled: set[asyncio.Task[Any]] = set()
         self.closing: asyncio.Task[None] | None = None

@@ -44,17 +44,12 @@ def is_same(stored: object, amount: int) -> bool:
 
 
 class Migrations:
-    """Operations of `Clients`.
-
-    Attributes:
-        amounts: what was passed to be stored, by id.
-    """
+    """Operations of `Clients`."""
 
     world: World
     rng: random.Random
     record: Record
     pool: Any
-    amounts: dict[int, int]
     lease: Callable[..., Awaitable[None]]
     within: Callable[..., Awaitable[Any]]
     surprised: Callable[[BaseException], None]
@@ -102,7 +97,7 @@ class Migrations:
     def _new(self) -> tuple[int, object]:
         """An id, and an amount as what the column is now, or what it was when the program was written."""
         id = self.record.new_id()
-        amount = self.amounts[id] = self.rng.randrange(1, 1_000_000)
+        amount = self.record.amounts[id] = self.rng.randrange(1, 1_000_000)
         made = _MADE[self._database.amount_type]
         if self.rng.random() < 0.2:
             made = self.rng.choice(list(_MADE.values()))
@@ -131,26 +126,28 @@ class Migrations:
 
     def _known(self) -> int | None:
         """An id that is stored."""
-        found = [id for id in self.amounts if id in self._database.amounts.committed]
+        found = [id for id in self.record.amounts if id in self._database.amounts.committed]
         return self.rng.choice(found) if found else None
 
     def _stored(self, id: int, *, committed: bool = True) -> None:
         """The library has said so."""
+        self.record.succeeded += 1
         database = self._database
         if self.record.lied:
             return
         if committed and id not in database.amounts.committed:
             self.world.violation(f"amount {id} was stored, but is not in the database", "truth")
-        elif id in database.amount and not is_same(database.amount[id], self.amounts[id]):
-            text = f"amount {id} is {database.amount[id]!r} in the database, not {self.amounts[id]}"
+        elif id in database.amount and not is_same(database.amount[id], self.record.amounts[id]):
+            text = f"amount {id} is {database.amount[id]!r} in the database, not {self.record.amounts[id]}"
             self.world.violation(text, "types")
 
     def _right(self, rows: Any, id: int, begun: float) -> None:
         """The row is what the column was at a moment since `begun`."""
+        self.record.succeeded += 1
         if self.record.lied:
             return
         oids = self._types(begun)
-        amount = self.amounts[id]
+        amount = self.record.amounts[id]
         found = [tuple(row) for row in rows]
         if not any(repr(found) == repr([(id, _MADE[oid](amount))]) for oid in oids):
             names = ", ".join(sorted(_MADE[oid].__name__ for oid in oids))

@@ -7,7 +7,8 @@ Each bug is a mistake that a driver, a pool or a pooler really had (some are the
 the place of *our* code where it would be made.  It is caught if a schedule that the correct library passes
 ends in a violation, of a kind that fits the mistake: a bug that is caught because the rig fell over would
 prove nothing.  The tables are in `planted_protocol`, `planted_labels`,
-`planted_session`, `planted_sessions`, `planted_pool`, `planted_callers` and `planted_blocks`.
+`planted_session`, `planted_sessions`, `planted_pool`, `planted_callers`, `planted_blocks` and
+`planted_migrations`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from . import (
     planted_blocks,
     planted_callers,
     planted_labels,
+    planted_migrations,
     planted_pool,
     planted_protocol,
     planted_session,
@@ -44,6 +46,7 @@ BUGS: Final[dict[str, Bug]] = {
         planted_pool,
         planted_callers,
         planted_blocks,
+        planted_migrations,
     )
     for bug in part.BUGS
 }

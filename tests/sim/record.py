@@ -48,6 +48,8 @@ class Record:
     def __init__(self, world: World) -> None:
         self.world = world
         self.asked: dict[int | str, Asked] = {}
+        self.amounts: dict[int, int] = {}
+        """What was passed to be stored in the table `amounts`, by id."""
         self.succeeded = 0
         self.lied = False
         self._next = 0

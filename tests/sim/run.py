@@ -189,7 +189,7 @@ class _Schedule:
                 asyncio.set_event_loop(None)
                 loop.close()
         report = Report(world.seed)
-        report.queries = len(self.record.asked)
+        report.queries = len(self.record.asked) + len(self.record.amounts)
         report.succeeded = self.record.succeeded
         report.links = len(self.network.links)
         report.seconds = loop.time() - before
@@ -339,7 +339,7 @@ class _Schedule:
         self.checks.tasks({current})
         self.checks.links()
         self.checks.labels(clients, self.database.committed)
-        self.checks.amounts(clients.amounts, self.database)
+        self.checks.amounts(self.database)
         self.checks.storm(settings.max_size)
         self.checks.secrets()
 

@@ -153,10 +153,11 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 EVERY: Final[dict[str, int]] = {
-    "all": 48,
+    "all": 44,
     "callers": 18,
     "tangled": 12,
     "texts": 10,
+    "migrating": 4,
     "limits": 2,
     "endings": 2,
     "batch": 1,
