@@ -60,6 +60,11 @@ def wide(number: int) -> bytes:
     return struct.pack(">q", number)
 
 
+def pair(id: int, amount: bytes) -> bytes:
+    """A row of `amounts` as binary COPY has it."""
+    return struct.pack(">hiqi", 2, 8, id, len(amount)) + amount
+
+
 def retype(name: str) -> list[Step]:
     """The column of `amounts` changes its type."""
     return query(f"alter table amounts alter column amount type {name} using amount::{name}")
@@ -366,6 +371,29 @@ BY_HAND: Final[dict[str, list[Step]]] = {
         *retype("text"),
         *query("insert into amounts values (11, 'x')"),
         *retype("int8"),
+    ],
+    "COPY to a column that changes its type": [
+        [Parse("s", 'select "id", "amount" from "amounts"'), Describe("S", "s"), S],
+        *query("copy amounts from stdin (format binary)"),
+        [CopyData(HEADER + pair(1, wide(7)) + pair(2, wide(8))[:-3]), CopyData(wide(8)[-3:]), CopyDone()],
+        *retype("float8"),
+        [Bind("", "s", (), (), ()), S],
+        *query("copy amounts from stdin (format binary)"),
+        [CopyData(HEADER + pair(3, struct.pack(">d", 2.5)) + b"\xff\xff"), CopyDone()],
+        *query("copy amounts from stdin (format binary)"),
+        [CopyData(HEADER + pair(6, wide(6)) + b"\xff\xff"), CopyDone()],
+        *query("select id, amount from amounts where id = 6"),
+        [Parse("t", 'select "id", "amount" from "amounts"'), Bind("", "t", (), (), ()), Execute(), S],
+        *query("copy amounts from stdin (format binary)"),
+        [CopyData(HEADER + pair(4, b"4") + b"\xff\xff"), CopyDone()],
+        *query("copy amounts from stdin (format binary)"),
+        [CopyData(HEADER + pair(4, bytes(9)) + b"\xff\xff"), CopyDone()],
+        *retype("text"),
+        *query("copy amounts from stdin (format binary)"),
+        [CopyData(HEADER + pair(4, b"4") + pair(5, wide(5)) + b"\xff\xff"), CopyDone()],
+        *query('copy "amounts" ("id", "amount") from stdin (format binary)'),
+        [CopyData(HEADER + pair(4, b"4") + pair(5, b"12345678") + b"\xff\xff"), CopyDone()],
+        *query("select id, amount from amounts where id = 5"),
     ],
     "the types that Parse is told": [
         [

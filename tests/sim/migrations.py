@@ -55,6 +55,7 @@ class Migrations:
     surprised: Callable[[BaseException], None]
     settings: Settings
     _limit: Callable[..., float]
+    _query_time: Any
 
     @property
     def _database(self) -> Database:
@@ -165,6 +166,15 @@ class Migrations:
         records = [self._new() for _ in range(self.rng.choice((1, 2, 5)))]
         with self._fitting(*(amount for _, amount in records)):
             await self.within(self._limit(on) + 1.0, "store many", on.executemany(STORE, records))
+        for id, _ in records:
+            self._stored(id)
+
+    async def amounts_by_copy(self, on: Any) -> None:
+        """By COPY, whose data are made after the columns were described."""
+        records = [self._new() for _ in range(self.rng.choice((1, 2, 5)))]
+        with self._fitting(*(amount for _, amount in records)):
+            call = on.copy_records("amounts", records, columns=["id", "amount"])
+            await self.within(self._limit(on) + self._query_time + 1.0, "copy", call)
         for id, _ in records:
             self._stored(id)
 

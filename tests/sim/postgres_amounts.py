@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "columns", "convert", "parameter_types", "shown", "touch"]
 
-_KINDS: Final = frozenset({"amount", "amount_in"})
+_KINDS: Final = frozenset({"amount", "amounts", "amount_in", "copy_amounts"})
 # What can be stored into a column of a type, besides that type: assignment casts.
 _ASSIGNED: Final = {INT8: {INT4, FLOAT8}, FLOAT8: {INT4, INT8}, TEXT: {INT4, INT8, FLOAT8}}
 _NAMES: Final = {INT4: "integer", INT8: "bigint", FLOAT8: "double precision", TEXT: "text"}

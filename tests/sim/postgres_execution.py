@@ -31,6 +31,7 @@ ALONE: Final = frozenset({"vacuum", "discard", "decide"})
 _WRITING: Final = {"insert": "INSERT", "defer": "INSERT", "delete": "DELETE", "copy_in": "COPY FROM"} | {
     "alter": "ALTER TABLE",
     "amount_in": "INSERT",
+    "copy_amounts": "COPY FROM",
     "retype": "ALTER TABLE",
     "create": "CREATE TABLE",
     "drop": "DROP TABLE",

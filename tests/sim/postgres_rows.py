@@ -20,7 +20,7 @@ def columns(session: Session, plan: Plan) -> Columns:
     """The columns that it returns now; () for none."""
     if plan.kind == "shape":
         return tuple((name, INT4) for name in session.block.shape)
-    if plan.kind == "amount":
+    if plan.kind in ("amount", "amounts"):
         return amounts.columns(session.database)
     if plan.kind == "show" and session.block.setting(plan.names[0].lower()) is None:
         raise SQLError("42704", f'unrecognized configuration parameter "{plan.names[0]}"')
@@ -156,6 +156,11 @@ def _amount(session: Session, portal: Portal) -> Iterator[Row | Wait]:
         yield (id, session.database.amount[id])
 
 
+def _amounts(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    for id in session.block.transaction.ids(session.database.amounts):
+        yield (id, session.database.amount[id])
+
+
 def _show(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     name = portal.plan.names[0].lower()
     value = session.block.setting(name)
@@ -201,6 +206,7 @@ ROWS: Final[dict[str, Callable[[Session, Portal], Iterator[Row | Wait]]]] = {
     "ledger": _ledger,
     "shape": _shape,
     "amount": _amount,
+    "amounts": _amounts,
     "show": _show,
     "fetch": _fetch,
 }

@@ -95,7 +95,10 @@ class Session(Login):
     def revalidate(self, prepared: Prepared) -> None:
         """Raise if the columns are not those that the client was told, or its parameters do not fit."""
         amounts.check(self.database, prepared.plan, prepared.types)
-        if prepared.plan.kind in ("shape", "amount") and columns(self, prepared.plan) != prepared.columns:
+        if (
+            prepared.plan.kind in ("shape", "amount", "amounts")
+            and columns(self, prepared.plan) != prepared.columns
+        ):
             raise SQLError("0A000", "cached plan must not change result type", "RevalidateCachedQuery")
 
     def _bind(self, event: Bind) -> None:

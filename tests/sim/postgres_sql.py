@@ -20,6 +20,7 @@ What it knows, one statement a line (V is `$n`, a number or a 'string'; upper or
     insert into amounts values (V, V) | select id, amount from amounts where id = V
     alter table amounts alter column amount type TYPE using amount::TYPE    int8, float8, text
     select "NAME", ... from ledger                   what copy_records asks
+    copy amounts from stdin (format binary)
     copy ledger from stdin | copy ledger to stdout | copy (SELECT) to stdout    [with (format binary)]
     begin | start transaction | commit | end | rollback | abort | savepoint S | release S | rollback to S
     commit and chain | rollback and chain | prepare transaction 'G' | commit prepared 'G'
@@ -291,6 +292,8 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
             rf"select id, amount from amounts where id = {_VALUE}",
             _plain("amount", (INT8,), ("id", INT8), ("amount", 0)),
         ),
+        (r'select "id", "amount" from "amounts"', _plain("amounts", (), ("id", INT8), ("amount", 0))),
+        (r'copy "?amounts"?(?: \("id", "amount"\))? from stdin \(format binary\)', _named("copy_amounts")),
         (
             r"alter table amounts alter column amount type (int8|float8|text) using amount::\1",
             _named("retype"),

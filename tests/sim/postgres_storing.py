@@ -5,17 +5,16 @@ Running: they are generators of `Wait`s, and of None where COPY data is to be se
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.wire import CopyData, CopyDone, CopyFail, CopyInResponse, Message
 from tests.sim.database import Table
 from tests.sim.postgres_amounts import convert
 from tests.sim.postgres_block import FAILED, NONE, ROW_LOCK, Wait
 from tests.sim.postgres_commands import COMMANDS, as_id
-from tests.sim.postgres_sql import FLOAT8, INT8, TEXT, SQLError
-from tests.sim.postgres_values import Portal
+from tests.sim.postgres_sql import FLOAT8, INT8, TEXT, SQLError, SQLValue
+from tests.sim.postgres_values import Portal, received
 
 if TYPE_CHECKING:
     from tests.sim.postgres_session import Session
@@ -73,8 +72,48 @@ def _delete(session: Session, portal: Portal) -> Running:
 
 
 def _copy_in(session: Session, portal: Portal) -> Running:
-    binary = int(bool(portal.plan.names))
-    session.send(CopyInResponse(binary, (binary,)))
+    def store(id: int) -> Generator[Wait | None, Message | None, None]:
+        yield from _store(session, session.database.ledger, id)
+        session.database.arrived[id] += 1
+
+    binary = bool(portal.plan.names)
+    return (yield from _copied(session, int(binary), 1, _binary_row if binary else _text_row, store))
+
+
+def _copy_amounts(session: Session, portal: Portal) -> Running:
+    database = session.database
+
+    def take(data: bytes) -> tuple[tuple[int, SQLValue] | str | None, bytes]:
+        fields, rest = _binary_fields(data, 2)
+        if fields is None or isinstance(fields, str):
+            return fields, rest
+        id, amount = (
+            None if field is None else received(field, oid)
+            for field, oid in zip(fields, (INT8, database.amount_type), strict=True)
+        )
+        return (as_id(id), amount), rest
+
+    def store(row: tuple[int, SQLValue]) -> Generator[Wait | None, Message | None, None]:
+        yield from _store(session, database.amounts, row[0])
+        database.amount[row[0]] = row[1]
+
+    return (yield from _copied(session, 1, 2, take, store))
+
+
+def _copied(
+    session: Session,
+    binary: int,
+    columns: int,
+    take: Callable[[bytes], tuple[Any, bytes]],
+    store: Callable[[Any], Generator[Wait | None, Message | None, None]],
+) -> Running:
+    """Take COPY data in.
+
+    Args:
+        take: the next row, "end", or None where none is complete; and what is left.
+        store: stores a row.
+    """
+    session.send(CopyInResponse(binary, (binary,) * columns))
     session.flush()
     rest = b""
     count = 0
@@ -94,14 +133,13 @@ def _copy_in(session: Session, portal: Portal) -> Running:
         elif rest and not binary and not over:
             rest += b"\n"
         while started and not over:
-            found, rest = _binary_row(rest) if binary else _text_row(rest)
+            found, rest = take(rest)
             if found is None:
                 break
             if found == "end":
                 over = True
-            elif isinstance(found, int):
-                yield from _store(session, session.database.ledger, found)
-                session.database.arrived[found] += 1
+            else:
+                yield from store(found)
                 count += 1
         if isinstance(event, CopyDone):
             if binary and rest and not over:
@@ -127,20 +165,29 @@ def _text_row(data: bytes) -> tuple[int | str | None, bytes]:
 
 
 def _binary_row(data: bytes) -> tuple[int | str | None, bytes]:
+    fields, rest = _binary_fields(data, 1)
+    if fields is None or isinstance(fields, str):
+        return fields, rest
+    return as_id(None if fields[0] is None else received(fields[0], INT8)), rest
+
+
+def _binary_fields(data: bytes, count: int) -> tuple[list[bytes | None] | str | None, bytes]:
+    """The fields of the next row, "end", or None for one that is not complete; and what is left."""
     if data[:2] == b"\xff\xff":
         return "end", b""
-    if len(data) < 6:
+    if len(data) < 2:
         return None, data
-    fields, size = struct.unpack(">hi", data[:6])
-    if fields != 1:
-        raise SQLError("22P04", "row field count is not 1")
-    if size == -1:
-        return as_id(None), data
-    if size != 8:
-        raise SQLError("22P03", "incorrect binary data format")
-    if len(data) < 14:
-        return None, data
-    return int(struct.unpack(">q", data[6:14])[0]), data[14:]
+    if data[:2] != count.to_bytes(2, "big"):
+        raise SQLError("22P04", f"row field count is not {count}")
+    fields: list[bytes | None] = []
+    at = 2
+    for _ in range(count):
+        size = int.from_bytes(data[at : at + 4], "big", signed=True)
+        if len(data) < at + 4 + max(size, 0):
+            return None, data
+        fields.append(None if size < 0 else data[at + 4 : at + 4 + size])
+        at += 4 + max(size, 0)
+    return fields, data[at:]
 
 
 def _commit(session: Session, portal: Portal) -> Running:
@@ -165,5 +212,6 @@ STORING: Final[dict[str, Callable[[Session, Portal], Running]]] = {
     "retype": _retype,
     "delete": _delete,
     "copy_in": _copy_in,
+    "copy_amounts": _copy_amounts,
     "commit": _commit,
 }

@@ -27,6 +27,7 @@ __all__ = [
     "constants",
     "description",
     "formats",
+    "received",
     "row",
     "values",
 ]
@@ -117,7 +118,7 @@ def values(prepared: Prepared, event: Bind) -> list[SQLValue]:
         if data is None:
             given.append(None)
         else:
-            given.append(_binary(data, oid) if code else _text(_decoded(data), oid))
+            given.append(received(data, oid) if code else _text(_decoded(data), oid))
     for number, (oid, wanted) in enumerate(zip(prepared.types, plan.types, strict=False)):
         if oid != wanted:
             given[number] = convert(given[number], wanted)
@@ -163,7 +164,12 @@ def _text(text: str, oid: int) -> SQLValue:
     return number
 
 
-def _binary(data: bytes, oid: int) -> SQLValue:
+def received(data: bytes, oid: int) -> SQLValue:
+    """A value in binary.
+
+    Raises:
+        SQLError: it is none of this type.
+    """
     struct = _STRUCTS.get(oid)
     if struct is None:
         return _decoded(data) if oid == TEXT else data.hex()

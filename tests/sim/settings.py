@@ -141,6 +141,16 @@ PROFILES: Final[dict[str, Profile]] = {
         following=0.8,
         tasks=(2, 3, 4, 6),
     ),
+    # `copy_records` describes the columns in one transaction and copies in another: what that costs.
+    "copied": Profile(
+        lean={"amounts_by_copy": 10, "retype": 10, "amounts_in_turn": 5},
+        only=True,
+        faults=0.2,
+        cancels=0.2,
+        pooler=0.5,
+        following=0.8,
+        tasks=(2, 3, 4, 6),
+    ),
     "callers": Profile(
         lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
         | {"intrude": 6, "nonsense": 8, "fetch": 2, "insert": 2},
