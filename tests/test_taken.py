@@ -7,7 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, Outcome
-from pgproto.session import GRACE, CopyIn, CopyOut, ExecuteMany, Operation, QueuedQuery, Script, Stream
+from pgproto.session import (
+    GRACE,
+    CopyIn,
+    CopyOut,
+    ExecuteMany,
+    Operation,
+    QueuedQuery,
+    Script,
+    Stream,
+    Transaction,
+)
 from pgproto.wire import ErrorResponse, ReadyForQuery
 from tests.support.backend import FATAL, INT4, Answer, error_fields, fails, ok, rows_of
 from tests.support.many import hand_over, ones
@@ -239,3 +249,27 @@ def test_a_session_that_is_over_says_so_itself(pair: Pair) -> None:
     pair.engine.end_lease()
     pair.eof()
     assert type(error_of(script)) is ConnectionLost
+
+
+@reading
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_what_a_block_ends_over(pair: Pair, make: Callable[[], Stream | CopyOut], end: str) -> None:
+    """It is left as if its consumer had dropped it, and the block's last word comes after it."""
+    block = Transaction(pair.engine)
+    block.enter()
+    pair.run(make())  # it is whole: nothing is left of it
+    pair.backend.silent = True
+    operation = pair.run(make())
+    flow = block.commit() if end == "commit" else block.rollback()
+    last = next(flow)
+    pair.engine.submit(last)
+    assert pair.engine.take_cancel() is not None
+    pair.engine.cancel_done()
+    pair.backend.go_on()
+    pair.pump()
+    assert operation.finished
+    assert str(error_of(operation)) == "the transaction block ended before this did"
+    assert last.finished
+    with pytest.raises(StopIteration):
+        flow.send(None)
+    assert pair.engine.reusable

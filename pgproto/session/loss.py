@@ -19,7 +19,7 @@ from ..errors import (
     TransactionAborted,
 )
 
-__all__ = ["Loss", "cancelled", "lease_over", "out_of_time"]
+__all__ = ["Loss", "block_over", "cancelled", "lease_over", "out_of_time"]
 
 # A query's error has the class of the cause, if that is one of these; else the connection was lost.
 _KEPT: Final[tuple[type[Error], ...]] = (
@@ -77,3 +77,8 @@ def cancelled() -> Loss:
 def lease_over() -> Loss:
     """What becomes of an operation whose connection was given back to its pool meanwhile."""
     return Loss(ConnectionClosed("the lease is over: the connection was given back to its pool"), [])
+
+
+def block_over() -> Loss:
+    """What becomes of a stream or a COPY whose transaction block ended before it did."""
+    return Loss(Error("the transaction block ended before this did"), [])

@@ -19,6 +19,7 @@ from typing import Final
 from ..errors import LocalProtocolError, Outcome, TransactionAborted
 from .blocks import Block
 from .engine import Engine
+from .loss import block_over
 from .operation import Operation
 from .script import Script
 
@@ -145,7 +146,7 @@ class Transaction:
                 self._release(block)
                 return
             sql = f"RELEASE SAVEPOINT {block.savepoint}" if block.savepoint else "COMMIT"
-            script = _last_word(block, sql)
+            script = self._last_word(block, sql)
             self.committing = True
             try:
                 yield script
@@ -184,11 +185,21 @@ class Transaction:
             return
         name = "" if block.by_hand else block.savepoint
         sql = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}" if name else "ROLLBACK"
-        script = _last_word(block, sql)
+        script = self._last_word(block, sql)
         try:
             yield script
         finally:
             self._release(block, script)
+
+    def _last_word(self, block: Block, sql: str) -> Script:
+        """What ends the block.  A stream or a COPY that is not at its end is left with it, as if dropped."""
+        busy = self._engine.exclusive
+        if busy is not None:
+            self._engine.abandon(busy, block_over())
+        script = Script(sql)
+        script.transaction = block
+        script.last_word = True
+        return script
 
     def _leave(self) -> Block:
         """From here on nothing can be submitted in the block."""
@@ -218,13 +229,6 @@ class Transaction:
             channel.prologue = [each for each in channel.prologue if not each.ended]
         if not block.depth:
             channel.begin_failed = False
-
-
-def _last_word(block: Block, sql: str) -> Script:
-    script = Script(sql)
-    script.transaction = block
-    script.last_word = True
-    return script
 
 
 def _refusal(block: Block, problem: str) -> LocalProtocolError:
