@@ -61,6 +61,19 @@ def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     chosen.query(CLEAN_UP)
 
 
+async def state(conn: Any) -> tuple[Any, ...]:
+    """What the session, or one of a pool, can be told apart by now."""
+    return tuple((await conn.fetch(STATE))[0])
+
+
+async def is_as_new(conn: Any, as_new: tuple[Any, ...], what: str = "") -> None:
+    """The reset that keeps prepared statements brings the session back, whatever was left in it."""
+    await conn.reset(KEEP_STATEMENTS)
+    assert await state(conn) == as_new, what
+    statements = await conn.fetch("select statement from pg_prepared_statements")
+    assert STATE in [statement for (statement,) in statements]
+
+
 async def _copy_out(conn: Any, sql: str) -> None:
     async with contextlib.aclosing(conn.copy_out(sql)) as chunks:
         async for _ in chunks:
@@ -126,12 +139,12 @@ def test_the_next_borrower_finds_nothing(
     async def scenario(pg: Driver) -> None:
         async with pg.Pool(server.dsn(), max_size=1, reset=reset) as pool:
             async with pool.acquire() as conn:
-                as_new = tuple((await conn.fetch(STATE))[0])
+                as_new = await state(conn)
             async with pool.acquire() as conn:
                 with contextlib.suppress(PostgresError):
                     await LEFT[what](conn)
             async with pool.acquire() as conn:
-                assert tuple((await conn.fetch(STATE))[0]) == as_new
+                assert await state(conn) == as_new
                 with pytest.raises(PostgresError, match="not yet defined"):
                     await conn.fetch("select currval('reset_numbers')")
             assert pool.stats().opens == 1
@@ -147,16 +160,13 @@ def test_the_session_is_as_at_its_start_with_its_statements(driver: Driver, serv
         options = "-c TimeZone=Asia/Tokyo -c my.tenant=5"
         dsn = server.dsn()
         async with pg.connect(dsn, user="reset_login", options=options, application_name="tests") as conn:
-            as_new = tuple((await conn.fetch(STATE))[0])
+            as_new = await state(conn)
             assert as_new[:3] == ("reset_role", "reset_login", "reset_role")
             assert as_new[4:7] == ("7MB", "Asia/Tokyo", "5")
             for what, leave in LEFT.items():
                 with contextlib.suppress(PostgresError):
                     await leave(conn)
-                await conn.reset(KEEP_STATEMENTS)
-                assert tuple((await conn.fetch(STATE))[0]) == as_new, what
-            statements = await conn.fetch("select statement from pg_prepared_statements")
-            assert STATE in [statement for (statement,) in statements]
+                await is_as_new(conn, as_new, what)
 
     driver.run(scenario)
 
@@ -174,9 +184,9 @@ def test_what_cannot_be_seen_takes_always(driver: Driver, server: PostgresServer
     async def scenario(pg: Driver) -> None:
         for reset, left in (("auto", True), ("never", True), ("always", False), ("DISCARD ALL", False)):
             async with pg.Pool(server.dsn(), max_size=1, reset=reset) as pool:
-                as_new = tuple((await pool.fetch(STATE))[0])
+                as_new = await state(pool)
                 await pool.fetch(hidden)
-                assert (tuple((await pool.fetch(STATE))[0]) != as_new) is left
+                assert (await state(pool) != as_new) is left
                 assert pool.stats().opens == 1
 
     driver.run(scenario)
@@ -225,15 +235,15 @@ def test_every_borrower_gets_what_on_connect_set_up(
     async def scenario(pg: Driver) -> None:
         calls.clear()
         async with pg.Pool(server.dsn(), max_size=1, reset=reset, on_connect=on_connect) as pool:
-            as_new = tuple((await pool.fetch(STATE))[0])
+            as_new = await state(pool)
             assert as_new[0] == "reset_role"
             assert as_new[3] == "tenant"
             for text in ("set work_mem = '1MB'", "discard all", "reset all", "reset role", "select 1"):
                 await pool.execute(text)
-                assert tuple((await pool.fetch(STATE))[0]) == as_new, text
+                assert await state(pool) == as_new, text
             async with pool.acquire() as conn:
                 await conn.reset()
-            assert tuple((await pool.fetch(STATE))[0]) == as_new
+            assert await state(pool) == as_new
             assert pool.stats().opens == 1
 
     driver.run(scenario)

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from pgproto import PostgresError
-from pgproto.pool.resetting import KEEP_STATEMENTS
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer, Version
 
-from .test_reset import LEFT, STATE
+from .test_reset import LEFT, is_as_new, state
 
 SET_UP = "create role reset_role; create table reset_rows (a int); create sequence reset_numbers;"
 # What a standby does not let anybody leave.
@@ -49,18 +48,15 @@ def test_a_session_of_a_standby_is_as_at_its_start_with_its_statements(
     async def scenario(pg: Driver) -> None:
         async with pg.connect(standby.dsn(user="postgres")) as conn:
             assert conn.parameters["in_hot_standby"] == "on"
-            as_new = tuple((await conn.fetch(STATE))[0])
+            as_new = await state(conn)
             for what, leave in LEFT.items():
                 if what in REFUSED:
                     with pytest.raises(PostgresError):
                         await leave(conn)
                 else:
                     await leave(conn)
-                    assert tuple((await conn.fetch(STATE))[0]) != as_new, what
-                await conn.reset(KEEP_STATEMENTS)
-                assert tuple((await conn.fetch(STATE))[0]) == as_new, what
-            statements = await conn.fetch("select statement from pg_prepared_statements")
-            assert STATE in [statement for (statement,) in statements]
+                    assert await state(conn) != as_new, what
+                await is_as_new(conn, as_new, what)
 
     driver.run(scenario)
 
@@ -87,19 +83,17 @@ def test_a_promotion_ends_no_reset_and_retires_the_pools_sessions(
     async def scenario(pg: Driver) -> None:
         dsn = promotable.dsn(user="postgres")
         async with pg.connect(dsn) as conn, pg.Pool(dsn, max_size=1, reset="always") as pool:
-            as_new = tuple((await conn.fetch(STATE))[0])
+            as_new = await state(conn)
             pid = await pool.fetchval("select pg_backend_pid()")
             with pytest.raises(PostgresError, match="25006"):
                 await conn.execute("insert into reset_rows values (1)")
             await pg.in_thread(lambda: promotable.query("select pg_promote()"))
-            await conn.reset(KEEP_STATEMENTS)
-            assert tuple((await conn.fetch(STATE))[0]) == as_new
+            await is_as_new(conn, as_new)
             assert conn.parameters["in_hot_standby"] == "off"
             assert await conn.execute("insert into reset_rows values (1)") == "INSERT 0 1"
             await LEFT["temporary table"](conn)
             await LEFT["listener"](conn)
-            await conn.reset(KEEP_STATEMENTS)
-            assert tuple((await conn.fetch(STATE))[0]) == as_new
+            await is_as_new(conn, as_new)
             # The pool's session says so with its next answer, and is replaced: who asked for a standby or a
             # primary has another one now.
             await pool.execute("insert into reset_rows values (2)")
