@@ -18,6 +18,7 @@ from pgproto.session.sql import (
     leaves_no_trace,
     may_commit,
     quote_identifier,
+    sets_encoding,
 )
 
 
@@ -299,6 +300,85 @@ def test_a_text_that_no_message_can_carry(sql: str) -> None:
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *(
+            "set client_encoding to latin1",
+            "SET CLIENT_ENCODING='Latin1'",
+            "set session client_encoding = win1252",
+        ),
+        *(
+            "set local client_encoding to 'SQL_ASCII'",
+            'set "client_encoding" to "latin-1"',
+            "set names 'latin1'",
+        ),
+        *("SET LOCAL NAMES $$LATIN1$$", "set session names e'latin1'", "set client_encoding to utf8, latin1"),
+        *("set/**/client_encoding--\nto/* utf8 */latin1", "/* a */ ; set\tclient_encoding=\nlatin1 ;"),
+        *("begin; set local client_encoding to latin1; select 1; commit", "select ';';set names 'x'"),
+        "set client_encoding to utf8; set client_encoding to latin1; reset client_encoding",
+        *("set client_encoding to ''", "set client_encoding to 'it''s'", "set client_encoding to 'utf8''x'"),
+        *("set client_encoding to 'utf8;'", "set client_encoding to $1", "set names U&'\\0061'"),
+        "select set_config('client_encoding', 'latin1', true)",
+        """select 1, "pg_catalog"."set_config" ( E'CLIENT_ENCODING' /**/, e'latin1', false)""",
+        "select set_config($a$client_encoding$a$, $$latin1$$, false)",
+        "select set_config('client_encoding', 'utf8', true), Set_Config('client_encoding','x',true)",
+    ],
+)
+def test_a_text_that_sets_another_client_encoding(sql: str) -> None:
+    with pytest.raises(
+        LocalProtocolError, match="pgproto speaks UTF8: do not SET another client_encoding"
+    ) as caught:
+        check_sql(sql)
+    assert caught.value.outcome is Outcome.NOT_SENT
+    assert caught.value.query == sql
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *(
+            "set client_encoding to utf8",
+            "SET client_encoding = 'UTF-8' ;",
+            "set local client_encoding to 'Unicode'",
+        ),
+        *(
+            'set session client_encoding to "utf_8"',
+            "set client_encoding to $$utf 8$$ -- latin1",
+            "set names 'utf8'",
+        ),
+        *("set names", "set names ;", "set local names default", "set client_encoding to DEFAULT;"),
+        *("reset client_encoding", "show client_encoding", "reset all", "set client_encoding from current"),
+        *(
+            "select 'set client_encoding to latin1'",
+            "-- set names 'latin1'\nselect 1",
+            "select 1 /*; set names 'x' */",
+        ),
+        *(
+            "select ';set names x;'",
+            "do $$ begin; set names 'latin1'; end $$",
+            'select ";set names ""latin1"""',
+        ),
+        *("update t set names = 'x'", "update t set client_encoding = 'x'", "set names.x to 'latin1'"),
+        *("set namespace to x", "set my.client_encoding to latin1", "set client_encodings to latin1"),
+        *("alter role r set client_encoding to latin1", "alter database d set client_encoding = 'latin1'"),
+        *("create function f() returns int language sql set client_encoding = latin1 as 'select 1'",),
+        *(
+            "select set_config('client_encoding', 'utf8', true)",
+            "select set_config('client_encoding', $1, true)",
+        ),
+        *("select my_set_config('client_encoding', 'x')", "select set_config('search_path', 'names', true)"),
+        *(
+            "select set_config('client_encoding', null, true)",
+            "select 'set_config(''client_encoding'', ''x'')'",
+        ),
+        *("set names 'unterminated", "set names $$unterminated", "select names, client_encoding from t"),
+    ],
+)
+def test_a_text_that_sets_no_other_client_encoding(sql: str) -> None:
+    assert check_sql(sql) == sql
+
+
 def test_a_text_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     check_sql("x" * 100)
     check_sql("ü" * 100)
@@ -312,6 +392,8 @@ def test_a_text_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         *("'", "''", "e'", "$a$", "$", '"', "--", "/*", "/* */", " ", ".", "a.", "into ", "insert into "),
         *("copy a ", "((", ";", "insert ", "u&"),
+        *(";set ", ";set names", ";set names '", ";set client_encoding to ", "set_config(", "set_config('"),
+        "set_config('client_encoding','utf8'",
     ],
 )
 def test_the_time_that_it_takes_grows_with_the_text(piece: str) -> None:
@@ -325,6 +407,7 @@ def test_the_time_that_it_takes_grows_with_the_text(piece: str) -> None:
             leaves_no_trace(text)
             ends_transaction(text, [R])
             copies_in(f"copy {text} stdin")
+            sets_encoding(f"{text} client_encoding")
             is_plain(text)
             best = min(best, time.process_time() - start)
         return best

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..config.options import is_utf8
 from ..errors import LocalProtocolError, Outcome
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "leaves_no_trace",
     "may_commit",
     "quote_identifier",
+    "sets_encoding",
     "unlistened",
 ]
 
@@ -53,6 +55,7 @@ _STANDARD: Final = re.compile(r"'[^']*'")
 _ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*+'", re.DOTALL)
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _NAME_IN_QUOTES: Final = re.compile(rf'"{_NAME}*"')
+_WORDS: Final = re.compile(r"'[\w -]*'")
 _TAG: Final = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$")
 _IN_NAME: Final = re.compile(rf"(?<={_NAME})")
 
@@ -145,6 +148,14 @@ _UNLISTEN: Final = re.compile(
     rf"""(?<!{_NAME})unlisten(?!{_NAME}){_BLANK}*(?:("(?:[^"]|"")*+")|({_NAME}+|\*))""", re.IGNORECASE
 )
 
+# What sets the client_encoding, and to what.
+_SET_ENCODING: Final = re.compile(
+    rf"""(?:\A|;){_BLANK}*+set{_BLANK}++(?:(?:session|local){_BLANK}++)?+
+    (?:"?client_encoding"?{_BLANK}*+(?:=|to(?!{_NAME}))|names(?!{_NAME}){_BLANK}*+(?!\.))([^;]*+)
+    |(?<!{_NAME})set_config"?{_BLANK}*+\({_BLANK}*+e?'client_encoding'{_BLANK}*+,{_BLANK}*+e?('[^']*+')""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
 # PostgreSQL's MaxAllocSize, less what goes with the text in its message: a longer message ends the session.
 _MAX_SQL: Final = 0x3FFFFFFE - 65536
 
@@ -171,7 +182,8 @@ def check_sql(text: object) -> str:
 
     Raises:
         TypeError: it is no str.
-        LocalProtocolError: it has a NUL or a lone surrogate in it, or is longer than 1 GiB.
+        LocalProtocolError: it has a NUL or a lone surrogate in it, is longer than 1 GiB, or sets another
+            client_encoding than UTF8.
     """
     sql = as_text(text, "the SQL text")
     problem = "it contains a NUL character" if "\0" in sql else ""
@@ -186,7 +198,27 @@ def check_sql(text: object) -> str:
         error = LocalProtocolError(f"the SQL text cannot be sent: {problem}")
         error.outcome = Outcome.NOT_SENT
         raise error
+    if sets_encoding(sql):
+        error = LocalProtocolError("pgproto speaks UTF8: do not SET another client_encoding")
+        error.outcome = Outcome.NOT_SENT
+        error.query = sql
+        raise error
     return sql
+
+
+def sets_encoding(sql: str) -> bool:
+    """True if this text sets a client_encoding other than UTF8, as far as it can be read.
+
+    The server reports a parameter with ReadyForQuery: it does not say what it was before that.
+    """
+    lower = sql.lower()
+    if "client_encoding" not in lower and "names" not in lower:
+        return False
+    for to, value in _SET_ENCODING.findall(_bare(sql, standard=True, words=True) or ""):
+        encoding: str = (to or value).strip()
+        if encoding and encoding.lower() != "default" and not is_utf8(encoding):
+            return True
+    return False
 
 
 def first_words(sql: str) -> tuple[str, str]:
@@ -360,7 +392,7 @@ def _split(bare: str) -> list[str]:
     return [statement for statement in statements if statement.strip()]
 
 
-def _bare(sql: str, *, standard: bool = False) -> str | None:
+def _bare(sql: str, *, standard: bool = False, words: bool = False) -> str | None:
     """The text with a space for each comment and '' for each string; None if it cannot be told.
 
     Quoted identifiers stay, unless what is quoted is more than a name.
@@ -369,6 +401,7 @@ def _bare(sql: str, *, standard: bool = False) -> str | None:
         sql: the text.
         standard: a backslash in a plain string is a character like others.  False if it is a doubt:
             `standard_conforming_strings` decides whether it escapes the quote after it.
+        words: strings of words stay, too.
     """
     plain = _STANDARD if standard else _STRING
     parts: list[str] = []
@@ -391,7 +424,7 @@ def _bare(sql: str, *, standard: bool = False) -> str | None:
         elif what == "'":
             escapes = start > 0 and sql[start - 1] in "eE" and _IN_NAME.match(sql, start - 1) is None
             found = (_ESCAPED if escapes else plain).match(sql, start)
-            parts.append("''")
+            parts.append(found.group() if words and found and _WORDS.fullmatch(found.group()) else "''")
         elif _IN_NAME.match(sql, start) is not None or (tag := _TAG.match(sql, start)) is None:
             parts.append("$")  # of a parameter, or of a name
             done = start + 1
@@ -400,7 +433,8 @@ def _bare(sql: str, *, standard: bool = False) -> str | None:
             end = sql.find(tag.group(), tag.end())
             if end < 0:
                 return None
-            parts.append("''")
+            inside = f"'{sql[tag.end() : end]}'"
+            parts.append(inside if words and _WORDS.fullmatch(inside) else "''")
             done = end + len(tag.group())
             continue
         if found is None:
