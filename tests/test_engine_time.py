@@ -211,6 +211,66 @@ def test_a_query_that_does_not_heed_the_cancel_is_closed_after_grace() -> None:
     assert pair.engine.take_cancel() is None
 
 
+def test_a_cancel_that_is_not_heeded_is_repeated_until_it_is() -> None:
+    """It may have overtaken its statement: then it found the server idle."""
+    pair = Pair(SCRIPT)
+    engine = pair.engine
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    slow, late = query("select 1", timeout=pair.now + 5), query("select 1")
+    engine.submit(slow)
+    pair.send()
+    pair.pass_time(5)
+    times = []
+    while not engine.finished:
+        if engine.take_cancel() is not None:
+            times.append(pair.now)
+            assert pair.send() == b""
+            engine.cancel_done()
+        pair.pass_time(0.01)
+    assert [time - times[0] for time in times] == pytest.approx([0.0, 0.05, 0.15, 0.35, 0.75], abs=0.05)
+    assert isinstance(error_of(slow), QueryTimeout)
+    with pytest.raises(Error):
+        engine.submit(late)
+
+
+@pytest.mark.parametrize("end", ["answered", "another"])
+def test_a_cancel_that_is_not_needed_any_more_is_not_repeated(end: str) -> None:
+    pair = Pair(SCRIPT)
+    engine = pair.engine
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    slow = query("select 1", timeout=pair.now + 5)
+    engine.submit(slow)
+    pair.send()
+    pair.pass_time(5)
+    assert engine.take_cancel() is not None
+    engine.cancel_done()
+    if end == "answered":
+        pair.backend.go_on()
+        pair.pump()
+    else:
+        engine.submit(query("select 1"))
+        pair.send()
+    pair.pass_time(0.2)
+    assert not engine.wants_cancel
+    assert not engine.closed
+
+
+def test_a_wish_to_cancel_ends_with_the_answer() -> None:
+    pair = Pair(SCRIPT)
+    slow = query("select 1", timeout=pair.now + 5)
+    pair.backend.silent = True
+    pair.engine.submit(slow)
+    pair.send()
+    pair.pass_time(5)
+    assert pair.engine.wants_cancel
+    pair.backend.go_on()
+    pair.pump()
+    assert pair.engine.take_cancel() is None
+    assert pair.run(query("select 1")).error is None
+
+
 def test_without_a_key_there_is_no_cancel_and_nothing_stalls() -> None:
     pair = Pair(SCRIPT)
     pair.engine.connection.backend_key = None

@@ -116,6 +116,26 @@ def test_a_deadline_that_the_cancel_request_meets(pair: Pair) -> None:
     assert outcome_of(operation) is Outcome.ROLLED_BACK
 
 
+def test_what_was_executed_is_not_cancelled_once_more(pair: Pair) -> None:
+    """What is left of it is what the server refuses by itself."""
+    operation = pair.run(ExecuteMany(INSERT))
+    pair.backend.silent = True
+    hand_over(pair, operation, ones(3))
+    pair.engine.abandon(operation)
+    assert pair.engine.take_cancel() is not None
+    pair.engine.cancel_done()
+    pair.send()
+    pair.backend.go_on()
+    answers = bytes(pair.backend.out)
+    pair.backend.out.clear()
+    refusal = answers.index(b"E\0\0")
+    pair.deliver(answers[:refusal])
+    pair.pass_time(0.2)
+    assert not pair.engine.wants_cancel
+    pair.deliver(answers[refusal:])
+    assert pair.engine.reusable
+
+
 def test_a_server_that_never_answers_costs_the_session(pair: Pair) -> None:
     operation = pair.run(ExecuteMany(INSERT))
     pair.backend.silent = True

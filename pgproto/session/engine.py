@@ -281,6 +281,11 @@ class Engine(Lifeline):
         if self._earliest is None or now < self._earliest:
             return
         self._earliest = None
+        if self._repeat is not None:
+            if now >= self._repeat:
+                self._repeat_cancel()
+            else:
+                self._note_time(self._repeat)
         for operation in self._operations():
             deadline = operation.deadline
             if deadline is None:
@@ -424,6 +429,7 @@ class Engine(Lifeline):
     def cancel_done(self) -> None:
         """The cancel request was delivered (the server closed its connection), or could not be."""
         self._cancelling = False
+        self._repeat_later()
         self._ask_for_next()
         self._produce()
 
@@ -532,7 +538,10 @@ class Engine(Lifeline):
                     self.answered = True
                     if segment.operation.again:
                         self._queue_again(segment.operation)
-                    self._ask_for_next()
+                    if segments:
+                        self._ask_for_next()
+                    else:
+                        self._wants_cancel = False  # there is nothing left for it
                     if segment.operation.transaction is not None:
                         self._see_to_block(segment)
                     listeners = self.channel.listeners

@@ -33,6 +33,10 @@ GRACE: Final = 0.8
 # And how long an abandoned query may take at the most, as long as its answers keep coming.
 LONGEST_GRACE: Final = 3 * GRACE
 
+# A cancel request that overtakes its statement finds the server idle, and is lost.  So it is repeated after
+# so many seconds, and then after twice as many, again and again.
+_PAUSE: Final = 0.05
+
 _NOT_BEGUN: Final = "BEGIN failed: nothing of the transaction was run"
 _NOT_PARSED: Final = (
     "the transaction has not begun: its first script or COPY, with which BEGIN was sent, could not be parsed"
@@ -60,8 +64,10 @@ class Lifeline:
         "_cancelling",
         "_closed_at",
         "_earliest",
+        "_pause",
         "_producing",
         "_queue",
+        "_repeat",
         "_starting",
         "_tls_output",
         "_wants_cancel",
@@ -87,6 +93,8 @@ class Lifeline:
         self._write_failed: Exception | None = None
         self._wants_cancel = False
         self._cancelling = False
+        self._pause = _PAUSE
+        self._repeat: float | None = None  # when the cancel request is repeated, if it is needed still
         self._producing = False  # operations are being asked for what they have to write
         self._tls_output = b""
         self.retiring = False
@@ -244,12 +252,29 @@ class Lifeline:
             return False
         operation.cancel_asked = True
         self._wants_cancel = True
+        self._pause = _PAUSE
         return True
 
+    def _repeat_later(self) -> None:
+        """A cancel request was delivered: see after a while whether the server has heeded it."""
+        self._repeat = self.clock() + self._pause
+        self._pause *= 2
+        self._note_time(self._repeat)
+
+    def _repeat_cancel(self) -> None:
+        """It has not, if the statement is unanswered; nobody else must want what is in flight by now."""
+        self._repeat = None
+        segments = self.channel.segments
+        if segments and segments[0].operation.needs_cancel() and self._all_unwanted():
+            self._wants_cancel = not self._cancelling
+
     def _note_deadline(self, operation: Operation) -> None:
-        deadline = operation.deadline
-        if deadline is not None and (self._earliest is None or deadline < self._earliest):
-            self._earliest = deadline
+        if operation.deadline is not None:
+            self._note_time(operation.deadline)
+
+    def _note_time(self, due: float) -> None:
+        if self._earliest is None or due < self._earliest:
+            self._earliest = due
 
     def _started(self) -> None:
         """The session is there, and the time that this could take is nobody's deadline any more."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,7 @@ import pgproto
 from tests.support.drivers import Driver
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy
 
 _numbers = itertools.count(os.getpid() % 1_000_000 * 1000)
 
@@ -59,6 +61,27 @@ class Sleep:
 async def beside(pg: Driver, run: Callable[[], Awaitable[Any]], then: Callable[[], Awaitable[Any]]) -> Any:
     """Run both, one after the other has begun; what the first one raised, or returned."""
     return (await pg.together(run, then))[0]
+
+
+@pytest.mark.holds("T5")
+def test_a_cancel_request_that_overtakes_its_statement(driver: Driver, pg18: PostgresServer) -> None:
+    """It finds the server idle, and is lost; the next one finds the statement."""
+
+    async def scenario(pg: Driver) -> None:
+        dsn = pg18.dsn(user="postgres", host=proxy.host, port=proxy.port, sslmode="disable")
+        async with pg.connect(dsn) as conn:
+            assert await conn.fetchval("select 1") == 1
+            proxy.latency = 0.5  # of the statement, but not of what is sent a little later
+            timer = threading.Timer(0.1, setattr, (proxy, "latency", 0.0))
+            timer.start()
+            with pytest.raises(pgproto.QueryTimeout):
+                await conn.script("select pg_sleep(30)", timeout=0.2)
+            timer.join()
+            assert await conn.fetchval("select 1", timeout=5) == 1
+
+    with Proxy((pg18.host, pg18.port)) as proxy:
+        driver.run(scenario)
+        assert proxy.connections > 2, "there was nothing to repeat"
 
 
 @pytest.mark.holds("T5")
