@@ -302,7 +302,11 @@ class Network:
                 await world.loop.create_future()
             finally:
                 self._unreachable(host)
-        await asyncio.sleep(delay * 2)
+        try:
+            await asyncio.sleep(delay * 2)
+        except asyncio.CancelledError:  # its time was over, as when an hour passes at once
+            self._unreachable(host)
+            raise
         server = self.server(host)
         if verdict == "dns":
             self.refused.append(world.now)
