@@ -31,15 +31,16 @@ def test_pgbouncer_refuses_the_protocol_and_is_asked_again(
                 await conn.fetch("select pg_sleep(60)", timeout=0.1)
             assert isinstance(caught.value.__cause__, PostgresError)
             assert caught.value.__cause__.sqlstate == "57014"
-        assert proxy.connections == 3  # refused, accepted, cancel
+        before = proxy.connections
+        assert before >= 3  # refused, accepted, and each cancel request: a slow server gets more than one
         async with pg.connect(dsn, max_protocol_version="3.0") as conn:
             assert await conn.fetchval("select 42") == 42
-        assert proxy.connections == 4
+        assert proxy.connections == before + 1
         with pytest.raises(ConnectError, match="bad packet header") as refused:
             async with pg.connect(dsn, min_protocol_version="3.2"):
                 pass
         assert refused.value.sqlstate == "08P01"
-        assert proxy.connections == 5
+        assert proxy.connections == before + 2
 
     with Proxy((bouncer.host, bouncer.port)) as proxy:
         driver.run(scenario)
