@@ -116,7 +116,9 @@ class Preparing(Operation):
         channel.write(Parse(statement.name, statement.sql, statement.parameter_types))
         if statement.name:
             statement.declared = True
-            self._declared = [statement] if self._declared is None else [*self._declared, statement]
+            if self._declared is None:
+                self._declared = []
+            self._declared.append(statement)
 
     def undeclare(self, channel: Channel) -> None:
         """A segment has failed, so the server may have skipped the Parse of what was named in it."""
