@@ -8,7 +8,6 @@ their end and drops them, or closes the connection.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import warnings
 import weakref
 from collections.abc import (
@@ -52,6 +51,7 @@ from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
 
 from .callbacks import INTERRUPTS, tell
+from .collected import do_last, soon
 from .connecting import cancel, cancel_running, open_session
 from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
@@ -138,11 +138,7 @@ class Connection(Queries):
             return
         text = f"unclosed connection to {transport.engine.host}"
         warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-        if transport.in_loop():
-            transport.abort()
-        else:  # the garbage collector runs in whatever thread it likes
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(transport.abort)
+        soon(loop, transport.abort)
 
     def __repr__(self) -> str:
         if self.closed:
@@ -344,15 +340,15 @@ class Connection(Queries):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        await do_last(self._loop, self.close(), error)
 
     async def cleaned_up(self, work: Coroutine[Any, Any, object], error: BaseException) -> None:
         """Do the last thing of a block that an error has ended.
 
         A cancellation does not wait longer for it than GRACE: then the session ends.
         """
-        if isinstance(error, Exception):
-            await work
+        if isinstance(error, Exception | GeneratorExit):
+            await do_last(self._loop, work, error)
             return
         try:
             async with asyncio.timeout(GRACE):
@@ -429,6 +425,11 @@ class Connection(Queries):
         """
         self._open_transport()
 
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        transport = self._transport
+        return None if transport is None or transport.inherited else transport.loop
+
     def _open_transport(self) -> Transport:
         transport = self._transport
         if transport is None:
@@ -471,7 +472,7 @@ class Connection(Queries):
 
     def _submit(self, operation: Operation) -> Transport:
         transport = self._open_transport()
-        transport.engine.submit(operation)
+        transport.submit(operation)
         transport.pump()
         return transport
 
@@ -585,7 +586,7 @@ class _Connecting:
         connection, self._connection = self._connection, None
         self._entered = False
         if connection is not None:
-            await connection.close()
+            await connection.__aexit__(kind, error, trace)
 
     async def _connect(self) -> Connection:
         connection = Connection(self._connector)

@@ -12,6 +12,7 @@ from pgproto import Error, LocalProtocolError
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
 
+from .collected import do_last
 from .transport import Transport
 
 __all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "encoded", "feed", "progress"]
@@ -78,7 +79,9 @@ class Pieces(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        transport = self._transport
+        loop = None if transport is None or transport.inherited else transport.loop
+        await do_last(loop, self.aclose(), error)
 
     async def aclose(self) -> None:
         """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
@@ -91,14 +94,8 @@ class Pieces(Generic[T]):
 
     def __del__(self) -> None:
         transport = getattr(self, "_transport", None)
-        if transport is None or transport.inherited or transport.loop.is_closed():
-            return
-        if transport.in_loop():
-            self._leave()
-        else:  # the garbage collector runs in whatever thread it likes
-            transport.loop.call_soon_threadsafe(transport.abandon, self._operation)
-            if self._release is not None:
-                transport.loop.call_soon_threadsafe(self._release)
+        if transport is not None and not transport.inherited:
+            transport.orphan(self._operation, self._release)
 
     async def _fetch(self) -> None:
         """Wait for more pieces.

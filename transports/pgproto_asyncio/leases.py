@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -80,12 +81,17 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if not isinstance(error, GeneratorExit):
+            self.release()
+        elif self._held is not None:
+            held, self._held = self._held, None
+            self._in_use = False
+            self.pool.drop(*held)
 
     def __del__(self) -> None:
         held: tuple[Ticket, Connection] | None = getattr(self, "_held", None)
-        if held is not None:
-            self.pool.drop(*held)
+        if held is not None and self.pool.drop(*held):
+            warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=1)
 
 
 class PoolTransaction:
@@ -128,4 +134,4 @@ class PoolTransaction:
             if self._context is not None:
                 await self._context.__aexit__(kind, error, trace)
         finally:
-            self._lease.release()
+            await self._lease.__aexit__(kind, error, trace)

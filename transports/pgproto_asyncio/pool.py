@@ -15,7 +15,6 @@ import contextlib
 import inspect
 import math
 import random
-import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from functools import partial
@@ -50,6 +49,7 @@ from pgproto.session.deadlines import patience, seconds
 from pgproto_blocking import system
 
 from .callbacks import goes_up, tell
+from .collected import do_last, soon
 from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
@@ -206,7 +206,7 @@ class Pool(Queries):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close(timeout=DEFAULT if error is None else 0.0)
+        await do_last(self.loop, self.close(timeout=DEFAULT if error is None else 0.0), error)
 
     def expire(self) -> None:
         """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
@@ -344,6 +344,11 @@ class Pool(Queries):
         if self._loop is not None and asyncio._get_running_loop() is not self._loop:
             raise system.not_here("pool")
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it belongs to; None if that is none yet, or the parent process's."""
+        return None if self.inherited else self._loop
+
     def forget(self) -> None:
         """In a forked child: the connections are the parent's.  A pool that was never opened is nobody's."""
         if self._loop is not None:
@@ -355,9 +360,10 @@ class Pool(Queries):
     async def borrow(self, timeout: float | None) -> tuple[Ticket, Connection]:
         """What a Lease does at first.  A caller that is cancelled has borrowed nothing."""
         self._start()
-        ticket = self._machine.acquire(self._now(), timeout)
-        self._act()
+        ticket: Ticket | None = None
         try:
+            ticket = self._machine.acquire(self._now(), timeout)
+            self._act()
             while True:
                 while ticket.state == WAITING:
                     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -372,8 +378,9 @@ class Pool(Queries):
                 self._machine.refused(ticket, self._now())
                 self._act()
         except BaseException:
-            self._machine.cancel(ticket, self._now())
-            self._act()
+            if ticket is not None:
+                self._machine.cancel(ticket, self._now())
+                self._act()
             raise
 
     async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
@@ -423,14 +430,10 @@ class Pool(Queries):
                 await asyncio.wait([task], timeout=GRACE)
         return task.result()
 
-    def drop(self, ticket: Ticket, lent: Connection) -> None:
-        """A lease was lost without being ended.  Called by the garbage collector, in any thread."""
-        loop = self._loop
-        if loop is None or self.inherited or loop.is_closed():
-            return
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(lambda: self.give_back(ticket, lent.take_back()))
-        warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=2)
+    def drop(self, ticket: Ticket, lent: Connection) -> bool:
+        """A lease ends where garbage is collected (see `collected`); False if it is too late for that."""
+        loop = self.loop
+        return loop is not None and soon(loop, lambda: self.give_back(ticket, lent.take_back()))
 
     def give_back(self, ticket: Ticket, conn: Connection) -> None:
         """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""

@@ -19,6 +19,8 @@ from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience, read_rest
 
+from .collected import soon
+
 __all__ = ["Transport"]
 
 _BUFFER_SIZE = 65536
@@ -58,6 +60,7 @@ class Transport(asyncio.BufferedProtocol):
         self._closing = False
         self._pump_scheduled = False
         self._quiet: asyncio.Future[None] | None = None
+        self._orphans: list[Operation] = []  # to be abandoned: see `orphan`
 
     # ---- Called by the loop
 
@@ -132,7 +135,7 @@ class Transport(asyncio.BufferedProtocol):
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         waiting = engine.waiting
-        engine.submit(operation)
+        self.submit(operation)
         try:
             if waiting:  # what is submitted in this turn of the loop goes out in one write
                 self._pump_soon()
@@ -149,6 +152,11 @@ class Transport(asyncio.BufferedProtocol):
             raise
         if operation.error is not None:
             raise operation.error
+
+    def submit(self, operation: Operation) -> None:
+        """Submit an operation; what the collector has orphaned is over by then."""
+        self._abandon_orphans()
+        self.engine.submit(operation)
 
     async def ended(self, operation: Operation) -> None:
         """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
@@ -177,6 +185,7 @@ class Transport(asyncio.BufferedProtocol):
         """Do what the engine has to say; every event ends here."""
         engine = self.engine
         transport = self._transport
+        self._abandon_orphans()
         news = engine.news
         if transport is not None and not self._closing:
             while news & OUTPUT and not self._write_paused:
@@ -214,9 +223,20 @@ class Transport(asyncio.BufferedProtocol):
         self.engine.abandon(operation)
         self.pump()
 
+    def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
+        """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.
+
+        Args:
+            operation: what nobody will ask for any more.
+            then: called afterwards by the loop, unless it is closed.
+        """
+        self._orphans.append(operation)
+        if soon(self.loop, self.pump) and then is not None:
+            soon(self.loop, then)
+
     def dismiss(self) -> None:
         """The lease is over: what is under way ends, and whoever still waits for it is told."""
-        if not self.engine.idle:
+        if not self.inherited and not self.engine.idle:
             self.engine.end_lease()
             self.pump()
 
@@ -255,14 +275,14 @@ class Transport(asyncio.BufferedProtocol):
         with contextlib.suppress(Exception):
             self.engine.transport_failed(OSError("the session belongs to the parent process"))
 
-    def in_loop(self) -> bool:
-        """True if the caller runs in this transport's event loop."""
-        return asyncio._get_running_loop() is self.loop
-
     def resume(self) -> None:
         """An operation has more to write, or room for more to read."""
         self.engine.resume()
         self.pump()
+
+    def _abandon_orphans(self) -> None:
+        while self._orphans:
+            self.engine.abandon(self._orphans.pop())
 
     def _pump_soon(self) -> None:
         if not self._pump_scheduled:

@@ -381,10 +381,11 @@ class Pool(Queries):
         await trio.lowlevel.checkpoint()
         if not self._opened:
             raise PoolClosed("the pool is not open: use `async with`")
-        ticket = self._machine.acquire(trio.current_time(), timeout)
-        self._act()
+        ticket: Ticket | None = None
         asked: Connection | None = None  # whom the hook is asked about
         try:
+            ticket = self._machine.acquire(trio.current_time(), timeout)
+            self._act()
             while True:
                 while ticket.state == WAITING:
                     waiter = trio.Event()
@@ -401,9 +402,9 @@ class Pool(Queries):
                 self._machine.refused(ticket, trio.current_time())
                 self._act()
         except BaseException:
-            if asked is not None and ticket.state == GRANTED:
+            if ticket is not None and asked is not None and ticket.state == GRANTED:
                 self.give_back(ticket, asked)  # the hook may have used it
-            else:
+            elif ticket is not None:
                 self._machine.cancel(ticket, trio.current_time())
                 self._act()
             raise
