@@ -65,7 +65,7 @@ class QueuedQuery:
         if len(args) > _MAX_PARAMETERS:
             # Sent, it would be worse than refused: the server counts them modulo 65536.
             text = f"a statement is limited to {_MAX_PARAMETERS} parameters, not {len(args)}"
-            raise LocalProtocolError(text)
+            raise _unsent(text)
         self.sql = sql
         self.args: Sequence[object] = args
         self.rows: list[Row] = []
@@ -147,7 +147,7 @@ class Batch:
             LocalProtocolError: it was sent before.
         """
         if self.sent:
-            raise LocalProtocolError("the batch was sent before: build a new one")
+            raise _unsent("the batch was sent before: build a new one")
         self.sent = True
         for item in self.items:
             item.outcome = item.error = item.parameters = None
@@ -261,6 +261,12 @@ def as_item(query: object, args: Sequence[object]) -> QueuedQuery:
         item.holder = query
         return item
     return QueuedQuery(as_text(query, "the query"), args)
+
+
+def _unsent(text: str) -> LocalProtocolError:
+    error = LocalProtocolError(text)
+    error.outcome = Outcome.NOT_SENT
+    return error
 
 
 def as_statement(query: object) -> Statement | None:

@@ -23,6 +23,7 @@ from ..errors import (
     ConnectionLost,
     Error,
     LocalProtocolError,
+    Outcome,
     PostgresError,
     RemoteProtocolError,
     because,
@@ -405,7 +406,10 @@ def check_left(engine: Engine, hook: str) -> None:
         hook: the hook's name.
 
     Raises:
-        LocalProtocolError: something is in flight, or a transaction is open.
+        LocalProtocolError: something is in flight, or a transaction is open.  Of whoever borrows it nothing
+            was sent.
     """
     if not (engine.closed or engine.retiring or engine.reusable):
-        raise LocalProtocolError(f"{hook} left the connection busy, or inside of a transaction")
+        error = LocalProtocolError(f"{hook} left the connection busy, or inside of a transaction")
+        error.outcome = Outcome.NOT_SENT
+        raise error

@@ -1,7 +1,8 @@
 """Simple queries: scripts of several statements, and the two scripts of our own.
 
 Manual: "Simple Query".  The server runs the script as one transaction unless it contains transaction
-control, and sends every value as text: so rows of a script are strings.
+control, and sends every value as text: so rows of a script are strings, but for what is fetched from a BINARY
+cursor.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class ScriptResult:
 
     Attributes:
         columns: the names of its columns.
-        rows: its rows; every value is a str or None.
+        rows: its rows; every value is a str or None.  FETCH from a BINARY cursor gives those of its types.
         tag: its command tag.
     """
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pgproto.errors import DataError
+from pgproto.errors import DataError, Outcome
 from pgproto.types.codec import Codec, with_type
 from pgproto.types.fields import FieldsEncoder, Unfit, values_of
 from pgproto.types.registry import codec_for, type_name
@@ -37,7 +37,7 @@ class CopyRowEncoder:
         type_oids: the OIDs of the columns' types.
 
     Raises:
-        DataError: a column's type has no binary codec; the text names column and type.
+        DataError: a column's type has no binary codec; the text names column and type.  No COPY was sent.
     """
 
     __slots__ = ("_columns", "_fields", "_rows")
@@ -49,10 +49,12 @@ class CopyRowEncoder:
         for name, oid in zip(columns, type_oids, strict=True):
             codec = codec_for(oid)
             if codec is None:
-                raise DataError(
+                error = DataError(
                     f"column {name!r} of type {type_name(oid)} cannot be copied in binary: the type has no "
                     "binary codec; use a COPY in text format"
                 )
+                error.outcome = Outcome.NOT_SENT
+                raise error
             codecs.append(codec)
         self._fields = FieldsEncoder(codecs, len(codecs).to_bytes(2, "big"))
         self._columns = tuple(columns)

@@ -292,3 +292,44 @@ def test_what_commits_and_then_fails_is_not_repeated(driver: Driver, pg18: Postg
             await conn.script(f"drop table {table}; drop procedure late_{pg.name}()")
 
     driver.run(scenario)
+
+
+@pytest.mark.holds("S3")
+@pytest.mark.parametrize("what", ["copy_records", "a batch again", "on_acquire", "too many parameters"])
+def test_what_was_refused_on_this_side_was_not_sent(driver: Driver, pg18: PostgresServer, what: str) -> None:
+    async def begin(conn: Any) -> None:
+        await conn.script("begin")
+
+    async def scenario(pg: Driver) -> None:
+        hook = begin if what == "on_acquire" else None
+        async with pg.connect(pg18.dsn()) as conn, pg.Pool(pg18.dsn(), max_size=1, on_acquire=hook) as pool:
+            name = f"unsent_{pg.name}"
+            await conn.script(f"create type {name} as enum ('a'); create table t_{name} (e {name})")
+            batch = Batch()
+            item = batch.queue("select 1")
+            await conn.send_batch(batch)
+            attempts: dict[str, Any] = {
+                "copy_records": lambda: conn.copy_records(f"t_{name}", [("a",)], columns=["e"]),
+                "a batch again": lambda: conn.send_batch(batch),
+                "on_acquire": lambda: pool.fetchval("select 1"),
+                "too many parameters": lambda: conn.fetchval("select 1", *range(65536)),
+            }
+            with pytest.raises(Error) as caught:
+                await attempts[what]()
+            assert caught.value.outcome is Outcome.NOT_SENT
+            assert item.outcome is Outcome.COMMITTED
+            await conn.script(f"drop table t_{name}; drop type {name}")
+
+    driver.run(scenario)
+
+
+def test_a_binary_cursor_in_a_script(driver: Driver, pg18: PostgresServer) -> None:
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn:
+            results = await conn.script(
+                "begin; declare c binary cursor for select 1::int4, 'x'::text; fetch c; select 1; commit"
+            )
+            assert results[2].rows == [(1, "x")]
+            assert results[3].rows == [("1",)]
+
+    driver.run(scenario)
