@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .batch import Batch, QueuedQuery
 from .connect import Connector, Dial, HangUp, Step, check_left, check_new
-from .copy import CopyIn, CopyOut
+from .copy import CopyIn, CopyOut, CopyRecords
 from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
 from .executemany import ExecuteMany
@@ -35,6 +35,7 @@ __all__ = [
     "Connector",
     "CopyIn",
     "CopyOut",
+    "CopyRecords",
     "Default",
     "Dial",
     "Engine",

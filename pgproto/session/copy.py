@@ -1,7 +1,8 @@
 """COPY in and out, in bounded memory.  Manual: "COPY Operations".
 
 Both run as a simple Query, so that an error needs no Sync: the server drops what is still under way and
-says ReadyForQuery.  Both are exclusive: the caller feeds or drains them, so nothing can queue behind.
+says ReadyForQuery.  (`CopyRecords` cannot.)  Both are exclusive: the caller feeds or drains them, so nothing
+can queue behind.
 
 COPY in commits when the server has got CopyDone; until that is handed over, a lost COPY is certainly not
 committed.  Where the caller stops in the middle, CopyFail undoes it.
@@ -14,6 +15,7 @@ from typing import ClassVar, Final
 
 from ..errors import Error, LocalProtocolError, Outcome, PostgresError
 from ..wire import (
+    Bind,
     CommandComplete,
     CopyBothResponse,
     CopyData,
@@ -21,17 +23,23 @@ from ..wire import (
     CopyFail,
     CopyInResponse,
     CopyOutResponse,
+    Describe,
     ErrorResponse,
+    Execute,
+    Flush,
     Message,
+    Parse,
+    RowDescription,
+    Sync,
 )
 from .batch import rowcount
 from .loss import Loss
 from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
 from .simple import SimpleQuery
 from .sources import as_bytes
-from .sql import copies_in
+from .sql import check_sql, copies_in, leaves_no_trace
 
-__all__ = ["CopyIn", "CopyOut"]
+__all__ = ["CopyIn", "CopyOut", "CopyRecords"]
 
 # A CopyData message has less than twice as much; larger chunks of the caller are split into such pieces.
 _CHUNK: Final = 65536
@@ -241,7 +249,11 @@ class CopyIn(_Copy):
         else:
             segment.sync = channel.produced
             channel.write(CopyDone())
+        self._end_query(channel, segment)
         return SENT
+
+    def _end_query(self, channel: Channel, segment: Segment) -> None:
+        """Nothing: the end of the data is that of a simple Query."""
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """CopyInResponse opens the flow."""
@@ -259,6 +271,65 @@ class CopyIn(_Copy):
         """Whether the error answers our CopyFail or a cancel request: nothing is stored."""
         undone = segment.plain and self.was_cancelled(error)
         return Outcome.ROLLED_BACK if undone else self.failed(channel, segment)
+
+
+class CopyRecords(CopyIn):
+    """Send records into a table, encoded as what its columns are.
+
+    The server is asked what they are in the same transaction, so that no migration comes between: from the
+    Parse on it holds a lock on the table.  That takes an extended query, and an error in one a Sync.
+
+    Args:
+        select: the columns.
+        sql: COPY FROM STDIN of the same columns.
+
+    Attributes:
+        types: the OIDs of the columns' types, once data may flow.
+    """
+
+    __slots__ = ("_select", "_synced", "types")
+
+    def __init__(self, select: str, sql: str) -> None:
+        super().__init__(sql)
+        self._select = check_sql(select)
+        self._synced = False
+        self.types: tuple[int, ...] = ()
+
+    def text(self) -> str:
+        """What the server's positions count."""
+        return self.sql if self.types else self._select
+
+    def send(self, channel: Channel) -> Segment:
+        """Write the question and the COPY."""
+        self._stage = _ASKED
+        self.begun = True
+        segment = channel.open(self)
+        segment.plain = True
+        if not leaves_no_trace(self.sql):
+            channel.dirty = True
+        channel.preamble(segment)
+        channel.write(Parse("", self._select))
+        channel.write(Describe("S", ""))
+        channel.write(Parse("", self.sql))
+        channel.write(Bind("", "", (), (), ()))
+        channel.write(Execute())
+        channel.write(Flush())
+        return segment
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Take the types; after an error the server waits for a Sync."""
+        if isinstance(event, RowDescription):
+            self.types = tuple([field.type_oid for field in event.fields])
+        super().handle(channel, segment, event)
+        if isinstance(event, ErrorResponse) and not self._synced:
+            self._end_query(channel, segment)
+
+    def _end_query(self, channel: Channel, segment: Segment) -> None:
+        """Sync; of what was not ended by CopyDone it stores nothing."""
+        self._synced = True
+        if segment.sync != NOT_YET:
+            segment.sync = channel.produced
+        channel.write(Sync())
 
 
 def _sendable(reason: BaseException | str) -> str:

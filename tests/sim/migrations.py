@@ -170,7 +170,7 @@ class Migrations:
             self._stored(id)
 
     async def amounts_by_copy(self, on: Any) -> None:
-        """By COPY, whose data are made after the columns were described."""
+        """By COPY, whose data are made of what the columns were described as."""
         records = [self._new() for _ in range(self.rng.choice((1, 2, 5)))]
         with self._fitting(*(amount for _, amount in records)):
             call = on.copy_records("amounts", records, columns=["id", "amount"])

@@ -132,22 +132,19 @@ PROFILES: Final[dict[str, Profile]] = {
     ),
     # Columns that change their types under statements that are prepared, mostly behind a pooler.
     "migrating": Profile(
-        lean={"amounts_in_turn": 10, "amounts_on_lease": 20, "retype": 10, "fetch": 2, "insert": 2},
+        lean={
+            "amounts_in_turn": 10,
+            "amounts_on_lease": 20,
+            "amounts_by_copy": 5,
+            "retype": 10,
+            "fetch": 2,
+            "insert": 2,
+        },
         only=True,
         faults=0.2,
         cancels=0.2,
         pooler=0.85,
         unnamed=0.3,
-        following=0.8,
-        tasks=(2, 3, 4, 6),
-    ),
-    # `copy_records` describes the columns in one transaction and copies in another: what that costs.
-    "copied": Profile(
-        lean={"amounts_by_copy": 10, "retype": 10, "amounts_in_turn": 5},
-        only=True,
-        faults=0.2,
-        cancels=0.2,
-        pooler=0.5,
         following=0.8,
         tasks=(2, 3, 4, 6),
     ),

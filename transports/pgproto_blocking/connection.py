@@ -24,6 +24,7 @@ from pgproto.session import (
     Connector,
     CopyIn,
     CopyOut,
+    CopyRecords,
     Engine,
     ExecuteMany,
     Execution,
@@ -45,7 +46,7 @@ from pgproto.types import CopyRowEncoder
 
 from . import system
 from .connecting import Opening, cancel, cancel_running
-from .copying import NamedRecords, Pieces, Records, Source, feed
+from .copying import Chunks, NamedRecords, Pieces, Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
 from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import Transport
@@ -254,11 +255,16 @@ class Connection(Queries):
         if schema:
             target = f"{quote_identifier(schema)}.{target}"
         names = ", ".join(quote_identifier(name) for name in columns)
-        prepared = self.prepare(f"SELECT {names} FROM {target}", timeout=timeout)  # noqa: S608
-        prepared.close()
-        encoder = CopyRowEncoder(tuple(columns), prepared.statement.result_types)
-        sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
-        return self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
+        operation = CopyRecords(
+            f"SELECT {names} FROM {target}",  # noqa: S608
+            f"COPY {target} ({names}) FROM STDIN (FORMAT binary)",
+        )
+
+        def source() -> Chunks:
+            return encoded(RecordBuffer(CopyRowEncoder(tuple(columns), operation.types)), records)
+
+        transport, time = self._open_transport(), self._seconds(timeout)
+        return feed(transport, operation, source, time, self._number)
 
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.

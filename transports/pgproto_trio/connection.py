@@ -29,6 +29,7 @@ from pgproto.session import (
     Connector,
     CopyIn,
     CopyOut,
+    CopyRecords,
     Engine,
     ExecuteMany,
     Execution,
@@ -258,11 +259,16 @@ class Connection(Queries):
         if schema:
             target = f"{quote_identifier(schema)}.{target}"
         names = ", ".join(quote_identifier(name) for name in columns)
-        statement = (await self.prepare(f"SELECT {names} FROM {target}", timeout=timeout)).statement  # noqa: S608
-        self.engine.channel.statements.close(statement)
-        encoder = CopyRowEncoder(tuple(columns), statement.result_types)
-        sql = f"COPY {target} ({names}) FROM STDIN (FORMAT binary)"
-        return await self.copy_in(sql, encoded(RecordBuffer(encoder), records), timeout=timeout)
+        operation = CopyRecords(
+            f"SELECT {names} FROM {target}",  # noqa: S608
+            f"COPY {target} ({names}) FROM STDIN (FORMAT binary)",
+        )
+
+        def source() -> Chunks:
+            return encoded(RecordBuffer(CopyRowEncoder(tuple(columns), operation.types)), records)
+
+        await self._feed(operation, source, timeout)
+        return operation.rowcount
 
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory; otherwise as `stream`."""
