@@ -302,11 +302,12 @@ class ExecuteMany(Preparing):
             self.error = error if self.stopped is None else self.stopped.error(outcome)
             return
         segment.fail(error)
-        self.undeclare(channel)
+        statement: Statement | None = None
         if 0 <= segment.failed_at < segment.last:
             error.add_note(f"in record {segment.failed_at + 1}")
-            channel.statements.drop(self.statement)
+            statement = self.statement
             segment.stale = is_stale(error, event)
+        self.refused(channel, statement, stale=segment.stale)
 
     def _close(self) -> None:
         """The server executes no more."""

@@ -476,14 +476,14 @@ class Execution(Preparing):
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
         error = PostgresError.of(event.fields)
         segment.fail(error)
-        self.undeclare(channel)
         self._late = NOT_DESCRIBED
+        statement: Statement | None = None
         if segment.first <= segment.failed_at < segment.last:
             item = self.items[segment.failed_at]
-            assert item.statement is not None  # what is in a segment was written
-            channel.statements.drop(item.statement)
+            statement = item.statement
             # A Bind does not fit columns that are others than those that it was made for.
             segment.stale = is_stale(error, event) or (event.binding and item.error is not None)
+        self.refused(channel, statement, stale=segment.stale)
 
     def _described_anew(
         self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
@@ -561,7 +561,7 @@ class Execution(Preparing):
         assert error is not None  # it is what made the segment stale
         in_block = channel.in_block(segment)
         lost = error.sqlstate == NO_SUCH_NAME
-        if lost or in_block or not channel.statements.direct:
+        if lost or in_block:
             channel.statements.forget_all()
         for item in self.items:
             if item.statement is not None:

@@ -120,12 +120,20 @@ class Preparing(Operation):
                 self._declared = []
             self._declared.append(statement)
 
-    def undeclare(self, channel: Channel) -> None:
-        """A segment has failed, so the server may have skipped the Parse of what was named in it."""
+    def refused(self, channel: Channel, statement: Statement | None, *, stale: bool) -> None:
+        """A segment has failed, at this statement if at any: who uses it next prepares it anew.
+
+        So does who uses what was named in it: the server may have skipped the Parse.
+        """
+        statements = channel.statements
+        if stale and not statements.direct:
+            statements.forget_all()
         if self._declared is not None:
-            for statement in self._declared:
-                channel.statements.forget(statement)
+            for each in self._declared:
+                statements.forget(each)
             self._declared = None
+        if statement is not None:
+            statements.drop(statement)
 
     def forget_unwritten(self, channel: Channel) -> None:
         """What could not be written by now is not needed any more."""

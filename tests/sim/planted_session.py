@@ -380,7 +380,7 @@ _STATE: Final = (
             Edit(
                 Execution,
                 "_failed",
-                ("channel.statements.drop(item.statement)", "pass"),
+                ("self.refused(channel, statement, stale=segment.stale)", "pass"),
             ),
         ],
         kinds="surprise",

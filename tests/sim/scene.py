@@ -124,9 +124,10 @@ class Scene:
             while waiting := [each for each in (task, *others) if not each.done()]:
                 await self.clients.within(limit, self.place, asyncio.wait(waiting))
         except asyncio.CancelledError:
-            for each in (task, *others):
-                each.cancel()
-            await asyncio.wait([task, *others])
+            while waiting := [each for each in (task, *others) if not each.done()]:
+                for each in waiting:
+                    each.cancel()
+                await asyncio.wait(waiting)  # others may join them meanwhile
             for each in (task, *others):
                 if not each.cancelled():
                     each.exception()

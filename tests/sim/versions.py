@@ -48,7 +48,7 @@ class Versions:
         heard = link.tap.heard
         answered = any(tag not in _ASIDE for tag, _, _ in heard)
         refused = not _asks_for_3_0(link) and [fields_of(body).get("C") for _, _, body in heard] == ["08P01"]
-        if not answered and not refused:
+        if link.lied or (not answered and not refused):  # what a garbled one says is no answer
             self.unreachable()
 
     def unreachable(self) -> None:
