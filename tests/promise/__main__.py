@@ -24,7 +24,7 @@ PASSED = re.compile(r"\d+ passed.*")
 
 def run(jobs: int) -> list[str]:
     """Run everything; lines about the run.  Ends the process if a test fails."""
-    command = [sys.executable, "-m", "pytest", "-n", str(jobs), "-rP", "-o", "addopts=", "--strict-markers"]
+    command = [sys.executable, "-m", "pytest", "-n", str(jobs), "-rfEP", "-o", "addopts=", "--strict-markers"]
     environment = {**os.environ, "PGPROTO_PROMISE": "whole"}
     done = subprocess.run(
         [*command, "--timeout=3600", "tests/promise"],
