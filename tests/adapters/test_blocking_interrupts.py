@@ -122,9 +122,9 @@ def lines_of(work: Callable[[], object], interrupt_at: int = -1, of: str = "pgpr
     `of` is what the names of the modules begin with whose lines count.
 
     A real interrupt can come only behind a call or a jump backwards.  So the lines are left out between
-    which it cannot come, and where it would do harm: the release of a lock, by `_locked` or at the end of
-    a `with` block (whose first line is traced once more then).  And so is the one place where it can come and
-    nothing can be done about it: the entry of an `__exit__`, in front of its `try`.
+    which it cannot come, and where it would do harm: the release of a lock, by `_locked`, `with_lock` or at
+    the end of a `with` block (whose first line is traced once more then).  And so is the one place where it
+    can come and nothing can be done about it: the entry of an `__exit__`, in front of its `try`.
 
     It has a thread of its own: what a tracer raises where an exception is being handled leaves that one the
     thread's (CPython 3.11 to 3.13), and every later error would have it for its context.
@@ -134,13 +134,13 @@ def lines_of(work: Callable[[], object], interrupt_at: int = -1, of: str = "pgpr
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal count
         name = frame.f_globals.get("__name__", "")
-        if not name.startswith(of) or frame.f_code.co_name in ("_locked", "__del__"):
+        if not name.startswith(of) or frame.f_code.co_name in ("_locked", "with_lock", "__del__"):
             return None if event == "call" else trace
         if frame.f_back is not None and frame.f_back.f_code.co_name == "__del__":
             return None  # the interpreter swallows what comes out of it
         source = getline(frame.f_code.co_filename, frame.f_lineno)
         entry = frame.f_code.co_name == "__exit__" and source.strip() == "try:"
-        if event == "line" and not entry and "with self._lock:" not in source:
+        if event == "line" and not entry and "with self._steps.lock:" not in source:
             count += 1
             if count == interrupt_at:
                 raise Interrupt(f"{frame.f_code.co_filename}:{frame.f_lineno}")
@@ -407,7 +407,7 @@ def test_an_interrupt_at_any_line_leaves_no_item_without_an_outcome(pg18: Postgr
 class Gate:
     """A lock, after whose release by somebody who was interrupted another thread is the first to get it."""
 
-    def __init__(self, lock: threading.Lock, other: Callable[[], object]) -> None:
+    def __init__(self, lock: threading.RLock, other: Callable[[], object]) -> None:
         self._lock = lock
         self._other: Callable[[], object] | None = other
 
@@ -444,7 +444,7 @@ def test_nobody_gets_into_a_machine_that_an_interrupt_has_torn(pg18: PostgresSer
         machine._fleet.idle.clear()  # as in the middle of a move: the slot is idle still
         raise Interrupt
 
-    driver._lock = Gate(driver._lock, close)  # type: ignore[assignment]
+    driver._steps.lock = Gate(driver._steps.lock, close)  # type: ignore[assignment]
     begun = time.monotonic()
     with pytest.raises(Interrupt):
         driver._tell(machine, tear)

@@ -20,7 +20,7 @@ from pgproto.config import Host
 from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
 
-from . import system
+from . import system, threads
 from .transport import Address, Transport
 
 __all__ = ["Opening", "cancel", "cancel_running"]
@@ -85,7 +85,7 @@ class Opening:
         self._aborted = True
         looking, dialing, transport = self._looking, self._dialing, self._transport
         if looking is not None:
-            _unlock(looking)
+            threads.wake(looking)
         if dialing is not None:
             with contextlib.suppress(OSError):
                 dialing.shutdown(socket.SHUT_RDWR)
@@ -176,8 +176,7 @@ class Opening:
             pass
         found: list[Address] = []
         failed: list[OSError | UnicodeError] = []
-        looking = threading.Lock()
-        looking.acquire()
+        looking = threads.new_waiter()
 
         def look_up() -> None:
             try:
@@ -185,10 +184,10 @@ class Opening:
             except (OSError, UnicodeError) as error:
                 failed.append(error)
             finally:
-                _unlock(looking)
+                threads.wake(looking)
 
         self._looking = looking
-        threading.Thread(target=look_up, name=f"look up {host}", daemon=True).start()
+        threads.start(threading.Thread(target=look_up, name=f"look up {host}", daemon=True))
         left = self._left()
         if not looking.acquire(timeout=-1.0 if left is None else min(left, threading.TIMEOUT_MAX)):
             raise ConnectError(f"the name of {host} could not be looked up in time") from TimeoutError()
@@ -201,11 +200,6 @@ class Opening:
 def _look_up(host: Host, flags: int) -> list[Address]:
     found = socket.getaddrinfo(host.address, host.port, type=socket.SOCK_STREAM, flags=flags)
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-
-
-def _unlock(lock: threading.Lock) -> None:
-    with contextlib.suppress(RuntimeError):  # it was unlocked already
-        lock.release()
 
 
 def cancel(connector: Connector, engine: Engine, address: Address) -> None:

@@ -1,8 +1,11 @@
 """The pool's driver: does what `pgproto.pool.PoolMachine` decides, with threads.
 
-Every event goes to the machine through `tell`: inside of one lock, which is never held while anything is
-waited for.  What the machine answers is done outside of it: a waiting caller is woken, or a short-lived
-thread opens, checks, resets or closes a connection.  One more thread keeps the machine's deadlines.
+Every event goes to the machine through `tell`, one step at a time: with a lock held, which is never held
+while anything is waited for.  What the machine answers is done after that: a waiting caller is woken, or a
+short-lived thread opens, checks, resets or closes a connection.  One more thread keeps the deadlines.
+
+What comes in the middle of a step of this very thread (see `Steps`) and needs no answer waits for the next
+step, or is handed to another thread; the rest is refused.
 
 All waiting is for plain locks, which an interrupt cannot break.  An interrupt that strikes inside of
 `tell` may have torn the machine, or lost an answer of it: then the pool starts over with a new machine, its
@@ -14,13 +17,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from pgproto import ConnectError, Error
 from pgproto.pool import (
@@ -46,25 +50,17 @@ from pgproto.pool import (
 )
 from pgproto.session import GRACE, Connector, check_left, check_new
 
-from . import system
+from . import system, threads
 from .connection import Connection
+from .hooks import Hook, Hooks, Questions
+from .steps import Steps
 
-__all__ = ["Driver", "Held", "Hook", "Hooks"]
+__all__ = ["Driver", "Held"]
 
 T = TypeVar("T")
-Hook = Callable[[Connection], bool | None]
 
 _FOREVER: Final = float("inf")
 _log = logging.getLogger("pgproto")
-
-
-class Hooks(NamedTuple):
-    """What the pool's owner wants to be asked; see `Pool`."""
-
-    connect: Hook | None
-    acquire: Hook | None
-    release: Hook | None
-    close: Hook | None
 
 
 class Held:
@@ -111,15 +107,16 @@ class Driver:
 
     def _begin(self) -> None:
         """What there is when nothing has happened yet."""
-        self._lock = threading.Lock()
-        self._alarm = _locked()
+        self._steps = Steps()
+        self._alarm = threads.new_waiter()
         self._keeper: threading.Thread | None = None
-        self._limit = _FOREVER  # when hooks have to be at their end
         self._wakes_at = _FOREVER  # when the keeper will look at the machine next
         self._workers: set[threading.Thread] = set()
         self._closers: list[threading.Lock] = []
-        self._asking: set[threading.Lock] = set()  # for the answers of hooks in threads of their own
-        self._dropped: deque[Held] = deque()
+        self._questions = Questions()
+        # What came in the middle of a step: for the next one, and leases to end for the keeper.
+        self._events: deque[Callable[[PoolMachine, float], None]] = deque()
+        self._left: deque[tuple[Held, bool, Callable[[], None]]] = deque()
         self._found()
 
     def _found(self) -> None:
@@ -139,19 +136,27 @@ class Driver:
         return self._keeper is not None
 
     def start(self) -> bool:
-        """Begin to open `min_size` connections; False if that was done before."""
+        """Begin to open `min_size` connections; False if that was done before.
+
+        Raises:
+            ConnectError: there can be no more threads.
+            LocalProtocolError, PoolClosed: see `Steps.check`.
+        """
         if self._keeper is not None or self._closed:
             return False
-        with self._lock:
-            # It does not keep the pool alive: a pool that nobody refers to ends, and with it the thread.
-            arguments = (weakref.ref(self), self._alarm)
-            keeper = threading.Thread(target=_keep, args=arguments, name="pgproto pool keeper", daemon=True)
-            if self._keeper is None:
-                keeper.start()
-                self._keeper = keeper
+        self._steps.check()
+        self._steps.with_lock(self._hire)
         machine = self._machine
         self._tell(machine, machine.start)
         return True
+
+    def _hire(self) -> None:
+        if self._keeper is None:
+            # It does not keep the pool alive: a pool that nobody refers to ends, and with it the thread.
+            arguments = (weakref.ref(self), self._alarm)
+            keeper = threads.Helper(target=_keep, args=arguments, name="pgproto pool keeper", daemon=True)
+            threads.start(keeper)
+            self._keeper = keeper
 
     def first(self) -> None:
         """Wait for the first connection.
@@ -160,7 +165,7 @@ class Driver:
             ConnectError, PoolTimeout, PoolClosed: see `Pool.open`.
         """
         machine = self._machine
-        waiter = _locked()
+        waiter = threads.new_waiter()
         tickets: list[Ticket] = []
 
         def ask(now: float) -> None:
@@ -203,28 +208,54 @@ class Driver:
 
     def give_back(self, held: Held, done: Callable[[], None]) -> None:
         """A lease that was claimed ends; `done` is called in the moment in which it has."""
-        self._end(held.machine, held.ticket, held.conn, held.lent, done)
+        if sys.is_finalizing() or self._is_between:
+            self._leave(held, done, wanted=True)
+        else:
+            self._end(held.machine, held.ticket, held.conn, held.lent, done)
 
     def drop(self, held: Held) -> None:
         """A lease was lost without being ended.  Called by the garbage collector, at any moment."""
-        self._dropped.append(held)
-        _unlock(self._alarm)
+        # One that was claimed was interrupted on its way: whether the hook has run, nobody knows.
+        self._leave(held, _nothing, wanted=held.claim())
+
+    def _leave(self, held: Held, done: Callable[[], None], *, wanted: bool) -> None:
+        """Leave the end of a lease to a thread of the pool's."""
+        if sys.is_finalizing():  # there is none any more
+            held.lent.take_back()
+            held.conn.close(timeout=0.0)
+            done()
+        else:
+            self._left.append((held, wanted, done))
+            threads.wake(self._alarm)
 
     def expire(self) -> None:
         """Replace every connection at its next idle moment."""
-        machine = self._machine
-        self._tell(machine, machine.expire)
+        self._soon(PoolMachine.expire)
 
     def stats(self) -> PoolStats:
-        """A snapshot."""
-        with self._lock:
+        """A snapshot; in the middle of a step of this very thread, of how far that is."""
+        if sys.is_finalizing():  # a thread that has the lock will never release it
+            return self._machine.stats()
+        with self._steps.lock:
             return self._machine.stats()
 
     def close(self, timeout: float | None) -> None:
-        """End the pool and wait until nothing of it is left: connections, threads."""
+        """End the pool and wait until nothing of it is left: connections, threads.
+
+        In the middle of a step of this very thread, and in a thread of a pool's, it is begun, not waited for.
+        """
         self._closed = True
+        if sys.is_finalizing():
+            for conn in list(self._connections):
+                conn.close(timeout=0.0)
+            return
+        patience = self._settings.close_timeout if timeout is None else timeout
+        if self._is_between:
+            self._questions.end(time.monotonic() + patience + GRACE)
+            self._soon(partial(PoolMachine.close, timeout=timeout))
+            return
         machine = self._machine
-        closer = _locked()
+        closer = threads.new_waiter()
 
         def event(now: float) -> bool:
             self._closers.append(closer)
@@ -233,12 +264,9 @@ class Driver:
 
         while self._tell(machine, event) is None:
             machine = self._machine  # another one has taken over
-        patience = self._settings.close_timeout if timeout is None else timeout
         # Behind the deadline everything is cut off; the rest is the end of the threads that do it.
         limit = time.monotonic() + patience + 2 * GRACE
-        self._limit = limit - GRACE
-        for answer in list(self._asking):
-            _unlock(answer)
+        self._questions.end(limit - GRACE)
         if not machine.done:
             closer.acquire(timeout=min(limit - time.monotonic(), threading.TIMEOUT_MAX))
         for thread in [*list(self._workers), self._keeper]:
@@ -253,7 +281,7 @@ class Driver:
     def __del__(self) -> None:
         alarm: threading.Lock | None = getattr(self, "_alarm", None)
         if alarm is not None:
-            _unlock(alarm)
+            threads.wake(alarm)
 
     # ---- Borrowing
 
@@ -261,7 +289,7 @@ class Driver:
         self, machine: PoolMachine, patience: float, keep: Callable[[Held], None]
     ) -> Connection | None:
         """Borrow from this machine; None if another one is in charge by now."""
-        waiter = _locked()
+        waiter = threads.new_waiter()
         tickets: list[Ticket] = []
         asked: Connection | None = None  # whom `on_acquire` is asked about
         held: Held | None = None
@@ -344,21 +372,20 @@ class Driver:
         finally:  # an interrupt, out of the hook or not, ends the lease too
             self._take(machine, ticket, conn, wanted, done)
 
-    def _end_dropped(self, held: Held) -> None:
-        """Nobody has ended this lease: do what its borrower would have done."""
+    def _end_left(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
+        """Do for a lease what its borrower would have done, and close its connection if it is not wanted."""
         hook = self._hooks.release
-        wanted = False
         try:
             held.lent.take_back()
-            # One that was claimed was interrupted on its way: whether the hook has run, nobody knows.
-            if held.claim():
+            if wanted:
+                wanted = False
                 seconds = self._settings.reset_timeout
-                bounded = None if hook is None else partial(self._ask, "on_release", hook, seconds)
+                bounded = None if hook is None else partial(self._questions.ask, "on_release", hook, seconds)
                 wanted = self._released(held.conn, bounded)
         except BaseException:  # noqa: BLE001 - nobody waits for this thread
             _log.exception("on_release raised")
         finally:
-            self._take(held.machine, held.ticket, held.conn, wanted, _nothing)
+            self._take(held.machine, held.ticket, held.conn, wanted, done)
 
     def _released(self, conn: Connection, hook: Hook | None) -> bool:
         """Ask `on_release` whether a connection that came back is wanted."""
@@ -401,28 +428,56 @@ class Driver:
 
     # ---- The machine
 
+    @property
+    def _is_between(self) -> bool:
+        """True if this very thread has something else to finish: a step, or a pool's work."""
+        return self._steps.is_mine or threads.is_helper()
+
+    def _soon(self, event: Callable[[PoolMachine, float], None]) -> None:
+        """Let something happen to the machine, now or after the step that this thread is in."""
+        self._events.append(event)
+        if self._steps.is_mine:
+            threads.wake(self._alarm)
+        elif not sys.is_finalizing():
+            self._tell(self._machine, _at_once)
+
     def _tell(self, machine: PoolMachine, event: Callable[[float], T]) -> T | None:
-        """Let something happen to the machine, then do what it decides.  None if it is not in charge."""
+        """Let something happen to the machine, then do what it decides.  None if it is not in charge.
+
+        Raises:
+            LocalProtocolError, PoolClosed: see `Steps.check`.
+        """
+        self._steps.check()
+        actions: list[Action] = []
+        done = early = False
+
+        def step() -> T | None:
+            nonlocal actions, done, early
+            if machine is not self._machine:
+                return None
+            if self._inside:
+                raise _Torn
+            self._inside = True
+            now = time.monotonic()
+            while self._events:
+                self._events.popleft()(machine, now)
+            result = event(now)
+            actions = machine.take_actions()
+            done = machine.done
+            due = machine.next_deadline()
+            early = due is not None and due < self._wakes_at
+            if early and due is not None:
+                self._wakes_at = due
+            self._inside = False
+            return result
+
         try:
-            with self._lock:
-                if machine is not self._machine:
-                    return None
-                if self._inside:
-                    raise _Torn
-                self._inside = True
-                result = event(time.monotonic())
-                actions = machine.take_actions()
-                done = machine.done
-                due = machine.next_deadline()
-                early = due is not None and due < self._wakes_at
-                if early and due is not None:
-                    self._wakes_at = due
-                self._inside = False
+            result = self._steps.with_lock(step)
             for action in actions:
                 self._act(machine, action)
             if done:
                 for closer in self._closers:
-                    _unlock(closer)
+                    threads.wake(closer)
         except _Torn:
             self._start_over(machine)
             return None
@@ -430,14 +485,14 @@ class Driver:
             self._start_over(machine)
             raise
         if early or done:
-            _unlock(self._alarm)
+            threads.wake(self._alarm)
         return result
 
     def _act(self, machine: PoolMachine, action: Action) -> None:
         if isinstance(action, Grant | Fail):
             waiter = action.ticket.waiter
             if waiter is not None:
-                _unlock(waiter)
+                threads.wake(waiter)
         elif isinstance(action, Open):
             self._spawn(self._open, machine, action.slot, action.generation)
         elif isinstance(action, Check):
@@ -460,35 +515,46 @@ class Driver:
 
     def _start_over(self, machine: PoolMachine) -> None:
         """The machine may be torn: let a new one take over."""
-        with self._lock:
+        connections: set[Connection] = set()
+        waiting: set[threading.Lock] = set()
+        opening: dict[int, Connection] = {}
+
+        def step() -> bool:
+            nonlocal connections, waiting, opening
             if machine is not self._machine:
-                return
+                return False
             connections, waiting, opening = self._connections, self._waiting, self._opening
             self._found()
             if self._closed:
                 self._machine.close(time.monotonic(), 0.0)
+            return True
+
+        if not self._steps.with_lock(step):
+            return
         for conn in connections:
             if not conn.is_lent:
                 conn.abort()
         for attempt in opening.values():
             attempt.abort()
         for waiter in [*waiting, *(self._closers if self._closed else ()), self._alarm]:
-            _unlock(waiter)
+            threads.wake(waiter)
 
     def nap(self) -> float | None:
         """For the keeper: do what is due; seconds until there is more to do, None if never."""
-        while self._dropped:
-            self._spawn(self._end_dropped, self._dropped.popleft())
+        while self._left:
+            self._spawn(self._end_left, *self._left.popleft())
         machine = self._machine
         due = machine.next_deadline()
-        if due is not None and due <= time.monotonic():
+        if self._events or (due is not None and due <= time.monotonic()):
             self._tell(machine, machine.tick)
-        with self._lock:
-            if self._machine.done:
-                return None
-            due = self._machine.next_deadline()
-            self._wakes_at = _FOREVER if due is None else due
-            return self._wakes_at - time.monotonic()
+        return self._steps.with_lock(self._sleep)
+
+    def _sleep(self) -> float | None:
+        if self._machine.done:
+            return None
+        due = self._machine.next_deadline()
+        self._wakes_at = _FOREVER if due is None else due
+        return self._wakes_at - time.monotonic()
 
     # ---- What is done by threads
 
@@ -499,11 +565,11 @@ class Driver:
             finally:
                 self._workers.discard(thread)
 
-        thread = threading.Thread(target=run, name=f"pgproto pool{work.__name__}", daemon=True)
+        thread = threads.Helper(target=run, name=f"pgproto pool{work.__name__}", daemon=True)
         self._workers.add(thread)
         try:
-            thread.start()
-        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            threads.start(thread)
+        except ConnectError:  # it is done all the same
             run()
 
     def _open(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
@@ -539,7 +605,7 @@ class Driver:
         hook = self._hooks.connect
         if hook is not None:
             try:
-                self._ask("on_connect", hook, seconds, conn)
+                self._questions.ask("on_connect", hook, seconds, conn)
             except BaseException as error:  # SystemExit of a hook ends nothing but the attempt
                 raise hook_failed(error) from error
         check_new(conn.engine, "" if hook is None else "on_connect")
@@ -580,49 +646,12 @@ class Driver:
         hook = self._hooks.close
         try:
             if hook is not None:
-                self._ask("on_close", hook, self._settings.reset_timeout, conn)
+                self._questions.ask("on_close", hook, self._settings.reset_timeout, conn)
         except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
             _log.exception("on_close raised")
         finally:
             conn.close()
             self._gone(machine, slot, generation, conn)
-
-    def _ask(self, name: str, hook: Hook, seconds: float, conn: Connection) -> bool | None:
-        """Call a hook in a thread of its own: nothing else can be done about one that does not return.
-
-        Raises:
-            HookTimeout: it took too long, or until after the end of the pool.
-            BaseException: what it raised.
-        """
-        news = _locked()
-        answers: list[bool | None] = []
-        raised: list[BaseException] = []
-
-        def ask() -> None:
-            try:
-                answers.append(hook(conn))
-            except BaseException as error:  # noqa: BLE001 - it is raised by `_ask`
-                raised.append(error)
-            finally:
-                _unlock(news)
-
-        try:
-            threading.Thread(target=ask, name="pgproto pool hook", daemon=True).start()
-        except RuntimeError:  # no more threads, or the interpreter is shutting down
-            ask()
-        deadline = time.monotonic() + seconds
-        self._asking.add(news)
-        try:
-            while not (answers or raised):
-                left = min(deadline, self._limit) - time.monotonic()
-                if left <= 0:
-                    raise HookTimeout(name)
-                news.acquire(timeout=min(left, threading.TIMEOUT_MAX))
-        finally:
-            self._asking.discard(news)
-        if raised:
-            raise raised[0]
-        return answers[0]
 
     def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection) -> None:
         def event(now: float) -> None:
@@ -655,19 +684,9 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+def _at_once(now: float) -> None:
+    """Nothing but what waits for a step already."""
+
+
 def _is_alive(conn: Connection) -> bool:
     return conn.is_alive()
-
-
-def _locked() -> threading.Lock:
-    """A lock to wait for, until somebody unlocks it."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-def _unlock(lock: threading.Lock) -> None:
-    try:
-        lock.release()
-    except RuntimeError:  # it was unlocked before, and nobody has noticed yet
-        pass

@@ -19,8 +19,9 @@ from pgproto.session.deadlines import patience, seconds
 from . import system
 from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
-from .driver import Driver, Held, Hook, Hooks
+from .driver import Driver, Held
 from .handles import TransactionContext
+from .hooks import Hook, Hooks
 from .queries import DEFAULT, Queries, Query, Timeout
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Pool(Queries):
     others, and `on_release` for a connection that nobody gave back, are called by threads of the pool, for
     `acquire_timeout` (`on_connect`) or `reset_timeout` seconds at the most.
     A process that is forked begins with an empty pool; the connections stay the parent's.
+
+    A signal handler, a finalizer or a callback may come in the middle of what its own thread does to the
+    pool.  There `release`, `expire` and `close` take effect soon after, without waiting; a call that needs a
+    connection is refused with LocalProtocolError.  When the interpreter is shutting down, connections that
+    come back are closed, without hooks, and none is lent (PoolClosed).
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -154,6 +155,9 @@ class Transport:
         """Nobody wants the rest of the operation: bring it to its end, within its grace, or close."""
         if operation.finished:
             return
+        if sys.is_finalizing():  # nobody comes for the session either
+            self.abort()
+            return
         # The garbage collector may end a generator in the middle of another call: the next one does it.
         self._stray.append(operation)
         if self._owner != threading.get_ident():
@@ -163,6 +167,9 @@ class Transport:
     def dismiss(self) -> None:
         """The lease is over: what is under way ends, and whoever still waits for it is told."""
         if self.engine.idle or self.engine.closed:
+            return
+        if sys.is_finalizing():
+            self.abort()
             return
         try:
             self.alone(self._end_lease, None, 0.0)
@@ -276,6 +283,8 @@ class Transport:
         me = threading.get_ident()
         if self._owner == me:
             return False
+        if sys.is_finalizing():  # another thread that has the lock will never release it
+            patience = 0.0
         done = False
         try:
             if self._lock.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
