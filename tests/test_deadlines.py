@@ -11,7 +11,7 @@ import pytest
 from pgproto import Batch, Error, LocalProtocolError, Outcome, PoolTimeout, QueryTimeout
 from pgproto.session import Statement
 from pgproto.session.batch import Refusing, refuse
-from pgproto.session.deadlines import DEFAULT, limit, patience, seconds
+from pgproto.session.deadlines import DEFAULT, Timeout, limit, patience, remaining, seconds, waiting
 
 NO_NUMBERS: list[object] = ["1", "", b"1", Decimal(5), Fraction(1, 2), True, False, [], object(), 1j]
 
@@ -59,6 +59,43 @@ def test_a_number_is_itself() -> None:
         for found in (limit(given, None), seconds(given, None), patience(given)):
             assert found == given
             assert type(found) is float
+
+
+@pytest.mark.holds("T1")
+@pytest.mark.parametrize(
+    ("timeout", "longest", "wait"),
+    [(2, 30.0, 2.0), (60.0, 30.0, 30.0), (2.0, float("inf"), 2.0), (2.0, 0.0, 0.0)],
+)
+def test_the_time_of_a_pools_call_is_for_the_wait_too(timeout: float, longest: float, wait: float) -> None:
+    assert waiting(timeout, longest) == wait
+    start = 100.0
+    for waited in (0.0, 1.5, 2.5):
+        left = remaining(timeout, wait, start + wait, lambda: start + waited)  # noqa: B023
+        assert left == timeout - waited
+        assert type(left) is float
+
+
+@pytest.mark.parametrize("timeout", [DEFAULT, None, float("inf")])
+def test_a_pools_call_without_a_limit_of_its_own(timeout: Timeout) -> None:
+    """The pool's own holds for the wait, and the rest is as on any connection; no clock is asked."""
+    assert waiting(timeout, 30.0) is None
+
+    def clock() -> float:
+        raise AssertionError("the clock was asked")
+
+    assert remaining(timeout, None, 130.0, clock) is timeout
+
+
+@pytest.mark.holds("T1", "T2")
+def test_a_pools_call_whose_time_is_over_or_none() -> None:
+    for given, kind in (
+        (-1.0, QueryTimeout),
+        (0, QueryTimeout),
+        ("1", TypeError),
+        (float("nan"), ValueError),
+    ):
+        with pytest.raises(kind):
+            waiting(given, 30.0)
 
 
 @pytest.mark.holds("S3")

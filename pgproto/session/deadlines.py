@@ -5,6 +5,10 @@
     a number of seconds    that long; 0 or less (a deadline minus now): it has passed, and nothing is sent
     anything else          TypeError or ValueError, before anything is sent or recorded
 
+A pool's call waits for a connection first.  A number of seconds is for the wait and what follows, together
+(`waiting`, `remaining`), and the wait has `acquire_timeout` at most.  Not given, or no limit: the wait has
+`acquire_timeout`, and what follows has what it has on any connection.
+
 Rule: "not given" is no number.  When it was one (-1.0), a deadline that had just passed meant 300 seconds.
 Text, Decimal and bool are refused although they could be converted: each of them has been the wrong variable.
 """
@@ -12,11 +16,12 @@ Text, Decimal and bool are refused although they could be converted: each of the
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import Outcome, QueryTimeout
 
-__all__ = ["DEFAULT", "Default", "Timeout", "limit", "patience", "seconds"]
+__all__ = ["DEFAULT", "Default", "Timeout", "limit", "patience", "remaining", "seconds", "waiting"]
 
 
 class Default(enum.Enum):
@@ -93,3 +98,30 @@ def patience(timeout: object) -> float | None:
         return None
     time = limit(timeout, None)
     return float("inf") if time is None else time
+
+
+def waiting(timeout: object, longest: float) -> float | None:
+    """How long a pool's call may wait for a connection; None: the call sets no limit, but the pool does.
+
+    Args:
+        timeout: what the caller gave.
+        longest: the pool's `acquire_timeout`.
+
+    Raises:
+        QueryTimeout, TypeError, ValueError: see `seconds`.
+    """
+    time = seconds(timeout, None)
+    return None if time is None else min(time, longest)
+
+
+def remaining(timeout: Timeout, wait: float | None, end: float, clock: Callable[[], float]) -> Timeout:
+    """The timeout of what a pool's call does with the connection that it has got.
+
+    Args:
+        timeout: what the caller gave.
+        wait: what `waiting` has made of it.
+        end: when the wait would have ended without a connection.
+        clock: tells the time; not asked if the call has no limit of its own.
+    """
+    time = limit(timeout, None)
+    return timeout if time is None or wait is None else time - wait + end - clock()

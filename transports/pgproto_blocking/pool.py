@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -14,7 +15,7 @@ from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import CopyOut, Transaction
 from pgproto.session.batch import Refusing
-from pgproto.session.deadlines import patience, seconds
+from pgproto.session.deadlines import patience, remaining, seconds, waiting
 
 from . import system
 from .connection import Connection
@@ -80,6 +81,7 @@ class Pool(Queries):
         settings, connection_options = split_options(options)
         connector = system.connector(dsn, connection_options, server_settings)
         self._command_timeout = connector.config.command_timeout
+        self._acquire_timeout = settings.acquire_timeout
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
         self._driver = Driver(connector, settings, hooks, Resetting(reset))
 
@@ -173,31 +175,36 @@ class Pool(Queries):
         readonly: bool | None = None,
         deferrable: bool = False,
     ) -> PoolTransaction:
-        """Borrow a connection and open a transaction: `with pool.transaction() as conn`."""
+        """Borrow a connection and open a transaction: `with pool.transaction() as conn`.
+
+        `timeout` is for the wait, as in `acquire`; the rest is for `Connection.transaction`.
+        """
         return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
+    def _lease(self, timeout: Timeout) -> Lease:
+        """A connection for a call that takes `timeout`, the wait for it included."""
+        return Lease(self._driver, waiting(timeout, self._acquire_timeout))
+
     def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
-        seconds(timeout, None)
-        with self.acquire() as conn:
-            conn._run_item(item, timeout)
+        lease = self._lease(timeout)
+        with lease as conn:
+            conn._run_item(item, lease._remaining(timeout))
 
     def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
-        """`Connection.send_batch` on a borrowed connection."""
+        """`Connection.send_batch` on a borrowed connection; the wait for it is a part of `timeout`."""
         with Refusing(batch):
-            seconds(timeout, None)
-            with self.acquire() as conn:
-                return conn.send_batch(batch, timeout=timeout)
+            lease = self._lease(timeout)
+            with lease as conn:
+                return conn.send_batch(batch, timeout=lease._remaining(timeout))
 
     def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
-        """`Connection.executemany` on a borrowed connection."""
-        seconds(timeout, None)
-        with self.acquire() as conn:
+        """`Connection.executemany` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
             return conn.executemany(query, records, timeout=timeout)
 
     def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
-        """`Connection.copy_in` on a borrowed connection."""
-        seconds(timeout, None)
-        with self.acquire() as conn:
+        """`Connection.copy_in` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
             return conn.copy_in(sql, source, timeout=timeout)
 
     def copy_records(
@@ -209,21 +216,20 @@ class Pool(Queries):
         schema: str = "",
         timeout: Timeout = DEFAULT,
     ) -> int:
-        """`Connection.copy_records` on a borrowed connection."""
-        seconds(timeout, None)
-        with self.acquire() as conn:
+        """`Connection.copy_records` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
             return conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
-        """`Connection.copy_out` on a connection that is borrowed until the iteration has ended."""
+        """`Connection.copy_out` on a connection borrowed until its end; the wait has `timeout`, too."""
         operation = CopyOut(sql)
-        lease = self.acquire()
+        lease = self._lease(timeout)
 
         def start() -> tuple[Transport, int]:
             return lease.__enter__().opened()
 
-        time = seconds(timeout, self._command_timeout)
-        return Pieces(start, operation, operation.take, time, lease.release)
+        longest = seconds(timeout, self._command_timeout)
+        return Pieces(start, operation, operation.take, longest, lease.release)
 
     def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.
@@ -277,6 +283,12 @@ class Lease:
         conn = self.__enter__()
         conn.keeps = self
         return conn
+
+    def _remaining(self, timeout: Timeout) -> Timeout:
+        """What the wait for the connection has left of the time of the call that it is for."""
+        held = self._held
+        assert held is not None
+        return remaining(timeout, self._timeout, held.ticket.deadline, time.monotonic)
 
     def release(self, conn: Connection | None = None) -> None:
         """Give the connection back, if it is (still) this one.  Idempotent."""

@@ -25,12 +25,13 @@ class Queries:
         query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
         args: the values of the parameters.
         timeout: in seconds, `command_timeout` by default; None for no limit; one that is 0 or less has
-            passed.
+            passed.  A number that a pool is given is for the wait for a connection, too.
 
     Raises:
         DataError: a value cannot be encoded (nothing was sent), or one that came cannot be decoded.
         PostgresError: the server refused the statement.
         ConnectionLost, QueryTimeout: see `outcome` for what became of it.
+        PoolTimeout: the pool had no connection in that time, or in `acquire_timeout`; nothing was sent.
         TypeError, ValueError: `query` is no statement, or `timeout` no number; nothing was sent.
         BaseException: what a value's own code raised, if it is no Exception (KeyboardInterrupt, say); else it
             is the `__cause__` of a DataError.  Nothing was sent.

@@ -6,9 +6,12 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from pgproto import LocalProtocolError
 from pgproto.pool import Ticket
 from pgproto.session import Transaction
+from pgproto.session.deadlines import Timeout, remaining
 
 from .connection import Connection
 from .handles import TransactionContext
@@ -63,6 +66,11 @@ class Lease:
         conn = self._held[1]
         conn.lease = self
         return conn
+
+    def _remaining(self, timeout: Timeout) -> Timeout:
+        """What the wait for the connection has left of the time of the call that it is for."""
+        assert self._held is not None
+        return remaining(timeout, self._timeout, self._held[0].deadline, trio.current_time)
 
     def release(self, conn: Connection | None = None) -> None:
         """Give the connection back, if it is (still) this one.  Idempotent."""

@@ -45,7 +45,7 @@ from pgproto.pool import (
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import GRACE, CopyOut, check_left, check_new
 from pgproto.session.batch import Refusing
-from pgproto.session.deadlines import patience, seconds
+from pgproto.session.deadlines import patience, seconds, waiting
 from pgproto_blocking import system
 
 from .callbacks import goes_up, tell
@@ -281,31 +281,36 @@ class Pool(Queries):
         readonly: bool | None = None,
         deferrable: bool = False,
     ) -> PoolTransaction:
-        """Borrow a connection and open a transaction: `async with pool.transaction() as conn`."""
+        """Borrow a connection and open a transaction: `async with pool.transaction() as conn`.
+
+        `timeout` is for the wait, as in `acquire`; the rest is for `Connection.transaction`.
+        """
         return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
+    def _lease(self, timeout: Timeout) -> Lease:
+        """A connection for a call that takes `timeout`, the wait for it included."""
+        return Lease(self, waiting(timeout, self._machine.settings.acquire_timeout))
+
     async def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
-        seconds(timeout, None)
-        async with self.acquire() as conn:
-            await conn._run_item(item, timeout)
+        lease = self._lease(timeout)
+        async with lease as conn:
+            await conn._run_item(item, lease._remaining(timeout))
 
     async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
-        """`Connection.send_batch` on a borrowed connection."""
+        """`Connection.send_batch` on a borrowed connection; the wait for it is a part of `timeout`."""
         with Refusing(batch):
-            seconds(timeout, None)
-            async with self.acquire() as conn:
-                return await conn.send_batch(batch, timeout=timeout)
+            lease = self._lease(timeout)
+            async with lease as conn:
+                return await conn.send_batch(batch, timeout=lease._remaining(timeout))
 
     async def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
-        """`Connection.executemany` on a borrowed connection."""
-        seconds(timeout, None)
-        async with self.acquire() as conn:
+        """`Connection.executemany` on a borrowed connection; the wait for it has `timeout`, too."""
+        async with self._lease(timeout) as conn:
             return await conn.executemany(query, records, timeout=timeout)
 
     async def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
-        """`Connection.copy_in` on a borrowed connection."""
-        seconds(timeout, None)
-        async with self.acquire() as conn:
+        """`Connection.copy_in` on a borrowed connection; the wait for it has `timeout`, too."""
+        async with self._lease(timeout) as conn:
             return await conn.copy_in(sql, source, timeout=timeout)
 
     async def copy_records(
@@ -317,15 +322,14 @@ class Pool(Queries):
         schema: str = "",
         timeout: Timeout = DEFAULT,
     ) -> int:
-        """`Connection.copy_records` on a borrowed connection."""
-        seconds(timeout, None)
-        async with self.acquire() as conn:
+        """`Connection.copy_records` on a borrowed connection; the wait for it has `timeout`, too."""
+        async with self._lease(timeout) as conn:
             return await conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
 
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
-        """`Connection.copy_out` on a connection that is borrowed until the iteration has ended."""
+        """`Connection.copy_out` on a connection borrowed until its end; the wait has `timeout`, too."""
         operation = CopyOut(sql)
-        lease = self.acquire()
+        lease = self._lease(timeout)
 
         async def start() -> Transport:
             return (await lease.start()).open_transport()
