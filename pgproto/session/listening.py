@@ -163,7 +163,7 @@ class Listeners:
         self.woken = []
         for message in messages:
             notification = Notification(message.channel, message.payload, message.process_id)
-            for listener in self._all:
+            for listener in list(self._all):  # the garbage collector may end one meanwhile
                 if message.channel in listener.channels:
                     listener.inbox.put(notification, len(message.channel) + len(message.payload))
                     if listener not in woken:

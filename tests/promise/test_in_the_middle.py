@@ -307,6 +307,26 @@ def test_a_lease_that_the_collector_ends_in_a_thread_of_the_pools(pg18: Postgres
         enough.set()
 
 
+def test_a_listener_that_is_collected_in_the_middle_of_a_call(pg18: PostgresServer) -> None:
+    """Its UNLISTEN cannot be run there; the server listens for nobody no more when the call has ended."""
+    with pg.connect(pg18.dsn()) as conn:
+
+        def listen() -> Iterator[int]:
+            with conn.listen("news"):
+                yield 1
+
+        listening = listen()
+        next(listening)
+        conn.on_notice = lambda notice: listening.close()  # type: ignore[attr-defined]
+        conn.script("do $$ begin raise notice 'now'; end $$")
+        assert conn.fetch("select pg_listening_channels()") == []
+        with conn.listen("news") as notifications:
+            conn.execute("notify news, 'again'")
+            notification = notifications.get(BOUND)
+            assert notification is not None
+            assert notification.payload == "again"
+
+
 def run_to_its_end(pg18: PostgresServer, program: str) -> tuple[str, str]:
     """What a program says, which ends its interpreter with something left."""
     text = (

@@ -161,6 +161,9 @@ class Notifications:
                 self._connection.abort()  # interrupted: nobody would have the server stop, then
             raise
         finally:
+            if self._listener.ended is None:  # refused, in the middle of a call: that sees to it at its end
+                self._connection.listeners.remove(self._listener)
+                self._connection.listeners.unsettled = True
             self._close()
 
     def _close(self) -> None:
