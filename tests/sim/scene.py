@@ -124,13 +124,11 @@ class Scene:
             while waiting := [each for each in (task, *others) if not each.done()]:
                 await self.clients.within(limit, self.place, asyncio.wait(waiting))
         except asyncio.CancelledError:
-            while waiting := [each for each in (task, *others) if not each.done()]:
-                for each in waiting:
-                    each.cancel()
-                await asyncio.wait(waiting)  # others may join them meanwhile
-            for each in (task, *others):
-                if not each.cancelled():
-                    each.exception()
+            everybody = [task, *others]
+            for each in everybody:
+                each.cancel()
+                each.add_done_callback(_seen)
+            await asyncio.wait(everybody)
             raise
         self._judge(task)
         for other in others:
@@ -206,3 +204,9 @@ class Scene:
             raise
         clients.record.done(asked)
         clients.record.rows(tag, rows, 1)
+
+
+def _seen(task: asyncio.Future[Any]) -> None:
+    """What a task raises that nobody waits for any more is no complaint."""
+    if not task.cancelled():
+        task.exception()
