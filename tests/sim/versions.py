@@ -17,6 +17,7 @@ __all__ = ["Versions"]
 
 _PROTOCOL_3_0: Final = b"\0\3\0\0"
 _WELCOME: Final = frozenset(b"RZ")  # Authentication, ReadyForQuery
+_REQUESTS: Final = frozenset((0, 3, 5, 10, 11, 12))  # authentication requests: Ok, passwords, SASL
 _ASIDE: Final = frozenset(b"EN")  # errors and notices, which anybody can send
 
 
@@ -46,14 +47,19 @@ class Versions:
     def lost(self, link: Link) -> None:
         """A session has ended."""
         heard = link.tap.heard
-        answered = any(tag not in _ASIDE for tag, _, _ in heard)
+        answered = any(tag not in _ASIDE and _is_whole(tag, body) for tag, _, body in heard)
         refused = not _asks_for_3_0(link) and [fields_of(body).get("C") for _, _, body in heard] == ["08P01"]
-        if link.lied or (not answered and not refused):  # what a garbled one says is no answer
+        if not answered and not refused:
             self.unreachable()
 
     def unreachable(self) -> None:
         """An attempt to connect has failed."""
         self._took_3_0_at = None
+
+
+def _is_whole(tag: int, body: bytes) -> bool:
+    """Not an Authentication of which a pooler had sent the beginning when it said its last words."""
+    return tag != ord("R") or int.from_bytes(body[:4], "big") in _REQUESTS
 
 
 def _asks_for_3_0(link: Link) -> bool:
