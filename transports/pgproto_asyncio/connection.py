@@ -50,6 +50,7 @@ from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
+from pgproto_blocking.unique import Unique
 
 from .callbacks import INTERRUPTS, tell
 from .collected import do_last, soon
@@ -563,7 +564,7 @@ def _weakly(connection: Connection) -> Callable[[], None]:
     return call
 
 
-class _Connecting:
+class _Connecting(Unique):
     """What `connect` returns: to await, or to enter."""
 
     def __init__(self, connector: Connector, timeout: Timeout) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from pgproto import Error, LocalProtocolError
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
+from pgproto_blocking.unique import Unique
 
 from .collected import do_last
 from .transport import Transport
@@ -28,7 +29,7 @@ Chunks = Iterable[Any] | AsyncIterable[Any]
 _END: Final = object()
 
 
-class Pieces(Generic[T]):
+class Pieces(Unique, Generic[T]):
     """What arrives piece by piece: an async iterator, which can be entered with `async with` too.
 
     The statement runs when the first piece is asked for.  Whoever stops in the middle (`aclose`, leaving

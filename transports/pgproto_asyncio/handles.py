@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
 from pgproto.session import Listener, Notification, Statement, Transaction, listen, unlisten
+from pgproto_blocking.unique import Unique
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
 
 
-class PreparedStatement:
+class PreparedStatement(Unique):
     """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
 
     The server has it until `close`, or until nobody refers to this object any more.
@@ -59,7 +60,7 @@ class PreparedStatement:
         self._connection.engine.channel.statements.close(self.statement)
 
 
-class Notifications:
+class Notifications(Unique):
     """An async iterator over notifications; a context manager that listens while it is open.
 
     It ends with ConnectionClosed when the session does: what was missed then, nobody knows.
@@ -114,7 +115,7 @@ class Notifications:
                 self._listener.waiter = None
 
 
-class TransactionContext:
+class TransactionContext(Unique):
     """`async with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
 
     def __init__(self, connection: Connection, block: Transaction) -> None:

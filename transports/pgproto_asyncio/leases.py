@@ -12,6 +12,7 @@ from pgproto import LocalProtocolError
 from pgproto.pool import Ticket
 from pgproto.session import Transaction
 from pgproto.session.deadlines import Timeout, remaining
+from pgproto_blocking.unique import Unique
 
 from .connection import Connection
 from .handles import TransactionContext
@@ -27,7 +28,7 @@ _NO_CONNECTION: Final = (
 )
 
 
-class Lease:
+class Lease(Unique):
     """A connection to borrow: `async with pool.acquire() as conn`, or `conn = await pool.acquire()`.
 
     What was awaited is given back by `await pool.release(conn)`.  A lease can be used again after its end.
@@ -101,7 +102,7 @@ class Lease:
             warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=1)
 
 
-class PoolTransaction:
+class PoolTransaction(Unique):
     """`async with pool.transaction() as conn`."""
 
     def __init__(self, lease: Lease, isolation: str, readonly: bool | None, deferrable: bool) -> None:

@@ -9,6 +9,7 @@ from pgproto import QueuedQuery, Row
 from pgproto.session import Statement
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
+from pgproto_blocking.unique import Unique
 
 if TYPE_CHECKING:
     from .handles import PreparedStatement
@@ -19,7 +20,7 @@ Query: TypeAlias = "str | Statement | PreparedStatement"
 """A text, or what `prepare` returned."""
 
 
-class Queries:
+class Queries(Unique):
     """`fetch`, `fetchrow`, `fetchval` and `execute`, all of them `_run_item` with another answer.
 
     Args of each:

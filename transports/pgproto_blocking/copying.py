@@ -12,6 +12,7 @@ from pgproto import Error, LocalProtocolError
 from pgproto.session import CopyIn, ExecuteMany, Operation
 
 from .transport import Transport
+from .unique import Unique
 
 __all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "feed"]
 
@@ -27,7 +28,7 @@ Chunks = Iterable[Any]
 _FED_AT_ONCE: Final = 16384
 
 
-class Pieces(Generic[T]):
+class Pieces(Unique, Generic[T]):
     """What arrives piece by piece: an iterator, which can be entered with `with` too.
 
     The statement runs when the first piece is asked for.  Whoever stops in the middle (`close`, leaving

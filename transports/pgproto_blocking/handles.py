@@ -25,6 +25,7 @@ from pgproto.session.deadlines import limit
 from . import system
 from .copying import Records
 from .queries import DEFAULT, Timeout
+from .unique import Unique
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
 
 
-class PreparedStatement:
+class PreparedStatement(Unique):
     """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
 
     The server has it until `close`, or until nobody refers to this object any more.
@@ -73,7 +74,7 @@ class PreparedStatement:
             connection.alone(lambda: connection.engine.channel.statements.close(self.statement))
 
 
-class Notifications:
+class Notifications(Unique):
     """An iterator over notifications; a context manager that listens while it is open.
 
     Waiting for a notification does not keep other threads from using the connection.  The iteration ends
@@ -184,7 +185,7 @@ class Notifications:
         return notification
 
 
-class TransactionContext:
+class TransactionContext(Unique):
     """`with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself.
 
     An interrupt between two steps leaves nobody who would end the block, and what came next would be a part

@@ -24,6 +24,7 @@ from .driver import Driver, Held
 from .handles import TransactionContext
 from .hooks import Hook, Hooks
 from .queries import DEFAULT, Queries, Query, Timeout
+from .unique import Unique
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -255,7 +256,7 @@ class Pool(Queries):
             system.pause(policy.delay_before(attempt, random.random))
 
 
-class Lease:
+class Lease(Unique):
     """A connection to borrow: `with pool.acquire() as conn`, or `conn = pool.acquire().start()`.
 
     What was started is given back by `pool.release(conn)`.  A lease can be used again after its end.
@@ -332,7 +333,7 @@ class Lease:
             self._in_use.release()
 
 
-class PoolTransaction:
+class PoolTransaction(Unique):
     """`with pool.transaction() as conn`."""
 
     def __init__(self, lease: Lease, isolation: str, readonly: bool | None, deferrable: bool) -> None:

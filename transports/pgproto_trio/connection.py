@@ -49,6 +49,7 @@ from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
 from pgproto_blocking import system
+from pgproto_blocking.unique import Unique
 
 from .callbacks import goes_up, tell
 from .connecting import cancel, cancel_running, open_session
@@ -511,7 +512,7 @@ def _weakly(connection: Connection) -> Callable[[], None]:
     return call
 
 
-class _Connecting:
+class _Connecting(Unique):
     """What `connect` returns: to await, or to enter."""
 
     def __init__(self, connector: Connector, timeout: Timeout) -> None:

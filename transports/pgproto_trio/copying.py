@@ -21,6 +21,7 @@ import trio
 
 from pgproto import Error, LocalProtocolError
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
+from pgproto_blocking.unique import Unique
 
 from .transport import Transport, unwrap
 
@@ -39,7 +40,7 @@ _END: Final = object()
 _log = logging.getLogger("pgproto_trio")
 
 
-class Pieces(Generic[T]):
+class Pieces(Unique, Generic[T]):
     """What arrives piece by piece: an async iterator, best used as `async with ... as pieces` too.
 
     The statement runs when the first piece is asked for.  Whoever stops in the middle should call `aclose`

@@ -20,6 +20,7 @@ from pgproto.session import (
     listen,
     unlisten,
 )
+from pgproto_blocking.unique import Unique
 
 from .copying import Records
 from .queries import DEFAULT, Timeout
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
 
 
-class PreparedStatement:
+class PreparedStatement(Unique):
     """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
 
     The server has it until `close`, or until nobody refers to this object any more.
@@ -71,7 +72,7 @@ class PreparedStatement:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
 
-class Notifications:
+class Notifications(Unique):
     """An async iterator over notifications; a context manager that listens while it is open.
 
     It ends with ConnectionClosed when the session does: what was missed then, nobody knows.
@@ -136,7 +137,7 @@ class Notifications:
                 listener.waiter = None
 
 
-class TransactionContext:
+class TransactionContext(Unique):
     """`async with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
 
     def __init__(self, connection: Connection, block: Transaction) -> None:

@@ -47,6 +47,7 @@ from pgproto.session import GRACE, CopyOut, check_left, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds, waiting
 from pgproto_blocking import system
+from pgproto_blocking.unique import Unique
 
 from .callbacks import goes_up, tell
 from .connection import Connection
@@ -639,7 +640,7 @@ class Pool(Queries):
             self._act()
 
 
-class Opening:
+class Opening(Unique):
     """What `Pool.open` returns: to enter."""
 
     def __init__(self, pool: Pool, wait: bool) -> None:

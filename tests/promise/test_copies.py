@@ -1,0 +1,96 @@
+"""One of each connection, pool and lease: a copy would own the same session, and end it when dropped."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import pickle
+import pkgutil
+from typing import Any
+
+import pytest
+
+import pgproto_asyncio
+import pgproto_blocking
+import pgproto_trio
+from pgproto_blocking.unique import Unique
+from tests.support.drivers import Driver
+from tests.support.postgres import PostgresServer
+
+# No caller is given one of these.
+INTERNAL = {
+    "pgproto_asyncio.transport.Transport",
+    "pgproto_blocking.connecting.Opening",
+    "pgproto_blocking.driver.Driver",
+    "pgproto_blocking.driver.Held",
+    "pgproto_blocking.driver.Hooks",
+    "pgproto_blocking.system.Inheritable",
+    "pgproto_blocking.system.Patience",
+    "pgproto_blocking.transport.Transport",
+    "pgproto_trio.transport.Transport",
+    "pgproto_trio.transport.Waiter",
+}
+
+
+def classes() -> dict[str, type]:
+    found = {}
+    for package in (pgproto_asyncio, pgproto_blocking, pgproto_trio):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            for name, value in vars(importlib.import_module(module.name)).items():
+                if inspect.isclass(value) and value.__module__ == module.name and not name.startswith("_"):
+                    found[f"{module.name}.{name}"] = value
+    return found
+
+
+def test_every_public_class_is_unique() -> None:
+    missing = {name for name, each in classes().items() if not issubclass(each, Unique)}
+    assert missing == INTERNAL
+
+
+def refuses(thing: Any) -> None:
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            way(thing)
+
+
+def bare(thing: Any) -> Any:
+    """What a test's wrapper is around."""
+    while hasattr(thing, "target"):
+        thing = thing.target
+    return thing
+
+
+def test_nothing_is_copied(driver: Driver, pg18: PostgresServer) -> None:
+    library: Any = {"asyncio": pgproto_asyncio, "trio": pgproto_trio, "blocking": pgproto_blocking}[
+        driver.name
+    ]
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn, pg.Pool(pg18.dsn(), max_size=1) as pool:
+            prepared = await conn.prepare("select 1")
+            plain, plain_pool = bare(conn), bare(pool)
+            for thing in (
+                plain,
+                plain_pool,
+                bare(prepared),
+                plain_pool.acquire(),
+                plain_pool.transaction(),
+                plain.transaction(),
+                plain.listen("here"),
+                plain.stream("select 1"),
+                plain.copy_out("copy (select 1) to stdout"),
+                plain_pool.copy_out("copy (select 1) to stdout"),
+                plain_pool.open() if pg.name != "blocking" else plain_pool,
+                library.connect(pg18.dsn()) if pg.name != "blocking" else plain,
+            ):
+                refuses(thing)
+            async with pool.acquire() as lent:
+                refuses(bare(lent))
+            with pytest.raises(TypeError, match="a Connection cannot be copied"):
+                copy.deepcopy({"conn": plain})
+            assert await conn.fetchval("select 1") == 1
+            assert await prepared.fetchval() == 1
+            assert await pool.fetchval("select 1") == 1
+
+    driver.run(scenario)
