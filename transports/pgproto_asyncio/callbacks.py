@@ -7,9 +7,9 @@ given to the exception handler.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["INTERRUPTS", "goes_up", "tell"]
+__all__ = ["INTERRUPTS", "goes_up", "seen", "tell"]
 
 INTERRUPTS: Final = (KeyboardInterrupt, SystemExit)
 """What is for the program, and for nobody in it."""
@@ -26,6 +26,13 @@ def goes_up(error: BaseException) -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def tell(loop: asyncio.AbstractEventLoop, name: str, error: BaseException) -> None:
-    """Tell the loop's exception handler that a callback or a hook, by its name, has raised."""
-    loop.call_exception_handler({"message": f"{name} raised", "exception": error})
+def seen(task: asyncio.Future[Any]) -> None:
+    """What a task has raised is seen, even if nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def tell(loop: asyncio.AbstractEventLoop | None, name: str, error: BaseException) -> None:
+    """Tell an open loop's exception handler that a callback or a hook, by its name, has raised."""
+    if loop is not None and not loop.is_closed():
+        loop.call_exception_handler({"message": f"{name} raised", "exception": error})

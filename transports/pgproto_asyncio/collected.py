@@ -8,12 +8,15 @@ the loop's thread or in another one, after the loop was closed too.  What it cal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["do_last", "soon"]
+from .callbacks import seen
 
-_tasks: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task alive
+__all__ = ["do_last", "soon", "spawn"]
+
+_tasks: set[asyncio.Task[Any]] = set()
 
 
 def soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> bool:
@@ -23,6 +26,26 @@ def soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: ob
     except RuntimeError:
         return False
     return True
+
+
+def spawn(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], tasks: set[asyncio.Task[Any]]
+) -> asyncio.Task[Any]:
+    """Have a task do something for nobody in particular.
+
+    A loop that is closed before drops it without a word: the connection says that it was not closed.
+
+    Args:
+        loop: where.
+        work: what.
+        tasks: has the task until it ends, for the loop itself keeps none alive.
+    """
+    task = loop.create_task(work)
+    with contextlib.suppress(AttributeError):  # of a task factory's own kind of task
+        setattr(task, "_log_destroy_pending", False)  # noqa: B010 - as asyncio does it itself
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task
 
 
 async def do_last(
@@ -48,14 +71,6 @@ async def do_last(
 
 
 def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
-    task = loop.create_task(work)
-    _tasks.add(task)
-    task.add_done_callback(_done)
+    task = spawn(loop, work, _tasks)
+    task.add_done_callback(seen)  # it must not hide the error that has ended the block
     return task
-
-
-def _done(task: asyncio.Task[Any]) -> None:
-    """Its error is seen: it must not hide the one that has ended the block."""
-    _tasks.discard(task)
-    if not task.cancelled():
-        task.exception()

@@ -53,7 +53,7 @@ from pgproto_blocking import system
 from pgproto_blocking.unique import Unique
 
 from .callbacks import INTERRUPTS, tell
-from .collected import do_last, soon
+from .collected import do_last, soon, spawn
 from .connecting import cancel, cancel_running, open_session
 from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
@@ -135,12 +135,9 @@ class Connection(Queries):
         transport: Transport | None = getattr(self, "_transport", None)
         if transport is None or self._lender is not None or transport.engine.closed:
             return
-        loop = transport.loop
-        if loop.is_closed():
-            return
         text = f"unclosed connection to {transport.engine.host}"
         warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-        soon(loop, transport.abort)
+        soon(transport.loop, transport.abort)
 
     def __repr__(self) -> str:
         if self.closed:
@@ -468,7 +465,9 @@ class Connection(Queries):
         except StopIteration:
             return
         finally:
-            if transport.engine.finished:  # the flow may have ended the session
+            if transport.loop.is_closed():
+                pass  # the collector has ended the flow
+            elif transport.engine.finished:  # the flow may have ended the session
                 self.abort()
             else:
                 transport.pump()  # or have left something to be sent
@@ -509,9 +508,7 @@ class Connection(Queries):
                 if handle.on_notice is not None:
                     self._call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
         if engine.wants_cancel:
-            task = asyncio.ensure_future(self._cancel(transport))
-            self._cancels.add(task)
-            task.add_done_callback(self._cancels.discard)
+            spawn(transport.loop, self._cancel(transport), self._cancels)
 
     def _handles(self) -> list[Connection]:
         """Whose callbacks are called: its own (those that `on_connect` has set), and its borrower's."""

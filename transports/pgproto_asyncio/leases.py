@@ -78,6 +78,8 @@ class Lease(Unique):
         if self._held is None or (conn is not None and conn is not self._held[1]):
             return
         if not self.pool.inherited:
+            if self.pool.over:  # its loop is closed, and there is nobody to give it back to
+                return
             self.pool.check_here()
         (ticket, lent), self._held = self._held, None
         self._in_use = False

@@ -49,8 +49,8 @@ from pgproto.session.deadlines import patience, seconds, waiting
 from pgproto_blocking import system
 from pgproto_blocking.unique import Unique
 
-from .callbacks import goes_up, tell
-from .collected import do_last, soon
+from .callbacks import goes_up, seen, tell
+from .collected import do_last, soon, spawn
 from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
 from .leases import Lease, PoolTransaction
@@ -340,7 +340,13 @@ class Pool(Queries):
     # ---- The driver
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return 0.0 if self._loop is None else self._loop.time()
+
+    @property
+    def over(self) -> bool:
+        """True if nothing can be done any more: the loop is closed, or the parent process's."""
+        loop = self.loop
+        return loop is None or loop.is_closed()
 
     def check_here(self) -> None:
         """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
@@ -420,7 +426,7 @@ class Pool(Queries):
         if not inspect.isawaitable(answer):
             return answer
         task: asyncio.Future[bool | None] = asyncio.ensure_future(answer)
-        task.add_done_callback(_seen)
+        task.add_done_callback(seen)
         scope = asyncio.timeout_at(min(self._now() + seconds, self._limit))
         self._hooks.add(scope)
         try:
@@ -430,7 +436,7 @@ class Pool(Queries):
             raise HookTimeout(name) from None
         finally:
             self._hooks.discard(scope)
-            if not task.done():
+            if not task.done() and not self.over:
                 task.cancel()
                 await asyncio.wait([task], timeout=GRACE)
         return task.result()
@@ -442,7 +448,7 @@ class Pool(Queries):
 
     def give_back(self, ticket: Ticket, conn: Connection) -> None:
         """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""
-        if self.inherited:
+        if self.over:
             return
         if conn.draining or self._on_release is not None:
             self._spawn(self._release_later(ticket, conn))
@@ -463,7 +469,7 @@ class Pool(Queries):
         except BaseException as error:  # nobody waits for this task: say it, and close the connection
             if goes_up(error):
                 raise
-            tell(asyncio.get_running_loop(), "on_release", error)
+            tell(self._loop, "on_release", error)
         finally:
             self._give_back(ticket, conn, wanted=wanted)
 
@@ -481,7 +487,7 @@ class Pool(Queries):
 
     def _act(self) -> None:
         """Carry out what the machine has decided, then keep its deadline."""
-        if self.inherited:
+        if self.over:
             return
         machine = self._machine
         while actions := machine.take_actions():
@@ -517,10 +523,7 @@ class Pool(Queries):
         self._act()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return spawn(asyncio.get_running_loop(), work, self._tasks)
 
     async def _open_slot(self, slot: Slot, generation: int) -> None:
         machine = self._machine
@@ -529,6 +532,8 @@ class Pool(Queries):
             await conn.open()
             await self._set_up(conn, self._machine.settings.acquire_timeout)
         except BaseException as error:
+            if self.over:
+                raise
             conn.abort()
             try:
                 if isinstance(error, Exception):
@@ -607,7 +612,7 @@ class Pool(Queries):
             cause = error.__cause__
             wanted = slot.generation == generation  # else the pool has closed it meanwhile
             if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
-                tell(asyncio.get_running_loop(), "on_connect", cause or error)  # nobody waits for this task
+                tell(self._loop, "on_connect", cause or error)  # nobody waits for this task
             return False
         return conn.reusable
 
@@ -639,9 +644,10 @@ class Pool(Queries):
         except BaseException as error:  # a hook must not keep a connection open
             if goes_up(error):
                 raise
-            tell(asyncio.get_running_loop(), "on_close", error)
+            tell(self._loop, "on_close", error)
         finally:
-            await conn.close()
+            if not self.over:
+                await conn.close()
             self._closing.discard(slot.number)
             self._slots.pop(slot.number, None)
             self._machine.closed(slot, generation, self._now())
@@ -688,12 +694,6 @@ def _lost(reference: Callable[[], Pool | None], number: int) -> None:
     slot = None if pool is None else pool._slots.get(number)
     if pool is not None and slot is not None:
         pool._lost(slot)
-
-
-def _seen(hook: asyncio.Future[bool | None]) -> None:
-    """What a hook raises is seen, even if nobody waits for it any more."""
-    if not hook.cancelled():
-        hook.exception()
 
 
 def _is_alive(conn: Connection) -> bool:

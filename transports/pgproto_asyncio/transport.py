@@ -19,14 +19,14 @@ from pgproto.wire import BackendKeyData
 from pgproto_blocking import system
 from pgproto_blocking.system import Patience, read_rest
 
-from .collected import soon
+from .collected import soon, spawn
 
 __all__ = ["Transport"]
 
 _BUFFER_SIZE = 65536
 _PAUSE = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
 
-_burials: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
+_burials: set[asyncio.Task[None]] = set()
 
 
 class Transport(asyncio.BufferedProtocol):
@@ -220,6 +220,10 @@ class Transport(asyncio.BufferedProtocol):
 
     def abandon(self, operation: Operation) -> None:
         """Nobody waits for the operation any more."""
+        if self.loop.is_closed():  # nothing can be sent, and asyncio closes the socket with its transport
+            self._closing = True
+            self.on_change = None
+            return
         self.engine.abandon(operation)
         self.pump()
 
@@ -322,9 +326,7 @@ class Transport(asyncio.BufferedProtocol):
             if key is None or send_cancel is None or transport.is_closing():
                 transport.abort()
             else:
-                burial = self.loop.create_task(self._bury(transport, send_cancel, key))
-                _burials.add(burial)
-                burial.add_done_callback(_burials.discard)
+                spawn(self.loop, self._bury(transport, send_cancel, key), _burials)
         self._closing = True
         self.pump()
 
