@@ -76,7 +76,7 @@ sim: $(VENV)/.installed-test
 power: $(VENV)/.installed-test
 	$(BIN)/python -m tests.sim.planted --jobs $(WORKERS) $(ARGS)
 
-promise: $(VENV)/.installed-test
+promise: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
 	$(BIN)/python -m tests.promise --jobs $(WORKERS) $(ARGS)
 
 faults: $(VENV)/.installed-faults
