@@ -101,6 +101,9 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
             if took >= self._query_time - 1e-6 and what != "sleep" and self.brisk and not hurried:
                 self.world.violation(f"{what} timed out, and nothing held it up: {error!r}", "hang")
             raise
+        except PoolTimeout as error:
+            self._hasty = error if hurried else None
+            raise
         finally:
             took = self.world.now - before
             if took > seconds + LATE and not (self.faults is not None and self.faults.jumped):
@@ -111,8 +114,10 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         return self.settings.command_timeout
 
     def _limit(self, on: Any, timeout: float | Default = DEFAULT) -> float:
-        seconds = self._query_time if timeout is DEFAULT else timeout
-        return seconds + self.settings.acquire_timeout + 0.1 if on is self.pool else seconds
+        if not isinstance(timeout, Default):
+            return timeout  # of a pool's call too: the wait for a connection is a part of it
+        longest = self._query_time
+        return longest + self.settings.acquire_timeout + 0.1 if on is self.pool else longest
 
     def _timeout(self) -> float | Default:
         return DEFAULT if self.rng.random() < 0.85 else self.rng.choice((0.0, 0.0005, 0.01, 0.2))
@@ -327,7 +332,8 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         """A slow statement, whose caller may have less time."""
         seconds = self.rng.choice((0.01, 0.1, 5.0))
         timeout = self.rng.choice((DEFAULT, 0.05))
-        await self.within(self._limit(on, timeout), "sleep", on.execute(SLEEP, seconds, timeout=timeout))
+        call = on.execute(SLEEP, seconds, timeout=timeout)
+        await self.within(self._limit(on, timeout), "sleep", call, hurried=timeout is not DEFAULT)
 
     async def misuse(self, on: Any) -> None:
         """What only the caller can do wrong."""
@@ -471,7 +477,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         settings = self.settings
         hit = self.faults.hit if self.faults is not None else set()
         calm = self.calm
-        if isinstance(error, PoolTimeout) and calm:
+        if isinstance(error, PoolTimeout) and calm and error is not self._hasty:
             stats = self.pool.stats()
             room = stats.size < stats.max_size and not stats.opening  # opening may be slow
             if room or stats.idle:
@@ -488,6 +494,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
             self.world.violation(what, kind)
 
     check_lent: Any = None
+    _hasty: PoolTimeout | None = None  # the last one of a call with a time of its own, which may be short
 
 
 async def _made(awaitable: Awaitable[T]) -> T:

@@ -77,7 +77,10 @@ class Corners:
                 block.keys.append(key)
         self.batches.append((batch, asked))
         timeout = self._timeout()
-        await self.within(self._limit(on, timeout), "fat_batch", on.send_batch(batch, timeout=timeout))
+        call = on.send_batch(batch, timeout=timeout)
+        await self.within(
+            self._limit(on, timeout), "fat_batch", call, hurried=not isinstance(timeout, Default)
+        )
         for item, tag in wanted:
             if item.error is None:
                 self.record.rows(tag, item.rows, 1)

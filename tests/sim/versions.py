@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Versions"]
 
 _PROTOCOL_3_0: Final = b"\0\3\0\0"
-_WELCOME: Final = frozenset(b"RZ")  # Authentication, ReadyForQuery
-_REQUESTS: Final = frozenset((0, 3, 5, 10, 11, 12))  # authentication requests: Ok, passwords, SASL
-_ASIDE: Final = frozenset(b"EN")  # errors and notices, which anybody can send
+_QUESTIONS: Final = frozenset(b"QP")  # Query, Parse
 
 
 class Versions:
@@ -37,19 +35,15 @@ class Versions:
 
     def heard(self, link: Link) -> None:
         """The client got something."""
-        if link in self._welcomed or link.lied or not _asks_for_3_0(link):
-            return
-        tags = {tag for tag, _, _ in link.tap.heard}
-        if tags >= _WELCOME:
+        if link not in self._welcomed and _asks_for_3_0(link) and _has_begun(link):
             self._welcomed.add(link)
             self._took_3_0_at = link.network.world.now
 
     def lost(self, link: Link) -> None:
         """A session has ended."""
-        heard = link.tap.heard
-        answered = any(tag not in _ASIDE and _is_whole(tag, body) for tag, _, body in heard)
-        refused = not _asks_for_3_0(link) and [fields_of(body).get("C") for _, _, body in heard] == ["08P01"]
-        if not answered and not refused:
+        codes = [fields_of(body).get("C") for _, _, body in link.tap.heard]
+        refused = not _asks_for_3_0(link) and codes == ["08P01"]
+        if not _has_begun(link) and not refused:
             self.unreachable()
 
     def unreachable(self) -> None:
@@ -57,9 +51,9 @@ class Versions:
         self._took_3_0_at = None
 
 
-def _is_whole(tag: int, body: bytes) -> bool:
-    """Not an Authentication of which a pooler had sent the beginning when it said its last words."""
-    return tag != ord("R") or int.from_bytes(body[:4], "big") in _REQUESTS
+def _has_begun(link: Link) -> bool:
+    """The client has taken it for a session: it has asked something.  What it was told may be garbled."""
+    return any(tag in _QUESTIONS for tag, _, _ in link.tap.sent)
 
 
 def _asks_for_3_0(link: Link) -> bool:
