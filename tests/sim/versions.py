@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Versions"]
 
 _PROTOCOL_3_0: Final = b"\0\3\0\0"
-_QUESTIONS: Final = frozenset(b"QP")  # Query, Parse
+_WELCOME: Final = frozenset(b"RZ")  # Authentication, ReadyForQuery
+_REQUESTS: Final = frozenset((0, 3, 5, 10, 11, 12))  # authentication requests: Ok, passwords, SASL
+_ASIDE: Final = frozenset(b"EN")  # errors and notices, which anybody can send
 
 
 class Versions:
@@ -35,15 +37,19 @@ class Versions:
 
     def heard(self, link: Link) -> None:
         """The client got something."""
-        if link not in self._welcomed and _asks_for_3_0(link) and _has_begun(link):
+        if link in self._welcomed or _is_garbled(link) or not _asks_for_3_0(link):
+            return
+        tags = {tag for tag, _, _ in link.tap.heard}
+        if tags >= _WELCOME:
             self._welcomed.add(link)
             self._took_3_0_at = link.network.world.now
 
     def lost(self, link: Link) -> None:
         """A session has ended."""
-        codes = [fields_of(body).get("C") for _, _, body in link.tap.heard]
-        refused = not _asks_for_3_0(link) and codes == ["08P01"]
-        if not _has_begun(link) and not refused:
+        heard = link.tap.heard
+        answered = any(tag not in _ASIDE and _is_whole(tag, body) for tag, _, body in heard)
+        refused = not _asks_for_3_0(link) and [fields_of(body).get("C") for _, _, body in heard] == ["08P01"]
+        if _is_garbled(link) or (not answered and not refused):
             self.unreachable()
 
     def unreachable(self) -> None:
@@ -51,9 +57,14 @@ class Versions:
         self._took_3_0_at = None
 
 
-def _has_begun(link: Link) -> bool:
-    """The client has taken it for a session: it has asked something.  What it was told may be garbled."""
-    return any(tag in _QUESTIONS for tag, _, _ in link.tap.sent)
+def _is_garbled(link: Link) -> bool:
+    """What it was told is not what a server says, so that it may have taken it for no answer."""
+    return link.lied or bool(link.tap.poison) or link.tap.down.broken
+
+
+def _is_whole(tag: int, body: bytes) -> bool:
+    """Not an Authentication of which a pooler had sent the beginning when it said its last words."""
+    return tag != ord("R") or int.from_bytes(body[:4], "big") in _REQUESTS
 
 
 def _asks_for_3_0(link: Link) -> bool:
