@@ -131,6 +131,19 @@ class LocalProtocolError(Error):
     """
 
 
+def not_sent(text: str, sql: str | None = None) -> LocalProtocolError:
+    """The error of a call that is refused on this side: nothing of it was sent.
+
+    Args:
+        text: why.
+        sql: the statement that it is about, for `Error.query`.
+    """
+    error = LocalProtocolError(text)
+    error.outcome = Outcome.NOT_SENT
+    error.query = sql
+    return error
+
+
 class ConnectionClosed(LocalProtocolError):
     """The connection was closed before this call; nothing was sent.
 

@@ -17,7 +17,7 @@ from copy import copy
 from types import TracebackType
 from typing import Final
 
-from ..errors import DataError, Error, LocalProtocolError, Outcome
+from ..errors import DataError, Error, LocalProtocolError, Outcome, not_sent
 from ..types import Row
 from .advice import annotate
 from .sql import as_text
@@ -65,7 +65,7 @@ class QueuedQuery:
         if len(args) > _MAX_PARAMETERS:
             # Sent, it would be worse than refused: the server counts them modulo 65536.
             text = f"a statement is limited to {_MAX_PARAMETERS} parameters, not {len(args)}"
-            raise _unsent(text)
+            raise not_sent(text)
         self.sql = sql
         self.args: Sequence[object] = args
         self.rows: list[Row] = []
@@ -147,7 +147,7 @@ class Batch:
             LocalProtocolError: it was sent before.
         """
         if self.sent:
-            raise _unsent("the batch was sent before: build a new one")
+            raise not_sent("the batch was sent before: build a new one")
         self.sent = True
         for item in self.items:
             item.outcome = item.error = item.parameters = None
@@ -261,12 +261,6 @@ def as_item(query: object, args: Sequence[object]) -> QueuedQuery:
         item.holder = query
         return item
     return QueuedQuery(as_text(query, "the query"), args)
-
-
-def _unsent(text: str) -> LocalProtocolError:
-    error = LocalProtocolError(text)
-    error.outcome = Outcome.NOT_SENT
-    return error
 
 
 def as_statement(query: object) -> Statement | None:

@@ -23,10 +23,10 @@ from ..errors import (
     ConnectionLost,
     Error,
     LocalProtocolError,
-    Outcome,
     PostgresError,
     RemoteProtocolError,
     because,
+    not_sent,
 )
 from ..protocol import Authenticator
 from ..wire import PROTOCOL_3_0, PROTOCOL_3_2, BackendKeyData
@@ -406,10 +406,8 @@ def check_left(engine: Engine, hook: str) -> None:
         hook: the hook's name.
 
     Raises:
-        LocalProtocolError: something is in flight, or a transaction is open.  Of whoever borrows it nothing
-            was sent.
+        LocalProtocolError: something is in flight, or a transaction is open.  Of the borrower nothing was
+            sent.
     """
     if not (engine.closed or engine.retiring or engine.reusable):
-        error = LocalProtocolError(f"{hook} left the connection busy, or inside of a transaction")
-        error.outcome = Outcome.NOT_SENT
-        raise error
+        raise not_sent(f"{hook} left the connection busy, or inside of a transaction")

@@ -332,7 +332,7 @@ class Engine(Lifeline):
         self._stop(operation)
 
     def end_lease(self) -> None:
-        """The session was given back to its pool: whoever still waits for something of it is told.
+        """The session was given back to its pool: callers who still wait for something of it are told.
 
         A call that has been sent is stopped as at its deadline: what it has done by then, it is told.
         """
@@ -340,7 +340,7 @@ class Engine(Lifeline):
             return  # that is what they are told
         why = lease_over()
         busy = self.exclusive
-        # From behind: a cancel request is for what the server is at, and each gets its own in its turn.
+        # The last one first: a cancel request is for what the server is at; each gets its own in turn.
         for operation in reversed(self._operations()):
             if operation is busy:
                 self.abandon(operation, why)
@@ -448,7 +448,7 @@ class Engine(Lifeline):
     # ---- The inside
 
     def _ask_whereabouts(self, operation: Operation) -> None:
-        """Not in front of what needs no statements: a pooler's console, say, knows neither."""
+        """Ask before the first operation that needs statements: a pooler's console, say, knows neither."""
         idle = self.transaction_status == "I" and not self._queue and not self.channel.segments
         if idle and isinstance(operation, Preparing):
             Whereabouts(operation.deadline).send(self.channel)

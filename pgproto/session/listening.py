@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ..errors import ConnectionClosed, Error, LocalProtocolError, Outcome
+from ..errors import ConnectionClosed, Error, LocalProtocolError, not_sent
 from ..wire import NotificationResponse
 from .inbox import Inbox
 from .sql import as_text, quote_identifier
@@ -77,7 +77,7 @@ class Listener:
 
     def __init__(self, channels: tuple[object, ...], owner: object = None) -> None:
         if not channels:
-            raise _refused("listen() needs the name of a channel")
+            raise not_sent("listen() needs the name of a channel")
         self.channels = tuple([_checked(name) for name in channels])
         self.owner = owner
         self.waiter: object = None
@@ -131,7 +131,7 @@ class Listeners:
             LocalProtocolError: it is registered already.
         """
         if listener in self._all:
-            raise _refused("these notifications are listened to already")
+            raise not_sent("these notifications are listened to already")
         listener.ended = None
         listener.heard = listener.unsure = False
         self._all.append(listener)
@@ -211,16 +211,10 @@ def _checked(channel: object) -> str:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise _refused(f"no message can carry the name of the channel {name!r}") from None
+        raise not_sent(f"no message can carry the name of the channel {name!r}") from None
     if not size or "\0" in name:
-        raise _refused(f"a channel cannot be called {name!r}")
+        raise not_sent(f"a channel cannot be called {name!r}")
     if size > _MAX_NAME:
         text = f"the name of a channel has {_MAX_NAME} bytes at most, not {size}: {name!r}"
-        raise _refused(text)
+        raise not_sent(text)
     return name
-
-
-def _refused(text: str) -> LocalProtocolError:
-    error = LocalProtocolError(text)
-    error.outcome = Outcome.NOT_SENT
-    return error

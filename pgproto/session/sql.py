@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from ..config.options import is_utf8
-from ..errors import LocalProtocolError, Outcome
+from ..errors import not_sent
 
 __all__ = [
     "NO_DATA",
@@ -195,14 +195,9 @@ def check_sql(text: object) -> str:
     if size > _MAX_SQL:
         problem = f"it has {size} bytes"
     if problem:
-        error = LocalProtocolError(f"the SQL text cannot be sent: {problem}")
-        error.outcome = Outcome.NOT_SENT
-        raise error
+        raise not_sent(f"the SQL text cannot be sent: {problem}")
     if sets_encoding(sql):
-        error = LocalProtocolError("pgproto speaks UTF8: do not SET another client_encoding")
-        error.outcome = Outcome.NOT_SENT
-        error.query = sql
-        raise error
+        raise not_sent("pgproto speaks UTF8: do not SET another client_encoding", sql)
     return sql
 
 
@@ -310,10 +305,7 @@ def check_no_copy_in(sql: str) -> None:
         LocalProtocolError: a statement of this text is one, as far as the text can be read.
     """
     if copies_in(sql):
-        error = LocalProtocolError(NO_DATA)
-        error.outcome = Outcome.NOT_SENT
-        error.query = sql
-        raise error
+        raise not_sent(NO_DATA, sql)
 
 
 def describes_late(sql: str) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from ..errors import LocalProtocolError, Outcome
+from ..errors import LocalProtocolError, not_sent
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
@@ -254,9 +254,7 @@ class StatementCache:
         """Why a statement that the caller holds cannot be run on this connection."""
         own = statement.home is self.mark or statement.home is None
         why = "was closed" if own else "belongs to another connection"
-        error = LocalProtocolError(f"the prepared statement {why}: {statement.sql}")
-        error.outcome = Outcome.NOT_SENT
-        return error
+        return not_sent(f"the prepared statement {why}: {statement.sql}")
 
     def trim(self) -> None:
         """Evict what is over the size and not in use; called when an operation has ended."""
