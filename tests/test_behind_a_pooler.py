@@ -11,13 +11,13 @@ from collections.abc import Callable
 import pytest
 
 from pgproto import DataError, Outcome, PostgresError
-from pgproto.session import GRACE, ExecuteMany, Execution, Prepare, QueuedQuery, Script, Statement, Stream
-from pgproto.session.sources import ExecutionBuffer, encoded
+from pgproto.session import GRACE, Execution, Prepare, QueuedQuery, Script, Statement, Stream
 from pgproto.session.whereabouts import PROCESS
 from pgproto.wire import Describe, Parse, Query
 from tests.support.backend import INT4, KEY, TEXT, Answer, Backend, fails, int4, ok, rows_of
+from tests.support.many import execute_many
 from tests.support.pair import Pair
-from tests.support.queries import error_of, query
+from tests.support.queries import batch, error_of, query, rows
 
 pytestmark = pytest.mark.holds("L1", "L12")
 
@@ -55,14 +55,6 @@ def pair() -> Pair:
     return pair
 
 
-def rows(operation: Execution) -> list[list[tuple[object, ...]]]:
-    return [[tuple(row) for row in item.rows] for item in operation.items]
-
-
-def batch(*texts: str, atomic: bool = True) -> Execution:
-    return Execution([QueuedQuery(sql, ()) for sql in texts], atomic=atomic)
-
-
 def sent(pair: Pair) -> list[str]:
     """What the client has sent since the start, without the lengths."""
     lines = [line.split("\t") for line in pair.trace()]
@@ -72,18 +64,6 @@ def sent(pair: Pair) -> list[str]:
 def names(pair: Pair) -> list[str]:
     """Those that were parsed."""
     return [each.name for each in pair.backend.heard if isinstance(each, Parse)]
-
-
-def many(pair: Pair, *values: int) -> ExecuteMany:
-    operation = ExecuteMany.of("insert $1")
-    pair.engine.submit(operation)
-    pair.pump()
-    for run in encoded(ExecutionBuffer(operation), [(value,) for value in values]):
-        operation.feed(run)
-    operation.end()
-    pair.engine.resume()
-    pair.pump()
-    return operation
 
 
 def test_golden_the_server_itself() -> None:
@@ -249,7 +229,7 @@ def test_a_stream_is_described_too(pair: Pair) -> None:
 def test_records_are_declared_with_their_types() -> None:
     pair = doubtful()
     for _ in range(2):
-        operation = many(pair, 1, 2)
+        operation = execute_many(pair, "insert $1", [(1,), (2,)])
         assert operation.error is None
         assert operation.rowcount == 2
     parsed = [each for each in pair.backend.heard if isinstance(each, Parse)]
@@ -261,6 +241,6 @@ def test_records_are_declared_with_their_types() -> None:
 def test_records_that_fail() -> None:
     pair = doubtful()
     pair.backend.script["insert $1"] = Answer(types=[INT4], error={"S": "ERROR", "C": "23505", "M": "no"})
-    assert isinstance(many(pair, 1).error, PostgresError)
+    assert isinstance(execute_many(pair, "insert $1", [(1,)]).error, PostgresError)
     pair.backend.script["insert $1"] = ok(types=[INT4])
-    assert many(pair, 1).error is None
+    assert execute_many(pair, "insert $1", [(1,)]).error is None

@@ -9,6 +9,7 @@ from pgproto.session import Execution, Prepare, QueuedQuery, Statement
 from pgproto.wire import Bind, Close, Describe, Execute, ParameterStatus, Parse, Sync
 from tests.support.backend import FATAL, POOLER_FATAL, Answer, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
+from tests.support.queries import batch
 
 SCRIPT = {
     "select 1": rows_of(1),
@@ -35,10 +36,6 @@ C, F, S, R, U, N = (
     Outcome.UNKNOWN,
     Outcome.NOT_SENT,
 )
-
-
-def batch(*texts: str, atomic: bool = True) -> Execution:
-    return Execution([QueuedQuery(text, ()) for text in texts], atomic=atomic)
 
 
 def labels(operation: Execution) -> list[Outcome | None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pgproto import Outcome, PostgresError, QueryTimeout, TransactionAborted
-from pgproto.session import GRACE, Execution, QueuedQuery, Transaction
+from pgproto.session import GRACE, Execution, Transaction
 from pgproto.wire import Bind, Describe, Execute, Flush, Parse, Sync
 from tests.support.backend import INT4, TEXT, Answer, fails, int4, ok, rows_of
 from tests.support.pair import Pair, byte_by_byte
-from tests.support.queries import query
+from tests.support.queries import batch, query
 
 pytestmark = pytest.mark.holds("L12")
 
@@ -30,10 +30,6 @@ C, F, S, R, N = (
     Outcome.ROLLED_BACK,
     Outcome.NOT_SENT,
 )
-
-
-def batch(*texts: str, atomic: bool = True) -> Execution:
-    return Execution([QueuedQuery(text, ()) for text in texts], atomic=atomic)
 
 
 def labels(operation: Execution) -> list[Outcome | None]:

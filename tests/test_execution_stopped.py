@@ -24,7 +24,7 @@ from pgproto.wire import (
 from tests.support.backend import Answer, error_fields, fails, ok, rows_of
 from tests.support.builds import pure_only
 from tests.support.pair import Pair
-from tests.support.queries import error_of, query
+from tests.support.queries import batch, error_of, query
 
 SCRIPT = {
     "select 1": rows_of(1),
@@ -35,10 +35,6 @@ SCRIPT = {
     "bad parse": fails("42601", "parse"),
     "many bytes": Answer("INSERT 0 1", types=[17] * 4),
 }
-
-
-def batch(*texts: str, atomic: bool = True) -> Execution:
-    return Execution([QueuedQuery(text, ()) for text in texts], atomic=atomic)
 
 
 @pytest.fixture

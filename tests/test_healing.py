@@ -27,6 +27,7 @@ from pgproto.wire import Bind, Close, ErrorResponse, Execute, Message, Parse, Sy
 from pgproto.wire.binding import Executes
 from tests.support.backend import Answer, Backend, error_fields, fails, ok, rows_of
 from tests.support.pair import Pair
+from tests.support.queries import batch
 
 SCRIPT = {
     "select 1": rows_of(1),
@@ -41,10 +42,6 @@ WAYS: dict[str, Callable[[Backend], None]] = {
     "26000": Backend.forget_statements,
 }
 ways = pytest.mark.parametrize("code", list(WAYS))
-
-
-def batch(*texts: str, atomic: bool = True) -> Execution:
-    return Execution([QueuedQuery(text, ()) for text in texts], atomic=atomic)
 
 
 def labels(operation: Execution) -> list[Outcome | None]:

@@ -13,7 +13,7 @@ from pgproto.session.statements import Statement
 from pgproto.wire import Describe
 from tests.support.backend import INT4, TEXT, Answer, int4, rows_of
 from tests.support.pair import Pair, byte_by_byte, whole
-from tests.support.queries import error_of, query
+from tests.support.queries import batch, error_of, query, rows
 
 pytestmark = pytest.mark.holds("L1", "L12")
 
@@ -26,14 +26,6 @@ UNREADABLE = Answer(columns=[("a", TSVECTOR)], rows=[[b"abcd"]])
 @pytest.fixture(params=[whole, byte_by_byte], ids=["whole", "bytes"])
 def pair(request: pytest.FixtureRequest) -> Pair:
     return Pair({"q": rows_of(7), "other": rows_of(8)}, named=False, chop=request.param)
-
-
-def rows(operation: Execution) -> list[list[tuple[object, ...]]]:
-    return [[tuple(row) for row in item.rows] for item in operation.items]
-
-
-def batch(*texts: str, atomic: bool = True) -> Execution:
-    return Execution([QueuedQuery(sql, ()) for sql in texts], atomic=atomic)
 
 
 @pytest.mark.parametrize("answer", [CHANGED, TWO])

@@ -24,6 +24,16 @@ def query(sql: str, *args: object, timeout: float | None = None) -> Execution:
     return operation
 
 
+def batch(*texts: str, atomic: bool = True) -> Execution:
+    """Statements without parameters, to be sent together."""
+    return Execution([QueuedQuery(sql, ()) for sql in texts], atomic=atomic)
+
+
+def rows(operation: Execution) -> list[list[tuple[object, ...]]]:
+    """What each item has returned."""
+    return [[tuple(row) for row in item.rows] for item in operation.items]
+
+
 def error_of(operation: Operation) -> BaseException:
     """What it failed with."""
     assert operation.finished
