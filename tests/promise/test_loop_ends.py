@@ -11,6 +11,7 @@ import warnings
 import pytest
 
 import pgproto_asyncio
+from pgproto_asyncio.collected import do_last, spawn
 from tests.promise.test_ends_of_dropped import ended
 from tests.support.postgres import PostgresServer
 
@@ -110,3 +111,34 @@ def test_a_connection_that_outlives_its_loop_hangs_up_when_it_is_dropped(pg18: P
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # asyncio's, of its transport
         gc.collect()
     ended(pg18, pid)
+
+
+@pytest.mark.holds("T6")
+@pytest.mark.parametrize("ends", ["spawned", "scheduled", "half-way"])
+def test_what_a_loop_that_ends_has_not_done_is_dropped_in_silence(ends: str) -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        try:
+            steps.append("begun")
+            await loop.create_future()
+        finally:
+            steps.append("ended")
+
+    async def block() -> None:
+        await do_last(loop, work(), GeneratorExit())
+
+    loop = asyncio.new_event_loop()
+    with warnings.catch_warnings(action="error"):
+        tasks: set[asyncio.Task[object]] = set()
+        if ends == "scheduled":  # by the collector, in no task and while the loop does not run
+            with pytest.raises(StopIteration):
+                block().send(None)
+        else:
+            spawn(loop, work(), tasks)
+        if ends == "half-way":
+            loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        tasks.clear()
+        gc.collect()
+    assert steps == (["begun", "ended"] if ends == "half-way" else [])

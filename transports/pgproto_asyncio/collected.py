@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from .callbacks import seen
@@ -33,14 +33,15 @@ def spawn(
 ) -> asyncio.Task[Any]:
     """Have a task do something for nobody in particular.
 
-    A loop that is closed before drops it without a word: the connection says that it was not closed.
+    A loop that is closed before drops it without a word, begun or not: the connection says that it was not
+    closed.
 
     Args:
         loop: where.
         work: what.
         tasks: has the task until it ends, for the loop itself keeps none alive.
     """
-    task = loop.create_task(work)
+    task = loop.create_task(_Work(work))
     with contextlib.suppress(AttributeError):  # of a task factory's own kind of task
         setattr(task, "_log_destroy_pending", False)  # noqa: B010 - as asyncio does it itself
     tasks.add(task)
@@ -66,8 +67,30 @@ async def do_last(
         await work
     elif asyncio._get_running_loop() is loop:
         await asyncio.wait([_start(loop, work)])
-    elif not soon(loop, _start, loop, work):
+    elif not soon(loop, _start, loop, _Work(work)):
         work.close()
+
+
+class _Work(Coroutine[Any, Any, Any]):
+    """A coroutine that says nothing when it is dropped before its first step."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._work.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._work.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        self._work.close()
+
+    def __del__(self) -> None:
+        self._work.close()
 
 
 def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
