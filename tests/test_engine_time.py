@@ -211,6 +211,23 @@ def test_a_query_that_does_not_heed_the_cancel_is_closed_after_grace() -> None:
     assert pair.engine.take_cancel() is None
 
 
+def test_who_was_to_be_told_by_then_does_not_wait_for_more_last_words() -> None:
+    """The server says FATAL within the grace of a query that was stopped, and does not hang up."""
+    pair = Pair(SCRIPT)
+    pair.run(query("select 1"))
+    pair.backend.silent = True
+    slow = query("select 1", timeout=pair.now + 5)
+    pair.engine.submit(slow)
+    pair.send()
+    pair.pass_time(5)
+    pair.pass_time(GRACE / 2)
+    pair.deliver(ErrorResponse(error_fields("57P01", "terminating", severity="FATAL")).encode())
+    assert pair.engine.next_deadline() == pytest.approx(pair.now + GRACE / 2)
+    pair.pass_time(GRACE / 2)
+    assert pair.engine.finished
+    assert isinstance(error_of(slow), ConnectionLost)
+
+
 def test_a_cancel_that_is_not_heeded_is_repeated_until_it_is() -> None:
     """It may have overtaken its statement: then it found the server idle."""
     pair = Pair(SCRIPT)

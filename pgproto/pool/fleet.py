@@ -181,11 +181,9 @@ class Fleet:
             return LIFETIME
         return ""
 
-    def is_dead(self, slot: Slot, now: float) -> bool:
+    def is_dead(self, slot: Slot) -> bool:
         """True if a look at the idle connection shows that it has ended."""
-        if self._is_alive is None or now <= slot.verified_at:
-            return False
-        return not self._is_alive(slot.connection)
+        return self._is_alive is not None and not self._is_alive(slot.connection)
 
     def needs_check(self, slot: Slot, now: float) -> bool:
         """True if the server has been silent on it for too long."""

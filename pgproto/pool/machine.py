@@ -485,7 +485,7 @@ class PoolMachine:
             return
         while self._waiters and fleet.idle:
             slot = fleet.idle[-1]
-            unfit = LOST if fleet.is_dead(slot, now) else fleet.unfit(slot, now)
+            unfit = LOST if fleet.is_dead(slot) else fleet.unfit(slot, now)
             if unfit:
                 fleet.retire(slot, unfit, now)
             elif not fleet.needs_check(slot, now):

@@ -247,7 +247,7 @@ class Engine(Lifeline):
             self._write_failed = error
             self.channel.discard()
             self._tls_output = b""
-            self._closed_at = self.clock()
+            self._await_the_end()
 
     def data_to_send(self) -> bytes:
         """The bytes for the transport; the same ones until `data_sent` says that they were taken."""
@@ -274,8 +274,8 @@ class Engine(Lifeline):
     def tick(self) -> None:
         """Time has passed: see what is overdue.  Call it at `next_deadline()`, or whenever."""
         now = self.clock()
-        if self._closed_at is not None:  # it is over: no deadline says more than its last words
-            if now >= self._closed_at + GRACE:
+        if self._over_at is not None:  # it is over: no deadline says more than its last words
+            if now >= self._over_at:
                 self._give_up()
             return
         if self._earliest is None or now < self._earliest:
@@ -299,8 +299,8 @@ class Engine(Lifeline):
         """When `tick` should be called at the latest, in the clock's seconds; None for never."""
         if self.finished:
             return None
-        if self._closed_at is not None:
-            return self._closed_at + GRACE
+        if self._over_at is not None:
+            return self._over_at
         return self._earliest
 
     def set_deadline(self, operation: Operation, deadline: float | None) -> None:

@@ -62,8 +62,8 @@ class Lifeline:
     __slots__ = (
         "_busy",
         "_cancelling",
-        "_closed_at",
         "_earliest",
+        "_over_at",
         "_pause",
         "_producing",
         "_queue",
@@ -88,7 +88,7 @@ class Lifeline:
         self._queue: deque[Operation] = deque()
         self._busy: Operation | None = None  # the last one that nothing could be queued behind
         self._starting: Operation | None = None
-        self._closed_at: float | None = None
+        self._over_at: float | None = None
         self._earliest: float | None = None  # no deadline is earlier
         self._write_failed: Exception | None = None
         self._wants_cancel = False
@@ -287,10 +287,18 @@ class Lifeline:
         """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""
         if closed.error is not None:
             self.channel.discard()
-        if self._closed_at is None:
-            self._closed_at = self.clock()
+        if self._over_at is None:
+            self._await_the_end()
         if not isinstance(closed.error, PostgresError):
             self._settle()
+
+    def _await_the_end(self) -> None:
+        """Give the peer's last words GRACE, and not more than what is left of a stopped operation's."""
+        over = self.clock() + GRACE
+        for operation in self._operations():
+            if operation.unwanted and operation.deadline is not None:
+                over = min(over, operation.deadline)
+        self._over_at = over
 
     def _settle(self) -> None:
         """Label everything that has no outcome.  Runs once."""

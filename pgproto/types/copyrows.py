@@ -4,7 +4,7 @@ A binary COPY is COPY_HEADER, then one tuple for each record (int16 number of fi
 int32 length, -1 for NULL, and value), then COPY_TRAILER.
 
 Rule: binary COPY converts nothing, so every column needs a codec; a column without one is refused when the
-encoder is built, before COPY starts.
+encoder is built, before the first record.
 
 Manual: "COPY", "File Formats", "Binary Format".
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pgproto.errors import DataError, Outcome
+from pgproto.errors import DataError
 from pgproto.types.codec import Codec, with_type
 from pgproto.types.fields import FieldsEncoder, Unfit, values_of
 from pgproto.types.registry import codec_for, type_name
@@ -37,7 +37,7 @@ class CopyRowEncoder:
         type_oids: the OIDs of the columns' types.
 
     Raises:
-        DataError: a column's type has no binary codec; the text names column and type.  No COPY was sent.
+        DataError: a column's type has no binary codec; the text names column and type.
     """
 
     __slots__ = ("_columns", "_fields", "_rows")
@@ -49,12 +49,10 @@ class CopyRowEncoder:
         for name, oid in zip(columns, type_oids, strict=True):
             codec = codec_for(oid)
             if codec is None:
-                error = DataError(
+                raise DataError(
                     f"column {name!r} of type {type_name(oid)} cannot be copied in binary: the type has no "
                     "binary codec; use a COPY in text format"
                 )
-                error.outcome = Outcome.NOT_SENT
-                raise error
             codecs.append(codec)
         self._fields = FieldsEncoder(codecs, len(codecs).to_bytes(2, "big"))
         self._columns = tuple(columns)

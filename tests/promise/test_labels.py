@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import pgproto_asyncio
-from pgproto import Batch, Error, Outcome, PostgresError, QueuedQuery, Retry, TransactionAborted
+from pgproto import Batch, DataError, Error, Outcome, PostgresError, QueuedQuery, Retry, TransactionAborted
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
@@ -295,7 +295,7 @@ def test_what_commits_and_then_fails_is_not_repeated(driver: Driver, pg18: Postg
 
 
 @pytest.mark.holds("S3")
-@pytest.mark.parametrize("what", ["copy_records", "a batch again", "on_acquire", "too many parameters"])
+@pytest.mark.parametrize("what", ["a batch again", "on_acquire", "too many parameters"])
 def test_what_was_refused_on_this_side_was_not_sent(driver: Driver, pg18: PostgresServer, what: str) -> None:
     async def begin(conn: Any) -> None:
         await conn.script("begin")
@@ -303,13 +303,10 @@ def test_what_was_refused_on_this_side_was_not_sent(driver: Driver, pg18: Postgr
     async def scenario(pg: Driver) -> None:
         hook = begin if what == "on_acquire" else None
         async with pg.connect(pg18.dsn()) as conn, pg.Pool(pg18.dsn(), max_size=1, on_acquire=hook) as pool:
-            name = f"unsent_{pg.name}"
-            await conn.script(f"create type {name} as enum ('a'); create table t_{name} (e {name})")
             batch = Batch()
             item = batch.queue("select 1")
             await conn.send_batch(batch)
             attempts: dict[str, Any] = {
-                "copy_records": lambda: conn.copy_records(f"t_{name}", [("a",)], columns=["e"]),
                 "a batch again": lambda: conn.send_batch(batch),
                 "on_acquire": lambda: pool.fetchval("select 1"),
                 "too many parameters": lambda: conn.fetchval("select 1", *range(65536)),
@@ -318,6 +315,30 @@ def test_what_was_refused_on_this_side_was_not_sent(driver: Driver, pg18: Postgr
                 await attempts[what]()
             assert caught.value.outcome is Outcome.NOT_SENT
             assert item.outcome is Outcome.COMMITTED
+
+    driver.run(scenario)
+
+
+@pytest.mark.holds("L8")
+@pytest.mark.parametrize("in_block", [False, True], ids=["", "in a block"])
+def test_a_copy_into_a_column_without_a_codec_is_undone(
+    driver: Driver, pg18: PostgresServer, in_block: bool
+) -> None:
+    """It was sent: the column's type is known from the server's answer."""
+
+    async def scenario(pg: Driver) -> None:
+        name = f"undone_{pg.name}_{in_block}".lower()
+        async with pg.connect(pg18.dsn()) as conn:
+            await conn.script(f"create type {name} as enum ('a'); create table t_{name} (e {name})")
+            if in_block:
+                await conn.script("begin")
+            with pytest.raises(DataError, match="has no binary codec") as caught:
+                await conn.copy_records(f"t_{name}", [("a",)], columns=["e"])
+            assert caught.value.outcome is Outcome.NOT_COMMITTED
+            if in_block:
+                with pytest.raises(PostgresError, match="current transaction is aborted"):
+                    await conn.fetchval("select 1")
+                await conn.script("rollback")
             await conn.script(f"drop table t_{name}; drop type {name}")
 
     driver.run(scenario)

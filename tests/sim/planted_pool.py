@@ -184,7 +184,7 @@ _HEALTH: Final = (
     Bug(
         "dead-socket-is-lent",
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
-        [Edit(Fleet, "is_dead", ("return not self._is_alive(slot.connection)", "return False"))],
+        [Edit(Fleet, "is_dead", ("not self._is_alive(slot.connection)", "False"))],
         kinds="stale dirty",
         profile="pool",
         start=20600,

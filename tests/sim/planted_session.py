@@ -84,7 +84,7 @@ for each in channel.segments:""",
             Edit(
                 Lifeline,
                 "_ended",
-                ("if self._closed_at is None:", "if not isinstance(closed.error, PostgresError):"),
+                ("if self._over_at is None:", "if not isinstance(closed.error, PostgresError):"),
             )
         ],
         kinds="hang late",

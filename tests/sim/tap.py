@@ -162,6 +162,8 @@ class Tap:
                     self.poison = "a ReadyForQuery too many"
             elif tag == 0x47:
                 self._copied = True  # Syncs behind CopyInResponse are ignored: the count is off from here on
+            elif tag == 0x53 and body.count(b"\0") != 2:
+                self.poison = "a ParameterStatus that is none"
             elif tag == 0x53 and self._started and body.startswith(b"in_hot_standby"):
                 self.standby = True
             elif self._started and tag in _IMPOSSIBLE:
