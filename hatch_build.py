@@ -28,6 +28,7 @@ INTERPRETED = {  # besides each __init__.py, which has names and one check
     "pgproto/interpreters.py": "says whether what is compiled may be loaded",
     "pgproto/sqlstates.py": "classes that are made from a table",
     "pgproto/wire/hints.py": "what it defines is there for the interpreter alone",
+    "pgproto/client": "bases of the adapters' classes, which are interpreted",
     "pgproto/config": "runs once for each connection, and is a dataclass",
 }
 # Modules call each other inside one shared object, and nobody outside calls any of them.  With hidden names

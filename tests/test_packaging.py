@@ -23,13 +23,14 @@ PACKAGES = {
     "pgproto": ROOT / "pgproto",
     "pgproto_asyncio": ROOT / "transports/pgproto_asyncio",
     "pgproto_blocking": ROOT / "transports/pgproto_blocking",
+    "pgproto_sockets": ROOT / "transports/pgproto_sockets",
     "pgproto_trio": ROOT / "transports/pgproto_trio",
 }
 PROGRAM = """
 import pkgutil, sys
 before = set(sys.modules)
-import pgproto, pgproto_asyncio, pgproto_blocking
-for package in (pgproto, pgproto_asyncio, pgproto_blocking):
+import pgproto, pgproto_asyncio, pgproto_blocking, pgproto_sockets
+for package in (pgproto, pgproto_asyncio, pgproto_blocking, pgproto_sockets):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         __import__(module.name)
 print(pgproto.build)

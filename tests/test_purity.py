@@ -96,7 +96,7 @@ def test_the_blocking_adapter_needs_no_event_loop() -> None:
 def test_the_asyncio_adapter_needs_no_third_party() -> None:
     modules = loaded_by("pgproto_asyncio", CORE, ADAPTERS)
     foreign = {top for top in tops(modules) if top not in sys.stdlib_module_names}
-    assert foreign - UNLISTED <= {"pgproto", "pgproto_asyncio", "pgproto_blocking"}
+    assert foreign - UNLISTED <= {"pgproto", "pgproto_asyncio", "pgproto_sockets"}
 
 
 @pytest.mark.parametrize("module", ["asyncio", "ssl", "logging", "secrets"])

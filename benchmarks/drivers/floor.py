@@ -20,7 +20,7 @@ from pgproto.session import CopyIn, Dial, Engine, Execution, Step
 from pgproto.session import Operation as EngineOperation
 from pgproto.session.sources import RecordBuffer, encoded
 from pgproto.types import CopyRowEncoder
-from pgproto_blocking import system
+from pgproto_sockets import environment, options
 
 from .session import Operation, Session, Statements
 
@@ -41,7 +41,7 @@ class Floor(Session):
         self._result: Any = None
 
     def connect(self, dsn: str) -> None:
-        connector = system.connector(dsn, {}, None)
+        connector = environment.connector(dsn, {}, None)
         self._config = connector.config
         self._engine = self._drive(connector.connect())
 
@@ -148,7 +148,7 @@ class Floor(Session):
                 if isinstance(step, Dial):
                     self._engine = step.engine
                     self._socket = socket.create_connection((step.host.address, step.host.port))
-                    system.configure_socket(self._socket, self._config)
+                    options.configure_socket(self._socket, self._config)
                 elif isinstance(step, EngineOperation):
                     self._submit(step)
                     self._exchange_until(lambda step=step: step.finished)

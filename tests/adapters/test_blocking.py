@@ -17,7 +17,7 @@ import pgproto
 import pgproto_blocking as pg
 from pgproto import Batch, ConnectError, ConnectionClosed, ConnectionLost, LocalProtocolError, Outcome
 from pgproto.sqlstates import QueryCanceled
-from pgproto_blocking import system
+from pgproto_sockets import options, readiness
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.process import listening_socket
 from tests.support.proxy import Proxy, open_sockets
@@ -48,14 +48,14 @@ def in_thread(work: Callable[[], Any]) -> Any:
 @pytest.fixture
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Socket buffers of 4 KiB, set before the connection is made (later it would stall the kernel)."""
-    configure = system.configure_socket
+    configure = options.configure_socket
 
     def configure_small(sock: socket.socket, config: pgproto.Config) -> None:
         configure(sock, config)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
-    monkeypatch.setattr(system, "configure_socket", configure_small)
+    monkeypatch.setattr(options, "configure_socket", configure_small)
 
 
 # ---- The calls
@@ -244,7 +244,7 @@ def test_a_server_that_hangs_is_left_within_the_deadline_and_grace(pg18: Postgre
 def test_an_idle_session_that_ended_is_seen_before_anything_is_sent(pg18: PostgresServer) -> None:
     conn = pg.connect(pg18.dsn())
     pg18.query(f"select pg_terminate_backend({conn.pid}, 10000)")
-    assert system.wait(conn.descriptor, system.READABLE, BOUND)
+    assert readiness.wait(conn.descriptor, readiness.READABLE, BOUND)
     batch = Batch()
     item = batch.queue("select 1")
     with pytest.raises(ConnectionClosed) as caught:

@@ -14,7 +14,7 @@ import pytest
 import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
-from pgproto_blocking.unique import Unique
+from pgproto.client.unique import Unique
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 

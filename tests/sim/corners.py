@@ -24,7 +24,7 @@ INSERT: Final = "insert into ledger values ($1)"
 
 # What an operation may hold for a consumer that does not take: its own limit, one read, one row.
 _HELD: Final = 4 * 65536 + 65536 + 4096
-_REST: Final = 1 << 18  # what is read from a socket that has failed: see system.read_rest
+_REST: Final = 1 << 18  # what is read from a socket that has failed: see readiness.read_rest
 
 
 class Block:

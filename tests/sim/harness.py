@@ -16,7 +16,7 @@ import pgproto_asyncio.pool as adapter_pool
 import pgproto_asyncio.transport as adapter_transport
 from pgproto.config import Config, parse_config
 from pgproto.session import Connector
-from pgproto_blocking import system
+from pgproto_sockets import environment, readiness
 
 from .near import NearEnd
 from .world import World
@@ -68,8 +68,8 @@ def installed(world: World) -> Iterator[None]:
         )
 
     with (
-        mock.patch.object(system, "connector", connector),
-        mock.patch.object(system, "is_quiet", world.network.quiet),
+        mock.patch.object(environment, "connector", connector),
+        mock.patch.object(readiness, "is_quiet", world.network.quiet),
         mock.patch.object(adapter_transport, "read_rest", world.network.read_rest),
         mock.patch.object(adapter_transport.Transport, "abort", _watched),
         mock.patch.object(adapter_pool, "random", world.rng),

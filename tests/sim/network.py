@@ -364,12 +364,12 @@ class Network:
         return one  # type: ignore[return-value]
 
     def quiet(self, descriptor: int) -> bool:
-        """`system.is_quiet` of the simulated sockets."""
+        """`readiness.is_quiet` of the simulated sockets."""
         near = self._near(descriptor)
         return near is not None and not near.readable
 
     def read_rest(self, descriptor: int, limit: int = 0) -> bytes:
-        """`system.read_rest` of the simulated sockets."""
+        """`readiness.read_rest` of the simulated sockets."""
         near = self._near(descriptor)
         return near.take_rest() if near is not None else b""
 

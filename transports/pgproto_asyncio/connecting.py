@@ -11,7 +11,7 @@ from pgproto import ConnectError
 from pgproto.config import Config
 from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
-from pgproto_blocking import system
+from pgproto_sockets import options, peer
 
 from .transport import Transport
 
@@ -121,9 +121,9 @@ async def _dial(step: Dial, config: Config, deadline: float | None) -> Transport
     sock = made.get_extra_info("socket")
     if sock is not None:
         try:
-            system.configure_socket(sock, config)
-            system.check_peer(sock, host, config)
-            transport.patience = system.Patience.with_peer(sock, config)
+            options.configure_socket(sock, config)
+            peer.check_peer(sock, host, config)
+            transport.patience = options.Patience.with_peer(sock, config)
         except BaseException:
             transport.abort()
             raise

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pgproto import Batch, LocalProtocolError, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto.client import Unique, refusals
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -49,8 +50,7 @@ from pgproto.session.batch import Refusing, as_item
 from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder
-from pgproto_blocking import system
-from pgproto_blocking.unique import Unique
+from pgproto_sockets import environment, readiness
 
 from .callbacks import INTERRUPTS, tell
 from .collected import do_last, soon, spawn
@@ -102,7 +102,7 @@ class Connection(Queries):
     def engine(self) -> Engine:
         """The core's side of the session."""
         if self._transport is None:
-            raise system.not_open(lent=self._lender is not None)
+            raise refusals.not_open(lent=self._lender is not None)
         return self._transport.engine
 
     @property
@@ -385,7 +385,7 @@ class Connection(Queries):
     @property
     def quiet(self) -> bool:
         """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
-        return self._transport is not None and system.is_quiet(self._transport.descriptor)
+        return self._transport is not None and readiness.is_quiet(self._transport.descriptor)
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
@@ -437,7 +437,7 @@ class Connection(Queries):
     def _open_transport(self) -> Transport:
         transport = self._transport
         if transport is None:
-            raise system.not_open(lent=self._lender is not None)
+            raise refusals.not_open(lent=self._lender is not None)
         transport.check_here()
         return transport
 
@@ -618,4 +618,4 @@ def connect(
         ConnectError: no server would do.
     """
     limit(timeout, None)
-    return _Connecting(system.connector(dsn, options, server_settings), timeout)
+    return _Connecting(environment.connector(dsn, options, server_settings), timeout)

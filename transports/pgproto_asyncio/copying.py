@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from pgproto import Error, LocalProtocolError
+from pgproto.client import Unique
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
-from pgproto_blocking.unique import Unique
 
 from .collected import do_last
 from .transport import Transport

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
+from pgproto.client import Unique
 from pgproto.session import Listener, Notification, Statement, Transaction, listen, unlisten
-from pgproto_blocking.unique import Unique
 
 from .copying import Records
 from .queries import DEFAULT, Timeout

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolTimeout, QueuedQuery
+from pgproto.client import Unique, refusals
 from pgproto.pool import (
     FAILED,
     WAITING,
@@ -46,8 +47,7 @@ from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import GRACE, CopyOut, Operation, check_left, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds, waiting
-from pgproto_blocking import system
-from pgproto_blocking.unique import Unique
+from pgproto_sockets import environment, forks
 
 from .callbacks import goes_up, seen, tell
 from .collected import do_last, soon, spawn
@@ -100,7 +100,7 @@ class Pool(Queries):
         **options: Unpack[PoolOptions],
     ) -> None:
         settings, connection_options = split_options(options)
-        self._connector = system.connector(dsn, connection_options, server_settings)
+        self._connector = environment.connector(dsn, connection_options, server_settings)
         self._machine: PoolMachine = PoolMachine(settings, random.random, _is_alive)
         self._on_connect = on_connect
         self._on_acquire = on_acquire
@@ -117,7 +117,7 @@ class Pool(Queries):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed: asyncio.Event | None = None
         self.inherited = False
-        system.forget_in_child(self)
+        forks.forget_in_child(self)
 
     # ---- Life
 
@@ -351,9 +351,9 @@ class Pool(Queries):
     def check_here(self) -> None:
         """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
         if self.inherited:
-            raise system.inherited("pool")
+            raise refusals.inherited("pool")
         if self._loop is not None and asyncio._get_running_loop() is not self._loop:
-            raise system.not_here("pool")
+            raise refusals.not_here("pool")
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

@@ -13,11 +13,13 @@ from asyncio import Future
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pgproto.client import refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
-from pgproto_blocking import system
-from pgproto_blocking.system import Patience, read_rest
+from pgproto_sockets import forks
+from pgproto_sockets.options import Patience
+from pgproto_sockets.readiness import read_rest
 
 from .collected import soon, spawn
 
@@ -67,7 +69,7 @@ class Transport(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         """The transport is open.  It behaves as an asyncio.Transport; uvloop's does not derive from it."""
         self._transport = transport
-        system.forget_in_child(self)
+        forks.forget_in_child(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop shall put what it reads."""
@@ -261,7 +263,7 @@ class Transport(asyncio.BufferedProtocol):
             LocalProtocolError: nothing was touched, and nothing sent.
         """
         if asyncio._get_running_loop() is not self._home:
-            raise system.inherited("connection") if self.inherited else system.not_here("connection")
+            raise refusals.inherited("connection") if self.inherited else refusals.not_here("connection")
 
     @property
     def over(self) -> bool:
@@ -275,7 +277,7 @@ class Transport(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        system.let_go(self._descriptor())
+        forks.let_go(self._descriptor())
         with contextlib.suppress(Exception):
             self.engine.transport_failed(OSError("the session belongs to the parent process"))
 

@@ -19,8 +19,9 @@ from pgproto import ConnectError
 from pgproto.config import Host
 from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
+from pgproto_sockets import options, peer, readiness
 
-from . import system, threads
+from . import threads
 from .transport import Address, Transport
 
 __all__ = ["Opening", "cancel", "cancel_running"]
@@ -126,7 +127,7 @@ class Opening:
                 sock = self._connect(step.host, address, patience)
                 config = self._connector.config
                 self._transport = Transport(
-                    step.engine, sock, address, system.Patience.with_peer(sock, config)
+                    step.engine, sock, address, options.Patience.with_peer(sock, config)
                 )
                 return
             except (OSError, ConnectError) as error:
@@ -143,22 +144,22 @@ class Opening:
         self._dialing = sock
         try:
             sock.setblocking(False)
-            system.configure_socket(sock, self._connector.config)
+            options.configure_socket(sock, self._connector.config)
             code = sock.connect_ex(target)
             while code:
                 left = None if deadline is None else deadline - time.monotonic()
                 if self._aborted or (left is not None and left <= 0):
                     raise ConnectError(f"no answer from {host} in time") from TimeoutError()
                 if code == errno.EAGAIN and host.is_unix:
-                    system.pause(_RETRY_DELAY if left is None else min(_RETRY_DELAY, left))
+                    readiness.pause(_RETRY_DELAY if left is None else min(_RETRY_DELAY, left))
                     code = sock.connect_ex(target)
                 elif code not in _IN_PROGRESS:
                     raise OSError(code, os.strerror(code))
-                elif system.wait(sock.fileno(), system.WRITABLE, left):
+                elif readiness.wait(sock.fileno(), readiness.WRITABLE, left):
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not code:
                         break
-            system.check_peer(sock, host, self._connector.config)
+            peer.check_peer(sock, host, self._connector.config)
         except BaseException:
             sock.close()
             raise

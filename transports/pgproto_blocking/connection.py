@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Unpack
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
+from pgproto.client import refusals
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -43,8 +44,8 @@ from pgproto.session.batch import Refusing, as_item
 from pgproto.session.deadlines import limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks, encoded
 from pgproto.types import CopyRowEncoder
+from pgproto_sockets import environment, readiness
 
-from . import system
 from .connecting import Opening, cancel, cancel_running
 from .copying import Chunks, NamedRecords, Pieces, Records, Source, feed
 from .handles import Notifications, PreparedStatement, TransactionContext
@@ -356,9 +357,9 @@ class Connection(Queries):
         notice can announce the end, so the end gets a moment to follow.
         """
         transport = self._transport
-        if transport is not None and not transport.closed and not system.is_quiet(transport.descriptor):
+        if transport is not None and not transport.closed and not readiness.is_quiet(transport.descriptor):
             transport.alone(transport.look)
-            if transport.closed or system.wait(transport.descriptor, system.READABLE, _MOMENT):
+            if transport.closed or readiness.wait(transport.descriptor, readiness.READABLE, _MOMENT):
                 return False
         return self.reusable
 
@@ -482,7 +483,7 @@ class Connection(Queries):
             ConnectionClosed: there is none: it was never opened, or it was lent and is returned.
         """
         if self._transport is None:
-            raise system.not_open(lent=self._lender is not None)
+            raise refusals.not_open(lent=self._lender is not None)
         return self._transport
 
     def _seconds(self, timeout: Timeout) -> float | None:
@@ -541,7 +542,7 @@ def connect(
         ConnectError: no server would do.
     """
     limit(timeout, None)
-    connection = Connection(system.connector(dsn, options, server_settings))
+    connection = Connection(environment.connector(dsn, options, server_settings))
     connection.open(timeout)
     return connection
 

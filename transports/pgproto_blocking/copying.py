@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from pgproto import Error, LocalProtocolError
+from pgproto.client import Unique
 from pgproto.session import CopyIn, ExecuteMany, Operation
 
 from .transport import Transport
-from .unique import Unique
 
 __all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "feed"]
 

@@ -49,8 +49,9 @@ from pgproto.pool import (
     is_permanent,
 )
 from pgproto.session import GRACE, Connector, check_left, check_new
+from pgproto_sockets import forks
 
-from . import system, threads
+from . import threads
 from .connection import Connection
 from .hooks import Hook, Hooks, Questions
 from .steps import Steps
@@ -103,7 +104,7 @@ class Driver:
         self._resetting = resetting
         self._closed = False
         self._begin()
-        system.forget_in_child(self)
+        forks.forget_in_child(self)
 
     def _begin(self) -> None:
         """What there is when nothing has happened yet."""

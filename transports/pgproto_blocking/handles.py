@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgproto import Error, LocalProtocolError, Row
+from pgproto.client import Unique
 from pgproto.session import (
     GRACE,
     Listener,
@@ -21,11 +22,10 @@ from pgproto.session import (
     unlisten,
 )
 from pgproto.session.deadlines import limit
+from pgproto_sockets import readiness
 
-from . import system
 from .copying import Records
 from .queries import DEFAULT, Timeout
-from .unique import Unique
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -116,7 +116,7 @@ class Notifications(Unique):
             wakee = self._wakee
             if wakee is None or (left is not None and left <= 0):
                 return None
-            system.wait(connection.descriptor, system.READABLE, left, wakee.fileno())
+            readiness.wait(connection.descriptor, readiness.READABLE, left, wakee.fileno())
 
     def _look(self) -> None:
         """Read what has arrived.  From here on, other threads' calls wake us if they read something."""

@@ -11,20 +11,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from pgproto import Batch, LocalProtocolError, QueuedQuery
+from pgproto.client import Unique
 from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import CopyOut, Transaction
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, remaining, seconds, waiting
+from pgproto_sockets import environment, readiness
 
-from . import system
 from .connection import Connection
 from .copying import NamedRecords, Pieces, Records, Source
 from .driver import Driver, Held
 from .handles import TransactionContext
 from .hooks import Hook, Hooks
 from .queries import DEFAULT, Queries, Query, Timeout
-from .unique import Unique
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -80,7 +80,7 @@ class Pool(Queries):
         **options: Unpack[PoolOptions],
     ) -> None:
         settings, connection_options = split_options(options)
-        connector = system.connector(dsn, connection_options, server_settings)
+        connector = environment.connector(dsn, connection_options, server_settings)
         self._command_timeout = connector.config.command_timeout
         self._acquire_timeout = settings.acquire_timeout
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
@@ -253,7 +253,7 @@ class Pool(Queries):
             except Exception as error:
                 if not policy.should_repeat(error, attempt, block.block):
                     raise
-            system.pause(policy.delay_before(attempt, random.random))
+            readiness.pause(policy.delay_before(attempt, random.random))
 
 
 class Lease(Unique):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgproto import QueuedQuery, Row
+from pgproto.client import Unique
 from pgproto.session import Statement
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
-
-from .unique import Unique
 
 if TYPE_CHECKING:
     from .handles import PreparedStatement

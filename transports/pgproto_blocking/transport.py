@@ -24,13 +24,14 @@ from collections.abc import Callable
 from typing import Final
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
+from pgproto.client import refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.session.loss import lease_over
 from pgproto.wire import BackendKeyData
-
-from . import system
-from .system import READABLE, WRITABLE, Patience
+from pgproto_sockets import forks, readiness
+from pgproto_sockets.options import Patience
+from pgproto_sockets.readiness import READABLE, WRITABLE
 
 __all__ = ["Address", "Transport"]
 
@@ -73,7 +74,7 @@ class Transport:
         self._aborted = False
         self._stray: list[Operation] = []
         self._operation: Operation | None = None  # on whose behalf the lock is held
-        system.forget_in_child(self)
+        forks.forget_in_child(self)
 
     @property
     def closed(self) -> bool:
@@ -203,7 +204,7 @@ class Transport:
 
         def guarded() -> None:
             if lease and lease != self.engine.channel.blocks.lease:
-                over = system.not_open(lent=True)
+                over = refusals.not_open(lent=True)
                 (operation or Operation()).turned_away(over)
                 raise over
             concerned = operation
@@ -332,7 +333,7 @@ class Transport:
             deadline = limit
         seconds = None if deadline is None else max(0.0, deadline - engine.clock())
         self._waiting = True
-        ready = system.wait(sock.fileno(), interest, seconds)
+        ready = readiness.wait(sock.fileno(), interest, seconds)
         self._waiting = False
         if ready & READABLE:
             self._read(sock)
@@ -344,7 +345,7 @@ class Transport:
         """Read what is there to be read, without waiting; called inside of `alone`."""
         for _ in range(_LOOKS):
             sock = self.sock
-            if sock is None or not self.engine.wants_read or system.is_quiet(sock.fileno()):
+            if sock is None or not self.engine.wants_read or readiness.is_quiet(sock.fileno()):
                 return
             self._read(sock)
             self._write()
@@ -468,7 +469,7 @@ class Transport:
     def _hangs_up(self, sock: socket.socket, limit: float) -> bool:
         """True once the peer has closed its side; what it still says is dropped."""
         while (left := limit - time.monotonic()) > 0:
-            if system.wait(sock.fileno(), READABLE, left) and not sock.recv(_READ_SIZE):
+            if readiness.wait(sock.fileno(), READABLE, left) and not sock.recv(_READ_SIZE):
                 return True
         return False
 

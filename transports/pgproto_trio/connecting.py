@@ -16,7 +16,7 @@ from pgproto import ConnectError
 from pgproto.config import Config, Host
 from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
-from pgproto_blocking import system
+from pgproto_sockets import options, peer
 
 from .transport import Transport
 
@@ -114,12 +114,12 @@ async def _dial(step: Dial, config: Config, deadline: float | None) -> Transport
     with trio.move_on_at(math.inf if deadline is None else deadline):
         sock = await _connect(host, deadline)
         try:
-            system.configure_socket(sock, config)
-            system.check_peer(sock, host, config)
+            options.configure_socket(sock, config)
+            peer.check_peer(sock, host, config)
         except BaseException:
             sock.close()
             raise
-        return Transport(sock, step.engine, system.Patience.with_peer(sock, config))
+        return Transport(sock, step.engine, options.Patience.with_peer(sock, config))
     raise ConnectError(f"no answer from {host} in time") from TimeoutError()
 
 

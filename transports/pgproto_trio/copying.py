@@ -20,8 +20,8 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from pgproto import Error, LocalProtocolError
+from pgproto.client import Unique
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
-from pgproto_blocking.unique import Unique
 
 from .transport import Transport, unwrap
 

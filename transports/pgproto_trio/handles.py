@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from pgproto import Error, LocalProtocolError, Row
+from pgproto.client import Unique
 from pgproto.session import (
     GRACE,
     Listener,
@@ -20,7 +21,6 @@ from pgproto.session import (
     listen,
     unlisten,
 )
-from pgproto_blocking.unique import Unique
 
 from .copying import Records
 from .queries import DEFAULT, Timeout

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from pgproto import LocalProtocolError
+from pgproto.client import Unique
 from pgproto.pool import Ticket
 from pgproto.session import Transaction
 from pgproto.session.deadlines import Timeout, remaining
-from pgproto_blocking.unique import Unique
 
 from .connection import Connection
 from .handles import TransactionContext

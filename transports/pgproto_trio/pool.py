@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 import trio
 
 from pgproto import Batch, Error, LocalProtocolError, PoolClosed, PoolTimeout, QueuedQuery
+from pgproto.client import Unique, refusals
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -46,8 +47,7 @@ from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import GRACE, CopyOut, check_left, check_new
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import patience, seconds, waiting
-from pgproto_blocking import system
-from pgproto_blocking.unique import Unique
+from pgproto_sockets import environment, forks
 
 from .callbacks import goes_up, tell
 from .connection import Connection
@@ -110,7 +110,9 @@ class Pool(Queries):
         **options: Unpack[PoolOptions],
     ) -> None:
         settings, connection_options = split_options(options)
-        self._connector = system.connector(dsn, connection_options, server_settings, clock=trio.current_time)
+        self._connector = environment.connector(
+            dsn, connection_options, server_settings, clock=trio.current_time
+        )
         self._machine: PoolMachine = PoolMachine(settings, random.random, _is_alive)
         self._on_connect = on_connect
         self._on_acquire = on_acquire
@@ -124,7 +126,7 @@ class Pool(Queries):
         self._opened = False
         self._token: trio.lowlevel.TrioToken | None = None
         self.inherited = False
-        system.forget_in_child(self)
+        forks.forget_in_child(self)
         self._closed = trio.Event()
         self._hooks: set[trio.CancelScope] = set()  # around those that run in tasks of the pool
         self._limit = math.inf  # when they have to be at their end
@@ -364,9 +366,9 @@ class Pool(Queries):
     def check_here(self) -> None:
         """Raise if the caller runs in another trio run, or in a process that was forked meanwhile."""
         if self.inherited:
-            raise system.inherited("pool")
+            raise refusals.inherited("pool")
         if self._token is not None and running() is not self._token:
-            raise system.not_here("pool")
+            raise refusals.not_here("pool")
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's.  A pool that was never opened is nobody's."""

@@ -6,10 +6,10 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgproto import QueuedQuery, Row
+from pgproto.client import Unique
 from pgproto.session import Statement
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
-from pgproto_blocking.unique import Unique
 
 if TYPE_CHECKING:
     from .handles import PreparedStatement

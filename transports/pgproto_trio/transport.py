@@ -22,11 +22,12 @@ from typing import Final
 
 import trio
 
+from pgproto.client import refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
 from pgproto.wire import BackendKeyData
-from pgproto_blocking import system
-from pgproto_blocking.system import Patience
+from pgproto_sockets import forks
+from pgproto_sockets.options import Patience
 
 __all__ = ["Transport", "Waiter", "running", "unwrap"]
 
@@ -89,7 +90,7 @@ class Transport:
         self._sock: socket.socket | None = sock
         self._token = trio.lowlevel.current_trio_token()
         self.inherited = False
-        system.forget_in_child(self)
+        forks.forget_in_child(self)
         self._waiters: list[Waiter] = []
         self._pump: Waiter | None = None  # the one whose task is the pump
         self._drainer: Waiter | None = None  # the one that stays for what was abandoned
@@ -145,7 +146,7 @@ class Transport:
             self.turn()
         await self.rest()
         if blocks.lease != lease:  # another task has ended it meanwhile
-            raise system.not_open(lent=True)
+            raise refusals.not_open(lent=True)
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         engine.submit(operation)
@@ -292,16 +293,16 @@ class Transport:
             LocalProtocolError: nothing was touched, and nothing sent.
         """
         if self.inherited:
-            raise system.inherited("connection")
+            raise refusals.inherited("connection")
         if running() is not self._token:
-            raise system.not_here("connection")
+            raise refusals.not_here("connection")
 
     def forget(self) -> None:
         """In a forked child: the session is the parent's, and so is what trio waits with."""
         self.inherited = True
         sock, self._sock = self._sock, None
         if sock is not None:
-            system.let_go(sock.fileno())
+            forks.let_go(sock.fileno())
             sock.close()
         with contextlib.suppress(Exception):
             self.engine.transport_failed(OSError("the session belongs to the parent process"))

@@ -1,0 +1,39 @@
+"""The errors of a call that comes to the wrong place: nothing was touched, and nothing sent."""
+
+from __future__ import annotations
+
+from pgproto.errors import ConnectionClosed, LocalProtocolError, Outcome
+
+__all__ = ["inherited", "not_here", "not_open"]
+
+
+def not_open(*, lent: bool) -> ConnectionClosed:
+    """The error for a handle without a session.
+
+    Args:
+        lent: a pool has lent it, and has it back.
+    """
+    over = "the lease is over: the connection was given back to its pool"
+    error = ConnectionClosed(over if lent else "the connection is not open")
+    error.outcome = Outcome.NOT_SENT
+    return error
+
+
+def not_here(what: str) -> LocalProtocolError:
+    """The error for a connection or a pool that is used in another event loop than its own.
+
+    Args:
+        what: "connection" or "pool".
+    """
+    error = LocalProtocolError(f"the {what} belongs to another event loop: open one in each")
+    error.outcome = Outcome.NOT_SENT
+    return error
+
+
+def inherited(what: str) -> ConnectionClosed:
+    """The error for a connection or a pool that was open when this process was forked.
+
+    Args:
+        what: "connection" or "pool".
+    """
+    return ConnectionClosed(f"the {what} belongs to the parent process: open one after fork()")
