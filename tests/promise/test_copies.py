@@ -20,7 +20,7 @@ from tests.support.postgres import PostgresServer
 
 PARTS = {"Transport", "Waiter", "Opening", "Driver", "Held", "Hooks"}  # they stay inside
 # Where the classes are of which callers are given objects.
-MODULES = ("connection", "copying", "handles", "leases", "pool", "queries")
+MODULES = ("connection", "copying", "handles", "leases", "pool")
 
 
 def classes() -> list[type]:
@@ -30,7 +30,8 @@ def classes() -> list[type]:
             if module.name in MODULES:
                 members = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
                 found += [each for each in members.values() if inspect.isclass(each)]
-    return [each for each in found if each.__module__.startswith("pgproto_") and each.__name__[0] != "_"]
+    ours = ("pgproto_", "pgproto.client")
+    return [each for each in found if each.__module__.startswith(ours) and each.__name__[0] != "_"]
 
 
 def test_every_class_of_which_callers_are_given_objects_is_unique() -> None:

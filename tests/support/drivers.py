@@ -305,7 +305,8 @@ def _plain(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _wrap(value: Any) -> Any:
-    return _Wrapped(value) if type(value).__module__.startswith("pgproto_blocking") else value
+    theirs = type(value).__module__.startswith(("pgproto_blocking", "pgproto.client.blocking"))
+    return _Wrapped(value) if theirs else value
 
 
 class _Wrapped:

@@ -23,7 +23,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pgproto import Batch, LocalProtocolError, PostgresError, QueuedQuery, Row, ScriptResult
-from pgproto.client import Unique, refusals
+from pgproto.client import (
+    DEFAULT,
+    NamedRecords,
+    PreparedStatement,
+    Queries,
+    Query,
+    Records,
+    Timeout,
+    Unique,
+    refusals,
+)
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -55,9 +65,8 @@ from pgproto_sockets import environment, readiness
 from .callbacks import INTERRUPTS, tell
 from .collected import do_last, soon, spawn
 from .connecting import cancel, cancel_running, open_session
-from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
-from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries, Query, Timeout
+from .copying import Chunks, Pieces, Source, encoded, feed
+from .handles import Notifications, TransactionContext
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -190,6 +199,11 @@ class Connection(Queries):
         )
         await self._run(Prepare(prepared.statement), timeout)
         return prepared
+
+    async def close_statement(self, statement: Statement) -> None:
+        """Have the server forget a statement, with the next flight.  Idempotent."""
+        self.check_here()
+        self.engine.channel.statements.close(statement)
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from pgproto import Error, LocalProtocolError
-from pgproto.client import Unique
+from pgproto.client import NamedRecords, Unique
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 from pgproto.session.operation import HIGH_WATER
 
 from .collected import do_last
 from .transport import Transport
 
-__all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "encoded", "feed", "progress"]
+__all__ = ["Chunks", "Pieces", "Source", "encoded", "feed", "progress"]
 
 T = TypeVar("T")
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
-Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
-NamedRecords = Iterable[Sequence[Any] | Mapping[str, Any]] | AsyncIterable[Sequence[Any] | Mapping[str, Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
 

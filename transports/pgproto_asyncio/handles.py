@@ -5,59 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pgproto import Error, LocalProtocolError, Row
+from pgproto import Error, LocalProtocolError
 from pgproto.client import Unique
-from pgproto.session import Listener, Notification, Statement, Transaction, listen, unlisten
-
-from .copying import Records
-from .queries import DEFAULT, Timeout
+from pgproto.session import Listener, Notification, Transaction, listen, unlisten
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
-
-
-class PreparedStatement(Unique):
-    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
-
-    The server has it until `close`, or until nobody refers to this object any more.
-    """
-
-    def __init__(self, connection: Connection, statement: Statement, dropped: list[Statement]) -> None:
-        self._connection = connection
-        self.statement = statement
-        self._dropped = dropped
-
-    def __del__(self) -> None:
-        self._dropped.append(self.statement)
-
-    async def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
-        """Run it and return its rows."""
-        return await self._connection.fetch(self.statement, *args, timeout=timeout)
-
-    async def fetchrow(self, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
-        """Run it and return its first row, or None."""
-        return await self._connection.fetchrow(self.statement, *args, timeout=timeout)
-
-    async def fetchval(self, *args: object, timeout: Timeout = DEFAULT) -> Any:
-        """Run it and return the first column of its first row, or None."""
-        return await self._connection.fetchval(self.statement, *args, timeout=timeout)
-
-    async def execute(self, *args: object, timeout: Timeout = DEFAULT) -> str:
-        """Run it and return its command tag."""
-        return await self._connection.execute(self.statement, *args, timeout=timeout)
-
-    async def executemany(self, records: Records, *, timeout: Timeout = DEFAULT) -> int:
-        """Run it once for each record, all or nothing; see `Connection.executemany`."""
-        return await self._connection.executemany(self.statement, records, timeout=timeout)
-
-    async def close(self) -> None:
-        """Have the server forget it; that goes out with the next query."""
-        self._connection.check_here()
-        self._connection.engine.channel.statements.close(self.statement)
+__all__ = ["Notifications", "TransactionContext"]
 
 
 class Notifications(Unique):

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from pgproto import Batch, ConnectError, Error, LocalProtocolError, PoolTimeout, QueuedQuery
-from pgproto.client import Unique, refusals
+from pgproto.client import DEFAULT, NamedRecords, Queries, Query, Records, Timeout, Unique, refusals
 from pgproto.pool import (
     FAILED,
     WAITING,
@@ -52,9 +52,8 @@ from pgproto_sockets import environment, forks
 from .callbacks import goes_up, seen, tell
 from .collected import do_last, soon, spawn
 from .connection import Connection
-from .copying import NamedRecords, Pieces, Records, Source
+from .copying import Pieces, Source
 from .leases import Lease, PoolTransaction
-from .queries import DEFAULT, Queries, Query, Timeout
 
 if TYPE_CHECKING:
     from .transport import Transport

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from pgproto import Batch, ConnectionClosed, PostgresError, QueuedQuery, Row, ScriptResult
 from pgproto.client import refusals
+from pgproto.client.blocking import DEFAULT, NamedRecords, PreparedStatement, Queries, Query, Records, Timeout
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -47,9 +48,8 @@ from pgproto.types import CopyRowEncoder
 from pgproto_sockets import environment, readiness
 
 from .connecting import Opening, cancel, cancel_running
-from .copying import Chunks, NamedRecords, Pieces, Records, Source, feed
-from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries, Query, Timeout
+from .copying import Chunks, Pieces, Source, feed
+from .handles import Notifications, TransactionContext
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -172,6 +172,11 @@ class Connection(Queries):
         )
         self._run(Prepare(prepared.statement), timeout)
         return prepared
+
+    def close_statement(self, statement: Statement) -> None:
+        """Have the server forget a statement, with the next flight.  Idempotent."""
+        if not self.closed:
+            self.alone(lambda: self.engine.channel.statements.close(statement))
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False

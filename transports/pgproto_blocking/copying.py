@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,13 +14,11 @@ from pgproto.session import CopyIn, ExecuteMany, Operation
 
 from .transport import Transport
 
-__all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "feed"]
+__all__ = ["Chunks", "Pieces", "Source", "feed"]
 
 T = TypeVar("T")
 
 Source = bytes | Iterable[bytes]
-Records = Iterable[Sequence[Any]]
-NamedRecords = Iterable[Sequence[Any] | Mapping[str, Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any]
 

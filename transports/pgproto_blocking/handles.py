@@ -7,16 +7,16 @@ import socket
 import time
 from collections.abc import Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pgproto import Error, LocalProtocolError, Row
+from pgproto import Error, LocalProtocolError
 from pgproto.client import Unique
+from pgproto.client.blocking import DEFAULT, Timeout
 from pgproto.session import (
     GRACE,
     Listener,
     Notification,
     Operation,
-    Statement,
     Transaction,
     listen,
     unlisten,
@@ -24,54 +24,10 @@ from pgproto.session import (
 from pgproto.session.deadlines import limit
 from pgproto_sockets import readiness
 
-from .copying import Records
-from .queries import DEFAULT, Timeout
-
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Notifications", "PreparedStatement", "TransactionContext"]
-
-
-class PreparedStatement(Unique):
-    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
-
-    The server has it until `close`, or until nobody refers to this object any more.
-    """
-
-    def __init__(self, connection: Connection, statement: Statement, dropped: list[Statement]) -> None:
-        self._connection = connection
-        self.statement = statement
-        self._dropped = dropped
-
-    def __del__(self) -> None:
-        self._dropped.append(self.statement)
-
-    def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
-        """Run it and return its rows."""
-        return self._connection.fetch(self.statement, *args, timeout=timeout)
-
-    def fetchrow(self, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
-        """Run it and return its first row, or None."""
-        return self._connection.fetchrow(self.statement, *args, timeout=timeout)
-
-    def fetchval(self, *args: object, timeout: Timeout = DEFAULT) -> Any:
-        """Run it and return the first column of its first row, or None."""
-        return self._connection.fetchval(self.statement, *args, timeout=timeout)
-
-    def execute(self, *args: object, timeout: Timeout = DEFAULT) -> str:
-        """Run it and return its command tag."""
-        return self._connection.execute(self.statement, *args, timeout=timeout)
-
-    def executemany(self, records: Records, *, timeout: Timeout = DEFAULT) -> int:
-        """Run it once for each record, all or nothing; see `Connection.executemany`."""
-        return self._connection.executemany(self.statement, records, timeout=timeout)
-
-    def close(self) -> None:
-        """Have the server forget it; that goes out with the next query."""
-        connection = self._connection
-        if not connection.closed:
-            connection.alone(lambda: connection.engine.channel.statements.close(self.statement))
+__all__ = ["Notifications", "TransactionContext"]
 
 
 class Notifications(Unique):

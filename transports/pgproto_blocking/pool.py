@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from pgproto import Batch, LocalProtocolError, QueuedQuery
 from pgproto.client import Unique
+from pgproto.client.blocking import DEFAULT, NamedRecords, Queries, Query, Records, Timeout
 from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import CopyOut, Transaction
@@ -20,11 +21,10 @@ from pgproto.session.deadlines import patience, remaining, seconds, waiting
 from pgproto_sockets import environment, readiness
 
 from .connection import Connection
-from .copying import NamedRecords, Pieces, Records, Source
+from .copying import Pieces, Source
 from .driver import Driver, Held
 from .handles import TransactionContext
 from .hooks import Hook, Hooks
-from .queries import DEFAULT, Queries, Query, Timeout
 
 if TYPE_CHECKING:
     from .transport import Transport

@@ -10,8 +10,10 @@ The names and their meaning are those of `pgproto_asyncio`.  Every call is a che
 
 from __future__ import annotations
 
+from pgproto.client import PreparedStatement
+
 from .connection import Connection, connect
-from .handles import Notifications, PreparedStatement
+from .handles import Notifications
 from .pool import Pool
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]

@@ -23,7 +23,17 @@ from typing import TYPE_CHECKING, Any, Unpack
 import trio
 
 from pgproto import Batch, LocalProtocolError, PostgresError, QueuedQuery, Row, ScriptResult
-from pgproto.client import Unique, refusals
+from pgproto.client import (
+    DEFAULT,
+    NamedRecords,
+    PreparedStatement,
+    Queries,
+    Query,
+    Records,
+    Timeout,
+    Unique,
+    refusals,
+)
 from pgproto.config import Config, ConnectOptions
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -53,9 +63,8 @@ from pgproto_sockets import environment, readiness
 
 from .callbacks import goes_up, tell
 from .connecting import cancel, cancel_running, open_session
-from .copying import Chunks, NamedRecords, Pieces, Records, Source, encoded, feed
-from .handles import Notifications, PreparedStatement, TransactionContext
-from .queries import DEFAULT, Queries, Query, Timeout
+from .copying import Chunks, Pieces, Source, encoded, feed
+from .handles import Notifications, TransactionContext
 from .transport import Transport, Waiter
 
 if TYPE_CHECKING:
@@ -179,6 +188,11 @@ class Connection(Queries):
         )
         await self._run(Prepare(prepared.statement), timeout)
         return prepared
+
+    async def close_statement(self, statement: Statement) -> None:
+        """Have the server forget a statement, with the next flight.  Idempotent."""
+        self.open_transport().engine.channel.statements.close(statement)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False

@@ -11,8 +11,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Mapping,
-    Sequence,
 )
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
@@ -20,19 +18,17 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from pgproto import Error, LocalProtocolError
-from pgproto.client import Unique
+from pgproto.client import NamedRecords, Unique
 from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
 
 from .transport import Transport, unwrap
 
-__all__ = ["Chunks", "NamedRecords", "Pieces", "Records", "Source", "encoded", "feed"]
+__all__ = ["Chunks", "Pieces", "Source", "encoded", "feed"]
 
 T = TypeVar("T")
 
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
-Records = Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]
-NamedRecords = Iterable[Sequence[Any] | Mapping[str, Any]] | AsyncIterable[Sequence[Any] | Mapping[str, Any]]
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 import trio
 
 from pgproto import Batch, Error, LocalProtocolError, PoolClosed, PoolTimeout, QueuedQuery
-from pgproto.client import Unique, refusals
+from pgproto.client import DEFAULT, NamedRecords, Queries, Query, Records, Timeout, Unique, refusals
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -51,9 +51,8 @@ from pgproto_sockets import environment, forks
 
 from .callbacks import goes_up, tell
 from .connection import Connection
-from .copying import NamedRecords, Pieces, Records, Source
+from .copying import Pieces, Source
 from .leases import Lease, PoolTransaction
-from .queries import DEFAULT, Queries, Query, Timeout
 from .transport import running
 
 if TYPE_CHECKING:

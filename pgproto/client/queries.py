@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pgproto import QueuedQuery, Row
-from pgproto.client import Unique
-from pgproto.session import Statement
+from pgproto.session import QueuedQuery, Statement
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
+from pgproto.types import Row
+
+from .unique import Unique
 
 if TYPE_CHECKING:
-    from .handles import PreparedStatement
+    from .prepared import PreparedStatement
 
 __all__ = ["DEFAULT", "Queries", "Query", "Timeout"]
 
@@ -38,34 +40,34 @@ class Queries(Unique):
             is the `__cause__` of a DataError.  Nothing was sent.
     """
 
-    def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
+    async def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """Run a statement and return its rows."""
         item = as_item(query, args)
-        self._run_item(item, timeout)
+        await self._run_item(item, timeout)
         return item.rows
 
-    def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
+    async def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """Run a statement and return its first row, or None."""
         item = as_item(query, args)
-        self._run_item(item, timeout)
+        await self._run_item(item, timeout)
         rows = item.rows
         return rows[0] if rows else None
 
-    def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
+    async def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
         """Run a statement and return the first column of its first row, or None.
 
         Raises:
             DataError: its rows have no columns; it has run all the same.
         """
         item = as_item(query, args)
-        self._run_item(item, timeout)
+        await self._run_item(item, timeout)
         return item.value()
 
-    def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
+    async def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """Run a statement and return its command tag, such as "INSERT 0 1"."""
         item = as_item(query, args)
-        self._run_item(item, timeout)
+        await self._run_item(item, timeout)
         return item.tag
 
-    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> Awaitable[None]:
         raise NotImplementedError

@@ -1,0 +1,77 @@
+# Written by scripts/blocking.py out of pgproto/client/prepared.py: change that one.
+"""A prepared statement that its caller keeps."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pgproto.session import Statement
+from pgproto.session.deadlines import DEFAULT, Timeout
+from pgproto.types import Row
+
+from ..unique import Unique
+from .queries import Query
+from .records import Records
+
+__all__ = ["Keeper", "PreparedStatement"]
+
+
+class Keeper(Protocol):
+    """What a prepared statement needs of its connection."""
+
+    def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
+        """See `Queries`."""
+
+    def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
+        """See `Queries`."""
+
+    def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
+        """See `Queries`."""
+
+    def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
+        """See `Queries`."""
+
+    def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
+        """See `Connection.executemany`."""
+
+    def close_statement(self, statement: Statement) -> None:
+        """Have the server forget a statement, with the next flight.  Idempotent."""
+
+
+class PreparedStatement(Unique):
+    """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
+
+    The server has it until `close`, or until nobody refers to this object any more.
+    """
+
+    def __init__(self, connection: Keeper, statement: Statement, dropped: list[Statement]) -> None:
+        self._connection = connection
+        self.statement = statement
+        self._dropped = dropped
+
+    def __del__(self) -> None:
+        self._dropped.append(self.statement)
+
+    def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
+        """Run it and return its rows."""
+        return self._connection.fetch(self.statement, *args, timeout=timeout)
+
+    def fetchrow(self, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
+        """Run it and return its first row, or None."""
+        return self._connection.fetchrow(self.statement, *args, timeout=timeout)
+
+    def fetchval(self, *args: object, timeout: Timeout = DEFAULT) -> Any:
+        """Run it and return the first column of its first row, or None."""
+        return self._connection.fetchval(self.statement, *args, timeout=timeout)
+
+    def execute(self, *args: object, timeout: Timeout = DEFAULT) -> str:
+        """Run it and return its command tag."""
+        return self._connection.execute(self.statement, *args, timeout=timeout)
+
+    def executemany(self, records: Records, *, timeout: Timeout = DEFAULT) -> int:
+        """Run it once for each record, all or nothing; see `Connection.executemany`."""
+        return self._connection.executemany(self.statement, records, timeout=timeout)
+
+    def close(self) -> None:
+        """Have the server forget it; that goes out with the next query."""
+        self._connection.close_statement(self.statement)

@@ -1,0 +1,41 @@
+"""The blocking client is what `scripts/blocking.py` makes of the asynchronous one."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from scripts.blocking import CLIENT, GENERATED, blocking, written
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_it_is_up_to_date(name: str) -> None:
+    file = CLIENT / "blocking" / f"{name}.py"
+    assert file.read_text(encoding="utf-8") == written(name), "run: python scripts/blocking.py"
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_nothing_in_it_is_asynchronous(name: str) -> None:
+    tree = ast.parse((CLIENT / "blocking" / f"{name}.py").read_text(encoding="utf-8"))
+    words = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+    assert not [node for node in ast.walk(tree) if isinstance(node, words)]
+
+
+def test_what_it_makes_of_each_thing() -> None:
+    source = '''from collections.abc import Awaitable
+async def f(self, a: AsyncIterator[int]) -> Awaitable[list[int]]:
+    """Texts stay: await, async."""
+    async with self as x, y:
+        async for z in aiter(a):
+            return await g(await h("await"))
+    raise StopAsyncIteration
+'''
+    assert blocking(source).splitlines() == [
+        "def f(self, a: Iterator[int]) -> list[int]:",
+        '    """Texts stay: await, async."""',
+        "    with self as x, y:",
+        "        for z in iter(a):",
+        '            return g(h("await"))',
+        "    raise StopIteration",
+    ]
