@@ -1,6 +1,7 @@
 # Each command sets up what it needs in a virtual environment of its own and then does its work.
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
+#   make quick                              check, and the unit tests with their coverage: what fails fast
 #   make demo | test | check | bench | budget | wheel | clean
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make test PYTHON=python3.12             another interpreter, another environment
@@ -38,7 +39,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench budget wheel sim power promise faults chaos storm fuzz mutants clean
+.PHONY: help demo quick rest test check bench budget wheel sim power promise faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -49,6 +50,13 @@ demo: $(VENV)/.installed-demo
 # The rest runs even if a unit test has failed: whoever repeats what failed must not skip what never ran.
 test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
 	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
+
+# The two halves of `test` on the pure build: what fails fast, and what needs servers.
+quick: check $(VENV)/.installed-test
+	$(PYTEST) $(UNITS)
+
+rest: $(VENV)/.installed-test
+	$(PYTEST) $(or $(ARGS),$(OTHERS))
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check
