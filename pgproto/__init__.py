@@ -41,6 +41,7 @@ from .protocol import (
     Connection,
     DataRows,
     Executes,
+    Frames,
     Secure,
     Skipped,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "Executes",
     "FieldDescription",
     "Flush",
+    "Frames",
     "FunctionCall",
     "FunctionCallResponse",
     "GSSENCRequest",

@@ -174,6 +174,39 @@ class RemoteProtocolError(Error):
     """
 
 
+class ReportFields(dict[str, str]):
+    """The fields of an error or notice by their one-letter code, in a session that is not all UTF-8.
+
+    A text that is no UTF-8 has escapes in place of what could not be read; `raw` has its bytes.
+    """
+
+    raw: Mapping[str, bytes]
+
+    def __init__(self, fields: Mapping[str, str], raw: Mapping[str, bytes]) -> None:
+        super().__init__(fields)
+        self.raw = raw
+
+
+def raw_field(fields: Mapping[str, str], code: str) -> bytes | None:
+    """The bytes of a field that the server sent, if its text does not have them all; else None."""
+    data = fields.raw.get(code) if isinstance(fields, ReportFields) else None
+    return data if data is not None and escaped(data) == fields[code] else None
+
+
+def raw_fields(fields: Mapping[str, str]) -> dict[str, bytes]:
+    """The bytes of each field."""
+    found: dict[str, bytes] = {}
+    for code, text in fields.items():
+        data = raw_field(fields, code)
+        found[code] = text.encode(errors="backslashreplace") if data is None else data
+    return found
+
+
+def escaped(data: bytes) -> str:
+    """The text of a server: UTF-8, with escapes in place of what is none."""
+    return data.decode("utf-8", "backslashreplace")
+
+
 class PostgresError(Error):
     """The server reported an error (ErrorResponse).
 
@@ -195,8 +228,9 @@ class PostgresError(Error):
             PostgresError.by_sqlstate[code] = cls
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__(dict(fields))
-        self.fields: dict[str, str] = dict(fields)
+        own = ReportFields(fields, fields.raw) if isinstance(fields, ReportFields) else dict(fields)
+        super().__init__(own)
+        self.fields: dict[str, str] = own
 
     @staticmethod
     def of(fields: Mapping[str, str]) -> PostgresError:
@@ -204,6 +238,14 @@ class PostgresError(Error):
         code = fields.get("C", "")
         known = PostgresError.by_sqlstate
         return (known.get(code) or known.get(code[:2]) or PostgresError)(fields)
+
+    @property
+    def raw_fields(self) -> dict[str, bytes]:
+        """The fields' bytes as the server sent them, in the session's client_encoding.
+
+        `fields` is text: what is no UTF-8 in it stands as escapes.
+        """
+        return raw_fields(self.fields)
 
     @property
     def severity(self) -> str:

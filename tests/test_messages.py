@@ -296,7 +296,7 @@ def test_messages_compare_by_type_and_fields() -> None:
 
 
 def test_a_message_without_an_encoding_says_so() -> None:
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(LocalProtocolError, match="Message is no message that can be sent"):
         Message().encode()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..wire.binding import Executes
 from .authentication import Authenticator
 from .connection import Connection
-from .events import NEED_DATA, Closed, CommandCompletes, DataRows, NeedData, Secure, Skipped
+from .events import NEED_DATA, Closed, CommandCompletes, DataRows, Frames, NeedData, Secure, Skipped
 from .lifecycle import CLIENT, SERVER
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Connection",
     "DataRows",
     "Executes",
+    "Frames",
     "NeedData",
     "Secure",
     "Skipped",

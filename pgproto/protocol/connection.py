@@ -20,10 +20,16 @@ from ..wire import (
     PROTOCOL_3_2,
     BackendKeyData,
     BindComplete,
+    Close,
     CommandComplete,
     CopyInResponse,
+    CopyOutResponse,
+    DataRow,
+    Describe,
     EncryptionResponse,
     ErrorResponse,
+    Execute,
+    Flush,
     GSSENCRequest,
     Message,
     NegotiateProtocolVersion,
@@ -32,6 +38,7 @@ from ..wire import (
     ReadyForQuery,
     SSLRequest,
     StartupMessage,
+    Sync,
     Terminate,
     decode_backend,
     decode_frontend,
@@ -40,8 +47,9 @@ from ..wire import (
     frames,
     tags,
 )
+from ..wire.binding import Executes
 from . import states
-from .events import NEED_DATA, CommandCompletes, DataRows, Secure, Skipped
+from .events import NEED_DATA, CommandCompletes, DataRows, Frames, Secure, Skipped
 from .lifecycle import CLIENT, SERVER, Lifecycle
 
 __all__ = ["CLIENT", "SERVER", "Connection"]
@@ -49,6 +57,14 @@ __all__ = ["CLIENT", "SERVER", "Connection"]
 # A server has some 40 reportable parameters; a peer that invents thousands is not one.
 _MAX_PARAMETERS: Final = 1000
 _MAX_PARAMETER_BYTES: Final = 1 << 20
+
+# Some type bytes mean one thing from a client and another from a server: these are never ours to send.
+_FOREIGN: Final[dict[int, frozenset[type[Message]]]] = {
+    CLIENT: frozenset(
+        {CommandComplete, DataRow, DataRows, ErrorResponse, ParameterStatus, CopyOutResponse, Frames}
+    ),
+    SERVER: frozenset({Close, Describe, Execute, Executes, Flush, Frames, Sync}),
+}
 
 _PASSWORD_KINDS: Final[dict[int, int]] = {
     states.PASSWORD: tags.PASSWORD_KIND,
@@ -64,12 +80,16 @@ class Connection(Lifecycle):
     Args:
         role: CLIENT or SERVER.
         max_message_size: the largest message body that is accepted, in bytes (default 1 GiB - 2).
+        raw: give the messages of a running session as they came (`Frames`), where the session's state does
+            not hang on what is in them: for a proxy, which sends them on byte for byte.
     """
 
     __slots__ = (
+        "_foreign",
         "_limits",
         "_max_message_size",
         "_parameter_bytes",
+        "_raw",
         "_requested",
         "backend_key",
         "encrypted",
@@ -78,7 +98,9 @@ class Connection(Lifecycle):
         "transaction_status",
     )
 
-    def __init__(self, role: int, *, max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE) -> None:
+    def __init__(
+        self, role: int, *, max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE, raw: bool = False
+    ) -> None:
         super().__init__(role)
         self.encrypted = False
         self.protocol = PROTOCOL_3_0
@@ -87,6 +109,8 @@ class Connection(Lifecycle):
         self.transaction_status = ""
         self._max_message_size = max_message_size
         self._limits = frames.BACKEND_STARTUP if role == CLIENT else frames.FRONTEND_STARTUP
+        self._foreign = _FOREIGN[role]
+        self._raw = raw
         self._requested = b""
         self._parameter_bytes = 0
 
@@ -109,12 +133,17 @@ class Connection(Lifecycle):
         """
         if self._closed is not None:
             raise ConnectionClosed(f"cannot send {type(message).__name__}: the connection is closed")
+        if type(message) in self._foreign and not self._is_ours(message):
+            raise self._not_now(message)
         data = message.encode()
         if self.role == CLIENT:
             self._send_frontend(message)
         else:
             self._send_backend(message)
         return data
+
+    def _is_ours(self, message: Message) -> bool:
+        return isinstance(message, Frames) and message.sender == ("F" if self.role == CLIENT else "B")
 
     def secured(self) -> None:
         """The byte stream is encrypted from here on (after `Secure`, or before anything with direct TLS).
@@ -298,6 +327,9 @@ class Connection(Lifecycle):
             rows = DataRows(reader.buffer, start, reader.end, count)
             rows.request = request
             return rows
+        if self._raw and not flight.executions and tag not in states.DECODED_ANSWERS:
+            flight.advance(after)
+            return self._frames("B", request)
         # Decoded before it counts: an answer that cannot be read has answered nothing.
         event = decode_backend(tag, reader.buffer, reader.start, reader.end)
         if flight.executions:
@@ -315,6 +347,15 @@ class Connection(Lifecycle):
             self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued behind it"))
         return event
 
+    def _frames(self, sender: str, request: Message | None) -> Frames:
+        """The current message as it came; of COPY data all that follows it."""
+        reader = self._reader
+        start = reader.start - 5
+        count = reader.skip_run(self._limits) if reader.tag == tags.COPY_DATA else 1
+        event = Frames(sender, reader.tag, reader.buffer[start : reader.end], count)
+        event.request = request
+        return event
+
     def _completes(self, event: CommandComplete) -> CommandCompletes:
         """The end of one execution of a run, and of those behind it that ended alike."""
         repeats = self._reader.skip_repeats(BindComplete.encoded, self._in_flight.executions - 1)
@@ -325,7 +366,8 @@ class Connection(Lifecycle):
         """What answers no request: legal between any two messages, an error, or the end."""
         reader = self._reader
         if tag in states.ASYNCHRONOUS:
-            return self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
+            event = self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
+            return self._frames("B", None) if self._raw else event
         if tag == tags.ERROR_RESPONSE:
             return self._error(decode_backend(tag, reader.buffer, reader.start, reader.end))
         raise self._unexpected(tag)
@@ -462,6 +504,8 @@ class Connection(Lifecycle):
             return self._walk_received(decode_password(kind, reader.buffer, reader.start, reader.end))
         if phase != states.READY and tag != tags.TERMINATE:
             raise self._unexpected(tag)
+        if self._raw and tag in states.RAW_REQUESTS:
+            return self._received_request(self._frames("F", None))
         message = decode_frontend(tag, reader.buffer, reader.start, reader.end)
         if tag == tags.TERMINATE:
             self._events.append(message)

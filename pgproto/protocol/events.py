@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from ..wire import ErrorResponse, Message
+from ..wire import ErrorResponse, Message, decode_backend, decode_frontend, tags
 from ..wire.hints import mypyc_attr
+from ..wire.pieces import expect_end, read_values
 
-__all__ = ["NEED_DATA", "Closed", "CommandCompletes", "DataRows", "NeedData", "Secure", "Skipped"]
+__all__ = ["NEED_DATA", "Closed", "CommandCompletes", "DataRows", "Frames", "NeedData", "Secure", "Skipped"]
 
 
 class NeedData(Message):
@@ -34,10 +35,13 @@ class DataRows(Message):
     """A run of DataRow messages that arrived together, not yet decoded.
 
     `buffer[start:end]` has them as they came, each from its type byte on; `count` is how many there are.
+    A server's side sends a run as it is: `send` counts it as that many rows.
+    Manual: "Message Formats", DataRow.
     """
 
     __slots__ = ("buffer", "count", "end", "start")
-    tag: ClassVar[int] = 0
+    tag: ClassVar[int] = tags.DATA_ROW
+    type_byte: int = tags.DATA_ROW
     field_names: ClassVar[tuple[str, ...]] = ("buffer", "start", "end", "count")
 
     def __init__(self, buffer: bytes, start: int, end: int, count: int) -> None:
@@ -56,6 +60,70 @@ class DataRows(Message):
             found.append(self.buffer[position + 5 : following])
             position = following
         return found
+
+    def values(self) -> list[list[bytes | None]]:
+        """The rows, each as its columns' values in the formats that they came in; None for NULL.
+
+        Raises:
+            RemoteProtocolError: a row is malformed.
+        """
+        rows: list[list[bytes | None]] = []
+        position = self.start
+        while position < self.end:
+            following = position + 1 + int.from_bytes(self.buffer[position + 1 : position + 5], "big")
+            row, last = read_values(self.buffer, position + 5, following)
+            expect_end(last, following)
+            rows.append(row)
+            position = following
+        return rows
+
+    def encode(self) -> bytes:
+        """The messages as they came."""
+        return self.buffer[self.start : self.end]
+
+
+class Frames(Message):
+    """Messages of one type as they came, neither decoded nor checked beyond their lengths.
+
+    What a `Connection(role, raw=True)` returns, so that a proxy can send them on byte for byte, whatever the
+    session's encoding.  As a rule it is one message; CopyData messages that arrived together are one event.
+
+    Args:
+        sender: who sent them: "F" for the frontend, "B" for the backend.
+        type_byte: the messages' type byte.
+        data: the messages, each from its type byte on.
+        count: how many there are.
+    """
+
+    __slots__ = ("count", "data", "sender", "type_byte")
+    tag: ClassVar[int] = 0
+    field_names: ClassVar[tuple[str, ...]] = ("sender", "type_byte", "data", "count")
+
+    def __init__(self, sender: str, type_byte: int, data: bytes, count: int = 1) -> None:
+        self.request = None
+        self.sender = sender
+        self.type_byte = type_byte
+        self.data = data
+        self.count = count
+
+    def messages(self) -> list[Message]:
+        """The messages, decoded.
+
+        Raises:
+            RemoteProtocolError: one of them is malformed.
+        """
+        found: list[Message] = []
+        decode = decode_frontend if self.sender == "F" else decode_backend
+        position = 0
+        while position < len(self.data):
+            following = position + 1 + int.from_bytes(self.data[position + 1 : position + 5], "big")
+            found.append(decode(self.type_byte, self.data, position + 5, following))
+            position = following
+        return found
+
+    def encode(self) -> bytes:
+        """The messages as they came."""
+        return self.data
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)

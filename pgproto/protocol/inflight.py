@@ -19,6 +19,7 @@ from ..wire import Describe, Message, tags
 from ..wire.binding import Executes
 from ..wire.messages import PlainMessage
 from . import states
+from .events import Frames
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -156,5 +157,12 @@ class InFlight:
         self.state = states.FIRST[request.type_byte]
         if isinstance(request, Executes):
             self.executions = request.count
-        elif isinstance(request, Describe) and request.kind == "P":
+        elif self.state == states.DESCRIBE_STATEMENT and _is_of_portal(request):
             self.state = states.DESCRIBE_ROWS
+
+
+def _is_of_portal(request: Message) -> bool:
+    """Whether a Describe, decoded or not, is of a portal."""
+    if isinstance(request, Frames):
+        return request.data[5:6] == b"P"
+    return isinstance(request, Describe) and request.kind == "P"

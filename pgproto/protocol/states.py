@@ -302,6 +302,12 @@ FIRST: Final = bytes([FIRST_STATE.get(tag, NEVER) for tag in range(256)])
 IS_COPY_IN: Final = bytes([state in COPY_IN_STATES for state in range(DONE + 1)])
 """COPY_IN_STATES, at the state."""
 
+# What a connection decodes even where messages are given as they came (`Frames`): more than the state hangs
+# on it.
+DECODED_ANSWERS: Final = frozenset({tags.READY_FOR_QUERY, tags.COPY_IN_RESPONSE})
+# The requests with a body; the others are known by their type byte.
+RAW_REQUESTS: Final = frozenset((FIRST_STATE.keys() | {tags.COPY_DATA, tags.COPY_FAIL}) - {tags.SYNC})
+
 ASYNCHRONOUS: Final = frozenset({tags.NOTICE_RESPONSE, tags.NOTIFICATION_RESPONSE, tags.PARAMETER_STATUS})
 IS_ASYNCHRONOUS: Final = bytes([tag in ASYNCHRONOUS for tag in range(256)])
 """ASYNCHRONOUS, at the type byte."""

@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import LocalProtocolError
+from pgproto.errors import LocalProtocolError, ReportFields, raw_field, raw_fields
 from pgproto.wire import tags
 from pgproto.wire.hints import mypyc_attr
 from pgproto.wire.messages import (
@@ -20,6 +20,7 @@ from pgproto.wire.messages import (
     Message,
     PlainMessage,
     add_values,
+    cstring,
     cstrings,
     frame,
     int16s,
@@ -161,16 +162,22 @@ class Report(Message):
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.request = None
-        self.fields = dict(fields)
+        self.fields: dict[str, str] = fields if isinstance(fields, ReportFields) else dict(fields)
+
+    @property
+    def raw_fields(self) -> dict[str, bytes]:
+        """The fields' bytes in the session's client_encoding; `fields` has escapes for what is no UTF-8."""
+        return raw_fields(self.fields)
 
     def encode(self) -> bytes:
-        text: list[str] = []
-        for code, value in self.fields.items():
+        parts = [b""]
+        for code, text in self.fields.items():
             if len(code) != 1 or not "\x01" <= code <= "\x7f":
                 raise LocalProtocolError(f"a field's code is one ASCII character, not {code!r}")
-            text.append(f"{code}{value}\x00")
-        text.append("\x00")
-        return frame(self.tag, cstrings("".join(text), len(text)))
+            raw = raw_field(self.fields, code)
+            parts += (code.encode(), cstring(text if raw is None else raw))
+        parts.append(b"\0")
+        return join_frame(self.tag, parts, 4 + sum(map(len, parts)))
 
 
 class ErrorResponse(Report):

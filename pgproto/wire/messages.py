@@ -61,9 +61,9 @@ class Message:
         """Return the whole message as bytes.
 
         Raises:
-            LocalProtocolError: a field doesn't fit the protocol.
+            LocalProtocolError: a field doesn't fit the protocol, or this is an event and no message.
         """
-        raise NotImplementedError
+        raise LocalProtocolError(f"{type(self).__name__} is no message that can be sent")
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -240,6 +240,19 @@ def cstrings(text: str, count: int) -> bytes:
     if data.count(0) != count:
         raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
     return data
+
+
+def cstring(text: str | bytes) -> bytes:
+    """Return a string with its NUL behind it: text as UTF-8, bytes as they are.
+
+    Raises:
+        LocalProtocolError: it has a NUL inside, or a lone surrogate.
+    """
+    if isinstance(text, str):
+        return cstrings(text + "\0", 1)
+    if 0 in text:
+        raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
+    return text + b"\0"
 
 
 def int16s(values: Sequence[int]) -> bytes:

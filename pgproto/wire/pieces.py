@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct, unpack_from
 from typing import Final
 
-from pgproto.errors import RemoteProtocolError
+from pgproto.errors import RemoteProtocolError, ReportFields, escaped
 
 _UINT16: Final = Struct(">H").unpack_from
 _INT32: Final = Struct(">i").unpack_from
@@ -25,7 +25,22 @@ def find_nul(buffer: bytes, start: int, end: int) -> int:
 
 def lenient_text(buffer: bytes, start: int, end: int) -> str:
     """Text of a backend: what is no UTF-8 becomes escapes."""
-    return buffer[start:end].decode("utf-8", "backslashreplace")
+    return escaped(buffer[start:end])
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def raw_or_none(buffer: bytes, start: int, end: int) -> bytes | None:
+    """The bytes of a text that `lenient_text` has put escapes into; None where the text says it all."""
+    data = buffer[start:end]
+    return None if is_utf8(data) else data
 
 
 def strict_text(buffer: bytes, start: int, end: int) -> str:
@@ -143,17 +158,22 @@ def read_parameters(buffer: bytes, start: int, end: int) -> dict[str, str]:
 def read_report(buffer: bytes, start: int, end: int) -> dict[str, str]:
     """Pairs of a code byte and a string up to a NUL in the code's place; of two of one code, the first."""
     fields: dict[str, str] = {}
+    raw: dict[str, bytes] = {}
     position = start
     while True:
         if position >= end:
             raise RemoteProtocolError("fields without their terminator")
-        code = buffer[position]
+        code = chr(buffer[position])
         position += 1
-        if code == 0:
+        if code == "\0":
             expect_end(position, end)
-            return fields
+            return ReportFields(fields, raw) if raw else fields
         nul = find_nul(buffer, position, end)
-        fields.setdefault(chr(code), lenient_text(buffer, position, nul))
+        if code not in fields:
+            fields[code] = lenient_text(buffer, position, nul)
+            data = raw_or_none(buffer, position, nul)
+            if data is not None:
+                raw[code] = data
         position = nul + 1
 
 
