@@ -20,6 +20,7 @@ class Keeper(Protocol):
 
     async def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """See `Queries`."""
+        ...
 
     async def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """See `Queries`."""
@@ -29,9 +30,11 @@ class Keeper(Protocol):
 
     async def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """See `Queries`."""
+        ...
 
     async def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """See `Connection.executemany`."""
+        ...
 
     async def close_statement(self, statement: Statement) -> None:
         """Have the server forget a statement, with the next flight.  Idempotent."""

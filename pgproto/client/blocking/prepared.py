@@ -21,6 +21,7 @@ class Keeper(Protocol):
 
     def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """See `Queries`."""
+        ...
 
     def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """See `Queries`."""
@@ -30,9 +31,11 @@ class Keeper(Protocol):
 
     def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """See `Queries`."""
+        ...
 
     def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """See `Connection.executemany`."""
+        ...
 
     def close_statement(self, statement: Statement) -> None:
         """Have the server forget a statement, with the next flight.  Idempotent."""
