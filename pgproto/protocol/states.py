@@ -286,9 +286,20 @@ NO_ERROR: Final = frozenset({IDLE, END_OF_QUERY})
 
 # Where a request goes on an ERROR; those in no row fail for good, and the server skips to the next Sync.
 AFTER_ERROR: Final[dict[int, int]] = {
-    state: END_OF_QUERY
-    for state in ANSWERS
-    if HEAD_NAMES[state].startswith(("QUERY", "FUNCTION_CALL", "SYNC"))
+    SYNC: END_OF_QUERY,
+    QUERY: END_OF_QUERY,
+    QUERY_NEXT: END_OF_QUERY,
+    QUERY_ROWS: END_OF_QUERY,
+    QUERY_COPY_IN: END_OF_QUERY,
+    QUERY_COPY_IN_DONE: END_OF_QUERY,
+    QUERY_COPY_IN_FAILED: END_OF_QUERY,
+    QUERY_COPY_OUT: END_OF_QUERY,
+    QUERY_COPY_OUT_DONE: END_OF_QUERY,
+    QUERY_COPY_BOTH: END_OF_QUERY,
+    QUERY_COPY_BOTH_CLIENT_DONE: END_OF_QUERY,
+    QUERY_COPY_BOTH_SERVER_DONE: END_OF_QUERY,
+    QUERY_COPY_BOTH_FAILED: END_OF_QUERY,
+    FUNCTION_CALL: END_OF_QUERY,
 }
 
 NEVER: Final = 255
