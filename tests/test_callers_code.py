@@ -34,7 +34,8 @@ from pgproto.session import (
     Transaction,
 )
 from pgproto.session.batch import Refusing, as_item
-from pgproto.session.operation import HIGH_WATER, Operation
+from pgproto.session.channel import HIGH_WATER
+from pgproto.session.operation import Operation
 from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.types import CopyRowEncoder, Row, RowDecoder
 from pgproto.types.fields import values_of

@@ -8,7 +8,7 @@ import pytest
 
 from pgproto import CLIENT, Connection, Outcome, QueryTimeout
 from pgproto.session import GRACE, Operation, Prepare, Script, Statement, Transaction
-from pgproto.session.operation import Channel
+from pgproto.session.channel import Channel
 from pgproto.session.statements import StatementCache
 from pgproto.wire import CopyData, CopyInResponse, ParameterStatus, Query, StartupMessage
 from tests.support.pair import Pair

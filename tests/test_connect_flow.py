@@ -147,7 +147,7 @@ class World:
     def run(self, engine: Engine, operation: Operation) -> Exception | None:
         engine.submit(operation)
         server = self.attached[id(engine)]
-        while engine.news & OUTPUT:
+        while engine.take_news() & OUTPUT:
             data = engine.data_to_send()
             engine.data_sent(len(data))
             answer, gone = server.receive(data)

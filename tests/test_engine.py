@@ -207,30 +207,30 @@ def test_what_is_submitted_while_the_session_starts_waits_for_it() -> None:
 def test_news_says_what_there_is_to_do() -> None:
     pair = Pair({**SCRIPT, "rows": Answer("SELECT 9", columns=[("t", 25)], rows=[[b"x" * 60_000]] * 9)})
     engine = pair.engine
-    seen = [engine.news]
+    seen = [engine.take_news()]
     engine.submit(query("select 1", timeout=pair.now + 5))
-    seen.append(engine.news)
+    seen.append(engine.take_news())
     pair.send()
-    seen.append(engine.news)
+    seen.append(engine.take_news())
     engine.receive_data(bytes(pair.backend.out))
     pair.backend.out.clear()
     pair.pump()
     pair.pass_time(6)
-    seen.append(engine.news)
+    seen.append(engine.take_news())
     engine.submit(query("select 1"))
     pair.send()
     engine.receive_data(bytes(pair.backend.out) + NoticeResponse({"M": "x"}).encode())
-    seen.append(engine.news)
+    seen.append(engine.take_news())
     engine.take_ready()
     engine.take_notices()
     pair.backend.out.clear()
     pair.limit = 500_000
     stream = pair.run(Stream(QueuedQuery("rows", ())))
-    seen.append(engine.news)
+    seen.append(engine.take_news())
     stream.take()
     engine.close()
     engine.take_ready()
-    seen.append(engine.news)
+    seen.append(engine.take_news())
     assert seen == [0, OUTPUT | TIME, TIME, 0, READY | CHANGE, HOLD, OUTPUT | CHANGE]
 
 

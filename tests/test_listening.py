@@ -11,11 +11,11 @@ from pgproto import ConnectionLost, DataError, Error, LocalProtocolError, Outcom
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import HIGH_WATER, Execution, Operation, QueuedQuery, Script
+from pgproto.session.channel import Channel
 from pgproto.session.engine import CHANGE
 from pgproto.session.inbox import Inbox
 from pgproto.session.listen import listen
 from pgproto.session.listening import Listener, Listeners, Notification
-from pgproto.session.operation import Channel
 from pgproto.session.sources import Buffer, RecordBuffer, chunks, encoded
 from pgproto.session.sql import unlistened
 from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
@@ -288,9 +288,9 @@ def listening(*channels: str, owner: object = None) -> tuple[Pair, Listener]:
 
 def end_of(pair: Pair, listener: Listener) -> str:
     """Why the listener has ended; the adapter is told to wake its taker."""
-    assert pair.engine.news & CHANGE
+    assert pair.engine.take_news() & CHANGE
     assert pair.engine.channel.listeners.dispatch([]) == [listener]
-    assert not pair.engine.news & CHANGE
+    assert not pair.engine.take_news() & CHANGE
     with pytest.raises(Error) as caught:
         listener.take()
     return str(caught.value)

@@ -18,7 +18,8 @@ from pgproto.session import (
     Statement,
     Stream,
 )
-from pgproto.session.operation import Operation, Segment
+from pgproto.session.operation import Operation
+from pgproto.session.segment import Segment
 from pgproto.session.sources import ExecutionBuffer
 from pgproto.wire import CopyFail, NoticeResponse, ParameterStatus
 from tests.support.backend import FATAL, Answer, error_fields, fails, ok, rows_of

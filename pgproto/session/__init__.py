@@ -7,6 +7,7 @@ wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `
 from __future__ import annotations
 
 from .batch import Batch, QueuedQuery
+from .channel import HIGH_WATER
 from .connect import Connector, Dial, HangUp, Step, check_left, check_new
 from .copy import CopyIn, CopyOut, CopyRecords
 from .deadlines import DEFAULT, Default, Timeout
@@ -16,7 +17,7 @@ from .execution import Execution
 from .lifeline import LONGEST_GRACE
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
-from .operation import HIGH_WATER, Operation
+from .operation import Operation
 from .preparing import Prepare
 from .script import Reset, Script, ScriptResult
 from .sql import quote_identifier

@@ -32,9 +32,12 @@ from ..wire import (
     RowDescription,
     Sync,
 )
+from .answers import unasked
 from .batch import rowcount
+from .channel import HIGH_WATER, Channel
 from .loss import Loss
-from .operation import HIGH_WATER, NOT_YET, SENT, WAITING, Channel, Segment, unasked
+from .operation import SENT, WAITING
+from .segment import Segment
 from .simple import SimpleQuery
 from .sources import as_bytes
 from .sql import check_sql, copies_in, leaves_no_trace
@@ -105,7 +108,7 @@ class _Copy(SimpleQuery):
         elif isinstance(event, CopyInResponse):
             # Where data should come out; or a second one, and its data are none of this one's.
             self._refuse(self._UNFED)
-            segment.sync = NOT_YET  # nothing of it is stored without CopyDone
+            segment.commit = None  # nothing of it is stored without CopyDone
             channel.write(CopyFail("wrong direction"))
         elif isinstance(event, CopyBothResponse):
             raise unasked(event)
@@ -230,7 +233,7 @@ class CopyIn(_Copy):
                 return WAITING
             segment = self._segment = self.send(channel)
             if copies_in(self.sql):
-                segment.sync = NOT_YET  # if it is all, nothing is stored before CopyDone
+                segment.commit = None  # if it is all, nothing is stored before CopyDone
             return WAITING
         if self._stage != _COPYING:
             return WAITING
@@ -247,7 +250,7 @@ class CopyIn(_Copy):
         if self._reason is not None:
             channel.write(CopyFail(self._reason))
         else:
-            segment.sync = channel.produced
+            segment.commit = channel.produced
             channel.write(CopyDone())
         self._end_query(channel, segment)
         return SENT
@@ -259,7 +262,7 @@ class CopyIn(_Copy):
         """CopyInResponse opens the flow."""
         if isinstance(event, CopyInResponse) and self._stage == _ASKED:
             self._stage = _COPYING
-            segment.sync = NOT_YET
+            segment.commit = None
             self.progress(channel)
         elif isinstance(event, CopyOutResponse):
             self._refuse("the statement is COPY TO STDOUT")
@@ -327,8 +330,8 @@ class CopyRecords(CopyIn):
     def _end_query(self, channel: Channel, segment: Segment) -> None:
         """Sync; of what was not ended by CopyDone it stores nothing."""
         self._synced = True
-        if segment.sync != NOT_YET:
-            segment.sync = channel.produced
+        if segment.commit is not None:
+            segment.commit = channel.produced
         channel.write(Sync())
 
 

@@ -1,7 +1,7 @@
 """The engine: one session as the adapters drive it.  Events in, things to do out; no I/O, no waiting.
 
     what happened        submit  receive_data  receive_eof  transport_failed  data_sent  tick  abandon
-    what to do about it  news: data_to_send  take_ready  take_notices  take_notifications  take_cancel
+    what to do about it  take_news: data_to_send  take_ready  take_notices  take_notifications  take_cancel
                          wants_read  next_deadline  finished
 
 After every call of the first kind an adapter looks at all of the second kind.
@@ -32,12 +32,14 @@ from ..wire import (
     frames,
     tags,
 )
+from .channel import HIGH_WATER, Channel
 from .inbox import Inbox
 from .lifeline import GRACE, LONGEST_GRACE, Lifeline
 from .loss import Loss, lease_over, out_of_time
-from .operation import GONE, HIGH_WATER, SENT, WAITING, Channel, Operation, Segment
+from .operation import GONE, SENT, WAITING, Operation
 from .preparing import Preparing
 from .script import Script
+from .segment import Segment
 from .startup import ENCRYPT_NEVER, check_parameter
 from .statements import StatementCache
 from .whereabouts import Whereabouts
@@ -47,7 +49,7 @@ if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
 
 __all__ = ["CHANGE", "GRACE", "HOLD", "OUTPUT", "READY", "TIME", "Engine"]
 
-# What `Engine.news` is made of.
+# What `Engine.take_news` is made of.
 OUTPUT: Final = 1  # there are bytes for the transport: data_to_send
 READY: Final = 2  # operations have ended or made progress: take_ready
 CHANGE: Final = 4  # notices, notifications, a wish to cancel, or the end: take_..., finished
@@ -111,9 +113,11 @@ class Engine(Lifeline):
         """How many notices and notifications were dropped because nobody took them."""
         return self._notices.dropped + self._notifications.dropped
 
-    @property
-    def news(self) -> int:
-        """What there is to do: OUTPUT, READY, CHANGE, HOLD, TIME, as many as apply.  One question for all."""
+    def take_news(self) -> int:
+        """What there is to do: OUTPUT, READY, CHANGE, HOLD, TIME, as many as apply.  One question for all.
+
+        What waits to be sent is encrypted for it; if that fails, the session ends, and that is a CHANGE.
+        """
         channel = self.channel
         news = 0
         if channel.tls is not None:

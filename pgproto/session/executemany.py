@@ -30,20 +30,13 @@ from ..wire import (
 )
 from ..wire.binding import Executes
 from . import statements as st
+from .answers import refuse_copy, unasked
 from .batch import as_statement, rowcount
+from .channel import HIGH_WATER, TELLING_TAGS, Channel
 from .loss import Loss
-from .operation import (
-    HIGH_WATER,
-    NOT_YET,
-    SENT,
-    TELLING_TAGS,
-    WAITING,
-    Channel,
-    Segment,
-    refuse_copy,
-    unasked,
-)
+from .operation import SENT, WAITING
 from .preparing import Preparing
+from .segment import IN_ITEM, IN_PROLOGUE, Segment
 from .sql import as_text, ends_transaction, may_commit
 from .stale import explain, is_stale
 from .statements import Statement
@@ -212,7 +205,7 @@ class ExecuteMany(Preparing):
         if segment is None:
             self._end(channel)
         elif self._stopped and self._stage == _FED:
-            # Whatever is still said of it, it is not committed: so its `sync` stays NOT_YET.
+            # Whatever is still said of it, it is not committed: so its `commit` stays None.
             channel.write(_UNDO)
             channel.write(Sync())
         else:
@@ -303,8 +296,8 @@ class ExecuteMany(Preparing):
             return
         segment.fail(error)
         statement: Statement | None = None
-        if 0 <= segment.failed_at < segment.last:
-            error.add_note(f"in record {segment.failed_at + 1}")
+        if segment.failed == IN_ITEM:
+            error.add_note(f"in record {segment.failed_item + 1}")
             statement = self.statement
             segment.stale = is_stale(error, event)
         self.refused(channel, statement, stale=segment.stale)
@@ -352,7 +345,7 @@ class ExecuteMany(Preparing):
         outcome = channel.fate(own)
         error = own.error
         if error is None or not own.decided(outcome):
-            executed = own.sync != NOT_YET and own.position == own.last
+            executed = own.commit is not None and own.position == own.last
             self._end(channel, loss.error(outcome, executed=executed))
         elif error.fatal:
             self._end(channel, loss.error(_verdict(own, self.sql)))
@@ -371,11 +364,11 @@ class ExecuteMany(Preparing):
 
 def _verdict(segment: Segment, sql: str) -> Outcome:
     """What became of all executions, one of which the server has refused."""
-    if segment.failed_at < segment.first:
+    if segment.failed == IN_PROLOGUE:
         return Outcome.SKIPPED
     if segment.plain:
         return Outcome.FAILED
     if may_commit(sql):
         return Outcome.FAILED if segment.in_transaction else Outcome.UNKNOWN
     # One that ends transactions has left something behind, if it was executed at all.
-    return Outcome.FAILED if segment.failed_at == segment.first else Outcome.UNKNOWN
+    return Outcome.FAILED if segment.failed_item == segment.first else Outcome.UNKNOWN

@@ -50,24 +50,14 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .advice import annotate, place, unfit_error
+from .answers import refuse_copy, unasked, undecodable
 from .batch import QueuedQuery, error_of_all, refuse
+from .channel import HIGH_WATER, TELLING_TAGS, Channel
 from .ledger import Ledger
 from .loss import Loss
-from .operation import (
-    GONE,
-    HIGH_WATER,
-    MORE,
-    NOT_YET,
-    SENT,
-    TELLING_TAGS,
-    WAITING,
-    Channel,
-    Segment,
-    refuse_copy,
-    unasked,
-    undecodable,
-)
+from .operation import GONE, MORE, SENT, WAITING
 from .preparing import MAX_HEALS, Preparing
+from .segment import IN_ITEM, Segment
 from .sql import ends_transaction
 from .stale import NO_SUCH_NAME, explain, is_stale
 from .statements import Statement, StatementCache
@@ -141,7 +131,7 @@ class Execution(Preparing):
         if channel.connection.transaction_status != "I":
             return
         for segment in channel.segments:
-            if not segment.plain or segment.operation.exclusive or segment.sync == NOT_YET:
+            if not segment.plain or segment.operation.exclusive or segment.commit is None:
                 # It may open a transaction; or be a COPY, behind which nothing may lie; or be half written,
                 # and a Sync of ours would commit the half.
                 return
@@ -478,8 +468,8 @@ class Execution(Preparing):
         segment.fail(error)
         self._late = NOT_DESCRIBED
         statement: Statement | None = None
-        if segment.first <= segment.failed_at < segment.last:
-            item = self.items[segment.failed_at]
+        if segment.failed == IN_ITEM:
+            item = self.items[segment.failed_item]
             statement = item.statement
             # A Bind does not fit columns that are others than those that it was made for.
             segment.stale = is_stale(error, event) or (event.binding and item.error is not None)
@@ -568,7 +558,7 @@ class Execution(Preparing):
                 channel.statements.forget(item.statement)
         wanted = not self.finished and not self.unwanted and self.heals < (1 if lost else MAX_HEALS)
         whole = self.atomic and self.repeatable() and channel.may_repeat(segment)
-        for item in self.items[segment.first : segment.failed_at]:
+        for item in self.items[segment.first : segment.failed_item]:
             # What was executed before it is rolled back, but for such things as a lock of the session.
             whole = whole and item.statement is not None and item.statement.traceless
         if in_block or not wanted or not whole:
@@ -675,7 +665,7 @@ class Execution(Preparing):
         assert error is not None  # see Segment.decided
         for index in range(segment.first, segment.last):
             item = self.items[index]
-            if index == segment.failed_at and not error.fatal:
+            if index == segment.failed_item and segment.failed == IN_ITEM and not error.fatal:
                 error.outcome = item.outcome
                 item.error = error
             elif item.outcome not in _DONE:

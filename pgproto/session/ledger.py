@@ -30,7 +30,7 @@ from typing import Final
 from ..errors import Error, Outcome, TransactionAborted
 from .advice import place
 from .batch import QueuedQuery
-from .operation import Segment
+from .segment import AT_SYNC, IN_PROLOGUE, Segment
 from .sql import control_words, first_words, may_commit
 
 __all__ = ["Ledger"]
@@ -178,14 +178,14 @@ class Ledger:
         last = segment.last
         stop = last
         if error is not None:
-            stop = max(segment.failed_at, segment.first)
-            if last - segment.first == 1 and stop == last:
-                stop = segment.first  # alone, and the Sync failed: it is its own error
+            stop = segment.first if segment.failed == IN_PROLOGUE else segment.failed_item
+            if last - segment.first == 1 and segment.failed == AT_SYNC:
+                stop = segment.first  # it is alone: the error is its own
         for index in range(segment.first, stop):
             self.enter(items[index])
         for index in range(stop, last):
             item = items[index]
-            if index == stop and segment.failed_at >= segment.first:
+            if index == stop and segment.failed != IN_PROLOGUE:
                 self.failed(item)
                 item.error = error
                 if error is not None and len(items) > 1:

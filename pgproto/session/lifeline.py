@@ -21,8 +21,10 @@ from ..errors import (
 )
 from ..protocol import Closed, Connection
 from .blocks import INSIDE, Block
+from .channel import Channel
 from .loss import Loss, out_of_time
-from .operation import Channel, Operation, Segment
+from .operation import Operation
+from .segment import Segment
 
 __all__ = ["GRACE", "LONGEST_GRACE", "Lifeline"]
 

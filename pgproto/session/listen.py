@@ -13,12 +13,14 @@ from collections.abc import Generator
 
 from ..errors import Error, LocalProtocolError, Outcome, RemoteProtocolError
 from .batch import QueuedQuery
+from .channel import Channel
 from .engine import Engine
 from .execution import Execution
 from .listening import Listener
-from .operation import Channel, Operation, Segment
+from .operation import Operation
 from .preparing import Prepare
 from .script import Script
+from .segment import Segment
 from .statements import Statement
 from .whereabouts import PROCESS
 

@@ -21,7 +21,9 @@ from ..wire import (
     RowDescription,
 )
 from . import statements as st
-from .operation import SENT, Channel, Operation, Segment
+from .channel import Channel
+from .operation import SENT, Operation
+from .segment import IN_ITEM, IN_PROLOGUE, Segment
 from .stale import NAME_TAKEN, explain
 from .statements import Statement
 
@@ -164,7 +166,7 @@ class Preparing(Operation):
         if error is None:
             return
         error.outcome = Outcome.FAILED
-        if segment.failed_at < segment.first:
+        if segment.failed == IN_PROLOGUE:
             self.blocked = error
             self.forget_unwritten(channel)
         elif error.sqlstate == NAME_TAKEN and self.heals < MAX_HEALS and not channel.in_block(segment):
@@ -173,10 +175,10 @@ class Preparing(Operation):
             for statement in self._to_prepare[self._described : segment.last]:
                 # It is not ours to close; they get other names when they are asked for again.
                 statement.declared = False
-        elif segment.failed_at < segment.last:
+        elif segment.failed == IN_ITEM:
             if error.sqlstate == NAME_TAKEN:
                 explain(error, in_block=channel.in_block(segment), again=False)
-            self.rejected[self._to_prepare[segment.failed_at].sql] = error
+            self.rejected[self._to_prepare[segment.failed_item].sql] = error
         for statement in self._to_prepare[self._described : segment.last]:
             # Its name may exist on the server (Parse went well, Describe did not): it gets closed.
             channel.statements.drop(statement)

@@ -21,9 +21,12 @@ from ..wire import (
     Message,
     RowDescription,
 )
+from .answers import refuse_copy, unasked, undecodable
 from .batch import rowcount
+from .channel import Channel
 from .loss import Loss
-from .operation import SENT, WAITING, Channel, Segment, refuse_copy, unasked, undecodable
+from .operation import SENT, WAITING
+from .segment import Segment
 from .simple import SimpleQuery
 from .sql import NO_DATA, check_no_copy_in
 

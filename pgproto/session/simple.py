@@ -10,8 +10,10 @@ from typing import Final
 
 from ..errors import Outcome, PostgresError
 from ..wire import CommandComplete, ErrorResponse, Message
+from .channel import TELLING_TAGS, Channel
 from .loss import Loss
-from .operation import TELLING_TAGS, Channel, Operation, Segment
+from .operation import Operation
+from .segment import Segment
 from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
 
 __all__ = ["SimpleQuery"]

@@ -32,8 +32,10 @@ from ..wire import (
     StartupMessage,
     tags,
 )
+from .channel import Channel
 from .loss import Loss
-from .operation import WAITING, Channel, Operation, Segment
+from .operation import WAITING, Operation
+from .segment import Segment
 
 if TYPE_CHECKING:
     from ..protocol.tls import TLS

@@ -15,9 +15,10 @@ from typing import Final
 from ..errors import RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row
+from .answers import undecodable
 from .batch import QueuedQuery
+from .channel import HIGH_WATER, Channel
 from .execution import Execution
-from .operation import HIGH_WATER, Channel, undecodable
 
 __all__ = ["Stream"]
 

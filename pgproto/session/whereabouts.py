@@ -13,7 +13,9 @@ from typing import Final
 
 from ..protocol import DataRows
 from ..wire import DataRow, Message
-from .operation import Channel, Operation, Segment
+from .channel import Channel
+from .operation import Operation
+from .segment import Segment
 
 __all__ = ["PROCESS", "Whereabouts"]
 

@@ -6,9 +6,10 @@ from typing import Final
 
 from pgproto import errors
 from pgproto.errors import Outcome
+from pgproto.session.channel import Channel
 from pgproto.session.execution import Execution
 from pgproto.session.ledger import Ledger
-from pgproto.session.operation import Channel, Segment
+from pgproto.session.segment import Segment
 
 from .planted_edit import Bug, Edit, Value
 
@@ -30,7 +31,7 @@ BUGS: Final = (
     Bug(
         "not-committed-too-late",
         "NOT_COMMITTED although the Sync was handed over (its end is compared, and not its start)",
-        [Edit(Segment, "lost", ("self.sync >= handed_over", "self.sync + 5 >= handed_over"))],
+        [Edit(Segment, "lost", ("self.commit >= handed_over", "self.commit + 5 >= handed_over"))],
         kinds="label truth",
     ),
     Bug(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from pgproto.session import connect
+from pgproto.session.channel import Channel
 from pgproto.session.connect import Connector
 from pgproto.session.copy import CopyIn
 from pgproto.session.engine import Engine
 from pgproto.session.executemany import ExecuteMany
 from pgproto.session.execution import Execution
 from pgproto.session.lifeline import Lifeline
-from pgproto.session.operation import Channel
 from pgproto.session.preparing import Preparing
 from pgproto.session.statements import StatementCache
 from pgproto.session.transaction import Transaction

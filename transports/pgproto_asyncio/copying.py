@@ -10,8 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pgproto import Error, LocalProtocolError
 from pgproto.client import NamedRecords, Unique
-from pgproto.session import GRACE, CopyIn, ExecuteMany, Operation, sources
-from pgproto.session.operation import HIGH_WATER
+from pgproto.session import GRACE, HIGH_WATER, CopyIn, ExecuteMany, Operation, sources
 
 from .collected import do_last
 from .transport import Transport

@@ -188,7 +188,7 @@ class Transport(asyncio.BufferedProtocol):
         engine = self.engine
         transport = self._transport
         self._abandon_orphans()
-        news = engine.news
+        news = engine.take_news()
         if transport is not None and not self._closing:
             while news & OUTPUT and not self._write_paused:
                 if transport.is_closing():
@@ -198,7 +198,7 @@ class Transport(asyncio.BufferedProtocol):
                 engine.data_sent(len(data))
                 if self.patience is not None:
                     self.patience.sent(len(data))
-                news = engine.news
+                news = engine.take_news()
             if (news & HOLD != 0) is not self._read_paused:
                 self._toggle_reading(transport)
         if news & READY:

@@ -324,7 +324,7 @@ class Transport:
         sock = self.sock
         if sock is None:
             raise _closed(engine)
-        news = engine.news
+        news = engine.take_news()
         interest = 0 if news & HOLD else READABLE
         if news & OUTPUT:
             interest |= WRITABLE
@@ -374,7 +374,7 @@ class Transport:
         """Do what the engine has to say; every step ends here."""
         engine = self.engine
         sock = self.sock
-        news = engine.news
+        news = engine.take_news()
         if news & CHANGE and engine.wants_cancel and self.on_cancel is not None:
             self.on_cancel()
         while news & OUTPUT and sock is not None:
@@ -389,7 +389,7 @@ class Transport:
                 engine.data_sent(count)
                 if self._patience is not None:
                     self._patience.sent(count)
-            news = engine.news
+            news = engine.take_news()
         if news & READY:
             engine.take_ready()  # whoever waits for them is this very thread
         if news & CHANGE and self.on_change is not None:

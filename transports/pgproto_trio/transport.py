@@ -335,7 +335,7 @@ class Transport:
             self._drainer.wake()
         if self._quiet is not None and engine.idle:
             self._quiet.wake()
-        if self.on_change is not None and self.engine.news & CHANGE:
+        if self.on_change is not None and self.engine.take_news() & CHANGE:
             try:
                 self.on_change()
             except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
