@@ -24,9 +24,11 @@ class Keeper(Protocol):
 
     async def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """See `Queries`."""
+        ...
 
     async def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
         """See `Queries`."""
+        ...
 
     async def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """See `Queries`."""

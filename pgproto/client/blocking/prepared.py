@@ -25,9 +25,11 @@ class Keeper(Protocol):
 
     def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
         """See `Queries`."""
+        ...
 
     def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
         """See `Queries`."""
+        ...
 
     def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """See `Queries`."""
