@@ -17,7 +17,6 @@ from pgproto.session.sql import (
     is_plain,
     leaves_no_trace,
     may_commit,
-    quote_identifier,
     sets_encoding,
 )
 
@@ -285,12 +284,6 @@ def test_no_trace(sql: str) -> None:
 )
 def test_a_trace(sql: str) -> None:
     assert not leaves_no_trace(sql)
-
-
-def test_identifiers() -> None:
-    assert quote_identifier('a"b') == '"a""b"'
-    with pytest.raises(ValueError, match="NUL"):
-        quote_identifier("a\0b")
 
 
 @pytest.mark.parametrize("sql", ["a\0b", "\ud800"])

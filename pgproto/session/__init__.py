@@ -6,6 +6,7 @@ wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `
 
 from __future__ import annotations
 
+from ..types import quote_identifier
 from .batch import Batch, QueuedQuery
 from .channel import HIGH_WATER
 from .connect import Connector, Dial, HangUp, Step, check_left, check_new
@@ -20,7 +21,6 @@ from .listening import Listener, Listeners, Notification
 from .operation import Operation
 from .preparing import Prepare
 from .script import Reset, Script, ScriptResult
-from .sql import quote_identifier
 from .startup import Cancel, Startup
 from .statements import Statement
 from .stream import Stream

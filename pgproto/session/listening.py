@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..errors import ConnectionClosed, Error, LocalProtocolError, not_sent
+from ..types import quote_identifier
 from ..wire import NotificationResponse
 from .inbox import Inbox
-from .sql import as_text, quote_identifier
+from .sql import as_text
 
 __all__ = ["Listener", "Listeners", "Notification"]
 

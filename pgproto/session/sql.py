@@ -30,7 +30,6 @@ __all__ = [
     "is_plain",
     "leaves_no_trace",
     "may_commit",
-    "quote_identifier",
     "sets_encoding",
     "unlistened",
 ]
@@ -442,15 +441,3 @@ def unlistened(sql: str) -> list[str]:
     for quoted, plain in _UNLISTEN.findall(sql):
         names.append(quoted[1:-1].replace('""', '"') if quoted else plain.lower())
     return names or ["*"]
-
-
-def quote_identifier(name: str) -> str:
-    """The name as a quoted identifier.  Manual: "Identifiers and Key Words".
-
-    Raises:
-        TypeError, ValueError: it is no str, or has a NUL character in it.
-    """
-    name = as_text(name, "a name")
-    if "\0" in name:
-        raise ValueError("an identifier cannot contain a NUL character")
-    return '"' + name.replace('"', '""') + '"'

@@ -2,12 +2,20 @@
 
 `codec_for(oid)` is the codec of one type, `ParameterEncoder` and `RowDecoder` serve one prepared statement,
 `CopyRowEncoder` one COPY.  A type without a codec travels as text, as str.
+What takes no parameters is escaped (`quote_literal`, `quote_identifier`, ...).
 """
 
 from __future__ import annotations
 
 from pgproto.types.codec import Codec
 from pgproto.types.copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from pgproto.types.escaping import (
+    escape_bytea,
+    escape_string,
+    quote_identifier,
+    quote_literal,
+    unescape_bytea,
+)
 from pgproto.types.interval import Interval
 from pgproto.types.parameters import ParameterEncoder
 from pgproto.types.registry import codec_for, type_name
@@ -24,5 +32,10 @@ __all__ = [
     "Row",
     "RowDecoder",
     "codec_for",
+    "escape_bytea",
+    "escape_string",
+    "quote_identifier",
+    "quote_literal",
     "type_name",
+    "unescape_bytea",
 ]

@@ -1,0 +1,127 @@
+"""Values and names as pieces of SQL text: what libpq's five functions for escaping do.
+
+Rule: use parameters.  This is for what takes none: SET, LISTEN, utility commands, scripts for somebody else.
+Rule: what cannot be escaped (a NUL, a lone surrogate) is refused, never dropped.  Text is str here and not
+bytes: in encodings like SJIS and GBK a byte that looks like a quote can be half of a character.
+Manual: "Escaping Strings for Inclusion in SQL Commands" (libpq), "String Constants", "bytea Hex Format".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["escape_bytea", "escape_string", "quote_identifier", "quote_literal", "unescape_bytea"]
+
+_BACKSLASH: Final = 0x5C
+
+
+def quote_literal(text: str) -> str:
+    r"""The text as a string literal with its quotes, the same whatever `standard_conforming_strings` says.
+
+    A backslash makes it ` E'...'`, with a space before it, so that it never runs into what precedes it.
+    libpq: PQescapeLiteral.
+
+    Args:
+        text: any text without NUL.
+
+    Raises:
+        TypeError, ValueError: it is no str, or has a NUL or a lone surrogate in it.
+    """
+    quoted = _checked(text, "a literal").replace("'", "''")
+    if "\\" in quoted:
+        return " E'" + quoted.replace("\\", "\\\\") + "'"
+    return f"'{quoted}'"
+
+
+def quote_identifier(name: str) -> str:
+    """The name as a quoted identifier.  Manual: "Identifiers and Key Words"; libpq: PQescapeIdentifier.
+
+    Args:
+        name: one name: `quote_identifier("s") + "." + quote_identifier("t")` for a table in a schema.
+
+    Raises:
+        TypeError, ValueError: it is no str, or has a NUL or a lone surrogate in it.
+    """
+    return '"' + _checked(name, "an identifier").replace('"', '""') + '"'
+
+
+def escape_string(text: str, *, standard_conforming_strings: bool = True) -> str:
+    """The text for a place between single quotes.  libpq: PQescapeStringConn.
+
+    Args:
+        text: any text without NUL.
+        standard_conforming_strings: what the session has reported (`parameters["standard_conforming_strings"]
+            == "on"`): where it is off, a backslash is escaped too.
+
+    Raises:
+        TypeError, ValueError: it is no str, or has a NUL or a lone surrogate in it.
+    """
+    escaped = _checked(text, "a literal").replace("'", "''")
+    return escaped if standard_conforming_strings else escaped.replace("\\", "\\\\")
+
+
+def escape_bytea(data: bytes | bytearray | memoryview, *, standard_conforming_strings: bool = True) -> str:
+    r"""Binary data in bytea's hex format, for a place between single quotes.  libpq: PQescapeByteaConn.
+
+    Args:
+        data: any bytes.
+        standard_conforming_strings: as for `escape_string`.
+
+    Raises:
+        TypeError: it is not bytes, bytearray or memoryview.
+    """
+    return ("\\x" if standard_conforming_strings else "\\\\x") + _binary(data).hex()
+
+
+def unescape_bytea(text: str | bytes) -> bytes:
+    r"""The data in the text of a bytea, in either of its output formats.  libpq: PQunescapeBytea.
+
+    In the old format (`bytea_output = escape`) a backslash that begins neither `\\` nor an octal number is
+    dropped, as libpq does.
+
+    Args:
+        text: the value as the server sent it (format 0).
+
+    Raises:
+        TypeError, ValueError: it is neither str nor bytes, or no text of a bytea.
+    """
+    data = text.encode("latin-1") if isinstance(text, str) else _binary(text)
+    if data.startswith(b"\\x"):
+        try:
+            return bytes.fromhex(data[2:].decode("ascii"))
+        except ValueError:
+            raise ValueError("not hexadecimal digits in pairs after the \\x of a bytea") from None
+    found = bytearray()
+    position = 0
+    while position < len(data):
+        if data[position] != _BACKSLASH:
+            found.append(data[position])
+            position += 1
+            continue
+        position += 1
+        octal = data[position : position + 3]
+        if len(octal) == 3 and octal[0] in b"0123" and octal[1] in b"01234567" and octal[2] in b"01234567":
+            found.append(int(octal, 8))
+            position += 3
+        elif octal[:1] == b"\\":
+            found.append(_BACKSLASH)
+            position += 1
+    return bytes(found)
+
+
+def _binary(data: object) -> bytes:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"binary data must be bytes, not {type(data).__name__}")
+    return bytes(data)
+
+
+def _checked(text: object, what: str) -> str:
+    """The text as a str and no subclass of it, whose methods could be the caller's own."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a str, not {type(text).__name__}")
+    text = str.__str__(text)
+    if "\0" in text:
+        raise ValueError(f"{what} cannot contain a NUL character")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"{what} cannot contain a lone surrogate")
+    return text
