@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 
+MASK: Final = "******"
+"""What is shown in place of a secret, everywhere."""
+
 E = TypeVar("E", bound=Exception)
 
 
@@ -325,19 +328,24 @@ class PostgresError(Error):
         return text
 
     def report(self, sql: str | None = None) -> str:
-        """The error as psql shows it: with the line of the statement, a caret, DETAIL, HINT and CONTEXT.
+        """The error as psql shows it: LINE and caret, DETAIL, HINT, QUERY and CONTEXT.
 
-        It quotes the statement, so it is for the eyes of whoever wrote it, not for a log.
+        It quotes the statement, so it is for the eyes of whoever wrote it, not for a log.  Where the
+        statement is not known, the first line ends with the place in it ("at character 8").
+        Manual: "Error and Notice Message Fields"; libpq: PQresultErrorMessage.
 
         Args:
             sql: the statement, if `query` does not have it.
         """
-        lines = [f"{self.severity}:  {self.sqlstate}: {self.message}"]
-        statement = self.query if sql is None else sql
+        first = f"{self.fields.get('S') or self.severity}:  {self.sqlstate}: {self.message}"
+        statement, position = self.query if sql is None else sql, self.position
         if self.internal_query is not None:
-            lines += _line_and_caret(self.internal_query, _number(self.fields.get("p")))
-        elif statement is not None:
-            lines += _line_and_caret(statement, self.position)
+            statement, position = self.internal_query, _number(self.fields.get("p"))
+        lines = [first]
+        if statement is not None:
+            lines += _line_and_caret(statement, position)
+        elif position:
+            lines[0] += f" at character {position}"
         for title, value in (("DETAIL", self.detail), ("HINT", self.hint), ("QUERY", self.internal_query)):
             if value:
                 lines.append(f"{title}:  {value}")

@@ -84,7 +84,9 @@ def test_the_line_and_the_caret(sql: str, position: int, lines: list[str]) -> No
     annotate(error, sql)
     assert error.report().splitlines() == ["ERROR:  42601: oops", *lines]
     assert syntax(position).report(sql) == error.report()
-    assert syntax(position).report() == "ERROR:  42601: oops"
+    unknown = f" at character {position}" if position else ""
+    assert syntax(position).report() == f"ERROR:  42601: oops{unknown}"
+    assert syntax(position, S="FEHLER").report() == f"FEHLER:  42601: oops{unknown}"
 
 
 @pytest.mark.holds("S2")

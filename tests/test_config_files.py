@@ -178,7 +178,7 @@ def test_any_text_is_a_password_file(text: str) -> None:
 
 
 def secret_is_hidden(entry: PasswordEntry) -> bool:
-    return entry.password is None or repr(entry).endswith("password=Secret('***'))")
+    return entry.password is None or repr(entry).endswith("password=Secret('******'))")
 
 
 # --- permissions and places --------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_a_secret_shows_nothing() -> None:
     assert secret.reveal() == "Zanzibar"
     for text in (repr(secret), str(secret), f"{secret}", f"{secret!r:>20}", "%s %r" % (secret, secret)):  # noqa: UP031
         assert "Zanzibar" not in text
-    assert f"{secret:>9}" == "***"
+    assert f"{secret:>9}" == "******"
     with pytest.raises(TypeError) as caught:
         pickle.dumps(secret)
     assert "Zanzibar" not in str(caught.value)

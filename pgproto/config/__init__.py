@@ -10,19 +10,21 @@ from __future__ import annotations
 from .config import Config, Host, TLSOptions
 from .dsn import parse_dsn
 from .files import FileText, PasswordEntry
-from .options import OPTIONS, ConnectOptions
-from .parse import parse_config
+from .options import OPTIONS, ConnectOptions, ConninfoOption
+from .parse import conninfo_options, parse_config
 from .secret import Secret
 
 __all__ = [
     "OPTIONS",
     "Config",
     "ConnectOptions",
+    "ConninfoOption",
     "FileText",
     "Host",
     "PasswordEntry",
     "Secret",
     "TLSOptions",
+    "conninfo_options",
     "parse_config",
     "parse_dsn",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final, TypeAlias, TypedDict
 
 from ..errors import ConfigError
@@ -22,6 +23,7 @@ __all__ = [
     "SETTINGS_FROM_ENVIRONMENT",
     "UNSUPPORTED",
     "ConnectOptions",
+    "ConninfoOption",
     "Option",
     "unknown_option",
 ]
@@ -126,6 +128,28 @@ SETTINGS_FROM_ENVIRONMENT: Final[dict[str, str]] = {
 
 MAX_HOSTS: Final = 1000
 """How many hosts there can be: far more than anybody has, so that a wrong text is told from a long list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConninfoOption:
+    """One option as it is in use; libpq: PQconninfoOption.
+
+    Args:
+        keyword: the option's name.
+        variable: the environment variable that sets it, "" where there is none.
+        default: what it stands for where nothing gives it, "" for nothing.
+        value: what is in use; of a secret `MASK`, or "" where there is none.
+        origin: what gave it ("the connection string", "the environment", ...); "" for the default.
+        secret: whether the value must not be shown.
+    """
+
+    keyword: str
+    variable: str
+    default: str
+    value: str
+    origin: str
+    secret: bool
+
 
 _Text: TypeAlias = str | None
 _Number: TypeAlias = int | str | None

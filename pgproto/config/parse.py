@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Unpack
 
-from ..errors import ConfigError
+from ..errors import MASK, ConfigError
 from .config import (
     CHANNEL_BINDINGS,
     LOAD_BALANCE_HOSTS,
@@ -33,14 +33,16 @@ from .files import PasswordEntry, ReadFile, home_file, is_private, parse_passfil
 from .options import (
     MAX_HOSTS,
     OPTIONS,
+    SECRETS,
     SETTINGS_FROM_ENVIRONMENT,
     ConnectOptions,
+    ConninfoOption,
     is_utf8,
     unknown_option,
 )
 from .secret import Secret
 
-__all__ = ["parse_config"]
+__all__ = ["conninfo_options", "parse_config"]
 
 _LISTS: Final = frozenset({"host", "hostaddr", "port", "require_auth"})
 _TIMEOUTS: Final = frozenset({"connect_timeout", "command_timeout"})
@@ -87,17 +89,7 @@ def parse_config(
             was asked for cannot be.
     """
     environ = {} if environ is None else environ
-    layers: list[tuple[str, Mapping[str, str]]] = [("a keyword argument", _from_keywords(options))]
-    in_dsn = {} if dsn is None else parse_dsn(_text("connection string", dsn))
-    if allowed_keys is not None:
-        _check_allowed(in_dsn, allowed_keys)
-    layers.append(("the connection string", in_dsn))
-    settings = _Settings([*layers, ("the environment", _from_environment(environ))])
-    if service := settings.text("service"):
-        found = _read_service(service, settings.text("servicefile"), environ, read_file)
-        layers.append(("the service file", found))
-    settings = _Settings([*layers, ("the environment", _from_environment(environ))])
-
+    settings = _settings(dsn, options, environ, read_file, allowed_keys)
     settings.choice("gssencmode", ("disable", "prefer"))
     encoding = settings.text("client_encoding")
     if encoding != "auto" and not is_utf8(encoding):
@@ -144,7 +136,70 @@ def parse_config(
     )
 
 
+def conninfo_options(
+    dsn: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    read_file: ReadFile | None = None,
+    os_user: Callable[[], str] | None = None,
+    **options: Unpack[ConnectOptions],
+) -> list[ConninfoOption]:
+    """Every option with what it stands for, and where that comes from: libpq's PQconninfo.
+
+    Without a `dsn` and keyword arguments they are the defaults of this environment: PQconndefaults.
+    The values are not checked: `parse_config` does that.
+
+    Args:
+        dsn: as for `parse_config`, as are the others.
+        environ: the environment.
+        read_file: reads the service file.
+        os_user: the name of the operating system's user, for `user` where nobody names one.
+        **options: options by name.
+
+    Returns:
+        The options, in the order of `OPTIONS`.
+
+    Raises:
+        ConfigError: the connection string cannot be parsed, or an option in it is unknown.
+    """
+    settings = _settings(dsn, options, {} if environ is None else environ, read_file, None)
+    derived = {"user": _known_user(os_user)}
+    derived["dbname"] = settings.text("user") or derived["user"]
+    if settings.text("sslrootcert") == "system":
+        derived["sslmode"] = "verify-full"
+    found: list[ConninfoOption] = []
+    for name, option in OPTIONS.items():
+        given, origin = settings.given(name)
+        value = given or derived.get(name, option.default)
+        secret = name in SECRETS
+        shown = MASK if secret and value else value
+        origin = origin if given else ""
+        found.append(ConninfoOption(name, option.variable, option.default, shown, origin, secret))
+    return found
+
+
 # --- where an option comes from ----------------------------------------------------------------------
+
+
+def _settings(
+    dsn: str | None,
+    options: ConnectOptions,
+    environ: Mapping[str, str],
+    read_file: ReadFile | None,
+    allowed_keys: Collection[str] | None,
+) -> _Settings:
+    """The layers, the first that counts first."""
+    layers: list[tuple[str, Mapping[str, str]]] = [("a keyword argument", _from_keywords(options))]
+    in_dsn = {} if dsn is None else parse_dsn(_text("connection string", dsn))
+    if allowed_keys is not None:
+        _check_allowed(in_dsn, allowed_keys)
+    layers.append(("the connection string", in_dsn))
+    settings = _Settings([*layers, ("the environment", _from_environment(environ))])
+    if service := settings.text("service"):
+        found = _read_service(service, settings.text("servicefile"), environ, read_file)
+        layers.append(("the service file", found))
+        settings = _Settings([*layers, ("the environment", _from_environment(environ))])
+    return settings
 
 
 class _Settings:
@@ -258,6 +313,14 @@ def _check_allowed(in_dsn: Mapping[str, str], allowed_keys: Collection[str]) -> 
         implicit = name == "port" and not value.strip(",")  # what a URI with several hosts gives
         if name not in allowed_keys and not implicit:
             raise ConfigError(f"connection string: the option {name!r} is not allowed here")
+
+
+def _known_user(os_user: Callable[[], str] | None) -> str:
+    """The operating system's user; "" if nobody knows."""
+    try:
+        return os_user() if os_user is not None else ""
+    except (OSError, LookupError):  # what getpass.getuser() raises, by Python version
+        return ""
 
 
 def _ask_user(os_user: Callable[[], str] | None) -> str:

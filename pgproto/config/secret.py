@@ -7,11 +7,11 @@ password cannot reach a log, a traceback or a crash report because somebody prin
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import Final, NoReturn
+from typing import NoReturn
+
+from ..errors import MASK
 
 __all__ = ["Secret"]
-
-_MASK: Final = "***"
 
 
 class Secret:
@@ -38,13 +38,13 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        return f"Secret({_MASK!r})"
+        return f"Secret({MASK!r})"
 
     def __str__(self) -> str:
-        return _MASK
+        return MASK
 
     def __format__(self, format_spec: str) -> str:
-        return _MASK
+        return MASK
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):

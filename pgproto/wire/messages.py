@@ -16,12 +16,10 @@ from struct import Struct, pack
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import LocalProtocolError
+from pgproto.errors import MASK, LocalProtocolError
 from pgproto.wire import tags
 from pgproto.wire.hints import mypyc_attr
 
-MASK: Final = "******"
-"""What is shown in place of a secret."""
 _SHOWN: Final = 200  # characters of a field in a repr: enough to know it, too few to flood a log
 
 _HEADER: Final = Struct(">Bi")
