@@ -1,19 +1,52 @@
-"""The client that all adapters share: what needs neither an event loop nor the operating system."""
+"""The client that all adapters share, over a `Runtime` and its `Link`s.
+
+It knows neither an event loop nor the operating system.  An adapter implements the two protocols; then
+`Connecting` connects, and a subclass of `Pool` that names its runtime is a pool.
+"""
 
 from __future__ import annotations
 
+from .connection import Connecting, Connection
+from .driver import Hook
+from .feeding import Source
+from .leases import Lease, PoolTransaction
+from .notifications import Notifications
+from .pieces import Pieces
+from .pool import Pool
 from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import NamedRecords, Records
+from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks
+from .transactions import TransactionContext
 from .unique import Unique
 
 __all__ = [
     "DEFAULT",
+    "END",
+    "Alarm",
+    "Bound",
+    "Connecting",
+    "Connection",
+    "Event",
+    "Forgetting",
+    "Hook",
+    "Lease",
+    "Link",
     "NamedRecords",
+    "Notifications",
+    "Pieces",
+    "Pool",
+    "PoolTransaction",
     "PreparedStatement",
     "Queries",
     "Query",
+    "Reader",
     "Records",
+    "Runtime",
+    "Source",
+    "Task",
+    "Tasks",
     "Timeout",
+    "TransactionContext",
     "Unique",
 ]

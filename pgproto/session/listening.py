@@ -12,7 +12,7 @@ LISTEN was rolled back) ends with an error that says why.  The conversation itse
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from ..errors import ConnectionClosed, Error, LocalProtocolError, not_sent
 from ..types import quote_identifier
@@ -81,7 +81,7 @@ class Listener:
             raise not_sent("listen() needs the name of a channel")
         self.channels = tuple([_checked(name) for name in channels])
         self.owner = owner
-        self.waiter: object = None
+        self.waiter: Any = None
         self.inbox = Inbox()
         self.heard = False
         self.unsure = False

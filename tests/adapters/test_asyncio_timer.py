@@ -24,11 +24,11 @@ def test_a_deadline_that_is_due_at_once(
         async with pgproto_asyncio.connect(pg18.dsn()) as conn:
             call = asyncio.create_task(conn.fetch("select pg_sleep(60)", timeout=50))
             await asyncio.sleep(0)  # it is submitted
-            transport, engine = conn._open_transport(), conn.engine
+            link, engine = conn.link, conn.engine
             (operation,) = engine._operations()
             engine.set_deadline(operation, engine.clock())
-            transport.pump()
-            transport.pump()
+            link.flush()
+            link.flush()
             with pytest.raises(QueryTimeout):
                 await call
 

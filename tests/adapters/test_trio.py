@@ -20,7 +20,7 @@ from pgproto import (
     Outcome,
     PostgresError,
 )
-from pgproto_trio.connection import Connection
+from pgproto_trio import Connection
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 from tests.support.under_trio import on_connection, run

@@ -15,7 +15,7 @@ import trio
 
 import pgproto_trio as pg
 from pgproto import Batch, QueryTimeout
-from pgproto_trio.connection import Connection
+from pgproto_trio import Connection
 from tests.support.postgres import PostgresServer
 
 T = TypeVar("T")

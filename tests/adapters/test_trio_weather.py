@@ -14,7 +14,7 @@ import trio.testing
 import pgproto_trio as pg
 from pgproto import ConnectError, ConnectionClosed, ConnectionLost, Outcome, PostgresError, QueryTimeout
 from pgproto.session import GRACE
-from pgproto_trio.connection import Connection
+from pgproto_trio import Connection
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 from tests.support.under_trio import on_connection, run
@@ -177,7 +177,7 @@ def test_after_a_failed_write_last_words_are_awaited(pg18: PostgresServer) -> No
         async def scenario(conn: Connection) -> None:
             await conn.fetchval("select $1::int4", 1)
             proxy.black_hole()
-            with socket.socket(fileno=os.dup(conn.open_transport().descriptor)) as same:
+            with socket.socket(fileno=os.dup(conn.link.descriptor)) as same:
                 same.shutdown(socket.SHUT_WR)
             before = trio.current_time()
             with pytest.raises(ConnectionLost) as caught:

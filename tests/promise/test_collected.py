@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 import pgproto_asyncio
-import pgproto_asyncio.pool
-import pgproto_trio.pool
+from pgproto.client import driver as pool_driver
 from tests.support.drivers import Driver, only
 from tests.support.postgres import PostgresServer
 
@@ -50,8 +49,7 @@ class Knot:
 @pytest.fixture
 def moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moment]:
     moment = Moment()
-    monkeypatch.setattr(pgproto_asyncio.pool, "_is_alive", moment)
-    monkeypatch.setattr(pgproto_trio.pool, "_is_alive", moment)
+    monkeypatch.setattr(pool_driver, "_is_alive", moment)
     gc.collect()
     gc.disable()
     yield moment
@@ -280,13 +278,14 @@ def test_a_ticket_is_not_lost_where_the_driver_is_interrupted(parallel: Driver, 
     async def scenario(pg: Driver) -> None:
         async with pg.Pool(pg18.dsn(), max_size=1) as pool:
             assert await pool.fetchval("select 1") == 1
-            act = pool._act
+            driver = pool._driver
+            act = driver._act
 
             def interrupted() -> None:
-                pool._act = act
+                driver._act = act
                 raise Interrupt
 
-            pool._act = interrupted
+            driver._act = interrupted
             with pytest.raises(Interrupt):
                 await pool.acquire()
             assert pool.stats().used == 0

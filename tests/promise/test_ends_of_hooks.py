@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -150,8 +150,9 @@ def test_a_pool_is_closed_in_the_moment_in_which_a_hooks_time_is_over(
             await pool.fetchval("select 1")
             pool.expire()
             await begun.wait()
-            (scope,) = pool._hooks
-            end = scope.when()
+            bound: Any
+            (bound,) = pool._driver._asking
+            end = bound._timeout.when()
             assert end is not None
             closing = pool.close(timeout=0.1)
             # Behind the timer, and in front of the task that it cancels.
@@ -202,7 +203,7 @@ def test_a_pool_may_be_closed_when_a_hooks_time_is_just_over(driver: Driver, pg1
         told: list[str] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
         lease = asyncio.create_task(pool.fetchval("select 1"))
-        while not any(scope.expired() for scope in pool._hooks):  # noqa: ASYNC110 - a turn, not a time
+        while not any(bound._timeout.expired() for bound in cast(Any, pool)._driver._asking):  # noqa: ASYNC110 - a turn, not a time
             await asyncio.sleep(0)
         await pool.close()
         assert await lease == 1

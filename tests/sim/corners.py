@@ -203,8 +203,8 @@ class Corners:
 
 def link_of(conn: Any) -> Any:
     """The simulated link below a connection."""
-    transport = conn._transport
-    near = transport._transport if transport is not None else None
+    link = conn._link
+    near = link._transport if link is not None else None
     return near.link if near is not None else None
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import mock
 
-import pgproto_asyncio.pool as adapter_pool
-import pgproto_asyncio.transport as adapter_transport
+import pgproto_asyncio.link as adapter_link
+import pgproto_asyncio.runtime as adapter_runtime
 from pgproto.config import Config, parse_config
 from pgproto.session import Connector
 from pgproto_sockets import environment, readiness
@@ -45,15 +45,15 @@ def _config(dsn: str | None, options: Any, settings: Mapping[str, str] | None) -
     return known
 
 
-_abort = adapter_transport.Transport.abort
+_abort = adapter_link.Link.abort
 
 
-def _watched(transport: adapter_transport.Transport) -> None:
-    """`Transport.abort`, noted: from now on this side is why the session ends."""
-    near = transport._transport
+def _watched(link: adapter_link.Link) -> None:
+    """`Link.abort`, noted: from now on this side is why the session ends."""
+    near = link._transport
     if isinstance(near, NearEnd) and not near.heard_eof:
         near.link.hung_up = True
-    _abort(transport)
+    _abort(link)
 
 
 @contextlib.contextmanager
@@ -70,9 +70,9 @@ def installed(world: World) -> Iterator[None]:
     with (
         mock.patch.object(environment, "connector", connector),
         mock.patch.object(readiness, "is_quiet", world.network.quiet),
-        mock.patch.object(adapter_transport, "read_rest", world.network.read_rest),
-        mock.patch.object(adapter_transport.Transport, "abort", _watched),
-        mock.patch.object(adapter_pool, "random", world.rng),
+        mock.patch.object(readiness, "read_rest", world.network.read_rest),
+        mock.patch.object(adapter_link.Link, "abort", _watched),
+        mock.patch.object(adapter_runtime, "random", world.rng),
     ):
         asyncio._set_running_loop(None)
         yield

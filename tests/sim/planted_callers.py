@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 import pgproto.types.fields
+from pgproto.client import Connection
+from pgproto.client.driver import Driver
 from pgproto.session import copy, deadlines, sources
 from pgproto.session.batch import Refusing
 from pgproto.session.engine import Engine
 from pgproto.session.execution import Execution
-from pgproto_asyncio import callbacks
-from pgproto_asyncio.connection import Connection
-from pgproto_asyncio.copying import _Reader
-from pgproto_asyncio.pool import Pool
+from pgproto_asyncio.runtime import Runtime, _Reader
 
 from .planted_edit import Bug, Edit
 
@@ -85,8 +84,8 @@ _SOURCES: Final = (
                 _Reader,
                 "next_unless_over",
                 (
-                    "chunk = following.result()",
-                    "chunk = _END if following.cancelled() else following.result()",
+                    "piece = following.result()",
+                    "piece = END if following.cancelled() else following.result()",
                 ),
             )
         ],
@@ -184,8 +183,8 @@ _CALLBACKS: Final = (
         "hook-kills-its-task",
         "GeneratorExit out of on_release or on_close ends a task of the pool that nobody waits for",
         [
-            Edit(Pool, "_release_later", ("except BaseException as error:", "except Exception as error:")),
-            Edit(Pool, "_close", ("except BaseException as error:", "except Exception as error:")),
+            Edit(Driver, "_release_later", ("except BaseException as error:", "except Exception as error:")),
+            Edit(Driver, "_close", ("except BaseException as error:", "except Exception as error:")),
         ],
         kinds="error swallowed",
         profile="callers",
@@ -193,7 +192,7 @@ _CALLBACKS: Final = (
     Bug(
         "nobody-is-told",
         "what a callback raises is kept from everybody",
-        [Edit(callbacks, "tell", ("loop.call_exception_handler(", "dict("))],
+        [Edit(Runtime, "report", ("home.call_exception_handler(", "dict("))],
         kinds="swallowed",
         says="nobody was told",
         profile="callers",

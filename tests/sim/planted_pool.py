@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgproto.client import Lease, steps
+from pgproto.client.driver import Driver
 from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
 from pgproto.pool.machine import PoolMachine
 from pgproto.session.connect import Connector
-from pgproto_asyncio import connecting
-from pgproto_asyncio.leases import Lease
-from pgproto_asyncio.pool import Pool
-from pgproto_asyncio.transport import Transport
+from pgproto_asyncio.link import Link
 
 from .planted_edit import Bug, Edit
 
@@ -30,7 +29,7 @@ _SLOTS: Final = (
         "asyncpg #1307: release returns early if the connection is closed already, and the slot stays taken",
         [
             Edit(
-                Pool,
+                Driver,
                 "_give_back",
                 ("if conn.closed:\n    engine", "if conn.closed:\n    return\n    engine"),
             ),
@@ -56,17 +55,17 @@ _SLOTS: Final = (
         "psycopg_pool #1275: a caller cancelled as it is served gets its connection and not its cancellation",
         [
             Edit(
-                Pool,
+                Driver,
                 "borrow",
                 (
                     "except BaseException:",
-                    """except asyncio.CancelledError:
-    if ticket.slot is None or ticket.state == WAITING:
+                    """except BaseException as error:
+    if ticket.slot is None or ticket.state == WAITING or type(error).__name__ != "CancelledError":
         self._machine.cancel(ticket, self._now())
         self._act()
         raise
     return ticket, ticket.connection.lend()
-except BaseException:""",
+except ZeroDivisionError:""",
                 ),
             )
         ],
@@ -78,14 +77,15 @@ except BaseException:""",
         "psycopg_pool #1401: the loop that waits for a connection absorbs CancelledError",
         [
             Edit(
-                Pool,
-                "borrow",
+                Driver,
+                "_decided",
                 (
-                    "await waiter",
+                    "await told.wait()",
                     """try:
-    await waiter
-except asyncio.CancelledError:
-    pass""",
+    await told.wait()
+except BaseException as error:
+    if type(error).__name__ != "CancelledError":
+        raise""",
                 ),
             )
         ],
@@ -97,13 +97,13 @@ except asyncio.CancelledError:
         "pgx #1259: the attempt to connect dies with the caller that it was made for",
         [
             Edit(
-                Pool,
+                Driver,
                 "borrow",
                 (
                     "except BaseException:",
                     """except BaseException:
     for task in self._opening.values():
-        task.cancel()""",
+        task._task.cancel()""",
                 ),
             )
         ],
@@ -118,10 +118,10 @@ except asyncio.CancelledError:
                 Lease,
                 "release",
                 (
-                    "self.pool.give_back(ticket, lent.take_back())",
+                    "self.driver.give_back(ticket, lent.take_back())",
                     """conn = lent.take_back()
-self.pool.give_back(ticket, conn)
-self.pool.give_back(ticket, conn)""",
+self.driver.give_back(ticket, conn)
+self.driver.give_back(ticket, conn)""",
                 ),
             ),
             Edit(
@@ -192,7 +192,7 @@ _HEALTH: Final = (
     Bug(
         "reset-skipped",
         "a returned session is not reset although something was left in it (SET, LISTEN, temporary tables)",
-        [Edit(Pool, "_give_back", ("not conn.reset_script(self._resetting)", "True"))],
+        [Edit(Driver, "_give_back", ("not conn.reset_script(self._resetting)", "True"))],
         kinds="dirty",
         profile="pool",
     ),
@@ -213,8 +213,8 @@ _HEALTH: Final = (
         "first-lease-is-a-failed-connect",
         "pgproto 0.1: a session that has answered and dies in its first lease is taken for a failed connect",
         [
-            Edit(Pool, "_give_back", ("answered=engine.answered", "answered=False")),
-            Edit(Pool, "_lost", ("answered=engine.answered", "answered=False")),
+            Edit(Driver, "_give_back", ("answered=engine.answered", "answered=False")),
+            Edit(Driver, "_lost", ("answered=engine.answered", "answered=False")),
         ],
         kinds="late",
         says="put off",
@@ -241,9 +241,9 @@ _HEALTH: Final = (
         "lib/pq #1000: a cancel request that gets no answer is waited for without a bound",
         [
             Edit(
-                connecting,
-                "cancel_running",
-                ("_Stepper(connector.config, GRACE)", "_Stepper(connector.config, None)"),
+                steps,
+                "send_cancel",
+                ("connector, GRACE, peer", "connector, None, peer"),
             )
         ],
         kinds="leak hang late liveness",
@@ -254,15 +254,15 @@ _HEALTH: Final = (
         "timer-leaks",
         "pgx #1999: the path of an error skips un-watching: its timer goes on running",
         [
-            Edit(Transport, "connection_lost", ("self._timer.cancel()", "pass")),
-            Edit(Transport, "_close_transport", ("self._timer.cancel()", "pass")),
+            Edit(Link, "connection_lost", ("self._timer.cancel()", "pass")),
+            Edit(Link, "_close_transport", ("self._timer.cancel()", "pass")),
         ],
         kinds="leak",
     ),
     Bug(
         "writes-without-brake",
         "a transport that wants no more bytes gets more all the same: memory without a bound",
-        [Edit(Transport, "pause_writing", ("self._write_paused = True", "pass"))],
+        [Edit(Link, "pause_writing", ("self._write_paused = True", "pass"))],
         kinds="memory",
     ),
 )

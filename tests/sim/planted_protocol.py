@@ -12,7 +12,7 @@ from pgproto.protocol import Connection
 from pgproto.protocol.lifecycle import Lifecycle
 from pgproto.session.copy import _Copy
 from pgproto.wire.frames import FrameReader
-from pgproto_asyncio.transport import Transport
+from pgproto_asyncio.link import Link
 
 from .planted_edit import Bug, Edit
 
@@ -52,7 +52,7 @@ BUGS: Final = (
         "pgx #2470: the clean-up after the server's FATAL ends what the end of the stream ends once more",
         [
             Edit(
-                Transport,
+                Link,
                 "_close_transport",
                 (
                     "self._transport.close()",
@@ -61,7 +61,7 @@ if self.engine.connection.closed is not None and self.engine.connection.closed.a
     self.closed.set_result(None)""",
                 ),
             ),
-            Edit(Transport, "connection_lost", ("if not self.closed.done():", "if True:")),
+            Edit(Link, "connection_lost", ("if not self.closed.done():", "if True:")),
         ],
         kinds="error",
     ),
@@ -276,7 +276,7 @@ if tag in states.ASYNCHRONOUS:""",
     Bug(
         "no-last-words",
         "asyncio's own transports: after a failed write, unread words (57P01) are thrown away",
-        [Edit(Transport, "connection_lost", ("if rest:", "if False:"))],
+        [Edit(Link, "connection_lost", ("if rest:", "if False:"))],
         kinds="cause label",
         start=1100,
     ),

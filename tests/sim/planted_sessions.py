@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgproto.client.driver import Driver
 from pgproto.pool import resetting
 from pgproto.session import simple, sql
 from pgproto.session.listening import Listeners
 from pgproto.session.script import Reset
-from pgproto_asyncio.pool import Pool
 
 from .planted_edit import Bug, Edit, Value
 
@@ -54,7 +54,7 @@ BUGS: Final = (
     Bug(
         "on-connect-once",
         "pgproto 0.1: a reset wipes what on_connect has set up, and nobody sets it up again",
-        [Edit(Pool, "_set_up_again", ("await self._set_up(conn, seconds)", "conn.forget_traces()"))],
+        [Edit(Driver, "_set_up_again", ("await self._set_up(conn, seconds)", "conn.forget_traces()"))],
         kinds="set-up",
         profile="pool",
     ),

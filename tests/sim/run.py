@@ -46,9 +46,15 @@ class _Pool(pg.Pool):
 
     look: Callable[[pg.Connection], None]
 
-    async def _accepted(self, ticket: Ticket, conn: pg.Connection) -> bool:
-        self.look(conn)
-        return await super()._accepted(ticket, conn)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        accepted = self._driver._accepted
+
+        async def watched(ticket: Ticket, conn: pg.Connection) -> bool:
+            self.look(conn)
+            return await accepted(ticket, conn)
+
+        setattr(self._driver, "_accepted", watched)  # noqa: B010 - a method, for mypy
 
 
 class Report:

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 import pgproto_trio as pg
-from pgproto_trio.connection import Connection
+from pgproto_trio import Connection
 from tests.support.postgres import PostgresServer
 
 __all__ = ["on_connection", "run"]

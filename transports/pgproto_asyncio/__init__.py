@@ -10,7 +10,8 @@ Works on every event loop: the selector and Proactor loops, and uvloop.
 
 from __future__ import annotations
 
-from .connection import Connection, Notifications, PreparedStatement, connect
-from .pool import Pool
+from pgproto.client import Connection, Notifications, PreparedStatement
+
+from .client import Pool, connect
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]

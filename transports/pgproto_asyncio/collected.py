@@ -12,9 +12,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from .callbacks import seen
-
-__all__ = ["do_last", "soon", "spawn"]
+__all__ = ["do_last", "seen", "soon", "spawn"]
 
 _tasks: set[asyncio.Task[Any]] = set()
 
@@ -97,3 +95,9 @@ def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -
     task = spawn(loop, work, _tasks)
     task.add_done_callback(seen)  # it must not hide the error that has ended the block
     return task
+
+
+def seen(task: asyncio.Future[Any]) -> None:
+    """What a task has raised is seen, even if nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()

@@ -46,11 +46,12 @@ def connector(
     server_settings: Mapping[str, str] | None,
     *,
     clock: Callable[[], float] = time.monotonic,
+    stacklevel: int = 3,
 ) -> Connector:
     """A Connector for a connection string and options, with this process's environment and files.
 
     `clock` tells monotonic time in seconds; deadlines are on it.  What was ignored (a password file that
-    others can read) is a warning at the line that calls our caller: `connect` or `Pool`.
+    others can read) is a warning at the line that is `stacklevel` calls up: of `connect` or `Pool`.
 
     Raises:
         ConfigError: they cannot be used.
@@ -64,5 +65,5 @@ def connector(
         **options,
     )
     for text in config.warnings:
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, stacklevel=stacklevel)
     return Connector(config, clock=clock, random_bytes=os.urandom)

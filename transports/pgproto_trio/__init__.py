@@ -10,10 +10,8 @@ The names and their meaning are those of `pgproto_asyncio`.  Every call is a che
 
 from __future__ import annotations
 
-from pgproto.client import PreparedStatement
+from pgproto.client import Connection, Notifications, PreparedStatement
 
-from .connection import Connection, connect
-from .handles import Notifications
-from .pool import Pool
+from .client import Pool, connect
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]

@@ -1,42 +1,23 @@
-"""One session for trio code: the calls, each an operation of the core or a flow of them.
+"""One session: the calls, each an operation of the core or a flow of them.
 
 Several tasks may call at once: their queries are pipelined, in order, each with an end of its own.
-Cancelling a call never leaves the connection in doubt: before Cancelled leaves the call, the query was
-cancelled and its answers were read to their end, or the connection is closed.  That takes GRACE at the most.
+Cancelling a call never leaves the connection in doubt: the core cancels the query, reads the answers to
+their end and drops them, or closes the connection.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import (
-    AsyncIterable,
-    Callable,
-    Coroutine,
-    Generator,
-    Mapping,
-    Sequence,
-)
-from functools import partial
+from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
-import trio
-
-from pgproto import Batch, LocalProtocolError, PostgresError, QueuedQuery, Row, ScriptResult
-from pgproto.client import (
-    DEFAULT,
-    NamedRecords,
-    PreparedStatement,
-    Queries,
-    Query,
-    Records,
-    Timeout,
-    Unique,
-    refusals,
-)
-from pgproto.config import Config, ConnectOptions
+from pgproto.config import Config
+from pgproto.errors import Error, LocalProtocolError, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
+    GRACE,
+    Batch,
     Connector,
     CopyIn,
     CopyOut,
@@ -48,38 +29,47 @@ from pgproto.session import (
     Listeners,
     Operation,
     Prepare,
+    QueuedQuery,
     Reset,
     Script,
+    ScriptResult,
     Statement,
     Stream,
     Transaction,
     quote_identifier,
 )
 from pgproto.session.batch import Refusing, as_item
-from pgproto.session.deadlines import limit, seconds
+from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
-from pgproto.types import CopyRowEncoder
-from pgproto_sockets import environment, readiness
+from pgproto.types import CopyRowEncoder, Row
 
-from .callbacks import goes_up, tell
-from .connecting import cancel, cancel_running, open_session
-from .copying import Chunks, Pieces, Source, encoded, feed
-from .handles import Notifications, TransactionContext
-from .transport import Transport, Waiter
+from . import refusals
+from .feeding import Chunks, Source, encoded, feed
+from .notifications import Notifications
+from .pieces import Pieces
+from .prepared import PreparedStatement
+from .queries import Queries, Query
+from .records import NamedRecords, Records
+from .runtime import Link, Runtime
+from .steps import open_session
+from .transactions import TransactionContext
+from .unique import Unique
 
 if TYPE_CHECKING:
     from .leases import Lease
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connecting", "Connection"]
 
 
 class Connection(Queries):
     """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, runtime: Runtime, connector: Connector) -> None:
+        self.runtime = runtime
+        """Where it is used."""
         self._connector = connector
         self._command_timeout = connector.config.command_timeout
-        self._transport: Transport | None = None
+        self._link: Link | None = None
         self.listeners = Listeners()
         """Who waits for notifications."""
         self._lender: Connection | None = None
@@ -90,8 +80,8 @@ class Connection(Queries):
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields.
 
-        What it raises, and what `on_lost` does, is logged; KeyboardInterrupt and SystemExit end the session
-        and go up.
+        What it raises, and what `on_lost` does, is reported (asyncio: to the event loop's exception handler;
+        trio: logged); KeyboardInterrupt and SystemExit end the session and go up.
         """
         self.on_lost: Callable[[], None] | None = None
         """Called once when the session has ended, whoever ended it.
@@ -107,9 +97,24 @@ class Connection(Queries):
     @property
     def engine(self) -> Engine:
         """The core's side of the session."""
-        if self._transport is None:
+        link = self._link
+        if link is None:
             raise refusals.not_open(lent=self._lender is not None)
-        return self._transport.engine
+        return link.engine
+
+    @property
+    def link(self) -> Link:
+        """The core's way to the server.
+
+        Raises:
+            ConnectionClosed: it is not open, or the parent process has it.
+            LocalProtocolError: it belongs to another event loop.
+        """
+        link = self._link
+        if link is None:
+            raise refusals.not_open(lent=self._lender is not None)
+        link.check_here()
+        return link
 
     @property
     def config(self) -> Config:
@@ -119,7 +124,7 @@ class Connection(Queries):
     @property
     def closed(self) -> bool:
         """True once nothing can be asked any more."""
-        return self._transport is None or self._transport.engine.closed
+        return self._link is None or self._link.engine.closed
 
     @property
     def transaction_status(self) -> str:
@@ -136,6 +141,11 @@ class Connection(Queries):
         """The process ID of the server's end of the session; 0 if it was not told."""
         key = self.engine.connection.backend_key
         return key.process_id if key is not None else 0
+
+    def __del__(self) -> None:
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None and self._lender is None and not link.engine.closed:
+            link.drop()
 
     def __repr__(self) -> str:
         if self.closed:
@@ -161,24 +171,24 @@ class Connection(Queries):
                 connection was lost.  With `atomic=False` an item's own error is only in the item.
         """
         with Refusing(batch) as refusing:
-            transport = self.open_transport()
+            link = self.link
             time = self._seconds(timeout)
             operation = Execution(refusing.take(), atomic=batch.atomic)
             try:
-                await transport.run(operation, time)
+                await link.run(operation, time)
             except BaseException:
-                await transport.ended(operation)
+                await link.ended(operation)
                 raise
         return operation.items
 
     def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
         """Run a statement and iterate over its rows as they come, in bounded memory.
 
-        `async with conn.stream(...) as rows: async for row in rows: ...`.  The connection can do nothing else
-        until the iteration has ended.  `timeout` is the longest wait for the next rows.
+        `async for row in conn.stream(...)`; the connection can do nothing else until the iteration has ended.
+        `timeout` is the longest wait for the next rows.
         """
         operation = Stream(as_item(query, args))
-        return Pieces(self._started, operation, operation.take, self._seconds(timeout))
+        return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
@@ -191,8 +201,8 @@ class Connection(Queries):
 
     async def close_statement(self, statement: Statement) -> None:
         """Have the server forget a statement, with the next flight.  Idempotent."""
-        self.open_transport().engine.channel.statements.close(statement)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        self.link.engine.channel.statements.close(statement)
+        await self.runtime.shielded_checkpoint()
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
@@ -226,7 +236,11 @@ class Connection(Queries):
             Exception: whatever the iterable raises; nothing was stored.
         """
         operation = ExecuteMany.of(query)
-        await self._feed(operation, lambda: encoded(ExecutionBuffer(operation), records), timeout)
+
+        def source() -> Chunks:
+            return encoded(self.runtime, ExecutionBuffer(operation), records)
+
+        await self._feed(operation, source, timeout)
         return operation.rowcount
 
     # ---- COPY
@@ -280,27 +294,31 @@ class Connection(Queries):
         )
 
         def source() -> Chunks:
-            return encoded(RecordBuffer(CopyRowEncoder(tuple(columns), operation.types)), records)
+            buffer = RecordBuffer(CopyRowEncoder(tuple(columns), operation.types))
+            return encoded(self.runtime, buffer, records)
 
         await self._feed(operation, source, timeout)
         return operation.rowcount
 
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
-        """Run COPY ... TO STDOUT and iterate over its data, in bounded memory; otherwise as `stream`."""
+        """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
+
+        The connection can do nothing else until the iteration has ended.
+        """
         operation = CopyOut(sql)
-        return Pieces(self._started, operation, operation.take, self._seconds(timeout))
+        return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
 
     async def _feed(
         self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout
     ) -> None:
         """Run an operation with the chunks of a source, which is asked for when the server is ready."""
         time = self._seconds(timeout)
-        transport = self.open_transport()
-        await transport.begin(operation, None)
+        link = self.link
+        await link.begin(operation)
         try:
-            await feed(transport, operation, source, time)
+            await feed(self.runtime, link, operation, source, time)
         finally:
-            await transport.leave(operation)
+            await link.leave(operation)
         if operation.error is not None:
             raise operation.error
 
@@ -319,24 +337,22 @@ class Connection(Queries):
     async def close(self, *, timeout: Timeout = 1.0) -> None:
         """End the session, within `timeout` seconds (None: no limit).  Idempotent.
 
-        What the server runs for it is cancelled first.
+        Raises:
+            LocalProtocolError: it belongs to another event loop.
         """
         time = limit(timeout, 1.0)
-        transport = self._transport
-        if transport is not None and not transport.inherited:
-            if not transport.engine.finished:
-                transport.check_here()
-            await transport.close(time)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        link = self._link
+        if link is not None and not link.inherited and not link.over:
+            link.check_here()
+            await link.close(time)
+        await self.runtime.shielded_checkpoint()
 
     def abort(self) -> None:
         """End the session at once, without waiting."""
-        transport = self._transport
-        if transport is not None and not transport.inherited:
-            if not transport.engine.finished:
-                transport.check_here()
-            transport.abort()
+        link = self._link
+        if link is not None and not link.inherited and not link.over:
+            link.check_here()
+            link.abort()
 
     async def __aenter__(self) -> Connection:
         return self
@@ -344,7 +360,26 @@ class Connection(Queries):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        await self.runtime.do_last(self._home, self.close(), error)
+
+    async def clean_up(
+        self, flow: Callable[[], Generator[Operation, None, None]], error: BaseException
+    ) -> None:
+        """Run the last flow of a block that an error has ended; its own must not hide that one.
+
+        A cancellation does not wait long for it: then the session ends.
+        """
+        try:
+            if isinstance(error, Exception | GeneratorExit):
+                await self.runtime.do_last(self._home, self.run_flow(flow()), error)
+                return
+            async with self.runtime.shield(2 * GRACE) as bound:
+                await self.run_flow(flow(), GRACE)
+            if bound.expired:
+                self.abort()
+        except Error:
+            pass
+        await self.runtime.shielded_checkpoint()
 
     # ---- For the pool
 
@@ -371,70 +406,65 @@ class Connection(Queries):
     @property
     def quiet(self) -> bool:
         """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
-        return self._transport is not None and readiness.is_quiet(self._transport.descriptor)
+        return self._link is not None and self._link.quiet
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
         self.engine.channel.forget_traces()
 
     async def settled(self) -> None:
-        """See to it that nothing abandoned is in flight any more, or the session is over."""
-        if self._transport is not None and not self.closed:
-            await self._transport.settled()
+        """Wait until nothing is in flight any more, or the session is over."""
+        if self._link is not None and not self.closed:
+            await self._link.settled()
 
     def lend(self) -> Connection:
         """A handle for one borrower; it stops working with `take_back`."""
-        lent = Connection(self._connector)
-        self._borrower = weakref.ref(lent)
-        lent._transport = self._transport
+        lent = Connection(self.runtime, self._connector)
+        lent._link = self._link
         lent.listeners = self.listeners
         lent._lender = self
+        self._borrower = weakref.ref(lent)
         self.engine.channel.blocks.lend()
         return lent
 
     def take_back(self) -> Connection:
         """The lease of this handle is over: the connection behind it."""
-        transport, self._transport = self._transport, None
+        link, self._link = self._link, None
         self.listeners.end_lease(self._lease)
         _wake(self.listeners.dispatch([]))
-        if transport is not None:
-            transport.engine.channel.blocks.take_back()
-            transport.dismiss()
+        if link is not None:
+            link.engine.channel.blocks.take_back()
+            link.dismiss()
         lender = self._lender or self
         lender._borrower = None
         return lender
 
     # ---- The inside
 
-    def open_transport(self) -> Transport:
-        """The transport, if there is one still.
+    def check_here(self) -> None:
+        """Raise if nothing can be done with the connection, or not here: see `link`."""
+        self.link.check_here()
 
-        Raises:
-            ConnectionClosed: there is none: it was never opened, or it was lent and is returned; or the
-                parent process has it.
-            LocalProtocolError: it belongs to another trio run.
-        """
-        transport = self._transport
-        if transport is None:
-            raise refusals.not_open(lent=self._lender is not None)
-        transport.check_here()
-        return transport
+    @property
+    def _home(self) -> object:
+        link = self._link
+        return None if link is None or link.inherited else link.home
 
-    async def _started(self) -> Transport:
-        return self.open_transport()
+    async def _opened(self) -> Link:
+        return self.link
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)
 
     def _run_item(self, item: QueuedQuery, timeout: Timeout) -> Coroutine[Any, Any, None]:
-        return self.open_transport().run(Execution([item]), self._seconds(timeout))
+        return self.link.run(Execution([item]), self._seconds(timeout))
 
     async def _run(self, operation: Operation, timeout: Timeout) -> None:
-        await self.open_transport().run(operation, self._seconds(timeout))
+        await self.link.run(operation, self._seconds(timeout))
 
-    async def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout) -> None:
-        """Run a flow whose steps are operations of this session."""
-        transport = self.open_transport()
+    async def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout = DEFAULT) -> None:
+        """Run a flow whose steps are operations of this session, each within `timeout`."""
+        link = self.link
         try:
             operation = next(flow)
             while True:
@@ -447,23 +477,22 @@ class Connection(Queries):
         except StopIteration:
             return
         finally:
-            if transport.engine.finished:  # the flow may have ended the session
+            if self.runtime.is_gone(link.home):
+                pass  # the collector has ended the flow
+            elif link.engine.finished:  # the flow may have ended the session
                 self.abort()
             else:
-                transport.turn(reading=False)  # or have left something to be sent
+                link.flush()  # or have left something to be sent
 
     async def open(self, timeout: Timeout = DEFAULT) -> None:
         """Connect (`connect` and the pool do it)."""
         budget = limit(timeout, self.config.connect_timeout)
-        transport = await open_session(self._connector, budget)
-        transport.on_change = _weakly(self)
-        transport.send_cancel = partial(cancel, self._connector, transport.engine)
-        transport.cancel_running = partial(cancel_running, self._connector, transport.engine)
-        self._transport = transport
-        blocks = transport.engine.channel.blocks
-        blocks.task = trio.lowlevel.current_task
-        blocks.is_over = _is_over
-        self.listeners = transport.engine.channel.listeners
+        self._link = link = await open_session(self.runtime, self._connector, budget)
+        link.on_change = _weakly(self)
+        blocks = link.engine.channel.blocks
+        blocks.task = self.runtime.task
+        blocks.is_over = self.runtime.is_over
+        self.listeners = link.engine.channel.listeners
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications and notices; tell of its end."""
@@ -477,7 +506,7 @@ class Connection(Queries):
         for notice in engine.take_notices():
             for handle in self._handles():
                 if handle.on_notice is not None:
-                    _call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
+                    self._call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
 
     def _handles(self) -> list[Connection]:
         """Whose callbacks are called: its own (those that `on_connect` has set), and its borrower's."""
@@ -491,31 +520,26 @@ class Connection(Queries):
         for handle in self._handles():
             on_lost, handle.on_lost = handle.on_lost, None
             if on_lost is not None:
-                _call_back("on_lost", on_lost)
+                self._call_back("on_lost", on_lost)
 
-
-def _call_back(name: str, callback: Callable[..., None], *args: object) -> None:
-    """Call the caller's code, in the middle of what may be somebody else's call."""
-    try:
-        callback(*args)
-    except BaseException as error:  # a callback must not end the session
-        if goes_up(error):
+    def _call_back(self, name: str, callback: Callable[..., None], *args: object) -> None:
+        """Call the caller's code, in the middle of what may be somebody else's call."""
+        try:
+            callback(*args)
+        except (KeyboardInterrupt, SystemExit):
             raise
-        tell(name, error)
-
-
-def _is_over(task: object) -> bool:
-    return isinstance(task, trio.lowlevel.Task) and task.coro.cr_frame is None
+        except BaseException as error:  # noqa: BLE001 - a callback must not end the session
+            self.runtime.report(self._home, name, error)
 
 
 def _wake(woken: list[Listener]) -> None:
     for listener in woken:
-        if isinstance(listener.waiter, Waiter):
-            listener.waiter.wake()
+        if listener.waiter is not None:
+            listener.waiter.set()
 
 
 def _weakly(connection: Connection) -> Callable[[], None]:
-    """`_on_change`, in no cycle: a connection that is dropped is closed at once."""
+    """`_on_change`, without keeping the connection alive: the link is kept by others."""
     reference = weakref.ref(connection)
 
     def call() -> None:
@@ -526,10 +550,12 @@ def _weakly(connection: Connection) -> Callable[[], None]:
     return call
 
 
-class _Connecting(Unique):
+class Connecting(Unique):
     """What `connect` returns: to await, or to enter."""
 
-    def __init__(self, connector: Connector, timeout: Timeout) -> None:
+    def __init__(self, runtime: Runtime, connector: Connector, timeout: Timeout) -> None:
+        limit(timeout, None)
+        self._runtime = runtime
         self._connector = connector
         self._timeout = timeout
         self._entered = False
@@ -555,32 +581,9 @@ class _Connecting(Unique):
         connection, self._connection = self._connection, None
         self._entered = False
         if connection is not None:
-            await connection.close()
+            await connection.__aexit__(kind, error, trace)
 
     async def _connect(self) -> Connection:
-        connection = Connection(self._connector)
+        connection = Connection(self._runtime, self._connector)
         await connection.open(self._timeout)
         return connection
-
-
-def connect(
-    dsn: str | None = None,
-    *,
-    timeout: Timeout = DEFAULT,
-    server_settings: Mapping[str, str] | None = None,
-    **options: Unpack[ConnectOptions],
-) -> _Connecting:
-    """Open a connection: await the result, or enter it with `async with`.
-
-    Args:
-        dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
-        timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
-        server_settings: run-time parameters for the session.
-        options: libpq's options by name, and pgproto's own.
-
-    Raises:
-        ConfigError: the options cannot be used.
-        ConnectError: no server would do.
-    """
-    limit(timeout, None)
-    return _Connecting(environment.connector(dsn, options, server_settings, clock=trio.current_time), timeout)

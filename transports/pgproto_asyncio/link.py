@@ -1,4 +1,4 @@
-"""The asyncio end of an engine: a BufferedProtocol that moves bytes, wakes waiters and keeps the time.
+"""asyncio's `Link`: a BufferedProtocol that moves bytes, wakes waiters and keeps the time.
 
 It knows no PostgreSQL.  Every event of the loop ends in `pump`, which looks at all that the engine has to
 say: operations to wake, bytes to write, a deadline to keep, a cancel request to send.  One Future and one
@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from asyncio import Future
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pgproto.client import refusals
+from pgproto.client import Event, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
-from pgproto_sockets import forks
+from pgproto_sockets import forks, readiness
 from pgproto_sockets.options import Patience
-from pgproto_sockets.readiness import read_rest
 
 from .collected import soon, spawn
 
-__all__ = ["Transport"]
+__all__ = ["Link"]
 
 _BUFFER_SIZE = 65536
 _PAUSE = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
@@ -31,23 +31,23 @@ _PAUSE = 0.05  # seconds between the cancel requests of a dead session: each sto
 _burials: set[asyncio.Task[None]] = set()
 
 
-class Transport(asyncio.BufferedProtocol):
-    """One connected transport and the engine behind it.
+class Link(asyncio.BufferedProtocol):
+    """One connected transport and the engine of its session; see `pgproto.client.Link`.
 
     Args:
         engine: the session.
-        on_change: called after every event, to take notices, notifications and cancel requests.
 
     Attributes:
         patience: for a peer that reads slowly; None if it needs none.
-        send_cancel: sends a cancel request with this key, within GRACE; never raises.
     """
 
-    def __init__(self, engine: Engine, on_change: Callable[[], None] | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.on_change = on_change
+        self.on_change: Callable[[], None] | None = None
         self.patience: Patience | None = None
-        self.send_cancel: Callable[[BackendKeyData], Awaitable[None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
+        self.peer: object = None
+        self._cancels: set[asyncio.Task[None]] = set()
         self.loop = asyncio.get_running_loop()
         self.closed = self.loop.create_future()
         self._buffer = bytearray(_BUFFER_SIZE)
@@ -69,6 +69,7 @@ class Transport(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         """The transport is open.  It behaves as an asyncio.Transport; uvloop's does not derive from it."""
         self._transport = transport
+        self.peer = transport.get_extra_info("peername")
         forks.forget_in_child(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -104,8 +105,8 @@ class Transport(asyncio.BufferedProtocol):
         engine = self.engine
         if not engine.finished:
             if exc is not None:
-                descriptor = self._descriptor()
-                rest = read_rest(descriptor) if descriptor >= 0 else b""
+                descriptor = self.descriptor
+                rest = readiness.read_rest(descriptor) if descriptor >= 0 else b""
                 if rest:
                     engine.receive_data(rest)
                 engine.transport_failed(exc)
@@ -121,23 +122,16 @@ class Transport(asyncio.BufferedProtocol):
             if not self.closed.done():
                 self.closed.set_result(None)
 
-    # ---- Called by the adapter
+    # ---- Called by the client
 
     async def run(self, operation: Operation, timeout: float | None) -> None:
-        """Submit an operation (the first one starts the session) and wait for its end.
-
-        Args:
-            operation: what to do.
-            timeout: in seconds; None for no limit.
-
-        Raises:
-            Error: the operation's error.
-        """
+        """Submit an operation and wait for its end."""
         engine = self.engine
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         waiting = engine.waiting
-        self.submit(operation)
+        self._abandon_orphans()  # they are over by then
+        engine.submit(operation)
         try:
             if waiting:  # what is submitted in this turn of the loop goes out in one write
                 self._pump_soon()
@@ -150,15 +144,16 @@ class Transport(asyncio.BufferedProtocol):
                     await self.loop.run_in_executor(None, work)
                     self.resume()
         except BaseException:
-            self.abandon(operation)
+            self._abandon(operation)
             raise
         if operation.error is not None:
             raise operation.error
 
-    def submit(self, operation: Operation) -> None:
-        """Submit an operation; what the collector has orphaned is over by then."""
+    async def begin(self, operation: Operation) -> None:
+        """Submit an operation."""
         self._abandon_orphans()
         self.engine.submit(operation)
+        self.pump()
 
     async def ended(self, operation: Operation) -> None:
         """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
@@ -180,8 +175,16 @@ class Transport(asyncio.BufferedProtocol):
         try:
             await waiter
         except asyncio.CancelledError:
-            self.abandon(operation)
+            self._abandon(operation)
             raise
+
+    async def wait_for(self, event: Event) -> None:
+        """Wait until somebody sets the event; the loop does the rest."""
+        await event.wait()
+
+    def flush(self) -> None:
+        """Do what the engine has to say."""
+        self.pump()
 
     def pump(self) -> None:
         """Do what the engine has to say; every event ends here."""
@@ -206,6 +209,8 @@ class Transport(asyncio.BufferedProtocol):
                 waiter, operation.waiter = operation.waiter, None
                 if isinstance(waiter, Future) and not waiter.done():
                     waiter.set_result(None)
+        if news & CHANGE and engine.wants_cancel and self.send_cancel is not None:
+            spawn(self.loop, self._cancel(self.send_cancel), self._cancels)
         if news & CHANGE and self.on_change is not None:
             try:
                 self.on_change()
@@ -220,8 +225,21 @@ class Transport(asyncio.BufferedProtocol):
         elif news & TIME:
             self._keep_time()
 
-    def abandon(self, operation: Operation) -> None:
-        """Nobody waits for the operation any more."""
+    async def _cancel(self, send: Callable[[BackendKeyData], Coroutine[Any, Any, None]]) -> None:
+        """Send the cancel request that the engine wants."""
+        key = self.engine.take_cancel()
+        if key is not None:
+            try:
+                await send(key)
+            finally:
+                self.engine.cancel_done()
+            self.pump()
+
+    async def leave(self, operation: Operation) -> None:
+        """Abandon an operation; the loop reads its answers to their end."""
+        self._abandon(operation)
+
+    def _abandon(self, operation: Operation) -> None:
         if self.loop.is_closed():  # nothing can be sent, and asyncio closes the socket with its transport
             self._closing = True
             self.on_change = None
@@ -257,18 +275,30 @@ class Transport(asyncio.BufferedProtocol):
         )  # others may wait for it too: cancelling this must not cancel it
 
     def check_here(self) -> None:
-        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile.
-
-        Raises:
-            LocalProtocolError: nothing was touched, and nothing sent.
-        """
+        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
         if asyncio._get_running_loop() is not self._home:
             raise refusals.inherited("connection") if self.inherited else refusals.not_here("connection")
 
     @property
+    def home(self) -> asyncio.AbstractEventLoop:
+        """Its event loop."""
+        return self.loop
+
+    @property
     def over(self) -> bool:
         """True once there is nothing left to be closed."""
-        return self.engine.finished and self.closed.done()
+        return self.engine.finished and self.closed.done() and not self._cancels
+
+    @property
+    def quiet(self) -> bool:
+        """True if nothing waits to be read."""
+        return readiness.is_quiet(self.descriptor)
+
+    def drop(self) -> None:
+        """Nobody refers to the connection any more, but the loop to this."""
+        text = f"unclosed connection to {self.engine.host}"
+        warnings.warn(text, ResourceWarning, stacklevel=3, source=self)
+        soon(self.loop, self.abort)
 
     def forget(self) -> None:
         """In a forked child: the session is the parent's, and so is what the event loop waits with."""
@@ -277,7 +307,7 @@ class Transport(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        forks.let_go(self._descriptor())
+        forks.let_go(self.descriptor)
         with contextlib.suppress(Exception):
             self.engine.transport_failed(OSError("the session belongs to the parent process"))
 
@@ -318,6 +348,10 @@ class Transport(asyncio.BufferedProtocol):
             _, pending = await asyncio.wait([self.closed], timeout=left)
             if pending and self._transport is not None:
                 self._transport.abort()
+        if self._cancels:  # there is nothing left for them to cancel
+            for task in self._cancels:
+                task.cancel()
+            await asyncio.wait(self._cancels)
 
     def abort(self) -> None:
         """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
@@ -335,7 +369,7 @@ class Transport(asyncio.BufferedProtocol):
     async def _bury(
         self,
         transport: asyncio.Transport,
-        send_cancel: Callable[[BackendKeyData], Awaitable[None]],
+        send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]],
         key: BackendKeyData,
     ) -> None:
         """The session is over, but not for the server: cancel what it runs until it hangs up, within GRACE.
@@ -356,17 +390,14 @@ class Transport(asyncio.BufferedProtocol):
 
     @property
     def descriptor(self) -> int:
-        """The socket's file descriptor; -1 if there is none (any more)."""
-        return self._descriptor()
-
-    # ---- The inside
-
-    def _descriptor(self) -> int:
+        """The file descriptor of its socket; -1 if there is none (any more)."""
         sock = self._transport.get_extra_info("socket") if self._transport is not None else None
         try:
             return int(sock.fileno()) if sock is not None else -1
         except (OSError, ValueError):
             return -1
+
+    # ---- The inside
 
     def _toggle_reading(self, transport: asyncio.Transport) -> None:
         if transport.is_closing():

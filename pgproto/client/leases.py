@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-import trio
-
-from pgproto import LocalProtocolError
-from pgproto.client import Unique
+from pgproto.errors import LocalProtocolError
 from pgproto.pool import Ticket
 from pgproto.session import Transaction
 from pgproto.session.deadlines import Timeout, remaining
 
 from .connection import Connection
-from .handles import TransactionContext
+from .transactions import TransactionContext
+from .unique import Unique
 
 if TYPE_CHECKING:
-    from .pool import Pool
+    from .driver import Driver
 
 __all__ = ["Lease", "PoolTransaction"]
 
@@ -34,8 +33,8 @@ class Lease(Unique):
     What was awaited is given back by `await pool.release(conn)`.  A lease can be used again after its end.
     """
 
-    def __init__(self, pool: Pool, timeout: float | None) -> None:
-        self.pool = pool
+    def __init__(self, driver: Driver, timeout: float | None) -> None:
+        self.driver = driver
         self._timeout = timeout
         self._in_use = False
         self._held: tuple[Ticket, Connection] | None = None
@@ -60,7 +59,7 @@ class Lease(Unique):
             raise LocalProtocolError("the lease is in use: call acquire() for each connection")
         self._in_use = True
         try:
-            self._held = await self.pool.borrow(self._timeout)
+            self._held = await self.driver.borrow(self._timeout)
         except BaseException:
             self._in_use = False
             raise
@@ -68,20 +67,22 @@ class Lease(Unique):
         conn.lease = self
         return conn
 
-    def _remaining(self, timeout: Timeout) -> Timeout:
+    def remaining(self, timeout: Timeout) -> Timeout:
         """What the wait for the connection has left of the time of the call that it is for."""
         assert self._held is not None
-        return remaining(timeout, self._timeout, self._held[0].deadline, trio.current_time)
+        return remaining(timeout, self._timeout, self._held[0].deadline, self.driver.runtime.now)
 
     def release(self, conn: Connection | None = None) -> None:
         """Give the connection back, if it is (still) this one.  Idempotent."""
         if self._held is None or (conn is not None and conn is not self._held[1]):
             return
-        if not self.pool.inherited:
-            self.pool.check_here()
+        if not self.driver.inherited:
+            if self.driver.over:  # its loop is gone, and there is nobody to give it back to
+                return
+            self.driver.check_here()
         (ticket, lent), self._held = self._held, None
         self._in_use = False
-        self.pool.give_back(ticket, lent.take_back())
+        self.driver.give_back(ticket, lent.take_back())
 
     async def __aenter__(self) -> Connection:
         return await self.start()
@@ -89,12 +90,17 @@ class Lease(Unique):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if not isinstance(error, GeneratorExit):
+            self.release()
+        elif self._held is not None:
+            held, self._held = self._held, None
+            self._in_use = False
+            self.driver.drop(*held)
 
     def __del__(self) -> None:
         held: tuple[Ticket, Connection] | None = getattr(self, "_held", None)
-        if held is not None:
-            self.pool.drop(*held)
+        if held is not None and self.driver.drop(*held):
+            warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=1)
 
 
 class PoolTransaction(Unique):
@@ -137,4 +143,4 @@ class PoolTransaction(Unique):
             if self._context is not None:
                 await self._context.__aexit__(kind, error, trace)
         finally:
-            self._lease.release()
+            await self._lease.__aexit__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""The trio end of an engine: whoever waits does the work.  It knows no PostgreSQL.
+"""trio's `Link`: whoever waits does the work.  It knows no PostgreSQL.
 
 There is no task in the background.  Of the tasks that wait on a session one is the *pump*: it sleeps until
 bytes can be moved or a deadline comes.  The others are parked until their operation has something for
@@ -17,19 +17,19 @@ import contextlib
 import math
 import socket
 import warnings
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import trio
 
-from pgproto.client import refusals
+from pgproto.client import Event, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.engine import CHANGE
 from pgproto.wire import BackendKeyData
-from pgproto_sockets import forks
+from pgproto_sockets import forks, readiness
 from pgproto_sockets.options import Patience
 
-__all__ = ["Transport", "Waiter", "running", "unwrap"]
+__all__ = ["Link", "Waiter", "running", "unwrap"]
 
 _BUFFER_SIZE: Final = 65536
 _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
@@ -39,10 +39,10 @@ _WRITES: Final = 4
 
 
 class Waiter:
-    """A task that waits for something to come.
+    """An event that a task waits for, which may be the pump.
 
     Attributes:
-        ready: it has come.
+        ready: it has happened.
     """
 
     __slots__ = ("_event", "ready")
@@ -51,41 +51,49 @@ class Waiter:
         self.ready = False
         self._event = trio.Event()
 
-    def wake(self) -> None:
+    def set(self) -> None:
         """What it waits for has come."""
         self.ready = True
         self._event.set()
+
+    def is_set(self) -> bool:
+        """True if that has come."""
+        return self.ready
+
+    async def wait(self) -> None:
+        """Wait for `set`, of something that needs no pump."""
+        while not self.ready:
+            await self.park()
 
     def rouse(self) -> None:
         """Have it look around: the pump has left."""
         self._event.set()
 
     async def park(self) -> None:
-        """Wait for `wake` or `rouse`."""
+        """Wait for `set` or `rouse`."""
         await self._event.wait()
-        self._event = trio.Event()
+        if not self.ready:
+            self._event = trio.Event()
 
 
-class Transport:
-    """One connected socket and the engine behind it.
+class Link:
+    """One connected socket and the engine of its session; see `pgproto.client.Link`.
 
     Args:
-        sock: non-blocking; it belongs to the transport from now on.
+        sock: non-blocking; it belongs to the link from now on.
         engine: the session, on trio's clock.
+        peer: what it is connected to.
         patience: for a peer that reads slowly; None if it needs none.
-
-    Attributes:
-        on_change: called after everything that happened, to take notices and notifications.
-        send_cancel: sends the cancel request that the engine wants, within GRACE; never raises.
-        cancel_running: sends a cancel request with this key, within GRACE; never raises.
     """
 
-    def __init__(self, sock: socket.socket, engine: Engine, patience: Patience | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, engine: Engine, peer: object, patience: Patience | None = None
+    ) -> None:
         self.engine = engine
+        self.peer = peer
         self._patience = patience
         self.on_change: Callable[[], None] | None = None
-        self.send_cancel: Callable[[], Awaitable[None]] | None = None
-        self.cancel_running: Callable[[BackendKeyData], Awaitable[None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
         self._buried: trio.Event | None = None
         self._sock: socket.socket | None = sock
         self._token = trio.lowlevel.current_trio_token()
@@ -105,17 +113,9 @@ class Transport:
     # ---- Waiting
 
     async def run(self, operation: Operation, timeout: float | None) -> None:
-        """Submit an operation and wait for its end.
-
-        Args:
-            operation: what to do.
-            timeout: in seconds; None for no limit.
-
-        Raises:
-            Error: the operation's error.
-        """
+        """Submit an operation and wait for its end."""
         try:
-            await self.begin(operation, timeout)
+            await self._begin(operation, timeout)
         except BaseException as error:
             operation.turned_away(error)
             raise
@@ -135,8 +135,11 @@ class Transport:
         if operation.error is not None:
             raise operation.error
 
-    async def begin(self, operation: Operation, timeout: float | None) -> None:
+    async def begin(self, operation: Operation) -> None:
         """Submit an operation.  If this raises, nothing of it was submitted."""
+        await self._begin(operation, None)
+
+    async def _begin(self, operation: Operation, timeout: float | None) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         engine = self.engine
         blocks = engine.channel.blocks
@@ -166,11 +169,20 @@ class Transport:
         finally:
             operation.waiter = None
 
+    async def wait_for(self, event: Event) -> None:
+        """Wait until somebody sets the event, or the session is over."""
+        try:
+            if isinstance(event, Waiter):
+                await self.wait_until_woken(event)
+        except BaseException:
+            await self.rest()
+            raise
+
     async def wait_until_woken(self, waiter: Waiter) -> None:
         """Wait until somebody wakes the waiter, or the session is over; pump if nobody else does."""
         self._waiters.append(waiter)
         if self._drainer is not None and self._drainer is not waiter:
-            self._drainer.wake()  # its work is done by others from now on
+            self._drainer.set()  # its work is done by others from now on
             self._nudge()
         try:
             while not waiter.ready and not self.engine.finished:
@@ -240,12 +252,12 @@ class Transport:
         self.engine.resume()
         self.turn()
 
-    async def close(self, timeout: float | None) -> None:
-        """End the session.  Idempotent, never raises; waits only for what has to be cancelled first.
+    def flush(self) -> None:
+        """Do what can be done without waiting."""
+        self.turn()
 
-        Args:
-            timeout: how long that may take, in seconds; None for no limit but GRACE.
-        """
+    async def close(self, timeout: float | None) -> None:
+        """End the session.  Idempotent, never raises; waits only for what has to be cancelled first."""
         if self.engine.running is not None:
             self.abort()
         self.engine.close()
@@ -254,11 +266,18 @@ class Transport:
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(GRACE if timeout is None else timeout):
                     await self._buried.wait()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def drop(self) -> None:
+        """Nobody refers to the connection any more, and soon nobody to this."""
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 if it is closed."""
+        return -1 if self._sock is None else self._sock.fileno()
 
     def abort(self) -> None:
         """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
-        key, cancel, sock = self.engine.running, self.cancel_running, self._sock
+        key, cancel, sock = self.engine.running, self.send_cancel, self._sock
         try:
             if key is not None and cancel is not None and sock is not None:
                 self._let_go_of_socket()
@@ -282,16 +301,22 @@ class Transport:
         self._quiet = None
 
     @property
-    def descriptor(self) -> int:
-        """The socket's file descriptor; -1 if it is closed."""
-        return -1 if self._sock is None else self._sock.fileno()
+    def home(self) -> trio.lowlevel.TrioToken:
+        """Its trio run."""
+        return self._token
+
+    @property
+    def over(self) -> bool:
+        """True once there is nothing left to be closed."""
+        return self.engine.finished and (self._buried is None or self._buried.is_set())
+
+    @property
+    def quiet(self) -> bool:
+        """True if nothing waits to be read."""
+        return readiness.is_quiet(self.descriptor)
 
     def check_here(self) -> None:
-        """Raise if the caller runs in another trio run, or in a process that was forked meanwhile.
-
-        Raises:
-            LocalProtocolError: nothing was touched, and nothing sent.
-        """
+        """Raise if the caller runs in another trio run, or in a process that was forked meanwhile."""
         if self.inherited:
             raise refusals.inherited("connection")
         if running() is not self._token:
@@ -330,11 +355,11 @@ class Transport:
         for operation in engine.take_ready():
             waiter = operation.waiter
             if isinstance(waiter, Waiter):
-                waiter.wake()
+                waiter.set()
         if self._drainer is not None and not engine.draining:
-            self._drainer.wake()
+            self._drainer.set()
         if self._quiet is not None and engine.idle:
-            self._quiet.wake()
+            self._quiet.set()
         if self.on_change is not None and self.engine.take_news() & CHANGE:
             try:
                 self.on_change()
@@ -422,15 +447,16 @@ class Transport:
         self._pump = waiter
         try:
             while not waiter.ready and not engine.finished:
-                if engine.wants_cancel and self.send_cancel is not None:
-                    await self._pump_and_cancel(self.send_cancel)
+                key = engine.take_cancel() if self.send_cancel is not None else None
+                if key is not None and self.send_cancel is not None:
+                    await self._pump_and_cancel(self.send_cancel(key))
                 else:
                     await self._sleep()
                     self.turn()
         finally:
             self._pump = None
 
-    async def _pump_and_cancel(self, send: Callable[[], Awaitable[None]]) -> None:
+    async def _pump_and_cancel(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send a cancel request, and go on reading meanwhile.
 
         Shielded: whoever is cancelled now would have to have it sent anyway.
@@ -438,16 +464,17 @@ class Transport:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 self._cancelling = True
-                nursery.start_soon(self._cancel, send)
+                nursery.start_soon(self._cancel, sending)
                 while self._cancelling and not self.engine.finished:
                     await self._sleep()
                     self.turn()
                 nursery.cancel_scope.cancel()
 
-    async def _cancel(self, send: Callable[[], Awaitable[None]]) -> None:
+    async def _cancel(self, sending: Coroutine[Any, Any, None]) -> None:
         try:
-            await send()
+            await sending
         finally:
+            self.engine.cancel_done()
             self._cancelling = False
             self.turn(reading=False)
             if self._scope is not None:
@@ -485,7 +512,7 @@ class Transport:
 
 async def _bury(
     sock: socket.socket,
-    cancel: Callable[[BackendKeyData], Awaitable[None]],
+    cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]],
     key: BackendKeyData,
     buried: trio.Event,
 ) -> None:

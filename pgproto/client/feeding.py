@@ -1,0 +1,132 @@
+"""Feeding the operations that take data piece by piece: COPY and executemany."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, TypeVar
+
+from pgproto.session import HIGH_WATER, CopyIn, ExecuteMany, sources
+
+from .pieces import progress
+from .records import NamedRecords
+from .runtime import END, Link, Runtime
+
+__all__ = ["Chunks", "Source", "encoded", "feed"]
+
+T = TypeVar("T")
+
+Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
+# What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
+Chunks = Iterable[Any] | AsyncIterable[Any]
+
+
+async def feed(
+    runtime: Runtime,
+    link: Link,
+    operation: CopyIn | ExecuteMany,
+    give: Callable[[], Chunks],
+    seconds: float | None,
+) -> None:
+    """Hand a source's chunks to an operation, until it ends or the server wants no more.
+
+    A source that raises undoes the operation; its error is raised when the server has said so.
+
+    Args:
+        runtime: the link's.
+        link: whose operation it is.
+        operation: submitted before.
+        give: gives the source, when the server is ready for it.
+        seconds: the longest time without progress; None for no limit.
+    """
+    while operation.starting:
+        await progress(runtime, link, operation, seconds)
+    if not operation.over:
+        try:
+            source = give()
+            if isinstance(source, AsyncIterable):
+                await _feed_async(runtime, link, operation, source, seconds)
+            else:
+                await _feed(runtime, link, operation, source, seconds)
+        except Exception as error:
+            operation.stop(error)
+            await _finished(runtime, link, operation, seconds)
+            raise
+        operation.end()
+    await _finished(runtime, link, operation, seconds)
+
+
+async def _finished(
+    runtime: Runtime, link: Link, operation: CopyIn | ExecuteMany, seconds: float | None
+) -> None:
+    while not operation.finished:
+        await progress(runtime, link, operation, seconds)
+
+
+async def _feed(
+    runtime: Runtime,
+    link: Link,
+    operation: CopyIn | ExecuteMany,
+    source: Iterable[Any],
+    seconds: float | None,
+) -> None:
+    size = 0
+    for chunk in source:
+        await _feed_chunk(runtime, link, operation, chunk, seconds)
+        if operation.over:
+            return
+        size += len(chunk)
+        if size >= HIGH_WATER:
+            # A server that takes everything at once must not keep us from reading its error.
+            size = 0
+            await runtime.sleep(0)
+
+
+async def _feed_chunk(
+    runtime: Runtime, link: Link, operation: CopyIn | ExecuteMany, chunk: Any, seconds: float | None
+) -> None:
+    """Hand over a chunk; small ones are collected."""
+    operation.feed(chunk)
+    while operation.full:
+        await progress(runtime, link, operation, seconds)
+
+
+async def _feed_async(
+    runtime: Runtime,
+    link: Link,
+    operation: CopyIn | ExecuteMany,
+    source: AsyncIterable[Any],
+    seconds: float | None,
+) -> None:
+    """The same for a source that has to be waited for: an error of the server interrupts it."""
+    reader = runtime.reader(aiter(source))
+    try:
+        while not operation.over:
+            chunk = await reader.next_unless_over(link, operation)
+            if chunk is END:
+                return
+            await _feed_chunk(runtime, link, operation, chunk, seconds)
+    finally:
+        await reader.close()
+
+
+def encoded(runtime: Runtime, buffer: sources.Buffer[T], records: NamedRecords) -> Chunks:
+    """Records as the chunks that a buffer makes of them."""
+    if isinstance(records, AsyncIterable):
+        return _encoded(runtime, buffer, records)
+    return sources.encoded(buffer, records)
+
+
+async def _encoded(
+    runtime: Runtime, buffer: sources.Buffer[T], records: AsyncIterable[Any]
+) -> AsyncIterator[T]:
+    reader = runtime.reader(aiter(records))
+    try:
+        async for record in reader:
+            chunk = buffer.add(record)
+            if chunk is not None:
+                yield chunk
+    finally:
+        await reader.close()
+    chunk = buffer.end()
+    if chunk is not None:
+        yield chunk

@@ -1,0 +1,93 @@
+"""Transaction blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pgproto.errors import Error
+from pgproto.session import Operation, Transaction
+
+from .unique import Unique
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["TransactionContext"]
+
+
+class TransactionContext(Unique):
+    """`async with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
+
+    def __init__(self, connection: Connection, block: Transaction) -> None:
+        self._connection = connection
+        self._block = block
+
+    @property
+    def block(self) -> Transaction:
+        """The core's side of it."""
+        return self._block
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._block.committing
+
+    async def start(self) -> Connection:
+        """Open the block.
+
+        Raises:
+            LocalProtocolError: it is open already, or another task's block is.
+        """
+        self._connection.check_here()
+        await self._connection.runtime.checkpoint()
+        self._block.enter()
+        return self._connection
+
+    async def commit(self) -> None:
+        """COMMIT, or RELEASE SAVEPOINT.  Any task may end the block.  Cancelled before that, it is undone.
+
+        Raises:
+            LocalProtocolError: it is not open, a block inside it is, or a statement has ended it.
+            TransactionAborted: the server has rolled back instead.
+            Error: the commit failed; its `outcome` says what is known.
+        """
+        await self._end(self._block.commit)
+
+    async def rollback(self) -> None:
+        """ROLLBACK, or ROLLBACK TO SAVEPOINT; blocks that are open inside it end with it.
+
+        Raises:
+            LocalProtocolError: it is not open, or a statement has ended it.
+        """
+        await self._end(self._block.rollback)
+
+    async def __aenter__(self) -> Connection:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.commit()
+        elif isinstance(error, Exception):
+            # An error of the clean-up must not hide the one that made it necessary.
+            with contextlib.suppress(Error):
+                await self.rollback()
+        else:
+            await self._connection.clean_up(self._block.rollback, error)
+
+    async def _end(self, flow: Callable[[], Generator[Operation, None, None]]) -> None:
+        connection = self._connection
+        try:
+            # From here to the submission of COMMIT or ROLLBACK there is no further checkpoint.
+            await connection.runtime.checkpoint_if_cancelled()
+        except BaseException as error:
+            await connection.clean_up(self._block.rollback, error)
+            raise
+        try:
+            await connection.run_flow(flow())
+        finally:
+            await connection.runtime.shielded_checkpoint()

@@ -1,0 +1,332 @@
+"""asyncio's `Runtime`: see `pgproto.client`.  It works on every loop, uvloop and Proactor included."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from pgproto import ConnectError
+from pgproto.client import END, Bound, Forgetting
+from pgproto.client import Link as AnyLink
+from pgproto.config import Config, ConnectOptions
+from pgproto.session import GRACE, Connector, CopyIn, Dial, ExecuteMany
+from pgproto_sockets import environment, forks, options, peer
+
+from .collected import do_last, seen, soon, spawn
+from .link import Link
+
+__all__ = ["RUNTIME", "Runtime"]
+
+T = TypeVar("T")
+
+_INTERRUPTS: Final = (KeyboardInterrupt, SystemExit)
+
+
+class _Bound:
+    """See `pgproto.client.Bound`.  Cancelling is edge-triggered here: a second one ends a shield, too."""
+
+    def __init__(self, deadline: float) -> None:
+        self.expired = False
+        self._timeout = asyncio.timeout_at(None if deadline == math.inf else deadline)
+        self._entered = False
+
+    def shorten(self, deadline: float) -> None:
+        """Set an earlier deadline."""
+        timeout = self._timeout
+        if self._entered and not timeout.expired() and deadline < (timeout.when() or math.inf):
+            timeout.reschedule(deadline)
+
+    async def __aenter__(self) -> _Bound:
+        await self._timeout.__aenter__()
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._entered = False
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            self.expired = True
+            return True
+        return None
+
+
+class _Task:
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def stop(self) -> None:
+        """Cancel it, and wait for its end; it may not have begun."""
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
+class _Alarm:
+    """One timer of the loop's, which is moved."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, deadline: float | None) -> None:
+        """Call then."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._call)
+
+
+class _Tasks:
+    """The loop keeps no task alive, so the pool does."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> _Task:
+        """Begin one; what it raises goes the loop's own way."""
+        return _Task(spawn(asyncio.get_running_loop(), work(*args), self._tasks))
+
+    def alarm(self, call: Callable[[], None]) -> _Alarm:
+        """What calls when it is time."""
+        return _Alarm(call)
+
+    async def enter(self) -> None:
+        """Nothing."""
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Nothing."""
+        return None
+
+    async def wait(self) -> None:
+        """Wait until all have ended."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+
+class Runtime:
+    """See `pgproto.client.Runtime`."""
+
+    def now(self) -> float:
+        """The running loop's time."""
+        return asyncio.get_running_loop().time()
+
+    def random(self) -> float:
+        """A new float in [0, 1)."""
+        return random.random()  # noqa: S311 - for jitter
+
+    def connector(
+        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
+    ) -> Connector:
+        """What makes sessions."""
+        return environment.connector(dsn, options, server_settings, stacklevel=4)
+
+    def forget_in_child(self, holder: Forgetting) -> None:
+        """Have a forked child forget it."""
+        forks.forget_in_child(holder)
+
+    def home(self) -> asyncio.AbstractEventLoop | None:
+        """The running loop."""
+        return asyncio._get_running_loop()
+
+    def is_gone(self, home: object) -> bool:
+        """True if the loop is closed."""
+        return isinstance(home, asyncio.AbstractEventLoop) and home.is_closed()
+
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that runs."""
+        return asyncio.current_task()
+
+    def is_over(self, task: object) -> bool:
+        """True if a task is done."""
+        return isinstance(task, asyncio.Future) and task.done()
+
+    def event(self) -> asyncio.Event:
+        """A new event."""
+        return asyncio.Event()
+
+    async def checkpoint(self) -> None:
+        """Nothing: a cancellation comes where something is waited for."""
+
+    async def checkpoint_if_cancelled(self) -> None:
+        """Nothing."""
+
+    async def shielded_checkpoint(self) -> None:
+        """Nothing."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        await asyncio.sleep(seconds)
+
+    def bound(self, deadline: float) -> _Bound:
+        """A block that ends at that moment."""
+        return _Bound(deadline)
+
+    def shield(self, seconds: float) -> _Bound:
+        """A block that ends after so long."""
+        return _Bound(self.now() + seconds)
+
+    async def do_last(
+        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
+    ) -> None:
+        """Do the last thing of a block."""
+        await do_last(home if isinstance(home, asyncio.AbstractEventLoop) else None, work, error)
+
+    def soon(self, home: object, call: Callable[[], object]) -> bool:
+        """Have the loop call something."""
+        return isinstance(home, asyncio.AbstractEventLoop) and soon(home, call)
+
+    async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
+        """Call a hook; if it waits, then in a task of its own, which may not end when it is cancelled."""
+        answer = call()
+        if not inspect.isawaitable(answer):
+            return answer
+        task: asyncio.Future[T] = asyncio.ensure_future(answer)
+        task.add_done_callback(seen)
+        try:
+            async with bound:
+                await asyncio.wait([task])
+            if bound.expired:
+                raise TimeoutError
+        finally:
+            if not task.done() and not task.get_loop().is_closed():
+                task.cancel()
+                await asyncio.wait([task], timeout=GRACE)
+        return task.result()
+
+    def goes_up(self, error: BaseException) -> bool:
+        """True for an interrupt, or if the task itself is cancelled.
+
+        A CancelledError that comes out of a hook can as well be of a task that the hook waited for.
+        """
+        if not isinstance(error, asyncio.CancelledError):
+            return isinstance(error, _INTERRUPTS)
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    def report(self, home: object, name: str, error: BaseException) -> None:
+        """Tell an open loop's exception handler that a callback or a hook has raised."""
+        if isinstance(home, asyncio.AbstractEventLoop) and not home.is_closed():
+            home.call_exception_handler({"message": f"{name} raised", "exception": error})
+
+    def tasks(self) -> _Tasks:
+        """A new pool's."""
+        return _Tasks()
+
+    def reader(self, iterator: AsyncIterator[Any]) -> _Reader:
+        """What reads a source."""
+        return _Reader(iterator)
+
+    async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
+        """Open a transport."""
+        loop = asyncio.get_running_loop()
+        host = step.host
+
+        def protocol() -> Link:
+            return Link(step.engine)
+
+        try:
+            async with asyncio.timeout_at(deadline):
+                if host.is_unix:
+                    made, link = await loop.create_unix_connection(protocol, host.unix_path)
+                elif isinstance(address, tuple):
+                    made, link = await loop.create_connection(protocol, address[0], address[1])
+                else:
+                    made, link = await loop.create_connection(protocol, host.address, host.port)
+        except TimeoutError as error:
+            raise ConnectError(f"no answer from {host} in time") from error
+        sock = made.get_extra_info("socket")
+        if sock is not None:
+            try:
+                options.configure_socket(sock, config)
+                peer.check_peer(sock, host, config)
+                link.patience = options.Patience.with_peer(sock, config)
+            except BaseException:
+                link.abort()
+                raise
+        return link
+
+
+class _Reader:
+    """Takes the pieces out of a source, each in a task, so that the waiting for one can be given up."""
+
+    def __init__(self, iterator: AsyncIterator[Any]) -> None:
+        self._iterator = iterator
+        self._following: asyncio.Future[Any] | None = None
+        self._ended = False
+
+    def __aiter__(self) -> _Reader:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            self._ended = True
+            raise
+
+    async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
+        """The next piece; END at the end of the source, or once the server wants no more."""
+        link.resume()
+        following = self._following = asyncio.ensure_future(_next(self._iterator))
+        try:
+            while not following.done():
+                if operation.over:
+                    return END
+                operation.waiter = waiter = asyncio.get_running_loop().create_future()
+                await asyncio.wait([following, waiter], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            operation.waiter = None
+        piece = following.result()
+        self._ended = piece is END
+        return piece
+
+    async def close(self) -> None:
+        """Have a source that was not read to its end close itself, within GRACE."""
+        if self._ended:
+            return
+        deadline = asyncio.get_running_loop().time() + GRACE
+        if self._following is not None and not self._following.done():
+            self._following.cancel()
+            await _await_until(self._following, deadline)
+        aclose = getattr(self._iterator, "aclose", None)
+        if aclose is not None:
+            await _await_until(asyncio.ensure_future(_awaited(aclose)), deadline)
+
+
+async def _await_until(task: asyncio.Future[Any], deadline: float) -> None:
+    """Wait for a task of the caller's code; one that takes too long is cancelled, and left alone."""
+    task.add_done_callback(_tell)
+    try:
+        await asyncio.wait([task], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+    finally:
+        task.cancel()
+
+
+def _tell(task: asyncio.Future[Any]) -> None:
+    """Say it if a source could not be stopped in an orderly way: nobody else asks."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        context = {"message": "closing a source raised", "exception": error}
+        task.get_loop().call_exception_handler(context)
+
+
+async def _awaited(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
+
+
+async def _next(iterator: AsyncIterator[Any]) -> Any:
+    return await anext(iterator, END)
+
+
+RUNTIME: Final = Runtime()
