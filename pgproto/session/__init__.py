@@ -19,6 +19,7 @@ from .lifeline import LONGEST_GRACE
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
 from .operation import Operation
+from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
 from .preparing import Prepare
 from .script import Reset, Script, ScriptResult
 from .startup import Cancel, Startup
@@ -28,9 +29,14 @@ from .transaction import Transaction
 
 __all__ = [
     "DEFAULT",
+    "DIAL",
+    "DONE",
     "GRACE",
+    "HANG_UP",
     "HIGH_WATER",
     "LONGEST_GRACE",
+    "READ",
+    "WRITE",
     "Batch",
     "Cancel",
     "Connector",
@@ -47,6 +53,7 @@ __all__ = [
     "Listeners",
     "Notification",
     "Operation",
+    "Poller",
     "Prepare",
     "QueuedQuery",
     "Reset",

@@ -3,6 +3,8 @@
 A flow is a generator in the core that says what to do next, for what takes several steps.  The steps are
 `Dial` (open a transport and attach it to the engine), an operation to start on that engine, an operation
 to run on it, and `HangUp`.  The adapter does each step and sends the result in: None, or the exception.
+A flow can be given up at any step (`close()`): the engine that it was at is closed then, and the adapter
+closes the transport.  `Poller` runs a flow for whoever must not block.
 
 The rules, libpq's: every host gets its own time budget, whatever number of attempts it takes; a host that
 refuses the user ends the search, any other failure goes on to the next one; every attempt's error is
@@ -145,12 +147,17 @@ class Connector:
         if host is None:
             return
         canceller = self._engine()
-        yield Dial(host, canceller, fresh=True)
+        try:
+            yield Dial(host, canceller, fresh=True)
+        except GeneratorExit:
+            canceller.close()
+            raise
         way = engine.encryption
         error: BaseException | None = None
         try:
             yield Cancel(key, encryption=way, make_tls=self._tls_factory(host, way))
-        except GeneratorExit:  # given up: nobody does another step
+        except GeneratorExit:
+            canceller.close()
             raise
         except BaseException as caught:  # noqa: BLE001 - raised again below
             error = caught
@@ -197,6 +204,9 @@ class Connector:
                 if engine.connection.protocol < self.config.min_protocol_version:
                     raise ConnectError("the server does not support min_protocol_version", permanent=True)
                 yield from self._check_target(engine, target)
+            except GeneratorExit:
+                engine.close()
+                raise
             except (Error, OSError) as caught:
                 error = caught
             if error is None:
