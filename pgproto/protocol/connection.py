@@ -12,7 +12,8 @@ Rule 3: receiving never raises.  The peer's mistakes end the session and are in 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from ..errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PostgresError, RemoteProtocolError
 from ..wire import (
@@ -74,6 +75,9 @@ _PASSWORD_KINDS: Final[dict[int, int]] = {
 }
 
 
+Trace: TypeAlias = Callable[[str, bytes, bool], None]
+
+
 class Connection(Lifecycle):
     """One session, seen from the client or from the server.
 
@@ -82,6 +86,13 @@ class Connection(Lifecycle):
         max_message_size: the largest message body that is accepted, in bytes (default 1 GiB - 2).
         raw: give the messages of a running session as they came (`Frames`), where the session's state does
             not hang on what is in them: for a proxy, which sends them on byte for byte.
+
+    Attributes:
+        trace: called with each message that is sent or taken in, or with a run of them, as the arguments of
+            `pgproto.wire.trace_bytes`: who sent it ("F" or "B"), its bytes, and whether it is a packet of the
+            start that has no type byte.  The bytes may hold secrets; `trace_bytes` shows none.  None, as at
+            first, for no trace.  A hook that raises is taken out.
+        trace_error: what the last hook that was taken out has raised.
     """
 
     __slots__ = (
@@ -95,6 +106,8 @@ class Connection(Lifecycle):
         "encrypted",
         "parameters",
         "protocol",
+        "trace",
+        "trace_error",
         "transaction_status",
     )
 
@@ -103,6 +116,8 @@ class Connection(Lifecycle):
     ) -> None:
         super().__init__(role)
         self.encrypted = False
+        self.trace: Trace | None = None
+        self.trace_error: Exception | None = None
         self.protocol = PROTOCOL_3_0
         self.parameters: dict[str, str] = {}
         self.backend_key: BackendKeyData | None = None
@@ -140,7 +155,25 @@ class Connection(Lifecycle):
             self._send_frontend(message)
         else:
             self._send_backend(message)
+        if self.trace is not None:
+            self._show("F" if self.role == CLIENT else "B", data, message.type_byte == tags.NO_TAG)
         return data
+
+    def _show(self, sender: str, data: bytes, startup: bool) -> None:
+        """Call the trace: whatever it does, the session goes on."""
+        trace = self.trace
+        if trace is not None:
+            try:
+                trace(sender, data, startup)
+            except Exception as error:  # noqa: BLE001 - it is kept
+                self.trace = None
+                self.trace_error = error
+
+    def _show_frames(self, start: int) -> None:
+        """Call the trace with what was received, from `start` in the reader's buffer on."""
+        reader = self._reader
+        if start < reader.end:
+            self._show("B" if self.role == CLIENT else "F", reader.buffer[start : reader.end], False)
 
     def _is_ours(self, message: Message) -> bool:
         return isinstance(message, Frames) and message.sender == ("F" if self.role == CLIENT else "B")
@@ -312,6 +345,8 @@ class Connection(Lifecycle):
             return NEED_DATA
         if not reader.next_frame(self._limits):
             return NEED_DATA
+        if self.trace is not None:
+            self._show_frames(reader.start - 5)
         tag = reader.tag
         if self._phase != states.READY:
             return self._next_startup_answer(tag)
@@ -323,7 +358,10 @@ class Connection(Lifecycle):
         if tag == tags.DATA_ROW:
             flight.advance(after)
             start = reader.start - 5
+            first = reader.end
             count = reader.skip_run(self._limits)
+            if self.trace is not None:
+                self._show_frames(first)
             rows = DataRows(reader.buffer, start, reader.end, count)
             rows.request = request
             return rows
@@ -350,15 +388,20 @@ class Connection(Lifecycle):
     def _frames(self, sender: str, request: Message | None) -> Frames:
         """The current message as it came; of COPY data all that follows it."""
         reader = self._reader
-        start = reader.start - 5
+        start, first = reader.start - 5, reader.end
         count = reader.skip_run(self._limits) if reader.tag == tags.COPY_DATA else 1
+        if self.trace is not None:
+            self._show_frames(first)
         event = Frames(sender, reader.tag, reader.buffer[start : reader.end], count)
         event.request = request
         return event
 
     def _completes(self, event: CommandComplete) -> CommandCompletes:
         """The end of one execution of a run, and of those behind it that ended alike."""
+        first = self._reader.end
         repeats = self._reader.skip_repeats(BindComplete.encoded, self._in_flight.executions - 1)
+        if self.trace is not None:
+            self._show_frames(first)
         self._in_flight.executions -= repeats
         return CommandCompletes(event.command_tag, 1 + repeats)
 
@@ -377,6 +420,7 @@ class Connection(Lifecycle):
         code = self._reader.next_byte()
         if code < 0:
             return NEED_DATA
+        self._show("B", bytes((code,)), True)
         if code == tags.ERROR_RESPONSE:
             # Servers before 7.0, and peers that want their text shown to the user.  Nobody has proved who
             # is speaking, so nothing of it is read.
@@ -490,6 +534,7 @@ class Connection(Lifecycle):
         if phase == states.START:
             if not reader.next_startup(frames.MAX_STARTUP_SIZE):
                 return NEED_DATA
+            self._show("F", reader.buffer[reader.start - 4 : reader.end], True)
             message = decode_startup(reader.buffer, reader.start, reader.end)
             return self._walk_received(message)
         if phase in (states.ENCRYPTION, states.SECURING):
@@ -498,6 +543,8 @@ class Connection(Lifecycle):
             return NEED_DATA
         if not reader.next_frame(self._limits):
             return NEED_DATA
+        if self.trace is not None:
+            self._show_frames(reader.start - 5)
         tag = reader.tag
         if tag == tags.PASSWORD_MESSAGE and phase in _PASSWORD_KINDS:
             kind = _PASSWORD_KINDS[phase]
