@@ -283,8 +283,8 @@ def test_what_is_raised_by_other_values(pair: Pair) -> None:
             (INSERT, moment(raising(raised))),
         ):
             operation = pair.run(Execution([QueuedQuery(sql, (value,))]))
-            if sql == "insert int" and pgproto.build == "compiled":
-                assert operation.error is None  # machine code compares without asking
+            if sql == "insert int":
+                assert operation.error is None  # the number that it is, without asking it
                 continue
             assert isinstance(operation.error, DataError), (sql, raised)
             if (sql, type(raised)) != ("insert float", OverflowError):

@@ -26,7 +26,7 @@ class Secret:
     _value: str
 
     def __init__(self, value: str) -> None:
-        object.__setattr__(self, "_value", value)
+        object.__setattr__(self, "_value", str.__str__(value))  # of a subclass: the text alone
 
     @classmethod
     def of(cls, value: str) -> Secret | None:

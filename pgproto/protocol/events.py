@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from ..wire import ErrorResponse, Message, decode_backend, decode_frontend, tags
+from ..wire.exact import exact_bytes
 from ..wire.hints import mypyc_attr
 from ..wire.pieces import expect_end, read_values
 
@@ -123,7 +124,7 @@ class Frames(Message):
 
     def encode(self) -> bytes:
         """The messages as they came."""
-        return self.data
+        return exact_bytes(self.data)
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)

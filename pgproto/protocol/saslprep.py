@@ -16,6 +16,7 @@ import stringprep
 import unicodedata
 
 from ..errors import ConfigError
+from ..wire.exact import exact_str
 
 __all__ = ["encode_password", "prepare_password"]
 
@@ -35,6 +36,7 @@ def encode_password(password: str, what: str = "password") -> bytes:
             The text does not quote the password.
     """
     data: bytes | None = None
+    password = exact_str(password)
     try:
         data = password.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -60,6 +62,7 @@ def prepare_password(password: str) -> bytes:
     Raises:
         ConfigError: as `encode_password`.
     """
+    password = exact_str(password)
     raw = encode_password(password)
     if password.isascii():
         return raw

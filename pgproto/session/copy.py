@@ -32,6 +32,7 @@ from ..wire import (
     RowDescription,
     Sync,
 )
+from ..wire.exact import exact_str
 from .answers import unasked
 from .batch import rowcount
 from .channel import HIGH_WATER, Channel
@@ -338,7 +339,7 @@ class CopyRecords(CopyIn):
 def _sendable(reason: BaseException | str) -> str:
     """The reason as text that CopyFail can carry, whatever the caller's exceptions look like."""
     try:
-        text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
+        text = exact_str(reason) if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
     except BaseException:  # noqa: BLE001 - its __str__ raised; what the source raised is what matters
         text = "the source failed"
     return text.replace("\0", "")[:1000].encode("utf-8", "replace").decode()

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from ..errors import DataError, LocalProtocolError, because
 from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from ..wire.binding import Executes
+from ..wire.exact import exact_bytes
 from .executemany import ExecuteMany
 
 __all__ = ["Buffer", "ExecutionBuffer", "RecordBuffer", "as_bytes", "chunks", "encoded"]
@@ -35,7 +36,7 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
         TypeError: it is none of these, or gives something else than bytes.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        yield bytes(source)
+        yield exact_bytes(source)
         return
     read = getattr(source, "read", None)
     try:
@@ -54,10 +55,8 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
 
 def as_bytes(piece: object) -> bytes:
     """The piece, if it is bytes."""
-    if isinstance(piece, bytes):
-        return piece
-    if isinstance(piece, (bytearray, memoryview)):
-        return bytes(piece)
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return exact_bytes(piece)
     raise TypeError(f"COPY data must be bytes, not {type(piece).__name__}")
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from ..config.options import is_utf8
 from ..errors import not_sent
+from ..wire.exact import exact_str
 
 __all__ = [
     "NO_DATA",
@@ -169,10 +170,8 @@ def as_text(text: object, what: str) -> str:
     Raises:
         TypeError: it is no str.
     """
-    if type(text) is str:
-        return text
     if isinstance(text, str):
-        return str.__str__(text)
+        return exact_str(text)
     raise TypeError(f"{what} must be a str, not {type(text).__name__}")
 
 

@@ -95,14 +95,15 @@ class ArrayCodec(Codec):
         while self._nests and items and isinstance(items[0], list | tuple):
             if len(lengths) == _MAX_DIMENSIONS:
                 raise ValueError(f"nested more than {_MAX_DIMENSIONS} deep")
-            width = len(items[0])
+            width = len(list(items[0]))  # as many as it gives, whatever its len() says
             if len(items) * width > _MAX_ITEMS:
                 raise ValueError(f"more than {_MAX_ITEMS} elements")
             inner: list[object] = []
             for item in items:
-                if not isinstance(item, (list, tuple)) or len(item) != width:
+                members = list(item) if isinstance(item, (list, tuple)) else []
+                if len(members) != width or not isinstance(item, (list, tuple)):
                     raise ValueError("ragged: the lists of one dimension must have the same length")
-                inner.extend(item)
+                inner.extend(members)
             items = inner
             lengths.append(width)
         return items

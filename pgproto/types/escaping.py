@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgproto.wire.exact import exact_bytes, exact_str
+
 __all__ = ["escape_bytea", "escape_string", "quote_identifier", "quote_literal", "unescape_bytea"]
 
 _BACKSLASH: Final = 0x5C
@@ -85,7 +87,7 @@ def unescape_bytea(text: str | bytes) -> bytes:
     Raises:
         TypeError, ValueError: it is neither str nor bytes, or no text of a bytea.
     """
-    data = text.encode("latin-1") if isinstance(text, str) else _binary(text)
+    data = exact_str(text).encode("latin-1") if isinstance(text, str) else _binary(text)
     if data.startswith(b"\\x"):
         try:
             return bytes.fromhex(data[2:].decode("ascii"))
@@ -112,14 +114,14 @@ def unescape_bytea(text: str | bytes) -> bytes:
 def _binary(data: object) -> bytes:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"binary data must be bytes, not {type(data).__name__}")
-    return bytes(data)
+    return exact_bytes(data)
 
 
 def _checked(text: object, what: str) -> str:
     """The text as a str and no subclass of it, whose methods could be the caller's own."""
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a str, not {type(text).__name__}")
-    text = str.__str__(text)
+    text = exact_str(text)
     if "\0" in text:
         raise ValueError(f"{what} cannot contain a NUL character")
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):

@@ -63,7 +63,7 @@ def values_of(record: object) -> tuple[Any, ...]:
     if type(record) is list:
         return tuple(record)
     if isinstance(record, Row):
-        return record.values()
+        return Row.values(record)
     try:
         if isinstance(record, Sequence) and not isinstance(record, (str, bytes, bytearray, memoryview)):
             return tuple(record)

@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from pgproto.types.codec import Codec, expected, malformed
+from pgproto.wire.exact import exact_int
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -51,13 +52,14 @@ class NumericCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take a Decimal, int or float of at most 131,072 digits before the point and 16,383 behind it."""
         if isinstance(value, Decimal):
-            number = value
+            number = value if type(value) is Decimal else Decimal(value)
         elif isinstance(value, bool):
             raise expected("Decimal", value)
         elif isinstance(value, int):
-            if value.bit_length() > _MAX_BITS:
+            whole = exact_int(value)
+            if whole.bit_length() > _MAX_BITS:
                 raise ValueError(f"more than {_MAX_WHOLE} digits before the decimal point")
-            number = Decimal(value)
+            number = Decimal(whole)
         elif isinstance(value, float):
             number = Decimal(repr(float(value)))
         else:

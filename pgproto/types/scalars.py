@@ -29,6 +29,7 @@ from uuid import UUID
 
 from pgproto.errors import DataError, because
 from pgproto.types.codec import Codec, FixedCodec, expected, malformed
+from pgproto.wire.exact import exact_bytes, exact_int, exact_str
 from pgproto.wire.native import COMPILED, read_int32
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ class IntCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take an int within the type's range, and no bool."""
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise expected("int", value)
+        if type(value) is not int:
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise expected("int", value)
+            value = exact_int(value)
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
         return value
@@ -124,10 +127,9 @@ class TextCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take a str without NUL characters and without lone surrogates."""
-        if not isinstance(value, str):
-            raise expected("str", value)
+        text = value if type(value) is str else exact_str(value)
         try:
-            data = value.encode("utf-8")
+            data = text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ValueError(
                 f"str that is not valid Unicode (at index {error.start}, lone surrogate)"
@@ -158,11 +160,10 @@ class CharCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         r"""Take "" (byte 0), one ASCII character, or a backslash and three octal digits."""
-        if not isinstance(value, str):
-            raise expected("str", value)
-        if len(value) <= 1 and value.isascii():
-            return ord(value) if value else 0
-        octal = value[1:] if len(value) == 4 and value[0] == "\\" else ""
+        text = exact_str(value)
+        if len(text) <= 1 and text.isascii():
+            return ord(text) if text else 0
+        octal = text[1:] if len(text) == 4 and text[0] == "\\" else ""
         if octal and octal[0] in "0123" and octal[1] in "01234567" and octal[2] in "01234567":
             return int(octal, 8)
         raise ValueError('"char" takes one ASCII character, or a backslash and three octal digits')
@@ -191,13 +192,15 @@ class ByteaCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take bytes, bytearray or a memoryview."""
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise expected("bytes", value)
-        return bytes(value)
+        return exact_bytes(value)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The bytes."""
         return buffer[start:end]
+
+
+# What a UUID is made of: the slot, which no subclass can answer for.
+_UUID_INT: Final[Callable[[object], int]] = UUID.__dict__["int"].__get__
 
 
 class UuidCodec(FixedCodec):
@@ -211,11 +214,11 @@ class UuidCodec(FixedCodec):
     def raw(self, value: object) -> object:
         """Take a UUID, or a str that UUID() takes."""
         if isinstance(value, UUID):
-            return value.bytes
+            return exact_int(_UUID_INT(value)).to_bytes(16, "big")
         if not isinstance(value, str):
             raise expected("UUID or str", value)
         try:
-            return UUID(value).bytes
+            return UUID(exact_str(value)).bytes
         except ValueError:
             raise ValueError("str that is not a UUID") from None
 

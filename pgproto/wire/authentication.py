@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
+from pgproto.wire.exact import exact_bytes
 from pgproto.wire.messages import Message, PlainMessage, cstrings, frame, int32
 
 
@@ -27,9 +28,10 @@ class AuthenticationMD5Password(Message):
         self.salt = salt
 
     def encode(self) -> bytes:
-        if len(self.salt) != 4:
-            raise LocalProtocolError(f"a salt has 4 bytes, not {len(self.salt)}")
-        return _authentication(tags.AUTH_MD5_PASSWORD, self.salt)
+        salt = exact_bytes(self.salt)
+        if len(salt) != 4:
+            raise LocalProtocolError(f"a salt has 4 bytes, not {len(salt)}")
+        return _authentication(tags.AUTH_MD5_PASSWORD, salt)
 
 
 class AuthenticationData(Message):
@@ -137,4 +139,4 @@ class AuthenticationSSPI(PlainMessage):
 
 
 def _authentication(code: int, data: bytes) -> bytes:
-    return frame(tags.AUTHENTICATION, int32(code) + data)
+    return frame(tags.AUTHENTICATION, int32(code) + exact_bytes(data))

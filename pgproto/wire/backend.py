@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from pgproto.errors import LocalProtocolError, ReportFields, raw_field, raw_fields
 from pgproto.wire import tags
+from pgproto.wire.exact import exact_str
 from pgproto.wire.hints import mypyc_attr
 from pgproto.wire.messages import (
     FieldDescription,
@@ -28,6 +29,7 @@ from pgproto.wire.messages import (
     join_frame,
     oids,
     secret_key_bytes,
+    sized,
     too_many,
 )
 
@@ -172,6 +174,7 @@ class Report(Message):
     def encode(self) -> bytes:
         parts = [b""]
         for code, text in self.fields.items():
+            code = exact_str(code)
             if len(code) != 1 or not "\x01" <= code <= "\x7f":
                 raise LocalProtocolError(f"a field's code is one ASCII character, not {code!r}")
             raw = raw_field(self.fields, code)
@@ -219,7 +222,7 @@ class FunctionCallResponse(Message):
     def encode(self) -> bytes:
         if self.value is None:
             return b"V\x00\x00\x00\x08\xff\xff\xff\xff"
-        return frame(tags.FUNCTION_CALL_RESPONSE, int32(len(self.value)) + self.value)
+        return frame(tags.FUNCTION_CALL_RESPONSE, sized(self.value))
 
 
 class NegotiateProtocolVersion(Message):
@@ -241,8 +244,9 @@ class NegotiateProtocolVersion(Message):
         self.options = options
 
     def encode(self) -> bytes:
-        count = len(self.options)
-        names = cstrings("".join([name + "\x00" for name in self.options]), count)
+        options = list(self.options)
+        count = len(options)
+        names = cstrings("".join([name + "\x00" for name in options]), count)
         return frame(tags.NEGOTIATE_PROTOCOL_VERSION, int32(self.protocol) + int32(count) + names)
 
 
@@ -311,9 +315,10 @@ class ReadyForQuery(Message):
         self.status = status
 
     def encode(self) -> bytes:
-        if self.status not in ("I", "T", "E"):
-            raise LocalProtocolError(f"status is 'I', 'T' or 'E', not {self.status!r}")
-        return b"Z\x00\x00\x00\x05" + self.status.encode()
+        status = exact_str(self.status)
+        if status not in ("I", "T", "E"):
+            raise LocalProtocolError(f"status is 'I', 'T' or 'E', not {status!r}")
+        return b"Z\x00\x00\x00\x05" + status.encode()
 
 
 class RowDescription(Message):
@@ -329,11 +334,12 @@ class RowDescription(Message):
         self.fields = fields
 
     def encode(self) -> bytes:
-        count = len(self.fields)
+        fields = list(self.fields)
+        count = len(fields)
         if count > 65535:
             raise too_many(count)
         parts = [b"", _COUNT.pack(count)]
-        for field in self.fields:
+        for field in fields:
             parts.append(cstrings(field.name + "\x00", 1))
             try:
                 packed = _FIELD.pack(

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from pgproto.errors import LocalProtocolError
 from pgproto.wire import tags
+from pgproto.wire.exact import exact_bytes
 from pgproto.wire.messages import (
     Message,
     PlainMessage,
@@ -25,6 +26,7 @@ from pgproto.wire.messages import (
     join_frame,
     oids,
     secret_key_bytes,
+    sized,
 )
 
 _TRIPLE: Final = Struct(">iii")
@@ -111,9 +113,10 @@ class PasswordMessage(Message):
         self.password = password
 
     def encode(self) -> bytes:
-        if 0 in self.password:
+        password = exact_bytes(self.password)
+        if 0 in password:
             raise LocalProtocolError("a password cannot contain a NUL byte")
-        return frame(tags.PASSWORD_MESSAGE, self.password + b"\x00")
+        return frame(tags.PASSWORD_MESSAGE, password + b"\x00")
 
 
 class SASLInitialResponse(Message):
@@ -134,7 +137,7 @@ class SASLInitialResponse(Message):
         name = cstrings(self.mechanism + "\x00", 1)
         if self.data is None:
             return frame(tags.PASSWORD_MESSAGE, name + b"\xff\xff\xff\xff")
-        return frame(tags.PASSWORD_MESSAGE, name + int32(len(self.data)) + self.data)
+        return frame(tags.PASSWORD_MESSAGE, name + sized(self.data))
 
 
 class SASLResponse(Message):

@@ -18,6 +18,7 @@ from typing import ClassVar, Final
 
 from pgproto.errors import MASK, LocalProtocolError
 from pgproto.wire import tags
+from pgproto.wire.exact import exact_bytes, exact_str
 from pgproto.wire.hints import mypyc_attr
 
 _SHOWN: Final = 200  # characters of a field in a repr: enough to know it, too few to flood a log
@@ -199,6 +200,8 @@ class CopyDone(PlainMessage):
 
 def frame(tag: int, body: bytes, more: int = 0) -> bytes:
     """Return `body` as a frame of type `tag`, behind which `more` bytes of the body will be put."""
+    if type(body) is not bytes:
+        body = exact_bytes(body)
     length = 4 + len(body) + more
     if length > tags.MAX_INT32:
         raise too_long(length)
@@ -229,6 +232,8 @@ def cstrings(text: str, count: int) -> bytes:
     """
     reason = ""
     data = b""
+    if type(text) is not str:
+        text = exact_str(text)
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
@@ -247,10 +252,11 @@ def cstring(text: str | bytes) -> bytes:
         LocalProtocolError: it has a NUL inside, or a lone surrogate.
     """
     if isinstance(text, str):
-        return cstrings(text + "\0", 1)
-    if 0 in text:
+        return cstrings(exact_str(text) + "\0", 1)
+    data = exact_bytes(text)
+    if 0 in data:
         raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
-    return text + b"\0"
+    return data + b"\0"
 
 
 def int16s(values: Sequence[int]) -> bytes:
@@ -283,6 +289,8 @@ def add_values(parts: list[bytes], values: Sequence[bytes | None]) -> int:
     Returns:
         How many bytes that are.
     """
+    if type(values) is not list:
+        values = list(values)
     count = len(values)
     if count > 65535:
         raise too_many(count)
@@ -293,6 +301,8 @@ def add_values(parts: list[bytes], values: Sequence[bytes | None]) -> int:
             if value is None:
                 parts.append(NULL)
             else:
+                if type(value) is not bytes:
+                    value = exact_bytes(value)
                 size = len(value)
                 total += size
                 parts.append(LENGTHS[size] if size < 256 else _LENGTH.pack(size))
@@ -310,8 +320,15 @@ def int32(value: int) -> bytes:
         raise LocalProtocolError(f"{value!r} is not an int32") from None
 
 
+def sized(data: bytes) -> bytes:
+    """Return the data with their length (int32) in front."""
+    plain = exact_bytes(data)
+    return int32(len(plain)) + plain
+
+
 def secret_key_bytes(key: bytes) -> bytes:
     """Return `key` if its length is one that a cancel key can have."""
+    key = exact_bytes(key)
     if not tags.MIN_SECRET_KEY <= len(key) <= tags.MAX_SECRET_KEY:
         raise LocalProtocolError(f"a secret key has 4 to 256 bytes, not {len(key)}")
     return key
