@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from ..errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PostgresError, RemoteProtocolError
+from ..errors import ConnectionClosed, ConnectionLost, LocalProtocolError, RemoteProtocolError
 from ..wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
@@ -271,7 +271,7 @@ class Connection(Lifecycle):
         self._phase = states.START if refused else states.SECURING
 
     def _send_error(self, message: ErrorResponse) -> None:
-        error = PostgresError.of(message.fields)
+        error = message.error
         if self._phase != states.READY or error.fatal:
             self._end(error)
         elif self._in_flight.fail() is None:
@@ -442,7 +442,7 @@ class Connection(Lifecycle):
         message = decode_backend(tag, reader.buffer, reader.start, reader.end)
         if isinstance(message, ErrorResponse):
             self._events.append(message)
-            self._end(PostgresError.of(message.fields))
+            self._end(message.error)
             return None
         if tag in states.ASYNCHRONOUS:
             return self._asynchronous(message)
@@ -490,13 +490,13 @@ class Connection(Lifecycle):
         elif isinstance(message, NoticeResponse) and message.fields.get("C") in ("57P01", "57P02"):
             # Immediate shutdown, crash, and a commit that no standby confirmed are announced as a
             # WARNING, and EOF follows: the warning is the first cause.
-            self._hint = PostgresError.of(message.fields)
+            self._hint = message
         return message
 
     def _error(self, message: Message) -> Message | None:
         assert isinstance(message, ErrorResponse)  # it has its tag
         message.binding = self._in_flight.state == states.BIND
-        error = PostgresError.of(message.fields)
+        error = message.error
         message.request = self._in_flight.head
         if error.fatal:
             self._events.append(message)
@@ -508,7 +508,7 @@ class Connection(Lifecycle):
             self._events.append(message)
             self._end(error)
             return None
-        self._hint = error
+        self._hint = message
         self._events.append(message)
         for request in skipped:
             self._skip(request, message)

@@ -14,7 +14,7 @@ from collections import deque
 from typing import Final
 
 from ..errors import ConnectionLost, PostgresError, RemoteProtocolError
-from ..wire import ErrorResponse, FrameReader, Message, decode_backend, frames, tags
+from ..wire import ErrorResponse, FrameReader, Message, NoticeResponse, decode_backend, frames, tags
 from . import states
 from .events import Closed
 from .inflight import InFlight
@@ -43,7 +43,7 @@ class Lifecycle:
         self._events: deque[Message] = deque()
         self._in_flight = InFlight()
         # An error or warning that explains the EOF, should one follow before the next ReadyForQuery.
-        self._hint: PostgresError | None = None
+        self._hint: ErrorResponse | NoticeResponse | None = None
         self._closed: Closed | None = None
         self._also_bytes = 0
 
@@ -85,7 +85,8 @@ class Lifecycle:
             return
         also: list[Exception] = []
         if self._hint is not None and isinstance(error, ConnectionLost):
-            error, also = self._hint, [error]
+            # Its own error: what an ErrorResponse carries is that of the query which it has answered.
+            error, also = PostgresError.of(self._hint.fields), [error]
         self._phase = states.CLOSED
         self._closed = Closed(error, also, self._in_flight.settle())
         rest = self._reader.take_rest()
@@ -107,7 +108,7 @@ class Lifecycle:
                 if reader.tag == tags.ERROR_RESPONSE:
                     message = decode_backend(reader.tag, reader.buffer, reader.start, reader.end)
                     assert isinstance(message, ErrorResponse)
-                    closed.also.append(PostgresError.of(message.fields))
+                    closed.also.append(message.error)
         except RemoteProtocolError:
             # Not messages any more.  Nothing behind this point can be trusted to be one.
             self._also_bytes = _MAX_DIAGNOSTIC_BYTES + 1

@@ -104,7 +104,7 @@ class _Copy(SimpleQuery):
                 self.tag = tag
         elif isinstance(event, ErrorResponse):
             self._stage = _OVER
-            segment.fail(PostgresError.of(event.fields))
+            segment.fail(event.error)
             self.progress(channel)
         elif isinstance(event, CopyInResponse):
             # Where data should come out; or a second one, and its data are none of this one's.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ..errors import Error, Outcome, PostgresError
+from ..errors import Error, Outcome
 from ..protocol import CommandCompletes
 from ..wire import (
     CommandComplete,
@@ -287,7 +287,7 @@ class ExecuteMany(Preparing):
             raise unasked(event)
 
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
-        error = PostgresError.of(event.fields)
+        error = event.error
         self._close()
         self.progress(channel)
         if isinstance(event.request, Execute) and not segment.prologue:  # as it should: see _UNDO
@@ -297,7 +297,8 @@ class ExecuteMany(Preparing):
         segment.fail(error)
         statement: Statement | None = None
         if segment.failed == IN_ITEM:
-            error.add_note(f"in record {segment.failed_item + 1}")
+            if not error.fatal:  # that is everybody's
+                error.add_note(f"in record {segment.failed_item + 1}")
             statement = self.statement
             segment.stale = is_stale(error, event)
         self.refused(channel, statement, stale=segment.stale)

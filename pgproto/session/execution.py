@@ -464,7 +464,7 @@ class Execution(Preparing):
             position += 1
 
     def _failed(self, channel: Channel, segment: Segment, event: ErrorResponse) -> None:
-        error = PostgresError.of(event.fields)
+        error = event.error
         segment.fail(error)
         self._late = NOT_DESCRIBED
         statement: Statement | None = None

@@ -188,7 +188,7 @@ class Ledger:
             if index == stop and segment.failed != IN_PROLOGUE:
                 self.failed(item)
                 item.error = error
-                if error is not None and len(items) > 1:
+                if error is not None and not error.fatal and len(items) > 1:
                     error.add_note(place(index, "run"))
             else:
                 item.outcome = Outcome.SKIPPED

@@ -148,7 +148,7 @@ class Preparing(Operation):
         """An event of a segment that prepares."""
         if isinstance(event, ErrorResponse):
             segment.position = self._described
-            segment.fail(PostgresError.of(event.fields))
+            segment.fail(event.error)
         elif segment.prologue:
             if isinstance(event, CommandComplete):
                 segment.prologue -= 1

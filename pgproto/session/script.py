@@ -7,7 +7,7 @@ cursor.
 
 from __future__ import annotations
 
-from ..errors import Error, LocalProtocolError, PostgresError, RemoteProtocolError
+from ..errors import Error, LocalProtocolError, RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row, RowDecoder
 from ..wire import (
@@ -103,7 +103,7 @@ class Script(SimpleQuery):
         elif isinstance(event, EmptyQueryResponse):
             self._result(channel, segment, "")
         elif isinstance(event, ErrorResponse):
-            segment.fail(PostgresError.of(event.fields))
+            segment.fail(event.error)
         elif isinstance(event, CopyInResponse):
             channel.write(CopyFail(NO_DATA))
         elif isinstance(event, CopyOutResponse):

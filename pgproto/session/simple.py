@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import Outcome, PostgresError
+from ..errors import Outcome
 from ..wire import CommandComplete, ErrorResponse, Message
 from .channel import TELLING_TAGS, Channel
 from .loss import Loss
@@ -131,7 +131,7 @@ class _Opening(Operation):
         if isinstance(event, CommandComplete):
             segment.prologue -= 1
         elif isinstance(event, ErrorResponse):
-            segment.fail(PostgresError.of(event.fields))
+            segment.fail(event.error)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """If it has failed, so has what it was for, unless that has ended by now."""

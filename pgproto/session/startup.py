@@ -16,7 +16,6 @@ from ..errors import (
     Error,
     LocalProtocolError,
     Outcome,
-    PostgresError,
     QueryTimeout,
     RemoteProtocolError,
 )
@@ -166,7 +165,7 @@ class Startup(_Opening):
             super().handle_start(channel, event)
             return
         if isinstance(event, ErrorResponse):
-            self.error = self.error or PostgresError.of(event.fields)
+            self.error = self.error or event.error
             return
         self.answered = True
         if event.tag == tags.AUTHENTICATION:

@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import LocalProtocolError, ReportFields, raw_field, raw_fields
+from pgproto.errors import LocalProtocolError, PostgresError, ReportFields, raw_field, raw_fields
 from pgproto.wire import tags
 from pgproto.wire.exact import exact_str
 from pgproto.wire.hints import mypyc_attr
@@ -190,13 +190,21 @@ class ErrorResponse(Report):
         binding: it answers a Bind, or that of one of the executions in `request`: nothing was executed by it.
     """
 
-    __slots__ = ("binding",)
+    __slots__ = ("_error", "binding")
     tag: ClassVar[int] = tags.ERROR_RESPONSE
     type_byte: int = tags.ERROR_RESPONSE
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(fields)
         self.binding = False
+        self._error: PostgresError | None = None
+
+    @property
+    def error(self) -> PostgresError:
+        """The error that it reports: the same object each time, so whoever is told of it is told of one."""
+        if self._error is None:
+            self._error = PostgresError.of(self.fields)
+        return self._error
 
 
 class NoticeResponse(Report):

@@ -40,8 +40,8 @@ BUGS: Final = (
                 Lifecycle,
                 "_diagnose",
                 (
-                    "closed.also.append(PostgresError.of(message.fields))",
-                    "self._end(PostgresError.of(message.fields))",
+                    "closed.also.append(message.error)",
+                    "self._end(message.error)",
                 ),
             ),
         ],
@@ -74,8 +74,8 @@ if self.engine.connection.closed is not None and self.engine.connection.closed.a
                 _Copy,
                 "handle",
                 (
-                    "segment.fail(PostgresError.of(event.fields))",
-                    """segment.fail(PostgresError.of(event.fields))
+                    "segment.fail(event.error)",
+                    """segment.fail(event.error)
 if segment.error is not None and segment.error.fatal:
     channel.connection.close(segment.error)""",
                 ),
@@ -93,9 +93,9 @@ if segment.error is not None and segment.error.fatal:
                 Lifecycle,
                 "_diagnose",
                 (
-                    "closed.also.append(PostgresError.of(message.fields))",
+                    "closed.also.append(message.error)",
                     """closed.also.append(closed.error)
-closed.error = PostgresError.of(message.fields)""",
+closed.error = message.error""",
                 ),
             )
         ],
@@ -109,7 +109,7 @@ closed.error = PostgresError.of(message.fields)""",
             Edit(
                 Lifecycle,
                 "_diagnose",
-                ("closed.also.append(PostgresError.of(message.fields))", "pass"),
+                ("closed.also.append(message.error)", "pass"),
             )
         ],
         kinds="cause",
