@@ -476,7 +476,7 @@ def test_long_texts(named: bool, size: int, count: int, atomic: bool) -> None:
         assert [item.rows[0][0] for item in operation.items] == list(range(count))
     for text in texts[:3]:
         assert pair.run(Stream(QueuedQuery(text, ()))).error is None
-        prepare = pair.run(Prepare(Statement(text, pair.engine.channel.statements.new_name(), kept=True)))
+        prepare = pair.run(Prepare(pair.engine.prepare(text)))
         assert prepare.error is None
         held = Execution([QueuedQuery(text, (), prepare.statement)] * 1)
         assert labels(pair.run(held)) == [C]
@@ -598,7 +598,7 @@ def test_the_reason_of_a_stopped_copy_can_always_be_sent(pair: Pair, reason: Bas
 @pytest.mark.parametrize("pipelining", [True, False])
 def test_the_last_items_have_ended_when_the_others_are_answered(pipelining: bool) -> None:
     pair = Pair(SCRIPT | {"insert text": ok(types=[25])})
-    pair.engine.channel.pipelining = pipelining
+    pair.engine.pipelining = pipelining
     items = [QueuedQuery("insert text", ("x" * HIGH_WATER,)) for _ in range(3)]
     operation = pair.run(Execution([*items, *inserts("unfit", "unfit").items], atomic=False))
     assert operation.finished

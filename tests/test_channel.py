@@ -85,9 +85,9 @@ def test_what_is_in_flight_in_a_transaction_died_with_it_unless_a_commit_was_sen
 
 def test_a_parameter_of_the_start_is_no_trace() -> None:
     pair = Pair(SCRIPT)
-    assert not pair.engine.channel.dirty
+    assert not pair.engine.dirty
     pair.deliver(ParameterStatus("TimeZone", "UTC").encode())
-    assert pair.engine.channel.dirty
+    assert pair.engine.dirty
 
 
 def test_an_abandoned_operation_that_timed_out_already_is_left_alone() -> None:

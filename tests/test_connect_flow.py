@@ -28,7 +28,7 @@ from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.tls import TLS
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup, Transaction
-from pgproto.session.engine import OUTPUT
+from pgproto.session.news import OUTPUT
 from pgproto.wire import (
     AuthenticationOk,
     AuthenticationSASL,

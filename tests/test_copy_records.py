@@ -57,7 +57,7 @@ def test_golden_copy_of_records(pair: Pair) -> None:
 @pytest.mark.parametrize("called", [False, True])
 def test_what_it_leaves_behind(pair: Pair, called: bool) -> None:
     pair.run(CopyRecords(SELECT, f"{COPY} where f(a)" if called else COPY))
-    assert pair.engine.channel.dirty == called
+    assert pair.engine.dirty == called
 
 
 def test_a_table_that_is_not_there(pair: Pair) -> None:

@@ -23,7 +23,7 @@ from pgproto.session import (
     Startup,
     Stream,
 )
-from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
+from pgproto.session.news import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import (
     Bind,
     BindComplete,
@@ -270,7 +270,7 @@ def test_signs_of_decay_retire_the_session() -> None:
     pair = Pair(SCRIPT)
     pair.deliver(ParameterStatus("in_hot_standby", "on").encode())
     assert pair.engine.retiring
-    assert pair.engine.channel.dirty
+    assert pair.engine.dirty
     pair = Pair(SCRIPT)
     pair.deliver(ParameterStatus("TimeZone", "UTC").encode())
     assert not pair.engine.retiring

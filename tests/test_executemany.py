@@ -150,7 +150,7 @@ def test_a_prepared_statement(pair: Pair) -> None:
     pair.engine.resume()
     pair.pump()
     assert operation.rowcount == 3
-    pair.engine.channel.statements.close(statement)
+    pair.engine.forget(statement)
     closed = pair.run(ExecuteMany.of(statement))
     assert isinstance(closed.error, LocalProtocolError)
     assert outcome_of(closed) is Outcome.NOT_SENT

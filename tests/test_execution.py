@@ -241,7 +241,7 @@ def test_a_prepared_statement_is_the_callers(pair: Pair) -> None:
     assert labels(operation) == [C, C]
     with pytest.raises(LocalProtocolError, match="sent before"):
         queue.take()
-    pair.engine.channel.statements.close(statement)
+    pair.engine.forget(statement)
     closed = pair.run(Execution([QueuedQuery(statement.sql, (1,), statement)]))
     assert isinstance(closed.error, LocalProtocolError)
     assert closed.error.outcome is N
@@ -368,7 +368,7 @@ def test_a_session_is_dirty_only_after_what_leaves_a_trace(pair: Pair) -> None:
     dirty = []
     for text in ("select 1", "vacuum"):
         pair.run(batch(text))
-        dirty.append(pair.engine.channel.dirty)
+        dirty.append(pair.engine.dirty)
     assert dirty == [False, True]
     pair.deliver(ParameterStatus("x", "y").encode())
     assert pair.engine.reusable

@@ -58,7 +58,7 @@ def notes(error: BaseException) -> str:
 
 
 def kept(pair: Pair, text: str) -> Statement:
-    prepare = pair.run(Prepare(Statement(text, pair.engine.channel.statements.new_name(), kept=True)))
+    prepare = pair.run(Prepare(pair.engine.prepare(text)))
     assert prepare.error is None
     return prepare.statement
 
@@ -101,7 +101,7 @@ def test_a_kept_statement_is_healed_and_stays_the_callers(pair: Pair, code: str)
         assert labels(operation) == [C] * 3
     assert statement.name != first
     assert pair.engine.channel.statements.kept == {statement.name: statement}
-    pair.engine.channel.statements.close(statement)
+    pair.engine.forget(statement)
     closed = pair.run(Execution([QueuedQuery(statement.sql, (1,), statement)]))
     assert closed.error is not None
 

@@ -12,10 +12,10 @@ from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import HIGH_WATER, Execution, Operation, QueuedQuery, Script
 from pgproto.session.channel import Channel
-from pgproto.session.engine import CHANGE
 from pgproto.session.inbox import Inbox
 from pgproto.session.listen import listen
 from pgproto.session.listening import Listener, Listeners, Notification
+from pgproto.session.news import CHANGE
 from pgproto.session.sources import Buffer, RecordBuffer, chunks, encoded
 from pgproto.session.sql import unlistened
 from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
@@ -289,7 +289,7 @@ def listening(*channels: str, owner: object = None) -> tuple[Pair, Listener]:
 def end_of(pair: Pair, listener: Listener) -> str:
     """Why the listener has ended; the adapter is told to wake its taker."""
     assert pair.engine.take_news() & CHANGE
-    assert pair.engine.channel.listeners.dispatch([]) == [listener]
+    assert pair.engine.listeners.dispatch([]) == [listener]
     assert not pair.engine.take_news() & CHANGE
     with pytest.raises(Error) as caught:
         listener.take()
@@ -302,11 +302,11 @@ def test_listeners_end_with_their_lease() -> None:
     pair, listener = listening("jobs", owner=lease)
     other = Listener(("jobs",), object())
     flow_of(pair, listen(pair.engine, other))
-    pair.engine.channel.listeners.dispatch([NotificationResponse(7, "jobs", "x")])
-    pair.engine.channel.listeners.end_lease(lease)
+    pair.engine.listeners.dispatch([NotificationResponse(7, "jobs", "x")])
+    pair.engine.listeners.end_lease(lease)
     assert listener.take() == Notification("jobs", "x", 7)
     assert "the lease is over" in end_of(pair, listener)
-    assert pair.engine.channel.listeners.everyone() == [other]
+    assert pair.engine.listeners.everyone() == [other]
 
 
 @pytest.mark.holds("L7")
@@ -331,10 +331,10 @@ def test_what_the_caller_runs_ends_a_listener(operation: Any, text: str) -> None
 def test_what_concerns_others_does_not_end_a_listener() -> None:
     pair, listener = listening("jobs")
     early = Listener(("jobs",))
-    pair.engine.channel.listeners.add(early)  # its LISTEN is not sent yet
+    pair.engine.listeners.add(early)  # its LISTEN is not sent yet
     for sql in ("UNLISTEN other", 'UNLISTEN "a b"', "DEALLOCATE ALL", "ROLLBACK"):
         assert pair.run(Script(sql)).error is None
-    pair.engine.channel.listeners.transaction_ended(committed=False)
+    pair.engine.listeners.transaction_ended(committed=False)
     assert listener.take() is None
     pair.run(Script("UNLISTEN *"))
     assert early.take() is None
@@ -357,7 +357,7 @@ def test_a_listen_in_a_transaction(last: str, goes_on: bool) -> None:
     pair.run(Script(last))
     unsure.append(listener.unsure)
     assert unsure == [True, True, False]
-    assert pair.engine.channel.listeners.unsettled is (last == "ROLLBACK TO s")  # it is open still
+    assert pair.engine.listeners.unsettled is (last == "ROLLBACK TO s")  # it is open still
     if goes_on:
         assert listener.take() is None
     else:
@@ -376,7 +376,7 @@ def test_listen_through_a_pooler() -> None:
     with pytest.raises(LocalProtocolError, match="pooler in transaction mode"):
         flow_of(pair, listen(pair.engine, listener))
     assert listener.ended is not None
-    assert pair.engine.channel.listeners.everyone() == []
+    assert pair.engine.listeners.everyone() == []
     names = Answer("SELECT 1", columns=[("name", 19)], rows=[[b"PGBOUNCER_1"], [b"s1"]])
     pair = Pair({**LISTENS, pid: other, NAMES: names})
     flow_of(pair, listen(pair.engine, listener))
@@ -412,4 +412,4 @@ def test_a_server_that_does_not_say_who_listens() -> None:
     listener = Listener(("jobs",), None)
     with pytest.raises(RemoteProtocolError, match="which of its processes"):
         flow_of(pair, listen(pair.engine, listener))
-    assert pair.engine.channel.listeners.everyone() == []
+    assert pair.engine.listeners.everyone() == []

@@ -27,7 +27,6 @@ from pgproto.session import (
     Transaction,
 )
 from pgproto.session.sources import ExecutionBuffer, encoded
-from pgproto.session.statements import Statement
 from pgproto.wire import BindComplete, CommandComplete, Parse, ReadyForQuery
 from tests.support.backend import INT4, TEXT, Answer, fails, ok, rows_of
 from tests.support.pair import Pair
@@ -141,7 +140,7 @@ def make(kind: str, argument: object, atomic: bool, pair: Pair) -> Operation:
         return batch(*argument, atomic=atomic)
     text = str(argument)
     if kind == "prepare":
-        return Prepare(Statement(text, pair.engine.channel.statements.new_name(), kept=True))
+        return Prepare(pair.engine.prepare(text))
     if kind == "stream":
         return Stream(QueuedQuery(text, (1,) if text == "insert" else ()))
     if kind == "copy in":

@@ -289,18 +289,18 @@ def test_a_script_that_completed_is_committed_before_it_is_said(pair: Pair) -> N
 
 def test_reset(pair: Pair) -> None:
     pair.deliver(ParameterStatus("a", "b").encode())
-    dirty = [pair.engine.channel.dirty]
+    dirty = [pair.engine.dirty]
     assert pair.run(Reset("DISCARD ALL")).error is None
-    dirty.append(pair.engine.channel.dirty)
-    pair.engine.channel.forget_traces()
-    dirty += [pair.engine.channel.dirty, pair.engine.channel.touched]
+    dirty.append(pair.engine.dirty)
+    pair.engine.forget_traces()
+    dirty += [pair.engine.dirty, pair.engine.touched]
     pair.run(Script(""))
-    dirty += [pair.engine.channel.dirty, pair.engine.channel.touched]
+    dirty += [pair.engine.dirty, pair.engine.touched]
     pair.run(Script("set x = 1"))
-    dirty.append(pair.engine.channel.dirty)
-    pair.engine.channel.forget_traces()
+    dirty.append(pair.engine.dirty)
+    pair.engine.forget_traces()
     pair.run(CopyOut("copy (select f()) to stdout"))
-    dirty.append(pair.engine.channel.dirty)
+    dirty.append(pair.engine.dirty)
     assert dirty == [True, True, False, False, False, True, True, True]
     assert isinstance(pair.run(Reset("BEGIN")).error, LocalProtocolError)
     pair.run(Script("ROLLBACK"))

@@ -222,7 +222,7 @@ def test_rollback_of_what_is_gone(pair: Pair) -> None:
     pair.run(query("insert"))
     pair.eof()
     run_flow(pair, block.rollback())
-    assert pair.engine.channel.transaction is None
+    assert not pair.engine.blocks.open
 
 
 Runner = Callable[[Callable[[], object]], object]
@@ -240,7 +240,7 @@ class Tasks:
 
     def __init__(self, pair: Pair) -> None:
         self.running: Task | None = Task()
-        blocks = pair.engine.channel.blocks
+        blocks = pair.engine.blocks
         blocks.task = lambda: self.running
         blocks.is_over = lambda task: isinstance(task, Task) and task.over
 
@@ -310,7 +310,7 @@ def test_what_waits_for_its_turn_does_not_get_into_a_savepoint_that_is_entered_a
 @pytest.mark.holds("L10")
 def test_a_task_that_outlives_its_block_is_refused(pair: Pair) -> None:
     tasks = Tasks(pair)
-    blocks = pair.engine.channel.blocks
+    blocks = pair.engine.blocks
     me = tasks.running
     assert me is not None
     for leave in (Transaction.commit, Transaction.rollback):
@@ -385,7 +385,7 @@ def test_what_waits_for_its_turn_in_a_block_is_run_in_it(
 def test_who_may_act_by_handle(pair: Pair) -> None:
     """A connection that a pool has lent is its borrower's, in any task; savepoints still nest."""
     tasks = Tasks(pair)
-    blocks = pair.engine.channel.blocks
+    blocks = pair.engine.blocks
     elsewhere, context = Task(), contextvars.copy_context()
     blocks.lend()
     outer, inner = Transaction(pair.engine), Transaction(pair.engine)
@@ -590,7 +590,7 @@ def test_what_waits_from_before_a_block_does_not_keep_it(pair: Pair) -> None:
 
 def test_a_task_of_which_nobody_can_tell_whether_it_is_over_is_not(pair: Pair) -> None:
     tasks = [Task(), Task()]
-    pair.engine.channel.blocks.task = lambda: tasks[0]
+    pair.engine.blocks.task = lambda: tasks[0]
     outside = contextvars.copy_context()
     Transaction(pair.engine).enter()
     tasks.reverse()

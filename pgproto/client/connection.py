@@ -134,7 +134,7 @@ class Connection(Queries):
     @property
     def parameters(self) -> Mapping[str, str]:
         """The server's parameters as reported (`server_version`, `TimeZone`, ...)."""
-        return self.engine.connection.parameters
+        return self.engine.parameters
 
     @property
     def pid(self) -> int:
@@ -192,16 +192,14 @@ class Connection(Queries):
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
-        statements = self.engine.channel.statements
-        prepared = PreparedStatement(
-            self, Statement(query, statements.new_name(), kept=True), statements.dropped
-        )
+        engine = self.engine
+        prepared = PreparedStatement(self, engine.prepare(query), engine.dropped_statements)
         await self._run(Prepare(prepared.statement), timeout)
         return prepared
 
     async def close_statement(self, statement: Statement) -> None:
         """Have the server forget a statement, with the next flight.  Idempotent."""
-        self.link.engine.channel.statements.close(statement)
+        self.link.engine.forget(statement)
         await self.runtime.shielded_checkpoint()
 
     def transaction(
@@ -396,12 +394,12 @@ class Connection(Queries):
     @property
     def dirty(self) -> bool:
         """True if something that was run may have left a trace in the session."""
-        return not self.closed and self.engine.channel.dirty
+        return not self.closed and self.engine.dirty
 
     def reset_script(self, resetting: Resetting) -> str:
         """What makes the session as new after a lease; "" for nothing."""
-        channel = self.engine.channel
-        return resetting.script_for(touched=channel.touched, dirty=channel.dirty)
+        engine = self.engine
+        return resetting.script_for(touched=engine.touched, dirty=engine.dirty)
 
     @property
     def quiet(self) -> bool:
@@ -410,7 +408,7 @@ class Connection(Queries):
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
-        self.engine.channel.forget_traces()
+        self.engine.forget_traces()
 
     async def settled(self) -> None:
         """Wait until nothing is in flight any more, or the session is over."""
@@ -424,7 +422,7 @@ class Connection(Queries):
         lent.listeners = self.listeners
         lent._lender = self
         self._borrower = weakref.ref(lent)
-        self.engine.channel.blocks.lend()
+        self.engine.blocks.lend()
         return lent
 
     def take_back(self) -> Connection:
@@ -433,7 +431,7 @@ class Connection(Queries):
         self.listeners.end_lease(self._lease)
         _wake(self.listeners.dispatch([]))
         if link is not None:
-            link.engine.channel.blocks.take_back()
+            link.engine.blocks.take_back()
             link.dismiss()
         lender = self._lender or self
         lender._borrower = None
@@ -489,10 +487,10 @@ class Connection(Queries):
         budget = limit(timeout, self.config.connect_timeout)
         self._link = link = await open_session(self.runtime, self._connector, budget)
         link.on_change = _weakly(self)
-        blocks = link.engine.channel.blocks
+        blocks = link.engine.blocks
         blocks.task = self.runtime.task
         blocks.is_over = self.runtime.is_over
-        self.listeners = link.engine.channel.listeners
+        self.listeners = link.engine.listeners
 
     def _on_change(self) -> None:
         """Take what the engine has besides answers: notifications and notices; tell of its end."""

@@ -15,7 +15,6 @@ from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
 from .executemany import ExecuteMany
 from .execution import Execution
-from .lifeline import LONGEST_GRACE
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
 from .operation import Operation
@@ -24,6 +23,7 @@ from .preparing import Prepare
 from .script import Reset, Script, ScriptResult
 from .startup import Cancel, Startup
 from .statements import Statement
+from .stopping import LONGEST_GRACE
 from .stream import Stream
 from .transaction import Transaction
 

@@ -10,16 +10,18 @@ Operations are answered in the order in which they were submitted (FIFO), each c
 own, so that one that fails leaves its neighbours alone.  Nobody but the engine knows who waits for what:
 a caller that goes away abandons its operation, and the engine reads on and drops the answers.
 
-How a session ends is in `lifeline`.
+It is made of parts: `Turns` (the operations, and who may queue another one), `Alarm` (when to look at the
+clock), `Stopping` and `Cancelling` (how one that nobody wants comes to its end), `Ending` (how the session
+does), `Outgoing` (the bytes for the transport), `Unasked` (what the server says besides).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..config import Host
-from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, QueryTimeout, RemoteProtocolError
+from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
 from ..protocol import CLIENT, NEED_DATA, Closed, Connection, states
 from ..wire import (
     BackendKeyData,
@@ -32,36 +34,31 @@ from ..wire import (
     frames,
     tags,
 )
+from .alarm import Alarm
+from .cancelling import NO_WISH, WANTED, Cancelling
 from .channel import HIGH_WATER, Channel
-from .inbox import Inbox
-from .lifeline import GRACE, LONGEST_GRACE, Lifeline
+from .ending import ALIVE, FINISHED, GRACE, LAST_WORDS, Ending
+from .inbox import Unasked
 from .loss import Loss, lease_over, out_of_time
+from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import GONE, SENT, WAITING, Operation
+from .outgoing import Outgoing
 from .preparing import Preparing
 from .script import Script
-from .segment import Segment
 from .startup import ENCRYPT_NEVER, check_parameter
-from .statements import StatementCache
+from .statements import Statement, StatementCache
+from .stopping import Stopping
+from .turns import Turns
 from .whereabouts import Whereabouts
 
-if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
-    from ..protocol.tls import TLS
-
-__all__ = ["CHANGE", "GRACE", "HOLD", "OUTPUT", "READY", "TIME", "Engine"]
-
-# What `Engine.take_news` is made of.
-OUTPUT: Final = 1  # there are bytes for the transport: data_to_send
-READY: Final = 2  # operations have ended or made progress: take_ready
-CHANGE: Final = 4  # notices, notifications, a wish to cancel, or the end: take_..., finished
-HOLD: Final = 8  # nothing should be read: a consumer has to catch up
-TIME: Final = 16  # there is a deadline: next_deadline
+__all__ = ["GRACE", "Engine"]
 
 # Errors after which a session is not lent again, although it may still answer: the server is a standby now
 # (25006), or it or a pooler in front of it is going away.  Manual: "PostgreSQL Error Codes".
 _RETIRING: Final = ("25006", "57P01", "57P02", "57P03", "08")
 
 
-class Engine(Lifeline):
+class Engine:
     """One client session.
 
     Args:
@@ -72,16 +69,41 @@ class Engine(Lifeline):
         pipelining: False to have one segment (what ends in one ReadyForQuery) in flight at most, for poolers
             that mix up those of different clients.
         max_message_size: the largest message that is accepted, in bytes.
+
+    Attributes:
+        channel: what the operations write to.
+        connection: the protocol's state.
+        blocks: the transaction blocks that are open, and who may use the session meanwhile.
+        listeners: who waits for notifications.
+        parameters: what the server has reported about itself.  Manual: "Asynchronous Operations".
+        dropped_statements: where kept statements go that nobody refers to any more: append, in any thread.
+        retiring: it still answers, but should not be lent again.
+        answered: the server has answered at least one operation.
+        session: a number that no other session of this process has; see `Error.session`.
+        host, encryption: the way on which the session came.
     """
 
     __slots__ = (
-        "_heard",
-        "_notices",
-        "_notifications",
-        "_patience",
-        "_received",
+        "_alarm",
+        "_cancelling",
+        "_ending",
+        "_outgoing",
+        "_producing",
+        "_stopping",
+        "_unasked",
+        "answered",
+        "blocks",
+        "channel",
+        "clock",
+        "connection",
+        "dropped_statements",
         "encryption",
         "host",
+        "listeners",
+        "parameters",
+        "retiring",
+        "session",
+        "turns",
     )
 
     def __init__(
@@ -96,22 +118,83 @@ class Engine(Lifeline):
     ) -> None:
         connection = Connection(CLIENT, max_message_size=max_message_size)
         statements = StatementCache(statement_cache_size, prefix, named=named_statements)
-        super().__init__(clock, Channel(connection, statements))
-        self._received = 0  # how often something was
-        self._heard = 0  # what it was when the session was last given GRACE
-        self._patience = 0.0  # when nothing gives it more
-        self.pipelining = pipelining
+        self.clock = clock
+        self.connection = connection
+        self.channel = channel = Channel(connection, statements)
+        channel.pipelining = pipelining
+        self.blocks = channel.blocks
+        self.listeners = channel.listeners
+        self.parameters = connection.parameters
+        self.dropped_statements = statements.dropped
+        self.turns = turns = Turns(channel)
+        self._alarm = alarm = Alarm()
+        self._cancelling = cancelling = Cancelling(turns, alarm)
+        self._stopping = Stopping(clock, turns, alarm, cancelling)
+        self._ending = Ending(turns)
+        self._producing = False  # operations are being asked for what they have to write
+        self._outgoing = Outgoing(channel)
+        self._unasked = Unasked()
+        self.session = channel.session
+        self.retiring = False
+        self.answered = False
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
-        self._notices = Inbox()
-        self._notifications = Inbox()
 
     # ---- What is known
 
     @property
+    def closed(self) -> bool:
+        """True once no operation can be submitted any more."""
+        return self.connection.closed is not None or self._ending.write_failed is not None
+
+    @property
+    def finished(self) -> bool:
+        """True once the session is over and every operation has been told."""
+        return self._ending.stage == FINISHED
+
+    @property
+    def cause(self) -> Exception | None:
+        """The first cause of the session's end; None if it is alive, or was closed on this side."""
+        return self._ending.cause(self.connection.closed)
+
+    @property
+    def transaction_status(self) -> str:
+        """What the last ReadyForQuery said: "I" idle, "T" in a transaction, "E" in a failed one."""
+        return self.connection.transaction_status
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing is in flight, queued, unread or unsent."""
+        return (
+            not self.closed
+            and not self.turns.queue
+            and not self.channel.segments
+            and not self._outgoing.pending
+            and not self.connection.unread
+            and self._cancelling.state == NO_WISH
+        )
+
+    @property
+    def reusable(self) -> bool:
+        """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
+        return self.idle and not self.retiring and self.transaction_status == "I" and not self.blocks.open
+
+    def check_open(self) -> None:
+        """Raise ConnectionClosed, with the first cause, if the session is over."""
+        if self.closed or self.finished:
+            error = self._ending.refusal(self.connection.closed)
+            self.channel.sign(error)
+            raise error
+
+    @property
+    def draining(self) -> bool:
+        """True while something is in flight, and nobody waits for any of it."""
+        return bool(self.channel.segments) and self.turns.unwanted()
+
+    @property
     def dropped_messages(self) -> int:
         """How many notices and notifications were dropped because nobody took them."""
-        return self._notices.dropped + self._notifications.dropped
+        return self._unasked.dropped
 
     def take_news(self) -> int:
         """What there is to do: OUTPUT, READY, CHANGE, HOLD, TIME, as many as apply.  One question for all.
@@ -122,14 +205,13 @@ class Engine(Lifeline):
         news = 0
         if channel.tls is not None:
             news = OUTPUT if self.data_to_send() else 0
-        elif channel.pending and self._write_failed is None:
+        elif channel.pending and self._ending.write_failed is None:
             news = OUTPUT
         if channel.ready:
             news |= READY
-        inboxes = len(self._notices) + len(self._notifications)
-        if inboxes > 0 or channel.listeners.woken or self._wants_cancel or self.finished or self.closed:
+        if len(self._unasked) > 0 or self.listeners.woken or self._cancelling.state == WANTED or self.closed:
             news |= CHANGE
-        if not self.wants_read:
+        if not self.turns.has_room():
             news |= HOLD
         if self.next_deadline() is not None:
             news |= TIME
@@ -149,6 +231,34 @@ class Engine(Lifeline):
     def pipelining(self, pipelining: bool) -> None:
         self.channel.pipelining = pipelining
 
+    # ---- What is left in the session
+
+    @property
+    def dirty(self) -> bool:
+        """True if a statement may have left a trace in the session, or one that was prepared is kept."""
+        return self.channel.dirty
+
+    @property
+    def touched(self) -> bool:
+        """True if anything was written since `forget_traces`."""
+        return self.channel.touched
+
+    def forget_traces(self) -> None:
+        """The session as it is now is the one to come back to."""
+        self.channel.forget_traces()
+
+    def prepare(self, sql: str) -> Statement:
+        """A statement for a caller to keep, with a name of its own; submit `Prepare` with it.
+
+        Raises:
+            LocalProtocolError: see `Statement`.
+        """
+        return Statement(sql, self.channel.statements.new_name(), kept=True)
+
+    def forget(self, statement: Statement) -> None:
+        """Have the server forget a statement, with the next flight.  Idempotent."""
+        self.channel.statements.close(statement)
+
     # ---- What happened
 
     def start(self, operation: Operation) -> None:
@@ -157,8 +267,8 @@ class Engine(Lifeline):
         if closed is not None:  # the peer hung up at once
             operation.lost(self.channel, None, Loss(closed.error, closed.also))
             return
-        self._starting = operation
-        self._note_deadline(operation)
+        self.turns.starting = operation
+        self._alarm.set(operation.deadline)
         self._produce()
 
     def submit(self, operation: Operation) -> None:
@@ -169,28 +279,28 @@ class Engine(Lifeline):
             LocalProtocolError: a COPY or a stream is in progress, behind which nothing can be queued, or
                 the session is inside of somebody else's transaction.
         """
-        if not self.transaction_status and self._starting is None:
+        turns = self.turns
+        if not self.transaction_status and turns.starting is None:
             self.start(operation)
             return
         try:
-            self._check_turn(operation)
+            self.check_open()
+            turns.enter(operation)
         except LocalProtocolError as error:
             self.channel.sign(error)
             operation.turned_away(error)
             raise
-        if operation.exclusive:
-            self._busy = operation
-        blocks = self.channel.blocks.open
-        if blocks and not operation.last_word:
-            operation.transaction = blocks[-1]
-        if self._too_late(operation):
+        if operation.deadline is not None and operation.deadline <= self.clock():
+            operation.stopped = late = out_of_time()
+            operation.lost(self.channel, None, late)
             return
-        self._note_deadline(operation)
-        if self.channel.statements.unasked:
-            self._ask_whereabouts(operation)
-        self._queue.append(operation)
+        self._alarm.set(operation.deadline)
+        # Asked before the first operation that needs statements: a pooler's console, say, knows neither.
+        if self.channel.statements.unasked and isinstance(operation, Preparing) and turns.quiet:
+            Whereabouts(operation.deadline).send(self.channel)
+        turns.queue.append(operation)
         try:
-            if len(self._queue) > 1 or self.channel.segments:
+            if len(turns.queue) > 1 or self.channel.segments:
                 try:
                     operation.prepare(self.channel)
                 except Exception as error:  # noqa: BLE001 - it is told to the operation's caller
@@ -206,7 +316,7 @@ class Engine(Lifeline):
 
     def receive_data(self, data: bytes) -> None:
         """Bytes arrived from the transport (not b"": see `receive_eof`)."""
-        self._received += 1
+        self._stopping.received += 1
         tls = self.channel.tls
         if tls is not None:
             try:
@@ -247,71 +357,54 @@ class Engine(Lifeline):
 
     def write_failed(self, error: Exception) -> None:
         """Writing failed.  Nothing is ever sent again, but what the server said before can still arrive."""
-        if self._write_failed is None:
-            self._write_failed = error
-            self.channel.discard()
-            self._tls_output = b""
-            self._await_the_end()
+        if self._ending.write_failed is None:
+            self._ending.write_failed = error
+            self._outgoing.discard()
+            self._ending.begin(self.clock())
 
     def data_to_send(self) -> bytes:
         """The bytes for the transport; the same ones until `data_sent` says that they were taken."""
-        if self._write_failed is not None:
+        if self._ending.write_failed is not None:
             return b""
-        tls = self.channel.tls
-        if tls is None:
-            return self.channel.output()
-        plain = self.channel.output()
-        if plain and len(self._tls_output) < HIGH_WATER:
-            self._encrypt(tls, plain)
-        self._tls_output += tls.data_to_send()
-        return self._tls_output
+        try:
+            return self._outgoing.data()
+        except Error as error:
+            self.connection.close(error)
+            self._process()
+            return self._outgoing.rest()
 
     def data_sent(self, count: int) -> None:
         """The transport took `count` bytes of `data_to_send()`: they may reach the server."""
-        if self.channel.tls is None:
-            self.channel.taken(count)
-        else:
-            self._tls_output = self._tls_output[count:]
-        if self._queue:
+        self._outgoing.sent(count)
+        if self.turns.queue:
             self._produce()
 
     def tick(self) -> None:
         """Time has passed: see what is overdue.  Call it at `next_deadline()`, or whenever."""
         now = self.clock()
-        if self._over_at is not None:  # it is over: no deadline says more than its last words
-            if now >= self._over_at:
-                self._give_up()
+        ending = self._ending
+        if ending.stage != ALIVE:  # it is over: no deadline says more than its last words
+            if ending.stage == LAST_WORDS and now >= ending.until:
+                error = ending.write_failed
+                if error is not None and self.connection.closed is None:
+                    self.transport_failed(error)
+                self._settle()
             return
-        if self._earliest is None or now < self._earliest:
-            return
-        self._earliest = None
-        if self._repeat is not None:
-            if now >= self._repeat:
-                self._repeat_cancel()
-            else:
-                self._note_time(self._repeat)
-        for operation in self._operations():
-            deadline = operation.deadline
-            if deadline is None:
-                continue
-            if now < deadline:
-                self._note_deadline(operation)
-            else:
-                self._overdue(operation, now)
+        for operation in self._stopping.due(now):
+            self._went_on(closed=self._stopping.overdue(operation, now))
 
     def next_deadline(self) -> float | None:
         """When `tick` should be called at the latest, in the clock's seconds; None for never."""
-        if self.finished:
-            return None
-        if self._over_at is not None:
-            return self._over_at
-        return self._earliest
+        stage = self._ending.stage
+        if stage == ALIVE:
+            return self._alarm.at
+        return self._ending.until if stage == LAST_WORDS else None
 
     def set_deadline(self, operation: Operation, deadline: float | None) -> None:
         """Change an operation's deadline; one that is being stopped keeps what it got for that."""
         if not operation.unwanted:
             operation.deadline = deadline
-            self._note_deadline(operation)
+            self._alarm.set(deadline)
 
     def abandon(self, operation: Operation, why: Loss | None = None) -> None:
         """Nobody waits for the operation any more, or it is taken from its caller.
@@ -329,7 +422,7 @@ class Engine(Lifeline):
         if operation.stopped is not None:
             return  # it is being stopped already
         operation.stopped = why
-        if operation is self._starting:
+        if operation is self.turns.starting:
             self.connection.close(ConnectionLost("the connection attempt was abandoned"))
             self._process()
             return
@@ -343,9 +436,9 @@ class Engine(Lifeline):
         if self.closed:
             return  # that is what they are told
         why = lease_over()
-        busy = self.exclusive
+        busy = self.turns.exclusive
         # The last one first: a cancel request is for what the server is at; each gets its own in turn.
-        for operation in reversed(self._operations()):
+        for operation in reversed(self.turns.all()):
             if operation is busy:
                 self.abandon(operation, why)
             elif not operation.finished and not operation.unwanted:
@@ -363,7 +456,7 @@ class Engine(Lifeline):
 
         As soon as no transaction is open: in one that is rolled back, UNLISTEN would be undone.
         """
-        self.channel.listeners.unsettled = True
+        self.listeners.unsettled = True
         if self.transaction_status == "I" and not self.channel.segments:
             self._unlisten_leftover()
             self._produce()
@@ -375,13 +468,11 @@ class Engine(Lifeline):
             return
         clean = not self.channel.pending and self.connection.phase == states.READY
         self.channel.discard()
-        tls = self.channel.tls
         if clean:
             self.channel.write(Terminate())
-            if tls is not None:
-                self._encrypt(tls, self.channel.output())
-        if tls is not None:
-            tls.close()  # leaves its close_notify behind what was sent
+        failed = self._outgoing.close()
+        if failed is not None:
+            self.connection.close(failed)
         self.connection.close()
         self._process()
         self._settle()
@@ -391,7 +482,7 @@ class Engine(Lifeline):
     @property
     def wants_cancel(self) -> bool:
         """True if a cancel request shall be sent: see `take_cancel`."""
-        return self._wants_cancel
+        return self._cancelling.state == WANTED
 
     def take_ready(self) -> list[Operation]:
         """Operations that have ended or made progress since the last call."""
@@ -402,24 +493,18 @@ class Engine(Lifeline):
 
     def take_notices(self) -> list[NoticeResponse]:
         """The server's notices since the last call."""
-        return [notice for notice in self._notices.take() if isinstance(notice, NoticeResponse)]
+        return self._unasked.take_notices()
 
     def take_notifications(self) -> list[NotificationResponse]:
         """The notifications (LISTEN) since the last call."""
-        taken = self._notifications.take()
-        return [each for each in taken if isinstance(each, NotificationResponse)]
+        return self._unasked.take_notifications()
 
     def take_cancel(self) -> BackendKeyData | None:
         """The key for a cancel request that shall be sent now over a connection of its own, or None.
 
         Until `cancel_done` nothing new is sent here, so that a late cancel hits nobody else.
         """
-        if not self._wants_cancel:
-            return None
-        self._wants_cancel = False
-        key = self.connection.backend_key
-        self._cancelling = key is not None
-        return key
+        return self._cancelling.take()
 
     @property
     def running(self) -> BackendKeyData | None:
@@ -432,93 +517,35 @@ class Engine(Lifeline):
 
     def cancel_done(self) -> None:
         """The cancel request was delivered (the server closed its connection), or could not be."""
-        self._cancelling = False
-        self._repeat_later()
-        self._ask_for_next()
+        self._cancelling.done(self.clock())
         self._produce()
 
     @property
     def exclusive(self) -> Operation | None:
         """The COPY or the stream that has the session for itself until it ends, if there is one."""
-        busy = self._busy
-        return None if busy is None or busy.finished else busy
+        return self.turns.exclusive
 
     @property
     def wants_read(self) -> bool:
         """False while a consumer has to catch up (COPY OUT, streams)."""
-        busy = self.exclusive
-        return busy is None or busy.has_room()
+        return self.turns.has_room()
 
     # ---- The inside
 
-    def _ask_whereabouts(self, operation: Operation) -> None:
-        """Ask before the first operation that needs statements: a pooler's console, say, knows neither."""
-        idle = self.transaction_status == "I" and not self._queue and not self.channel.segments
-        if idle and isinstance(operation, Preparing):
-            Whereabouts(operation.deadline).send(self.channel)
-
-    def _overdue(self, operation: Operation, now: float) -> None:
-        if operation.unwanted or operation.finished:
-            self._out_of_grace(operation, now)
-            return
-        operation.stopped = out_of_time()
-        if operation is self._starting:
-            self.connection.close(QueryTimeout("the server did not complete the start-up in time"))
-            self._process()
-            return
-        self._stop(operation)
-
     def _stop(self, operation: Operation) -> None:
-        """Bring an operation to its end that its caller does not want any more."""
-        operation.cancel_asked = not operation.needs_cancel()
-        if not operation.begun:
-            if operation in self._queue:  # or an interrupt came before it was
-                self._queue.remove(operation)
-            if self._left_alone(operation):
-                operation.skip_rest(self.channel)  # it ends when the server has answered its Parse
-            else:
-                operation.lost(self.channel, None, operation.why())
-        elif operation.half_written():
-            self.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
-            self._process()
-            return
-        else:
-            operation.skip_rest(self.channel)
-        now = self.clock()
-        operation.deadline = now + GRACE
-        self._note_deadline(operation)
-        self._heard = self._received
-        self._patience = now + LONGEST_GRACE
-        self._ask_for_cancel(operation)
-        self._produce()
+        self._went_on(closed=self._stopping.stop(operation))
 
-    def _out_of_grace(self, operation: Operation, now: float) -> None:
-        """A stopped operation, or what is left of it on the wire, did not end in time."""
-        if operation.finished and self._ask_for_cancel(operation):
-            # Others were in front when its caller was told; now it is what the server is at.
-            operation.deadline = now + GRACE
-            self._note_deadline(operation)
-            return
-        if self._unwanted():
-            if operation.abandoned and self._received != self._heard and now < self._patience:
-                # Nobody waits for it, and what the network had taken in already is still being read.
-                self._heard = self._received
-                operation.deadline = min(now + GRACE, self._patience)
-                self._note_deadline(operation)
-                return
-            self.connection.close(QueryTimeout("the deadline passed, and the query could not be cancelled"))
+    def _went_on(self, *, closed: bool) -> None:
+        if closed:
             self._process()
-            return
-        # Others wait behind it, so the session goes on; this caller does not wait for the answers.
-        if not operation.finished:
-            operation.give_up(self.channel)
-        operation.deadline = now + GRACE
-        self._note_deadline(operation)
+        else:
+            self._produce()
 
     def _process(self) -> None:
         """Turn received bytes into progress."""
         connection = self.connection
         segments = self.channel.segments
+        turns = self.turns
         while True:
             event = connection.next_event()
             if event is NEED_DATA:
@@ -530,7 +557,7 @@ class Engine(Lifeline):
             try:
                 if states.IS_ASYNCHRONOUS[tag]:
                     self._asynchronous(event)
-                elif (starting := self._starting) is not None:
+                elif (starting := turns.starting) is not None:
                     starting.handle_start(self.channel, event)
                     if starting.finished:
                         self._started()
@@ -541,14 +568,15 @@ class Engine(Lifeline):
                     self.channel.status_before = connection.transaction_status
                     self.answered = True
                     if segment.operation.again:
-                        self._queue_again(segment.operation)
+                        turns.again(segment.operation)
+                        self._alarm.set(segment.operation.deadline)
                     if segments:
-                        self._ask_for_next()
-                    else:
-                        self._wants_cancel = False  # there is nothing left for it
+                        self._cancelling.ask_for_next()
+                    elif self._cancelling.state == WANTED:
+                        self._cancelling.drop()  # there is nothing left for it
                     if segment.operation.transaction is not None:
-                        self._see_to_block(segment)
-                    listeners = self.channel.listeners
+                        turns.see_to_block(segment)
+                    listeners = self.listeners
                     if listeners.unsettled and self.transaction_status == "I":
                         listeners.transaction_ended(committed=segment.error is None)
                         if not segments:
@@ -562,25 +590,12 @@ class Engine(Lifeline):
                 connection.close(error)
         self._produce()
 
-    def _ask_for_next(self) -> None:
-        """What the server is at now may be unwanted as well."""
-        segments = self.channel.segments
-        if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
-            self._ask_for_cancel(segments[0].operation)
-
-    def _queue_again(self, operation: Operation) -> None:
-        """It goes before all that has not begun."""
-        operation.again = False
-        queue = self._queue
-        queue.insert(1 if queue and queue[0].begun else 0, operation)
-        self._note_deadline(operation)
-
     def _unlisten_leftover(self) -> None:
-        sql = self.channel.listeners.take_leftover()
+        sql = self.listeners.take_leftover()
         if sql and not self.closed:
             script = Script(sql)
             script.abandoned = True  # nobody waits for it
-            self._queue_again(script)
+            self.turns.again(script)
 
     def _break(self, error: BaseException) -> None:
         """Something went wrong in the middle of a step: end the session, and tell everybody."""
@@ -590,53 +605,34 @@ class Engine(Lifeline):
         self._process()
         self._settle()
 
-    def _see_to_block(self, segment: Segment) -> None:
-        """A segment in a transaction block was answered: is there a block still?"""
-        idle = self.transaction_status == "I"
-        if segment.operation.last_word:
-            return
-        if idle and segment.prologue:
-            self._begin_failed(segment)
-        elif idle or (not segment.plain and segment.operation.ends_block(self.channel, segment)):
-            self._ended_by_hand(segment)
-
-    def _encrypt(self, tls: TLS, plain: bytes) -> None:
-        try:
-            tls.send(plain)
-            self.channel.taken(len(plain))
-        except Error as error:
-            self.connection.close(error)
-            self._process()
-
     def _asynchronous(self, event: Message) -> None:
         if isinstance(event, ParameterStatus):
-            if self._starting is None:
+            if self.turns.starting is None:
                 self.channel.dirty = True
                 check_parameter(event.name, event.value)
                 # A promotion or a demotion: the session is not what was asked for any more.
                 self.retiring = self.retiring or event.name == "in_hot_standby"
-        elif isinstance(event, NoticeResponse):
-            self._notices.put(event, sum(map(len, event.fields.values())))
         else:
-            assert isinstance(event, NotificationResponse)  # see ASYNCHRONOUS
-            self._notifications.put(event, len(event.channel) + len(event.payload))
+            self._unasked.put(event)
 
     def _produce(self) -> None:
         """Let operations write, in order, up to the high-water mark."""
         channel = self.channel
         if self.closed:
             return
-        if self._starting is not None:
-            self._starting.produce(channel)
+        starting = self.turns.starting
+        if starting is not None:
+            starting.produce(channel)
             if channel.connection.closed is not None:
                 self._process()
             return
         if self._producing:
             return  # a value that is being encoded has called back: what it asked for comes after it
         self._producing = True
-        queue = self._queue
+        queue = self.turns.queue
+        cancelling = self._cancelling
         try:
-            while queue and channel.pending < HIGH_WATER and not self._cancelling and not self._wants_cancel:
+            while queue and channel.pending < HIGH_WATER and cancelling.state == NO_WISH:
                 operation = queue[0]
                 if not channel.may_open and channel.segments[-1].operation is not operation:
                     break
@@ -668,15 +664,30 @@ class Engine(Lifeline):
             else:
                 self._break(error)
         else:
-            if operation in self._queue:
-                self._queue.remove(operation)
+            self.turns.leave(operation)
             if isinstance(error, Error):
                 error.outcome = Outcome.NOT_SENT
             operation.withdraw(self.channel, error)
 
-    def _give_up(self) -> None:
-        """GRACE is over."""
-        error = self._write_failed
-        if error is not None and self.connection.closed is None:
-            self.transport_failed(error)
-        self._settle()
+    def _started(self) -> None:
+        """The session is there, and the time that this could take is nobody's deadline any more."""
+        self.turns.starting = None
+        self._alarm.clear()
+        for operation in self.turns.all():
+            self._alarm.set(operation.deadline)
+
+    def _ended(self, closed: Closed) -> None:
+        """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""
+        if closed.error is not None:
+            self.channel.discard()
+        if self._ending.stage == ALIVE:
+            self._ending.begin(self.clock())
+        if not isinstance(closed.error, PostgresError):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Tell every operation, if the session is over.  Runs once."""
+        closed = self.connection.closed
+        if closed is not None and not self.finished:
+            self._ending.settle(closed)
+            self._cancelling.drop()

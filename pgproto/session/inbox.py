@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["Inbox"]
+from ..wire import Message, NoticeResponse, NotificationResponse
+
+__all__ = ["Inbox", "Unasked"]
 
 # As many as a busy channel brings in the time of a slow query; PostgreSQL's own queue holds far more.
 LIMIT: Final = 10_000
@@ -65,3 +67,36 @@ class Inbox:
         self._sizes.clear()
         self._size = 0
         return taken
+
+
+class Unasked:
+    """The notices and notifications of one session that nobody has taken yet."""
+
+    __slots__ = ("_notices", "_notifications")
+
+    def __init__(self) -> None:
+        self._notices = Inbox()
+        self._notifications = Inbox()
+
+    def __len__(self) -> int:
+        return len(self._notices) + len(self._notifications)
+
+    @property
+    def dropped(self) -> int:
+        """How many were dropped because nobody took them."""
+        return self._notices.dropped + self._notifications.dropped
+
+    def put(self, event: Message) -> None:
+        """One has arrived."""
+        if isinstance(event, NoticeResponse):
+            self._notices.put(event, sum(map(len, event.fields.values())))
+        elif isinstance(event, NotificationResponse):
+            self._notifications.put(event, len(event.channel) + len(event.payload))
+
+    def take_notices(self) -> list[NoticeResponse]:
+        """The notices, oldest first."""
+        return [each for each in self._notices.take() if isinstance(each, NoticeResponse)]
+
+    def take_notifications(self) -> list[NotificationResponse]:
+        """The notifications, oldest first."""
+        return [each for each in self._notifications.take() if isinstance(each, NotificationResponse)]

@@ -212,7 +212,7 @@ class Transaction:
 
     def _unsent(self, block: Block) -> bool:
         """True if the server never heard of the block, and never will, so that there is nothing to say."""
-        return block in self._engine.channel.prologue and not self._engine.queued_inside(block)
+        return block in self._engine.channel.prologue and not self._engine.turns.queued_inside(block)
 
     def _release(self, block: Block, last_word: Script | None = None) -> None:
         """Leave the block behind.

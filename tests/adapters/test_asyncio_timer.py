@@ -25,7 +25,7 @@ def test_a_deadline_that_is_due_at_once(
             call = asyncio.create_task(conn.fetch("select pg_sleep(60)", timeout=50))
             await asyncio.sleep(0)  # it is submitted
             link, engine = conn.link, conn.engine
-            (operation,) = engine._operations()
+            (operation,) = engine.turns.all()
             engine.set_deadline(operation, engine.clock())
             link.flush()
             link.flush()

@@ -222,7 +222,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         if on is self.pool:
             context = on.transaction()
         else:
-            if on.engine.channel.transaction is not None:
+            if on.engine.blocks.open:
                 return
             context = on.transaction()
         block = Block()

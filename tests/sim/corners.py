@@ -166,7 +166,7 @@ class Corners:
         if on is self.pool:
             await self.lease(on, ["odd_transaction"])
             return
-        if on.engine.channel.transaction is not None:
+        if on.engine.blocks.open:
             return
         block = Block()
         self.blocks.append(block)

@@ -63,7 +63,7 @@ class Intruders:
         if on is self.pool:
             await self.lease(on, ["intrude"])
             return
-        if on.engine.channel.transaction is not None:
+        if on.engine.blocks.open:
             return
         scene = Scene(self, "intruder", on, 1, busy=True)  # type: ignore[arg-type]
         deed = scene.strike.deed

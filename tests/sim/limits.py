@@ -57,7 +57,7 @@ class Limits:
         tag = self.record.new_tag()
         sql = self._padded(ROWS, self._size())
         kind = self.rng.choice(("fetch", "fetch", "prepare", "stream", "transaction"))
-        if kind == "transaction" and on.engine.channel.transaction is None:
+        if kind == "transaction" and not on.engine.blocks.open:
             block = Block()
             self.blocks.append(block)
             key = self.record.new_id()

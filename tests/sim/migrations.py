@@ -231,7 +231,7 @@ class Migrations:
 
     async def _amounts_by_block(self, on: Any) -> None:
         """In a transaction block, where nothing can be repeated."""
-        if on is not self.pool and on.engine.channel.transaction is not None:
+        if on is not self.pool and on.engine.blocks.open:
             return
         ids: list[int] = []
         async with on.transaction() as conn:

@@ -11,7 +11,7 @@ from pgproto.pool import backoff, retry
 from pgproto.session.blocks import Blocks
 from pgproto.session.execution import Execution
 from pgproto.session.ledger import Ledger
-from pgproto.session.lifeline import Lifeline
+from pgproto.session.turns import Turns
 
 from .planted_edit import Bug, Edit
 
@@ -131,7 +131,7 @@ _RETRY: Final = (
         "pgproto 0.1: the work has run COMMIT as a statement, what follows fails with 40001: all of it again",
         [
             Edit(
-                Lifeline,
+                Turns,
                 "_ended_by_hand",
                 ("self._stop_block(segment, _BY_HAND, by_hand=True)", "pass"),
             )

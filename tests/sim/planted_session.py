@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from pgproto.session import connect
+from pgproto.session.cancelling import Cancelling
 from pgproto.session.channel import Channel
 from pgproto.session.connect import Connector
 from pgproto.session.copy import CopyIn
 from pgproto.session.engine import Engine
 from pgproto.session.executemany import ExecuteMany
 from pgproto.session.execution import Execution
-from pgproto.session.lifeline import Lifeline
 from pgproto.session.preparing import Preparing
 from pgproto.session.statements import StatementCache
+from pgproto.session.stopping import Stopping
 from pgproto.session.transaction import Transaction
+from pgproto.session.turns import Turns
 
 from .planted_edit import Bug, Edit
 
@@ -82,9 +84,9 @@ for each in channel.segments:""",
         "FATAL without a FIN behind it: the end of the stream is waited for without a bound",
         [
             Edit(
-                Lifeline,
+                Engine,
                 "_ended",
-                ("if self._over_at is None:", "if not isinstance(closed.error, PostgresError):"),
+                ("if self._ending.stage == ALIVE:", "if not isinstance(closed.error, PostgresError):"),
             )
         ],
         kinds="hang late",
@@ -94,11 +96,11 @@ for each in channel.segments:""",
         "pgx #374, psycopg #685, pgjdbc #194: a big batch is written without reading, and both sides block",
         [
             Edit(
-                Engine,
-                "wants_read",
+                Turns,
+                "has_room",
                 (
-                    "busy is None or busy.has_room()",
-                    "(busy is None or busy.has_room()) and not self.channel.pending",
+                    "busy is None or busy.finished or busy.has_room()",
+                    "(busy is None or busy.finished or busy.has_room()) and not self.channel.pending",
                 ),
             )
         ],
@@ -110,11 +112,12 @@ for each in channel.segments:""",
         "the deadline of a call that waits for its turn is looked at when its turn has come",
         [
             Edit(
-                Engine,
-                "tick",
+                Stopping,
+                "due",
                 (
                     "if deadline is None:",
-                    "if deadline is None or (operation in self._queue and self.channel.segments):",
+                    "turns = self._turns\n"
+                    "if deadline is None or (operation in turns.queue and turns.channel.segments):",
                 ),
             )
         ],
@@ -126,7 +129,7 @@ for each in channel.segments:""",
         "a connection whose caller went away counts as idle, while the answers are still under way",
         [
             Edit(
-                Lifeline,
+                Engine,
                 "idle",
                 (
                     "and not self.channel.segments",
@@ -175,12 +178,12 @@ elif tag == tags.READY_FOR_QUERY:""",
             Edit(
                 Engine,
                 "_produce",
-                ("and not self._cancelling and not self._wants_cancel", ""),
+                ("and cancelling.state == NO_WISH", ""),
             ),
             Edit(
-                Lifeline,
+                Engine,
                 "idle",
-                ("and not self._cancelling\nand not self._wants_cancel", ""),
+                ("and self._cancelling.state == NO_WISH", ""),
             ),
         ],
         kinds="cancel",
@@ -192,11 +195,11 @@ elif tag == tags.READY_FOR_QUERY:""",
         "a cancel request is sent while others share the pipeline",
         [
             Edit(
-                Lifeline,
-                "_ask_for_cancel",
+                Cancelling,
+                "ask",
                 (
-                    "if not self.channel.segments or not self._all_unwanted():",
-                    "if not self.channel.segments:",
+                    "if not channel.segments or not turns.flight_unwanted():",
+                    "if not channel.segments:",
                 ),
             )
         ],
@@ -228,8 +231,9 @@ segment.operation.handle(self.channel, segment, event)""",
                 Engine,
                 "_asynchronous",
                 (
-                    "self._notifications.put(event, ",
-                    "if not self.channel.segments:\n    self._notifications.put(event, ",
+                    "self._unasked.put(event)",
+                    "if event.type_byte == tags.NOTICE_RESPONSE or not self.channel.segments:\n"
+                    "    self._unasked.put(event)",
                 ),
             )
         ],
@@ -240,9 +244,9 @@ segment.operation.handle(self.channel, segment, event)""",
         "pgproto 0.1: who leaves a stream loses the session if what is under way takes longer than the grace",
         [
             Edit(
-                Engine,
+                Stopping,
                 "_out_of_grace",
-                ("operation.abandoned and self._received != self._heard and now < self._patience", "False"),
+                ("operation.abandoned and self.received != self._heard and now < self._patience", "False"),
             )
         ],
         kinds="unusable",
@@ -252,7 +256,7 @@ segment.operation.handle(self.channel, segment, event)""",
     Bug(
         "stream-without-brake",
         "pgx #713: a consumer that stops reading is buffered for, without a bound",
-        [Edit(Engine, "wants_read", ("busy is None or busy.has_room()", "True"))],
+        [Edit(Turns, "has_room", ("busy is None or busy.finished or busy.has_room()", "True"))],
         kinds="memory",
         profile="corners",
     ),
@@ -293,7 +297,7 @@ _STATE: Final = (
     Bug(
         "asyncpg-dirty-return",
         "SQLAlchemy #13381, asyncpg: a connection with an open transaction goes back to the pool",
-        [Edit(Lifeline, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
+        [Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
         kinds="dirty",
         profile="cancel",
     ),
@@ -309,7 +313,7 @@ _STATE: Final = (
                     'engine.transaction_status == "I"',
                 ),
             ),
-            Edit(Lifeline, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
+            Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
         ],
         kinds="dirty label",
         profile="cancel",
@@ -319,11 +323,11 @@ _STATE: Final = (
         "pgx PR2589: a BEGIN that the server refuses (no FATAL) costs the connection",
         [
             Edit(
-                Engine,
-                "_see_to_block",
+                Turns,
+                "see_to_block",
                 (
                     "self._begin_failed(segment)",
-                    "self._begin_failed(segment)\nself.connection.close(ConnectionLost('BEGIN failed'))",
+                    "self._begin_failed(segment)\nself.channel.connection.close(LocalProtocolError('no'))",
                 ),
             )
         ],
@@ -335,7 +339,7 @@ _STATE: Final = (
         "statements of a transaction whose BEGIN failed are run without it",
         [
             Edit(Channel, "may_open", (" or last.prologue > 0", "")),
-            Edit(Engine, "_see_to_block", ("self._begin_failed(segment)", "pass")),
+            Edit(Turns, "see_to_block", ("self._begin_failed(segment)", "pass")),
         ],
         kinds="label truth",
         profile="corners",
@@ -356,7 +360,7 @@ _STATE: Final = (
     Bug(
         "standby-is-kept",
         "after a failover (25006) the connection to the old primary goes on being lent",
-        [Edit(Lifeline, "reusable", ("not self.retiring", "True"))],
+        [Edit(Engine, "reusable", ("not self.retiring", "True"))],
         kinds="stale",
         profile="pool",
     ),

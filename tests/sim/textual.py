@@ -66,7 +66,7 @@ class Textual:
         if on is self.pool:
             await self.lease(on, ["text_batch"])
             return
-        if on.engine.channel.transaction is not None:
+        if on.engine.blocks.open:
             return
         rng = self.rng
         for _ in range(rng.choice((1, 1, 2))):

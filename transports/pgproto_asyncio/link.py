@@ -16,7 +16,7 @@ from typing import Any
 
 from pgproto.client import Event, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
-from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
+from pgproto.session.news import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
 from pgproto_sockets import forks, readiness
 from pgproto_sockets.options import Patience

@@ -117,7 +117,7 @@ class Connection(Queries):
     @property
     def parameters(self) -> Mapping[str, str]:
         """The server's parameters as reported (`server_version`, `TimeZone`, ...)."""
-        return self.engine.connection.parameters
+        return self.engine.parameters
 
     @property
     def pid(self) -> int:
@@ -166,17 +166,15 @@ class Connection(Queries):
 
     def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
-        statements = self.engine.channel.statements
-        prepared = PreparedStatement(
-            self, Statement(query, statements.new_name(), kept=True), statements.dropped
-        )
+        engine = self.engine
+        prepared = PreparedStatement(self, engine.prepare(query), engine.dropped_statements)
         self._run(Prepare(prepared.statement), timeout)
         return prepared
 
     def close_statement(self, statement: Statement) -> None:
         """Have the server forget a statement, with the next flight.  Idempotent."""
         if not self.closed:
-            self.alone(lambda: self.engine.channel.statements.close(statement))
+            self.alone(lambda: self.engine.forget(statement))
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
@@ -332,10 +330,10 @@ class Connection(Queries):
             transport = self._transport = opening.session()
         finally:
             self._opening = None
-        blocks = transport.engine.channel.blocks
+        blocks = transport.engine.blocks
         blocks.task = threading.current_thread
         blocks.is_over = _is_over
-        self.listeners = transport.engine.channel.listeners
+        self.listeners = transport.engine.listeners
         transport.on_change = _weakly(self, Connection._on_change)
         transport.on_cancel = _weakly(self, Connection._on_cancel)
         transport.send_cancel = partial(cancel_running, self._connector, transport.engine, transport.address)
@@ -348,12 +346,12 @@ class Connection(Queries):
     @property
     def dirty(self) -> bool:
         """True if something that was run may have left a trace in the session."""
-        return not self.closed and self.engine.channel.dirty
+        return not self.closed and self.engine.dirty
 
     def reset_script(self, resetting: Resetting) -> str:
         """What makes the session as new after a lease; "" for nothing."""
-        channel = self.engine.channel
-        return resetting.script_for(touched=channel.touched, dirty=channel.dirty)
+        engine = self.engine
+        return resetting.script_for(touched=engine.touched, dirty=engine.dirty)
 
     def is_alive(self) -> bool:
         """True if a look at an idle session shows that it can be used.  Costs no round trip.
@@ -396,7 +394,7 @@ class Connection(Queries):
 
     def forget_traces(self) -> None:
         """The session as it is now is the one to come back to."""
-        self.engine.channel.forget_traces()
+        self.engine.forget_traces()
 
     def lend(self) -> Connection:
         """A handle for one borrower; it stops working with `take_back`."""
@@ -405,7 +403,7 @@ class Connection(Queries):
         lent.listeners = self.listeners
         lent._lender = self
         self._borrower = weakref.ref(lent)
-        blocks = self.engine.channel.blocks
+        blocks = self.engine.blocks
         blocks.lend()
         lent._number = blocks.lease
         return lent
@@ -420,7 +418,7 @@ class Connection(Queries):
         self.listeners.end_lease(self._lease)
         _wake(self.listeners.dispatch([]))
         if transport is not None:
-            transport.engine.channel.blocks.take_back()
+            transport.engine.blocks.take_back()
             transport.dismiss()
         return lender
 

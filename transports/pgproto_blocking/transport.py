@@ -26,8 +26,8 @@ from typing import Final
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
 from pgproto.client import refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
-from pgproto.session.engine import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.session.loss import lease_over
+from pgproto.session.news import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
 from pgproto_sockets import forks, readiness
 from pgproto_sockets.options import Patience
@@ -203,7 +203,7 @@ class Transport:
         """
 
         def guarded() -> None:
-            if lease and lease != self.engine.channel.blocks.lease:
+            if lease and lease != self.engine.blocks.lease:
                 over = refusals.not_open(lent=True)
                 (operation or Operation()).turned_away(over)
                 raise over

@@ -24,7 +24,7 @@ import trio
 
 from pgproto.client import Event, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
-from pgproto.session.engine import CHANGE
+from pgproto.session.news import CHANGE
 from pgproto.wire import BackendKeyData
 from pgproto_sockets import forks, readiness
 from pgproto_sockets.options import Patience
@@ -142,7 +142,7 @@ class Link:
     async def _begin(self, operation: Operation, timeout: float | None) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         engine = self.engine
-        blocks = engine.channel.blocks
+        blocks = engine.blocks
         lease = blocks.lease
         if self._pump is None:
             # Nobody has been listening: see what has come, before anything is sent into a dead session.

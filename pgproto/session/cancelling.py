@@ -1,0 +1,108 @@
+"""The wish to cancel what the server is at.
+
+    NO_WISH     --ask-->   WANTED      an operation that nobody wants is all that the server has to do
+    WANTED      --take-->  UNDER_WAY   somebody delivers the request, over a connection of its own
+    UNDER_WAY   --done-->  NO_WISH     it was delivered, or could not be
+
+While there is a wish nothing new is sent, so that a request that comes late hits nobody else.  One that
+overtakes its statement finds the server idle, and is lost: so it is repeated, after a pause that doubles.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..wire import BackendKeyData
+from .alarm import Alarm
+from .operation import Operation
+from .turns import Turns
+
+__all__ = ["NO_WISH", "UNDER_WAY", "WANTED", "Cancelling"]
+
+NO_WISH: Final = 0
+WANTED: Final = 1
+UNDER_WAY: Final = 2
+
+# How long after the first request the second one follows, if it is needed still, in seconds.
+_PAUSE: Final = 0.05
+
+
+class Cancelling:
+    """Whether a cancel request shall be sent, or is being sent.
+
+    Args:
+        turns: the session's operations.
+        alarm: when to look at them again.
+
+    Attributes:
+        state: NO_WISH, WANTED or UNDER_WAY.
+    """
+
+    __slots__ = ("_alarm", "_pause", "_repeat_at", "_turns", "state")
+
+    def __init__(self, turns: Turns, alarm: Alarm) -> None:
+        self._turns = turns
+        self._alarm = alarm
+        self.state = NO_WISH
+        self._pause = _PAUSE
+        self._repeat_at: float | None = None
+
+    def ask(self, operation: Operation) -> bool:
+        """Ask, once, for a cancel request on behalf of an operation that nobody wants.
+
+        Not while others want what is in flight: a request that comes late hits the next one.
+
+        Returns:
+            True if it was asked for now.
+        """
+        turns = self._turns
+        channel = turns.channel
+        if operation.cancel_asked or self.state == UNDER_WAY or channel.connection.backend_key is None:
+            return False
+        if not channel.segments or not turns.flight_unwanted():
+            return False
+        operation.cancel_asked = True
+        self.state = WANTED
+        self._pause = _PAUSE
+        return True
+
+    def ask_for_next(self) -> None:
+        """What the server is at may be unwanted as well."""
+        segments = self._turns.channel.segments
+        if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
+            self.ask(segments[0].operation)
+
+    def take(self) -> BackendKeyData | None:
+        """The key for a request that shall be sent now, until `done`; None if there is no wish."""
+        if self.state != WANTED:
+            return None
+        key = self._turns.channel.connection.backend_key
+        self.state = NO_WISH if key is None else UNDER_WAY
+        return key
+
+    def done(self, now: float) -> None:
+        """The request was delivered, or could not be: see after a while whether the server has heeded it."""
+        if self.state == UNDER_WAY:
+            self.state = NO_WISH
+        self._repeat_at = now + self._pause
+        self._pause *= 2
+        self._alarm.set(self._repeat_at)
+        self.ask_for_next()
+
+    def tick(self, now: float) -> None:
+        """Time has passed: it was not heeded, if the statement is unanswered, so it is repeated.
+
+        Not if anybody wants what is in flight by now.
+        """
+        if self._repeat_at is None or now < self._repeat_at:
+            self._alarm.set(self._repeat_at)
+            return
+        self._repeat_at = None
+        segments = self._turns.channel.segments
+        needed = segments and segments[0].operation.needs_cancel() and self._turns.flight_unwanted()
+        if needed and self.state == NO_WISH:
+            self.state = WANTED
+
+    def drop(self) -> None:
+        """There is nothing left for a request: the server is idle, or the session is over."""
+        self.state = NO_WISH

@@ -1,0 +1,138 @@
+"""How an operation is brought to its end that its caller does not want any more.
+
+What was not written is not written.  What was, is cancelled, read to its end and dropped, within GRACE.
+Where neither is possible, the session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import QueryTimeout
+from .alarm import Alarm
+from .cancelling import Cancelling
+from .ending import GRACE
+from .loss import out_of_time
+from .operation import Operation
+from .turns import Turns
+
+__all__ = ["LONGEST_GRACE", "Stopping"]
+
+# How long an abandoned query may take at the most, as long as its answers keep coming.
+LONGEST_GRACE: Final = 3 * GRACE
+
+
+class Stopping:
+    """What stops operations.
+
+    Args:
+        clock: tells monotonic time in seconds.
+        turns: the session's operations.
+        alarm: when to look at them again.
+        cancelling: how the server gets to know.
+
+    Attributes:
+        received: how often something came from the server.
+    """
+
+    __slots__ = ("_alarm", "_cancelling", "_clock", "_heard", "_patience", "_turns", "received")
+
+    def __init__(
+        self, clock: Callable[[], float], turns: Turns, alarm: Alarm, cancelling: Cancelling
+    ) -> None:
+        self._clock = clock
+        self._turns = turns
+        self._alarm = alarm
+        self._cancelling = cancelling
+        self.received = 0
+        self._heard = 0  # what `received` was when the session was last given GRACE
+        self._patience = 0.0  # when nothing gives it more
+
+    def due(self, now: float) -> list[Operation]:
+        """The operations whose deadlines have passed, if the alarm has gone off."""
+        alarm = self._alarm
+        if alarm.at is None or now < alarm.at:
+            return []
+        alarm.clear()
+        self._cancelling.tick(now)
+        found: list[Operation] = []
+        for operation in self._turns.all():
+            deadline = operation.deadline
+            if deadline is None:
+                continue
+            if now < deadline:
+                alarm.set(deadline)
+            else:
+                found.append(operation)
+        return found
+
+    def overdue(self, operation: Operation, now: float) -> bool:
+        """The deadline of an operation has passed.
+
+        Returns:
+            True if the connection had to be closed for it.
+        """
+        if operation.unwanted or operation.finished:
+            return self._out_of_grace(operation, now)
+        operation.stopped = out_of_time()
+        if operation is self._turns.starting:
+            self._turns.channel.connection.close(
+                QueryTimeout("the server did not complete the start-up in time")
+            )
+            return True
+        return self.stop(operation)
+
+    def stop(self, operation: Operation) -> bool:
+        """Nobody wants it any more.
+
+        Returns:
+            True if the connection had to be closed for it.
+        """
+        turns = self._turns
+        channel = turns.channel
+        operation.cancel_asked = not operation.needs_cancel()
+        if not operation.begun:
+            turns.leave(operation)
+            if turns.left_alone(operation):
+                operation.skip_rest(channel)  # it ends when the server has answered its Parse
+            else:
+                operation.lost(channel, None, operation.why())
+        elif operation.half_written():
+            channel.connection.close(QueryTimeout("the query was stopped before all of it was sent"))
+            return True
+        else:
+            operation.skip_rest(channel)
+        now = self._clock()
+        self._wait_for(operation, now + GRACE)
+        self._heard = self.received
+        self._patience = now + LONGEST_GRACE
+        self._cancelling.ask(operation)
+        return False
+
+    def _out_of_grace(self, operation: Operation, now: float) -> bool:
+        """A stopped operation, or what is left of it on the wire, did not end in time."""
+        turns = self._turns
+        if operation.finished and self._cancelling.ask(operation):
+            # Others were in front when its caller was told; now it is what the server is at.
+            self._wait_for(operation, now + GRACE)
+            return False
+        if turns.unwanted():
+            if operation.abandoned and self.received != self._heard and now < self._patience:
+                # Nobody waits for it, and what the network had taken in already is still being read.
+                self._heard = self.received
+                self._wait_for(operation, min(now + GRACE, self._patience))
+                return False
+            turns.channel.connection.close(
+                QueryTimeout("the deadline passed, and the query could not be cancelled")
+            )
+            return True
+        # Others wait for what follows it, so the session goes on; this caller does not wait for the answers.
+        if not operation.finished:
+            operation.give_up(turns.channel)
+        self._wait_for(operation, now + GRACE)
+        return False
+
+    def _wait_for(self, operation: Operation, until: float) -> None:
+        operation.deadline = until
+        self._alarm.set(until)
