@@ -434,9 +434,10 @@ def test_copy_in_of_an_extended_query_needs_a_new_sync() -> None:
     connection.send(CopyData(b"1\n"))
     events = receive(connection, [ERROR.encode()])
     assert [event.request for event in events] == [execute]
-    with pytest.raises(LocalProtocolError, match="cannot send CopyData in state IDLE"):
-        connection.send(CopyData(b"2\n"))
+    assert connection.send(CopyData(b"2\n")) == b""
     connection.send(Sync())
+    with pytest.raises(LocalProtocolError, match="cannot send CopyData in state SYNC"):
+        connection.send(CopyData(b"3\n"))
     assert [type(each) for each in receive(connection, [ReadyForQuery("I").encode()])] == [ReadyForQuery]
 
 

@@ -141,6 +141,9 @@ class Connection(Lifecycle):
     def send(self, message: Message) -> bytes:
         """The bytes that tell the peer `message`; the session's state moves with them.
 
+        b"" for the data of a COPY IN that the server has failed already, up to its CopyDone or CopyFail: it
+        would be thrown away there (see `copy_refused`).
+
         Raises:
             LocalProtocolError: the message is not legal now, or does not fit the wire.  Nothing has
                 changed.
@@ -151,6 +154,9 @@ class Connection(Lifecycle):
         if type(message) in self._foreign and not self._is_ours(message):
             raise self._not_now(message)
         data = message.encode()
+        if self._in_flight.copy_refused and message.type_byte in states.COPY_TAGS and self.role == CLIENT:
+            self._in_flight.copy_refused = message.type_byte == tags.COPY_DATA
+            return b""
         if self.role == CLIENT:
             self._send_frontend(message)
         else:
@@ -177,6 +183,14 @@ class Connection(Lifecycle):
 
     def _is_ours(self, message: Message) -> bool:
         return isinstance(message, Frames) and message.sender == ("F" if self.role == CLIENT else "B")
+
+    @property
+    def copy_refused(self) -> bool:
+        """True from an error that ended a COPY IN before its CopyDone until that, or a request, is sent.
+
+        Manual: "COPY Operations" (the frontend may have sent more, and the backend throws it away).
+        """
+        return self._in_flight.copy_refused
 
     def secured(self) -> None:
         """The byte stream is encrypted from here on (after `Secure`, or before anything with direct TLS).

@@ -34,7 +34,7 @@ _ANSWERED: Final = PlainMessage()
 class InFlight:
     """A queue of requests, with the state of the answer to its head."""
 
-    __slots__ = ("_head", "_requests", "executions", "skipping", "state")
+    __slots__ = ("_head", "_requests", "copy_refused", "executions", "skipping", "state")
 
     def __init__(self) -> None:
         # A list and an index: compiled code reaches into a list without a call, and a deque takes four.
@@ -42,6 +42,8 @@ class InFlight:
         self._head: i64 = 0
         self.state = states.IDLE
         self.skipping = False
+        self.copy_refused = False
+        """The server has failed a COPY IN whose data was still being sent: what comes of it goes nowhere."""
         self.executions: i64 = 0
         """How many executions of the head are unanswered, the current one included; 0 if it is no run."""
 
@@ -60,6 +62,7 @@ class InFlight:
 
     def add(self, request: Message) -> bool:
         """Queue a request; False if the server will discard it, because an error precedes it."""
+        self.copy_refused = False
         if self.skipping:
             if request.type_byte != tags.SYNC:
                 return False
@@ -114,6 +117,7 @@ class InFlight:
         """
         if self.state in states.NO_ERROR:
             return None
+        self.copy_refused = self.state in states.COPY_IN_STATES
         after = states.AFTER_ERROR.get(self.state, -1)
         if after >= 0:
             self.state = after
