@@ -173,6 +173,8 @@ class Config:
         password: the password for every host.
         passfile: the entries of the password file, for when there is no `password`.
         application_name: "" to send none.
+        client_encoding: what the session's texts are encoded in: UTF-8 for all but those who embed the core,
+            and say so to the `Connector`.
         options: command-line options for the server (`-c name=value`), "" for none.
         server_settings: run-time parameters of the session, as (name, value).
         replication: "" for an ordinary session, else `database`, `true`, ...
@@ -209,6 +211,7 @@ class Config:
     password: Secret | None = None
     passfile: tuple[PasswordEntry, ...] = ()
     application_name: str = ""
+    client_encoding: str = "UTF8"
     options: str = ""
     server_settings: tuple[tuple[str, str], ...] = ()
     replication: str = ""
@@ -244,6 +247,7 @@ class Config:
         check_text("user", self.user)
         check_text("dbname", self.database)
         check_text("application_name", self.application_name)
+        check_text("client_encoding", self.client_encoding)
         check_text("options", self.options)
         check_text("replication", self.replication)
         check_text("requirepeer", self.requirepeer)
@@ -278,7 +282,7 @@ class Config:
             parameters["options"] = self.options
         if self.application_name:
             parameters["application_name"] = self.application_name
-        parameters["client_encoding"] = "UTF8"
+        parameters["client_encoding"] = self.client_encoding
         parameters.update(self.server_settings)
         return parameters
 

@@ -88,6 +88,7 @@ class Connection(Lifecycle):
             not hang on what is in them: for a proxy, which sends them on byte for byte.
 
     Attributes:
+        asked_encoding: the client_encoding of the StartupMessage; UTF8 where it names none.
         trace: called with each message that is sent or taken in, or with a run of them, as the arguments of
             `pgproto.wire.trace_bytes`: who sent it ("F" or "B"), its bytes, and whether it is a packet of the
             start that has no type byte.  The bytes may hold secrets; `trace_bytes` shows none.  None, as at
@@ -102,6 +103,7 @@ class Connection(Lifecycle):
         "_parameter_bytes",
         "_raw",
         "_requested",
+        "asked_encoding",
         "backend_key",
         "encrypted",
         "parameters",
@@ -119,6 +121,7 @@ class Connection(Lifecycle):
         self.trace: Trace | None = None
         self.trace_error: Exception | None = None
         self.protocol = PROTOCOL_3_0
+        self.asked_encoding = "UTF8"
         self.parameters: dict[str, str] = {}
         self.backend_key: BackendKeyData | None = None
         self.transaction_status = ""
@@ -241,6 +244,7 @@ class Connection(Lifecycle):
             self._request_encryption(message)
         elif isinstance(message, StartupMessage):
             self.protocol = message.protocol
+            self.asked_encoding = message.parameters.get("client_encoding", "UTF8")
         elif isinstance(message, ReadyForQuery):
             self._begin_queries(message)
         self._phase = after
@@ -583,6 +587,7 @@ class Connection(Lifecycle):
                 raise RemoteProtocolError(f"a second {type(message).__name__}") from None
         elif isinstance(message, StartupMessage):
             self.protocol = message.protocol
+            self.asked_encoding = message.parameters.get("client_encoding", "UTF8")
         self._phase = after
         return message
 

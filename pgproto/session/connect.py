@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 from ..config import Config, Host
+from ..config.options import is_utf8
 from ..errors import (
     ConfigError,
     ConnectError,
@@ -109,13 +110,25 @@ class Connector:
         config: how to connect.
         clock: tells monotonic time in seconds.
         random_bytes: gives so many unpredictable bytes (`os.urandom`).
+        any_encoding: take a configuration whose client_encoding is not UTF-8.  The operations of the core
+            write and read UTF-8: such SQL and names are given as bytes in messages, and results read raw.
+
+    Raises:
+        ConfigError: the client_encoding is not UTF-8, and nobody has said that this is meant.
     """
 
     __slots__ = ("_asked_for_3_0", "_clock", "_context", "_random_bytes", "config")
 
     def __init__(
-        self, config: Config, *, clock: Callable[[], float], random_bytes: Callable[[int], bytes]
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        any_encoding: bool = False,
     ) -> None:
+        if not any_encoding and not is_utf8(config.client_encoding):
+            raise ConfigError("client_encoding: must be UTF8")
         self.config = config
         self._clock = clock
         self._random_bytes = random_bytes

@@ -609,7 +609,7 @@ class Engine:
         if isinstance(event, ParameterStatus):
             if self.turns.starting is None:
                 self.channel.dirty = True
-                check_parameter(event.name, event.value)
+                check_parameter(event.name, event.value, self.connection.asked_encoding)
                 # A promotion or a demotion: the session is not what was asked for any more.
                 self.retiring = self.retiring or event.name == "in_hot_standby"
         else:

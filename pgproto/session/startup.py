@@ -59,13 +59,18 @@ ENCRYPT_DIRECT: Final = 3  # begin with the TLS handshake (PostgreSQL 17 and lat
 _QUICK_ITERATIONS: Final = 100_000
 
 
-def check_parameter(name: str, value: str) -> None:
-    """Refuse a client_encoding other than UTF-8: its texts would be read as something else.
+def check_parameter(name: str, value: str, asked: str = "UTF8") -> None:
+    """Refuse a client_encoding that was not asked for: its texts would be read as something else.
+
+    Args:
+        name: the parameter that the server reports.
+        value: its value.
+        asked: the client_encoding of the StartupMessage; one other than UTF-8 is its asker's own business.
 
     Raises:
-        RemoteProtocolError: it is another one.
+        RemoteProtocolError: UTF-8 was asked for, and it is another one.
     """
-    if name == "client_encoding" and not is_utf8(value):
+    if name == "client_encoding" and is_utf8(asked) and not is_utf8(value):
         raise RemoteProtocolError(
             f"the server insists on client_encoding {value}, and pgproto on UTF8: do not SET another "
             "one, nor ALTER ROLE or DATABASE to set it"
@@ -134,7 +139,8 @@ class Startup(_Opening):
     """Start a session and authenticate.
 
     Args:
-        parameters: of the StartupMessage (user, database, client_encoding, ...).
+        parameters: of the StartupMessage (user, database, client_encoding, ...).  Who asks for another
+            client_encoding than UTF-8 gives SQL as bytes, and reads results raw: nothing is converted.
         authenticate: makes the Authenticator, given whether the stream is encrypted and the data for
             channel binding (None if there are none).
         encryption: one of the ENCRYPT_ constants.
@@ -172,7 +178,7 @@ class Startup(_Opening):
             self._respond(channel, event)
         elif isinstance(event, ReadyForQuery):
             encoding = channel.connection.parameters.get("client_encoding", "UTF8")
-            check_parameter("client_encoding", encoding)
+            check_parameter("client_encoding", encoding, channel.connection.asked_encoding)
             self.finish(channel)
 
     def _respond(self, channel: Channel, event: Message) -> None:

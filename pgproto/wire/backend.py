@@ -21,6 +21,8 @@ from pgproto.wire.messages import (
     Message,
     PlainMessage,
     add_values,
+    as_bytes,
+    as_sent,
     cstring,
     cstrings,
     frame,
@@ -261,19 +263,39 @@ class NegotiateProtocolVersion(Message):
 class NotificationResponse(Message):
     """A NOTIFY of the session with `process_id` on a channel that this session listens to."""
 
-    __slots__ = ("channel", "payload", "process_id")
+    __slots__ = ("_raw_channel", "_raw_payload", "channel", "payload", "process_id")
     tag: ClassVar[int] = tags.NOTIFICATION_RESPONSE
     type_byte: int = tags.NOTIFICATION_RESPONSE
     field_names: ClassVar[tuple[str, ...]] = ("process_id", "channel", "payload")
 
-    def __init__(self, process_id: int, channel: str, payload: str) -> None:
+    def __init__(
+        self,
+        process_id: int,
+        channel: str,
+        payload: str,
+        raw_channel: bytes | None = None,
+        raw_payload: bytes | None = None,
+    ) -> None:
         self.request = None
         self.process_id = process_id
         self.channel = channel
         self.payload = payload
+        self._raw_channel = raw_channel
+        self._raw_payload = raw_payload
+
+    @property
+    def raw_channel(self) -> bytes:
+        """The channel's bytes in the session's client_encoding, where `channel` may have escapes."""
+        return as_bytes(self._raw_channel, self.channel)
+
+    @property
+    def raw_payload(self) -> bytes:
+        """The same of the payload."""
+        return as_bytes(self._raw_payload, self.payload)
 
     def encode(self) -> bytes:
-        text = cstrings(f"{self.channel}\x00{self.payload}\x00", 2)
+        channel = cstring(as_sent(self._raw_channel, self.channel))
+        text = channel + cstring(as_sent(self._raw_payload, self.payload))
         return frame(tags.NOTIFICATION_RESPONSE, int32(self.process_id) + text)
 
 
@@ -296,18 +318,25 @@ class ParameterDescription(Message):
 class ParameterStatus(Message):
     """The value, or the new value, of a run-time parameter that the server reports."""
 
-    __slots__ = ("name", "value")
+    __slots__ = ("_raw_value", "name", "value")
     tag: ClassVar[int] = tags.PARAMETER_STATUS
     type_byte: int = tags.PARAMETER_STATUS
     field_names: ClassVar[tuple[str, ...]] = ("name", "value")
 
-    def __init__(self, name: str, value: str) -> None:
+    def __init__(self, name: str, value: str, raw_value: bytes | None = None) -> None:
         self.request = None
         self.name = name
         self.value = value
+        self._raw_value = raw_value
+
+    @property
+    def raw_value(self) -> bytes:
+        """The value's bytes in the session's client_encoding, where `value` may have escapes."""
+        return as_bytes(self._raw_value, self.value)
 
     def encode(self) -> bytes:
-        return frame(tags.PARAMETER_STATUS, cstrings(f"{self.name}\x00{self.value}\x00", 2))
+        value = cstring(as_sent(self._raw_value, self.value))
+        return frame(tags.PARAMETER_STATUS, cstring(self.name) + value)
 
 
 class ReadyForQuery(Message):
@@ -348,7 +377,7 @@ class RowDescription(Message):
             raise too_many(count)
         parts = [b"", _COUNT.pack(count)]
         for field in fields:
-            parts.append(cstrings(field.name + "\x00", 1))
+            parts.append(field.encoded_name())
             try:
                 packed = _FIELD.pack(
                     field.table_oid,

@@ -23,6 +23,7 @@ from pgproto.wire.pieces import (
     expect_end,
     find_nul,
     lenient_text,
+    raw_or_none,
     read_format,
     read_formats,
     read_int16s,
@@ -275,6 +276,8 @@ def _notification_response(buffer: bytes, start: int, end: int) -> Message:
         process_id,
         lenient_text(buffer, start + 4, channel_end),
         lenient_text(buffer, channel_end + 1, payload_end),
+        raw_or_none(buffer, start + 4, channel_end),
+        raw_or_none(buffer, channel_end + 1, payload_end),
     )
 
 
@@ -287,7 +290,9 @@ def _parameter_status(buffer: bytes, start: int, end: int) -> Message:
     value_end = find_nul(buffer, name_end + 1, end)
     expect_end(value_end + 1, end)
     return backend.ParameterStatus(
-        lenient_text(buffer, start, name_end), lenient_text(buffer, name_end + 1, value_end)
+        lenient_text(buffer, start, name_end),
+        lenient_text(buffer, name_end + 1, value_end),
+        raw_or_none(buffer, name_end + 1, value_end),
     )
 
 
@@ -308,7 +313,8 @@ def _row_description(buffer: bytes, start: int, end: int) -> Message:
         table, column, type_oid, size, modifier, code = _FIELD(buffer, nul + 1)
         check_format(code)
         name = lenient_text(buffer, position, nul)
-        fields.append(FieldDescription(name, table, column, type_oid, size, modifier, code))
+        raw = raw_or_none(buffer, position, nul)
+        fields.append(FieldDescription(name, table, column, type_oid, size, modifier, code, raw))
         position = nul + 1 + _FIELD_SIZE
     expect_end(position, end)
     return backend.RowDescription(fields)

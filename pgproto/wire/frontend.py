@@ -1,7 +1,10 @@
 """The messages that a frontend sends, by the names and fields of the manual's "Message Formats".
 
-CopyData and CopyDone, which travel both ways, are in `messages`.  What is legal when is not this
-file's business: any message can be made and encoded at any time.
+SQL and names are given as text, which is sent as UTF-8, or as bytes, which are sent as they are: for a
+session in another client_encoding.  The attributes are text, with escapes for what is no UTF-8.
+
+CopyData and CopyDone, which travel both ways, are in `messages`.  What is legal when is not this file's
+business: any message can be made and encoded at any time.
 """
 # ruff: noqa: D102 - `encode` is documented once, in Message
 
@@ -19,6 +22,8 @@ from pgproto.wire.messages import (
     Message,
     PlainMessage,
     add_values,
+    as_sent,
+    cstring,
     cstrings,
     frame,
     int16s,
@@ -27,6 +32,7 @@ from pgproto.wire.messages import (
     oids,
     secret_key_bytes,
     sized,
+    taken,
 )
 
 _TRIPLE: Final = Struct(">iii")
@@ -177,17 +183,17 @@ class GSSResponse(Message):
 class Query(Message):
     """A simple query: one or more statements, without parameters."""
 
-    __slots__ = ("query",)
+    __slots__ = ("_raw_query", "query")
     tag: ClassVar[int] = tags.QUERY
     type_byte: int = tags.QUERY
     field_names: ClassVar[tuple[str, ...]] = ("query",)
 
-    def __init__(self, query: str) -> None:
+    def __init__(self, query: str | bytes) -> None:
         self.request = None
-        self.query = query
+        self.query, self._raw_query = taken(query)
 
     def encode(self) -> bytes:
-        return frame(tags.QUERY, cstrings(self.query + "\x00", 1))
+        return frame(tags.QUERY, cstring(as_sent(self._raw_query, self.query)))
 
 
 class Parse(Message):
@@ -199,19 +205,24 @@ class Parse(Message):
         parameter_types: type OIDs of the first parameters; 0 leaves the choice to the server.
     """
 
-    __slots__ = ("name", "parameter_types", "query")
+    __slots__ = ("_raw_name", "_raw_query", "name", "parameter_types", "query")
     tag: ClassVar[int] = tags.PARSE
     type_byte: int = tags.PARSE
     field_names: ClassVar[tuple[str, ...]] = ("name", "query", "parameter_types")
 
-    def __init__(self, name: str, query: str, parameter_types: Sequence[int] = ()) -> None:
+    def __init__(self, name: str | bytes, query: str | bytes, parameter_types: Sequence[int] = ()) -> None:
         self.request = None
-        self.name = name
-        self.query = query
+        self.name, self._raw_name = taken(name)
+        self.query, self._raw_query = taken(query)
         self.parameter_types = parameter_types
 
     def encode(self) -> bytes:
-        return frame(tags.PARSE, cstrings(f"{self.name}\x00{self.query}\x00", 2) + oids(self.parameter_types))
+        return frame(
+            tags.PARSE,
+            cstring(as_sent(self._raw_name, self.name))
+            + cstring(as_sent(self._raw_query, self.query))
+            + oids(self.parameter_types),
+        )
 
 
 class Bind(Message):
@@ -225,7 +236,15 @@ class Bind(Message):
         result_formats: none (all text), one for all, or one for each column.
     """
 
-    __slots__ = ("parameter_formats", "parameters", "portal", "result_formats", "statement")
+    __slots__ = (
+        "_raw_portal",
+        "_raw_statement",
+        "parameter_formats",
+        "parameters",
+        "portal",
+        "result_formats",
+        "statement",
+    )
     tag: ClassVar[int] = tags.BIND
     type_byte: int = tags.BIND
     field_names: ClassVar[tuple[str, ...]] = (
@@ -238,21 +257,25 @@ class Bind(Message):
 
     def __init__(
         self,
-        portal: str,
-        statement: str,
+        portal: str | bytes,
+        statement: str | bytes,
         parameter_formats: Sequence[int],
         parameters: Sequence[bytes | None],
         result_formats: Sequence[int],
     ) -> None:
         self.request = None
-        self.portal = portal
-        self.statement = statement
+        self.portal, self._raw_portal = taken(portal)
+        self.statement, self._raw_statement = taken(statement)
         self.parameter_formats = parameter_formats
         self.parameters = parameters
         self.result_formats = result_formats
 
     def encode(self) -> bytes:
-        head = cstrings(f"{self.portal}\x00{self.statement}\x00", 2) + int16s(self.parameter_formats)
+        head = (
+            cstring(as_sent(self._raw_portal, self.portal))
+            + cstring(as_sent(self._raw_statement, self.statement))
+            + int16s(self.parameter_formats)
+        )
         tail = int16s(self.result_formats)
         parts = [b"", head]
         length = 4 + len(head) + add_values(parts, self.parameters) + len(tail)
@@ -263,54 +286,54 @@ class Bind(Message):
 class Describe(Message):
     """Asks for the description of a statement (kind "S") or a portal (kind "P")."""
 
-    __slots__ = ("kind", "name")
+    __slots__ = ("_raw_name", "kind", "name")
     tag: ClassVar[int] = tags.DESCRIBE
     type_byte: int = tags.DESCRIBE
     field_names: ClassVar[tuple[str, ...]] = ("kind", "name")
 
-    def __init__(self, kind: str, name: str) -> None:
+    def __init__(self, kind: str, name: str | bytes) -> None:
         self.request = None
         self.kind = kind
-        self.name = name
+        self.name, self._raw_name = taken(name)
 
     def encode(self) -> bytes:
-        return _named(tags.DESCRIBE, self.kind, self.name)
+        return _named(tags.DESCRIBE, self.kind, as_sent(self._raw_name, self.name))
 
 
 class Execute(Message):
     """Runs a portal.  `max_rows` bounds the rows of the answer, 0 means all."""
 
-    __slots__ = ("max_rows", "portal")
+    __slots__ = ("_raw_portal", "max_rows", "portal")
     tag: ClassVar[int] = tags.EXECUTE
     type_byte: int = tags.EXECUTE
     field_names: ClassVar[tuple[str, ...]] = ("portal", "max_rows")
 
-    def __init__(self, portal: str = "", max_rows: int = 0) -> None:
+    def __init__(self, portal: str | bytes = "", max_rows: int = 0) -> None:
         self.request = None
-        self.portal = portal
+        self.portal, self._raw_portal = taken(portal)
         self.max_rows = max_rows
 
     def encode(self) -> bytes:
         if not self.portal and not self.max_rows:
             return EXECUTE_ALL
-        return frame(tags.EXECUTE, cstrings(self.portal + "\x00", 1) + int32(self.max_rows))
+        return frame(tags.EXECUTE, cstring(as_sent(self._raw_portal, self.portal)) + int32(self.max_rows))
 
 
 class Close(Message):
     """Closes a statement (kind "S") or a portal (kind "P"); it is no error if there is none."""
 
-    __slots__ = ("kind", "name")
+    __slots__ = ("_raw_name", "kind", "name")
     tag: ClassVar[int] = tags.CLOSE
     type_byte: int = tags.CLOSE
     field_names: ClassVar[tuple[str, ...]] = ("kind", "name")
 
-    def __init__(self, kind: str, name: str) -> None:
+    def __init__(self, kind: str, name: str | bytes) -> None:
         self.request = None
         self.kind = kind
-        self.name = name
+        self.name, self._raw_name = taken(name)
 
     def encode(self) -> bytes:
-        return _named(tags.CLOSE, self.kind, self.name)
+        return _named(tags.CLOSE, self.kind, as_sent(self._raw_name, self.name))
 
 
 class Flush(PlainMessage):
@@ -370,17 +393,17 @@ class FunctionCall(Message):
 class CopyFail(Message):
     """Ends COPY IN with an error; `message` comes back in the server's ErrorResponse."""
 
-    __slots__ = ("message",)
+    __slots__ = ("_raw_message", "message")
     tag: ClassVar[int] = tags.COPY_FAIL
     type_byte: int = tags.COPY_FAIL
     field_names: ClassVar[tuple[str, ...]] = ("message",)
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str | bytes) -> None:
         self.request = None
-        self.message = message
+        self.message, self._raw_message = taken(message)
 
     def encode(self) -> bytes:
-        return frame(tags.COPY_FAIL, cstrings(self.message + "\x00", 1))
+        return frame(tags.COPY_FAIL, cstring(as_sent(self._raw_message, self.message)))
 
 
 class Terminate(PlainMessage):
@@ -392,7 +415,7 @@ class Terminate(PlainMessage):
     encoded: ClassVar[bytes] = b"X\x00\x00\x00\x04"
 
 
-def _named(tag: int, kind: str, name: str) -> bytes:
+def _named(tag: int, kind: str, name: str | bytes) -> bytes:
     if kind != STATEMENT and kind != PORTAL:
         raise LocalProtocolError(f"kind is 'S' (statement) or 'P' (portal), not {kind!r}")
-    return frame(tag, cstrings(f"{kind}{name}\x00", 1))
+    return frame(tag, kind.encode() + cstring(name))

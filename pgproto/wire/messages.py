@@ -16,7 +16,7 @@ from struct import Struct, pack
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import MASK, LocalProtocolError
+from pgproto.errors import MASK, LocalProtocolError, escaped
 from pgproto.wire import tags
 from pgproto.wire.exact import exact_bytes, exact_str
 from pgproto.wire.hints import mypyc_attr
@@ -115,9 +115,11 @@ class FieldDescription:
         type_size: pg_type.typlen; negative for types of variable width.
         type_modifier: pg_attribute.atttypmod; -1 for none.
         format: 0 text, 1 binary.
+        raw_name: the name's bytes in the session's client_encoding, if `name` has escapes for some of them.
     """
 
     __slots__ = (
+        "_raw_name",
         "column_number",
         "format",
         "name",
@@ -136,14 +138,29 @@ class FieldDescription:
         type_size: int,
         type_modifier: int,
         format: int = 0,
+        raw_name: bytes | None = None,
     ) -> None:
         self.name = name
+        self._raw_name = raw_name
         self.table_oid = table_oid
         self.column_number = column_number
         self.type_oid = type_oid
         self.type_size = type_size
         self.type_modifier = type_modifier
         self.format = format
+
+    @property
+    def raw_name(self) -> bytes:
+        """The name's bytes in the session's client_encoding."""
+        return as_bytes(self._raw_name, self.name)
+
+    def encoded_name(self) -> bytes:
+        """The name with its NUL, as it is sent.
+
+        Raises:
+            LocalProtocolError: it doesn't fit the protocol.
+        """
+        return cstring(as_sent(self._raw_name, self.name))
 
     def _key(self) -> tuple[str, int, int, int, int, int, int]:
         return (
@@ -257,6 +274,25 @@ def cstring(text: str | bytes) -> bytes:
     if 0 in data:
         raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
     return data + b"\0"
+
+
+def as_sent(raw: bytes | None, text: str) -> str | bytes:
+    """The bytes that a text was read from, as long as it says the same; else the text."""
+    return raw if raw is not None and escaped(raw) == text else text
+
+
+def taken(given: str | bytes) -> tuple[str, bytes | None]:
+    """What was given as text and, if that does not say it all, as bytes."""
+    if isinstance(given, str):
+        return given, None
+    text = escaped(given)
+    return text, None if text.encode() == given else given
+
+
+def as_bytes(raw: bytes | None, text: str) -> bytes:
+    """The same as bytes: a text as UTF-8."""
+    sent = as_sent(raw, text)
+    return sent if isinstance(sent, bytes) else sent.encode(errors="backslashreplace")
 
 
 def int16s(values: Sequence[int]) -> bytes:
