@@ -124,6 +124,9 @@ def _checked(text: object, what: str) -> str:
     text = exact_str(text)
     if "\0" in text:
         raise ValueError(f"{what} cannot contain a NUL character")
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError(f"{what} cannot contain a lone surrogate")
-    return text
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        pass  # raised below: as a __context__ it would show the text
+    raise ValueError(f"{what} cannot contain a lone surrogate")
