@@ -223,7 +223,7 @@ class Connection(Queries):
         Args:
             query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
             records: an iterable or async iterable of records: sequences with a value per parameter.
-            timeout: the longest time without progress, in seconds.
+            timeout: the longest time without progress, in seconds: of the server, or of an async source.
 
         Returns:
             How many rows were affected, all together.
@@ -249,7 +249,7 @@ class Connection(Queries):
         Args:
             sql: the COPY statement.
             source: bytes, a file open for reading bytes, or an iterable or async iterable of bytes.
-            timeout: the longest time without progress, in seconds.
+            timeout: the longest time without progress, in seconds: of the server, or of an async source.
 
         Raises:
             PostgresError: the server refused it; no row was stored.
@@ -277,7 +277,7 @@ class Connection(Queries):
                 with the columns' names (others are ignored).
             columns: the columns' names.
             schema: the table's schema; "" to search for it.
-            timeout: the longest time without progress, in seconds.
+            timeout: the longest time without progress, in seconds: of the server, or of an async source.
 
         Raises:
             DataError: a value does not fit its column; no row was stored.
@@ -318,7 +318,7 @@ class Connection(Queries):
         finally:
             await link.leave(operation)
         if operation.error is not None:
-            raise operation.error
+            raise operation.take_error()
 
     # ---- LISTEN
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
+from pgproto.errors import QueryTimeout
 from pgproto.session import HIGH_WATER, CopyIn, ExecuteMany, sources
 
 from .pieces import progress
@@ -36,7 +38,8 @@ async def feed(
         link: whose operation it is.
         operation: submitted before.
         give: gives the source, when the server is ready for it.
-        seconds: the longest time without progress; None for no limit.
+        seconds: the longest time without progress; None for no limit.  A source that is not asynchronous
+            cannot be interrupted.
     """
     while operation.starting:
         await progress(runtime, link, operation, seconds)
@@ -101,7 +104,11 @@ async def _feed_async(
     reader = runtime.reader(aiter(source))
     try:
         while not operation.over:
-            chunk = await reader.next_unless_over(link, operation)
+            chunk: Any = END
+            async with runtime.bound(math.inf if seconds is None else runtime.now() + seconds) as bound:
+                chunk = await reader.next_unless_over(link, operation)
+            if bound.expired:
+                raise QueryTimeout("the source gave nothing in time")
             if chunk is END:
                 return
             await _feed_chunk(runtime, link, operation, chunk, seconds)

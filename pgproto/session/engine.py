@@ -572,8 +572,10 @@ class Engine:
                         self._alarm.set(segment.operation.deadline)
                     if segments:
                         self._cancelling.ask_for_next()
-                    elif self._cancelling.state == WANTED:
-                        self._cancelling.drop()  # there is nothing left for it
+                    else:
+                        if self._cancelling.state == WANTED:
+                            self._cancelling.drop()  # there is nothing left for it
+                        turns.all_answered()
                     if segment.operation.transaction is not None:
                         turns.see_to_block(segment)
                     listeners = self.listeners

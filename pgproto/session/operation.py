@@ -172,6 +172,16 @@ class Operation:
         self.progressed = False
         return progressed
 
+    def take_error(self) -> BaseException:
+        """The error with which it has ended, for the caller to raise: it is not kept.
+
+        An error that is raised has the frames of its way, which have the operation: neither must keep the
+        caller's sources alive.
+        """
+        error, self.error = self.error, None
+        assert error is not None
+        return error
+
     def take_work(self) -> Callable[[], None] | None:
         """The computation to run now, if there is one."""
         work = self.work

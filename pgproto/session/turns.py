@@ -86,6 +86,12 @@ class Turns:
         if operation.exclusive:
             self._busy = operation
 
+    def all_answered(self) -> None:
+        """Nothing is in flight: an exclusive one that has ended is let go of, and its error with it."""
+        busy = self._busy
+        if busy is not None and busy.finished and busy not in self.queue:
+            self._busy = None
+
     def again(self, operation: Operation) -> None:
         """It goes before all that has not begun."""
         operation.again = False

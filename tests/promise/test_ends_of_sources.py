@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import trio
 
-from pgproto import DataError
+from pgproto import DataError, Outcome, PostgresError, QueryTimeout
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.postgres import PostgresServer
 
@@ -405,3 +407,65 @@ def test_the_error_of_a_record_is_not_hidden(awaiting: Driver, pg18: PostgresSer
         assert closing.closed == 1
 
     awaiting.run(scenario)
+
+
+@pytest.mark.holds("T1")
+@WAYS
+def test_a_source_that_gives_nothing_is_not_waited_for(
+    awaiting: Driver, pg18: PostgresServer, way: Way
+) -> None:
+    """`timeout` is the longest time without progress, whoever makes none."""
+    closed: list[str] = []
+
+    async def hanging() -> AsyncIterator[Any]:
+        try:
+            yield piece(way, 1)
+            if awaiting.name == "trio":
+                await trio.sleep_forever()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            closed.append("source")
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn(), command_timeout=0.2) as conn:
+            table = f"hanging_{next(_names)}"
+            await conn.script(f"create temp table {table} (a int4)")
+            before = time.monotonic()
+            with pytest.raises(QueryTimeout, match="the source gave nothing in time") as caught:
+                await way(conn, table, hanging())
+            assert time.monotonic() - before < 3
+            assert caught.value.outcome is (Outcome.NOT_SENT if way is executemany else Outcome.NOT_COMMITTED)
+            assert closed == ["source"]
+            assert await conn.fetchval(f"select count(*) from {table}") == 0
+
+    awaiting.run(scenario)
+
+
+class Source:
+    """What a caller would like to have back."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+
+    def __iter__(self) -> Iterator[Any]:
+        record: Any = b"x\n" if self._way is copy_in else ("x",)
+        yield from [record] * 10
+
+
+@WAYS
+def test_a_source_is_let_go_of_with_its_error(driver: Driver, pg18: PostgresServer, way: Way) -> None:
+    """An error has the frames of its way, and they have the source: the session must keep none of it."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn:
+            table = f"let_go_{next(_names)}"
+            await conn.script(f"create temp table {table} (a text check (a <> 'x'))")
+            source = Source(way)
+            gone = weakref.ref(source)
+            with pytest.raises(PostgresError, match="violates check constraint"):
+                await way(conn, table, source)
+            del source
+            gc.collect()
+            assert gone() is None
+
+    driver.run(scenario)

@@ -171,7 +171,7 @@ def feed(
     finally:
         transport.abandon(operation)
     if operation.error is not None:
-        raise operation.error
+        raise operation.take_error()
     return operation.rowcount
 
 
