@@ -95,6 +95,15 @@ def test_write_failed_and_nothing_arrives(eof: bool) -> None:
     assert pair.engine.finished
 
 
+def test_a_write_that_fails_after_the_end_changes_nothing() -> None:
+    pair = Pair(SCRIPT)
+    pair.engine.close()
+    pair.engine.write_failed(BrokenPipeError("broken pipe"))
+    assert pair.engine.finished
+    assert pair.engine.next_deadline() is None
+    assert pair.engine.cause is None
+
+
 def test_fatal_without_eof_ends_after_grace() -> None:
     pair = Pair(SCRIPT)
     operation = query("select 1")

@@ -19,7 +19,7 @@ from pgproto.session import (
     Stream,
 )
 from pgproto.session.operation import Operation
-from pgproto.session.segment import Segment
+from pgproto.session.segment import NOWHERE, Segment
 from pgproto.session.sources import ExecutionBuffer
 from pgproto.wire import CopyFail, NoticeResponse, ParameterStatus
 from tests.support.backend import FATAL, Answer, error_fields, fails, ok, rows_of
@@ -323,7 +323,9 @@ def test_what_an_operation_without_parts_says() -> None:
     operation.turned_away(closed)
     assert closed.outcome is Outcome.NOT_SENT
     assert closed.sqlstate == ""
-    assert operation.ends_block(Pair(SCRIPT).engine.channel, Segment(operation, 0))
+    segment = Segment(operation, 0)
+    assert operation.ends_block(Pair(SCRIPT).engine.channel, segment)
+    assert segment.failed == NOWHERE
 
 
 @pytest.mark.holds("L2")

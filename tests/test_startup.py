@@ -133,3 +133,17 @@ def test_a_tls_layer_that_will_not_encrypt_ends_the_session() -> None:
     assert pair.engine.finished
     assert operation.items[0].outcome is Outcome.NOT_SENT
     assert isinstance(error_of(operation), ConnectionLost)
+
+
+def test_a_tls_layer_that_will_not_encrypt_the_good_bye() -> None:
+    pair = Pair(SCRIPT)
+    pair.run(query("select 1"))
+    tls = TLS(ssl.create_default_context(), "db.example")
+    tls.close()
+    pair.engine.channel.tls = tls
+    pair.engine.close()
+    closed = pair.engine.connection.closed
+    assert closed is not None
+    assert [type(each) for each in closed.also] == [LocalProtocolError]
+    assert pair.engine.cause is None
+    assert pair.engine.finished

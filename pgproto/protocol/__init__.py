@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from ..wire.binding import Executes
 from .authentication import Authenticator
-from .connection import Connection
+from .connection import CLIENT, SERVER, Connection
 from .events import NEED_DATA, Closed, CommandCompletes, DataRows, Frames, NeedData, Secure, Skipped
-from .lifecycle import CLIENT, SERVER
 
 __all__ = [
     "CLIENT",

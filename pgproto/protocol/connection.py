@@ -6,12 +6,13 @@
     event = connection.next_event()               # a message, an event, or NEED_DATA
 
 Rule 1: what is legal stands in `states`; this file moves bytes and messages through those tables.
-Rule 2: whatever ends the session goes through `Lifecycle._end`, once.
+Rule 2: whatever ends the session goes through `_end`, once: see `ending`.
 Rule 3: receiving never raises.  The peer's mistakes end the session and are in the `Closed` event.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -31,6 +32,7 @@ from ..wire import (
     ErrorResponse,
     Execute,
     Flush,
+    FrameReader,
     GSSENCRequest,
     Message,
     NegotiateProtocolVersion,
@@ -50,14 +52,20 @@ from ..wire import (
 )
 from ..wire.binding import Executes
 from . import states
-from .events import NEED_DATA, CommandCompletes, DataRows, Frames, Secure, Skipped
-from .lifecycle import CLIENT, SERVER, Lifecycle
+from .ending import Ending
+from .events import NEED_DATA, Closed, CommandCompletes, DataRows, Frames, Secure, Skipped
+from .inflight import InFlight
 
 __all__ = ["CLIENT", "SERVER", "Connection"]
 
 # A server has some 40 reportable parameters; a peer that invents thousands is not one.
 _MAX_PARAMETERS: Final = 1000
 _MAX_PARAMETER_BYTES: Final = 1 << 20
+
+CLIENT: Final = 0
+"""The role that sends requests."""
+SERVER: Final = 1
+"""The role that answers them."""
 
 # Some type bytes mean one thing from a client and another from a server: these are never ours to send.
 _FOREIGN: Final[dict[int, frozenset[type[Message]]]] = {
@@ -78,7 +86,7 @@ _PASSWORD_KINDS: Final[dict[int, int]] = {
 Trace: TypeAlias = Callable[[str, bytes, bool], None]
 
 
-class Connection(Lifecycle):
+class Connection:
     """One session, seen from the client or from the server.
 
     Args:
@@ -97,17 +105,23 @@ class Connection(Lifecycle):
     """
 
     __slots__ = (
+        "_ending",
+        "_events",
         "_foreign",
+        "_in_flight",
         "_limits",
         "_max_message_size",
         "_parameter_bytes",
+        "_phase",
         "_raw",
+        "_reader",
         "_requested",
         "asked_encoding",
         "backend_key",
         "encrypted",
         "parameters",
         "protocol",
+        "role",
         "trace",
         "trace_error",
         "transaction_status",
@@ -116,7 +130,12 @@ class Connection(Lifecycle):
     def __init__(
         self, role: int, *, max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE, raw: bool = False
     ) -> None:
-        super().__init__(role)
+        self.role = role
+        self._phase = states.START
+        self._reader = FrameReader()
+        self._events: deque[Message] = deque()
+        self._in_flight = InFlight()
+        self._ending = Ending()
         self.encrypted = False
         self.trace: Trace | None = None
         self.trace_error: Exception | None = None
@@ -139,6 +158,49 @@ class Connection(Lifecycle):
             text += f" {states.HEAD_NAMES[self._in_flight.state]}, {len(self._in_flight)} in flight"
         return text + ">"
 
+    @property
+    def phase(self) -> int:
+        """Where the session is: one of the phases in `states`, START to CLOSED."""
+        return self._phase
+
+    @property
+    def head_state(self) -> int:
+        """How far the answer to the oldest request has come: one of the head states in `states`."""
+        return self._in_flight.state
+
+    @property
+    def head(self) -> Message | None:
+        """The oldest request in flight, the one that the next answer belongs to."""
+        return self._in_flight.head
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are in flight."""
+        return len(self._in_flight)
+
+    @property
+    def closed(self) -> Closed | None:
+        """The Closed event, once the session is over."""
+        return self._ending.closed
+
+    @property
+    def unread(self) -> int:
+        """How many received bytes have not become events yet."""
+        return self._reader.pending
+
+    def _end(self, error: Exception | None) -> None:
+        """Whatever ends the session ends it here."""
+        if self._ending.end(error, self._in_flight):
+            self._phase = states.CLOSED
+            rest = self._reader.take_rest()
+            if rest:
+                self._search(rest)
+
+    def _search(self, data: bytes) -> None:
+        """Look for the server's further errors in what comes after the end."""
+        if self.role == CLIENT:
+            self._ending.search(self._reader, data)
+
     # ---- Sending
 
     def send(self, message: Message) -> bytes:
@@ -152,7 +214,7 @@ class Connection(Lifecycle):
                 changed.
             ConnectionClosed: the session is over.
         """
-        if self._closed is not None:
+        if self._ending.closed is not None:
             raise ConnectionClosed(f"cannot send {type(message).__name__}: the connection is closed")
         if type(message) in self._foreign and not self._is_ours(message):
             raise self._not_now(message)
@@ -310,10 +372,10 @@ class Connection(Lifecycle):
         """
         if not data:
             self._receive_eof()
-        elif self._closed is None:
+        elif self._ending.closed is None:
             self._reader.receive_data(data)
         else:
-            self._diagnose(data)
+            self._search(data)
 
     def _receive_eof(self) -> None:
         event: Message | None = None
@@ -338,8 +400,8 @@ class Connection(Lifecycle):
         while True:
             if self._events:
                 return self._events.popleft()
-            if self._closed is not None:
-                return self._closed
+            if self._ending.closed is not None:
+                return self._ending.closed
             event = self._next()
             if event is not None:
                 return event
@@ -398,7 +460,7 @@ class Connection(Lifecycle):
         flight.advance(after)
         if isinstance(event, ReadyForQuery):
             self.transaction_status = event.status
-            self._hint = None
+            self._ending.hint = None
         elif isinstance(event, CopyInResponse) and not flight.begin_copy_in():
             self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued behind it"))
         return event
@@ -508,7 +570,7 @@ class Connection(Lifecycle):
         elif isinstance(message, NoticeResponse) and message.fields.get("C") in ("57P01", "57P02"):
             # Immediate shutdown, crash, and a commit that no standby confirmed are announced as a
             # WARNING, and EOF follows: the warning is the first cause.
-            self._hint = message
+            self._ending.hint = message
         return message
 
     def _error(self, message: Message) -> Message | None:
@@ -526,7 +588,7 @@ class Connection(Lifecycle):
             self._events.append(message)
             self._end(error)
             return None
-        self._hint = message
+        self._ending.hint = message
         self._events.append(message)
         for request in skipped:
             self._skip(request, message)

@@ -181,7 +181,7 @@ class Engine:
 
     def check_open(self) -> None:
         """Raise ConnectionClosed, with the first cause, if the session is over."""
-        if self.closed or self.finished:
+        if self.closed:
             error = self._ending.refusal(self.connection.closed)
             self.channel.sign(error)
             raise error
@@ -280,7 +280,7 @@ class Engine:
                 the session is inside of somebody else's transaction.
         """
         turns = self.turns
-        if not self.transaction_status and turns.starting is None:
+        if turns.starting is None and not self.connection.transaction_status:
             self.start(operation)
             return
         try:
@@ -371,7 +371,7 @@ class Engine:
         except Error as error:
             self.connection.close(error)
             self._process()
-            return self._outgoing.rest()
+            return self._outgoing.encrypted
 
     def data_sent(self, count: int) -> None:
         """The transport took `count` bytes of `data_to_send()`: they may reach the server."""
@@ -470,9 +470,10 @@ class Engine:
         self.channel.discard()
         if clean:
             self.channel.write(Terminate())
-        failed = self._outgoing.close()
-        if failed is not None:
-            self.connection.close(failed)
+        try:
+            self._outgoing.close()
+        except Error as error:
+            self.connection.close(error)
         self.connection.close()
         self._process()
         self._settle()

@@ -90,7 +90,8 @@ class Unasked:
         """One has arrived."""
         if isinstance(event, NoticeResponse):
             self._notices.put(event, sum(map(len, event.fields.values())))
-        elif isinstance(event, NotificationResponse):
+        else:
+            assert isinstance(event, NotificationResponse)  # see ASYNCHRONOUS
             self._notifications.put(event, len(event.channel) + len(event.payload))
 
     def take_notices(self) -> list[NoticeResponse]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..errors import Error
 from .channel import HIGH_WATER, Channel
 
 __all__ = ["Outgoing"]
@@ -15,18 +14,21 @@ class Outgoing:
 
     Args:
         channel: what operations write to; its `tls` encrypts, once there is one.
+
+    Attributes:
+        encrypted: what was encrypted, and not taken yet.
     """
 
-    __slots__ = ("_channel", "_encrypted")
+    __slots__ = ("_channel", "encrypted")
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._encrypted = b""
+        self.encrypted = b""
 
     @property
     def pending(self) -> bool:
         """True if something was not taken yet."""
-        return self._channel.pending > 0 or bool(self._encrypted)
+        return self._channel.pending > 0 or bool(self.encrypted)
 
     def data(self) -> bytes:
         """The bytes for the transport; the same ones until `sent`.
@@ -35,47 +37,43 @@ class Outgoing:
             Error: they could not be encrypted.
         """
         channel = self._channel
-        if channel.tls is None:
+        tls = channel.tls
+        if tls is None:
             return channel.output()
-        if len(self._encrypted) < HIGH_WATER:
-            self._encrypt()
-        return self.rest()
-
-    def rest(self) -> bytes:
-        """Those that are encrypted already."""
-        tls = self._channel.tls
-        if tls is not None:
-            self._encrypted += tls.data_to_send()
-        return self._encrypted
+        plain = channel.output()
+        try:
+            if plain and len(self.encrypted) < HIGH_WATER:
+                tls.send(plain)
+                channel.taken(len(plain))
+        finally:
+            self.encrypted += tls.data_to_send()
+        return self.encrypted
 
     def sent(self, count: int) -> None:
         """The transport took the first `count` bytes."""
         if self._channel.tls is None:
             self._channel.taken(count)
         else:
-            self._encrypted = self._encrypted[count:]
+            self.encrypted = self.encrypted[count:]
 
     def discard(self) -> None:
         """Nothing more can be sent."""
         self._channel.discard()
-        self._encrypted = b""
+        self.encrypted = b""
 
-    def close(self) -> Error | None:
-        """Nothing will be written any more: leave what TLS says then after what was; or why that failed."""
+    def close(self) -> None:
+        """Nothing will be written any more: what TLS says then follows what was.
+
+        Raises:
+            Error: that could not be encrypted.
+        """
         tls = self._channel.tls
         if tls is None:
-            return None
-        error: Error | None = None
-        try:
-            self._encrypt()
-        except Error as raised:
-            error = raised
-        tls.close()
-        return error
-
-    def _encrypt(self) -> None:
+            return
         plain = self._channel.output()
-        tls = self._channel.tls
-        if plain and tls is not None:
-            tls.send(plain)
-            self._channel.taken(len(plain))
+        try:
+            if plain:
+                tls.send(plain)
+                self._channel.taken(len(plain))
+        finally:
+            tls.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgproto.protocol import Connection
-from pgproto.protocol.lifecycle import Lifecycle
+from pgproto.protocol.ending import Ending
 from pgproto.session.copy import _Copy
 from pgproto.wire.frames import FrameReader
 from pgproto_asyncio.link import Link
@@ -20,13 +20,13 @@ __all__ = ["BUGS"]
 
 # In Go, closing is an action, and doing it twice panics.
 _CLOSING_IS_AN_ACTION: Final = Edit(
-    Lifecycle,
-    "_end",
+    Ending,
+    "end",
     (
-        "if self._closed is not None:",
-        """if self._closed is not None and self.role == CLIENT and isinstance(error, PostgresError):
+        "if closed is not None:",
+        """if closed is not None and isinstance(error, PostgresError):
     raise RuntimeError("close of closed channel")
-if self._closed is not None:""",
+if closed is not None:""",
     ),
 )
 
@@ -37,11 +37,11 @@ BUGS: Final = (
         [
             _CLOSING_IS_AN_ACTION,
             Edit(
-                Lifecycle,
-                "_diagnose",
+                Ending,
+                "search",
                 (
                     "closed.also.append(message.error)",
-                    "self._end(message.error)",
+                    "self.end(message.error, InFlight())",
                 ),
             ),
         ],
@@ -90,8 +90,8 @@ if segment.error is not None and segment.error.fatal:
         "psycopg and others: the pooler's 08P01 behind the server's 57P01 becomes the reason",
         [
             Edit(
-                Lifecycle,
-                "_diagnose",
+                Ending,
+                "search",
                 (
                     "closed.also.append(message.error)",
                     """closed.also.append(closed.error)
@@ -107,8 +107,8 @@ closed.error = message.error""",
         "asyncpg, psycopg: what came behind the first FATAL is thrown away",
         [
             Edit(
-                Lifecycle,
-                "_diagnose",
+                Ending,
+                "search",
                 ("closed.also.append(message.error)", "pass"),
             )
         ],
@@ -162,7 +162,7 @@ closed.error = message.error""",
                 "_receive_eof",
                 (
                     "self._end(ConnectionLost(text))",
-                    "if self._hint is None:\n    self._end(ConnectionLost(text))",
+                    "if self._ending.hint is None:\n    self._end(ConnectionLost(text))",
                 ),
             )
         ],
