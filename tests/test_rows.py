@@ -260,6 +260,8 @@ def test_values_that_cannot_be_decoded_name_row_and_column(oid: int, data: bytes
     with pytest.raises(DataError, match=text) as caught:
         decoder.decode(*run(rows))
     assert str(caught.value).startswith('row 2, column 2 ("it\'s"): ')
+    with pytest.raises(DataError, match="row 5002, column 2"):
+        decoder.decode(*run(rows), 5000)
 
 
 @FIXED

@@ -441,7 +441,7 @@ class Execution(Preparing):
             item.error = self.cut_short()
             return
         try:
-            rows = statement.decoder.decode(event.buffer, event.start, event.end)
+            rows = statement.decoder.decode(event.buffer, event.start, event.end, len(item.rows))
             if item.rows:
                 item.rows += rows
             else:

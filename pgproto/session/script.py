@@ -93,7 +93,7 @@ class Script(SimpleQuery):
         elif isinstance(event, DataRows):
             if self._decoder is not None and not self.abandoned:
                 try:
-                    self._rows += self._decoder.decode(event.buffer, event.start, event.end)
+                    self._rows += self._decoder.decode(event.buffer, event.start, event.end, len(self._rows))
                 except RemoteProtocolError:
                     raise
                 except Exception as error:  # noqa: BLE001 - as for every execution

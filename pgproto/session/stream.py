@@ -34,13 +34,14 @@ class Stream(Execution):
     def __init__(self, item: QueuedQuery) -> None:
         super().__init__([item])
         self.exclusive = True
-        self._given = False
+        self._given = 0  # how many rows the consumer may have seen
         self._rows: list[Row] = []
         self._size = 0
 
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows for the consumer."""
-        self._given = True
+        before = self._given
+        self._given += event.count
         statement = item.statement
         if statement is None or item.error is not None:
             return
@@ -48,7 +49,7 @@ class Stream(Execution):
             item.error = self.cut_short()
             return
         try:
-            self._rows += statement.decoder.decode(event.buffer, event.start, event.end)
+            self._rows += statement.decoder.decode(event.buffer, event.start, event.end, before)
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - as for every execution

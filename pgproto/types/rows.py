@@ -113,18 +113,19 @@ class RowDecoder:
         for fixed, tail in runs_of(codecs, most=_MAX_RUN, exact=False):
             self._runs.append(_Run(fixed, tail, first=not self._runs))
 
-    def decode(self, buffer: bytes, start: i64, end: i64) -> list[Row]:
+    def decode(self, buffer: bytes, start: i64, end: i64, before: i64 = 0) -> list[Row]:
         """The rows of consecutive DataRow messages.
 
         Args:
             buffer: what the messages are in, whole.
             start: the index of the first one's type byte.
             end: the index behind the last one's body.
+            before: how many rows of the result came before them.
 
         Raises:
             RemoteProtocolError: a row is malformed.
-            DataError: a value is malformed or has no counterpart in Python; the text names its row in this
-                run (the first is 1) and its column.
+            DataError: a value is malformed or has no counterpart in Python; the text names its row
+                (the first is 1) and its column.
         """
         rows: list[Row] = []
         columns = self._columns
@@ -138,7 +139,7 @@ class RowDecoder:
             stop: i64 = start + 1 + (read_int32(buffer, start + 1) if end - start > 4 else 0)
             if stop < start + 5 or stop > end:
                 raise RemoteProtocolError("not a whole DataRow message")
-            self._by_columns(buffer, start + 5, stop, values, len(rows))
+            self._by_columns(buffer, start + 5, stop, values, before + len(rows))
             rows.append(TrackedRow(columns, tuple(values)) if tracked else Row(columns, tuple(values)))
             start = stop
         return rows
@@ -190,7 +191,7 @@ class RowDecoder:
             pass
         return start
 
-    def _by_columns(self, buffer: bytes, start: i64, end: i64, values: list[Any], row: int) -> None:
+    def _by_columns(self, buffer: bytes, start: i64, end: i64, values: list[Any], row: i64) -> None:
         """Put the values of the body `buffer[start:end]` into the list, or raise what is wrong with it."""
         position: i64 = start + 2
         if end < position:
