@@ -347,7 +347,7 @@ def test_what_concerns_others_does_not_end_a_listener() -> None:
     [("COMMIT", True), ("ROLLBACK", False), ("ROLLBACK TO s", False), ("bad COMMIT", False)],
 )
 def test_a_listen_in_a_transaction(last: str, goes_on: bool) -> None:
-    pair = Pair({**LISTENS, "bad COMMIT": Answer("COMMIT", error=error_fields("23505"), fails="sync")})
+    pair = Pair({**LISTENS, "bad COMMIT": Answer("COMMIT", error=error_fields("23505"))})
     pair.run(Script("BEGIN"))
     listener = Listener(("jobs",))
     flow_of(pair, listen(pair.engine, listener))

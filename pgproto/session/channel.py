@@ -16,7 +16,7 @@ from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
 from .blocks import Block, Blocks
 from .listening import Listeners
 from .segment import Segment
-from .sql import unlistened
+from .sql import to_savepoint, unlistened
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -25,8 +25,9 @@ if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
 
 __all__ = ["HIGH_WATER", "TELLING_TAGS", "Channel"]
 
-# Tags of statements after which the server has forgotten something: `Channel.told` wants to know of them.
-TELLING_TAGS: Final = frozenset(("DEALLOCATE ALL", "DISCARD ALL", "ROLLBACK", "UNLISTEN"))
+# Tags of statements after which the server has forgotten something, or will not forget it any more:
+# `Channel.told` wants to know of them.
+TELLING_TAGS: Final = frozenset(("COMMIT", "DEALLOCATE ALL", "DISCARD ALL", "ROLLBACK", "UNLISTEN"))
 
 _SESSIONS: Final = itertools.count(1)
 
@@ -117,15 +118,30 @@ class Channel:
     def dirty(self, dirty: bool) -> None:
         self._traces = dirty
 
-    def told(self, tag: str, sql: str) -> None:
-        """A statement has completed after which the server knows less: see TELLING_TAGS."""
+    def told(self, operation: Operation, tag: str, sql: str, before: int = 0) -> None:
+        """A statement has completed after which the server knows less: see TELLING_TAGS.
+
+        Args:
+            operation: whose it is.
+            tag: its command tag.
+            sql: the text that it is in.
+            before: how many statements of the text came before it.
+        """
+        block = operation.transaction
+        depth = 0 if block is None else block.depth
+        if tag == "COMMIT":
+            self.listeners.transaction_ended(committed=True)
+            return
         if tag == "ROLLBACK":
-            self.listeners.transaction_ended(committed=False)
+            if not to_savepoint(sql, before):
+                self.listeners.transaction_ended(committed=False)
+            else:
+                self.listeners.rolled_back(depth if operation.last_word else 0)
             return
         if tag != "UNLISTEN":
             self.statements.clear()
         if tag != "DEALLOCATE ALL":
-            self.listeners.unlistened(unlistened(sql) if tag == "UNLISTEN" else ["*"], tag)
+            self.listeners.unlistened(unlistened(sql) if tag == "UNLISTEN" else ["*"], tag, depth)
 
     @property
     def touched(self) -> bool:

@@ -271,7 +271,7 @@ class ExecuteMany(Preparing):
             self.rowcount += event.count * rowcount(event.command_tag)
             self._tag = event.command_tag
             if event.command_tag in TELLING_TAGS:
-                channel.told(event.command_tag, self.sql)
+                channel.told(self, event.command_tag, self.sql)
         elif isinstance(event, CommandComplete) and segment.prologue:
             segment.prologue -= 1
         elif isinstance(event, EmptyQueryResponse):

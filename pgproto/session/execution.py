@@ -412,9 +412,9 @@ class Execution(Preparing):
             if not segment.prologue:
                 self.take_rows(channel, self.items[segment.position], event)
         elif isinstance(event, CommandCompletes):
-            self._completed(segment, event.command_tag, event.count)
+            self._completed(channel, segment, event.command_tag, event.count)
         elif isinstance(event, EmptyQueryResponse):
-            self._completed(segment, "", 1)
+            self._completed(channel, segment, "", 1)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
         elif isinstance(event, CommandComplete):  # of the prologue
@@ -452,10 +452,13 @@ class Execution(Preparing):
             # The messages are consumed, so the connection is in step; the outcome is the server's to say.
             item.error = undecodable(error)
 
-    def _completed(self, segment: Segment, tag: str, count: int) -> None:
+    def _completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
         position = segment.position
         segment.position = stop = position + count
         if self.finished:
+            if tag in TELLING_TAGS:
+                for item in self.items[position:stop]:
+                    channel.told(self, tag, item.sql)
             return  # its caller was told before
         while position < stop:
             item = self.items[position]
@@ -532,7 +535,7 @@ class Execution(Preparing):
                 if self.atomic and self.error is None and not isinstance(error, PostgresError):
                     self.error = error
             if item.tag in TELLING_TAGS:
-                channel.told(item.tag, item.sql)
+                channel.told(self, item.tag, item.sql)
         if segment.error is not None:
             if segment.error.outcome is None:
                 segment.error.outcome = items[segment.first].outcome

@@ -42,7 +42,8 @@ class Listen(Script):
         """From here on a reset, an UNLISTEN or a ROLLBACK concerns it."""
         if segment.error is None:
             sealed = channel.connection.transaction_status == "I"
-            channel.listeners.confirm(self._listener, sealed=sealed)
+            depth = 0 if self.transaction is None else self.transaction.depth
+            channel.listeners.confirm(self._listener, sealed=sealed, depth=depth)
         super().segment_done(channel, segment)
 
 

@@ -5,6 +5,9 @@ channel to leave sends UNLISTEN.  What the server listens to for nobody (a `list
 LISTEN was run all the same) is taken back as soon as no transaction is open.  Every listener has a bounded
 queue of its own: where nobody takes, the oldest are dropped, and counted.
 
+LISTEN and UNLISTEN take effect when their transaction commits.  So an UNLISTEN ends no listener before that,
+and none at all if it is rolled back; where nobody can tell, it does.
+
 A listener is never silent: one that hears nothing more (its lease is over, the session was reset, its
 LISTEN was rolled back) ends with an error that says why.  The conversation itself is in `listen`.
 """
@@ -68,13 +71,14 @@ class Listener:
         waiter: what the adapter keeps with it, to wake whoever waits.
         heard: the server has confirmed its LISTEN.
         unsure: that was in a transaction, which can still be rolled back.
+        depth: in how many savepoints of ours.
 
     Raises:
         TypeError: a name is no str.
         LocalProtocolError: a name is empty, too long, or one that no message can carry.
     """
 
-    __slots__ = ("channels", "ended", "heard", "inbox", "owner", "unsure", "waiter")
+    __slots__ = ("channels", "depth", "ended", "heard", "inbox", "owner", "unsure", "waiter")
 
     def __init__(self, channels: tuple[object, ...], owner: object = None) -> None:
         if not channels:
@@ -85,6 +89,7 @@ class Listener:
         self.inbox = Inbox()
         self.heard = False
         self.unsure = False
+        self.depth = 0
         self.ended: Error | None = LocalProtocolError(
             "nothing listens yet: enter it first, as in `async with conn.listen(...) as notifications:`"
         )
@@ -108,6 +113,26 @@ class Listener:
         return None
 
 
+class _Unlisten:
+    """An UNLISTEN that was run: it takes effect when its transaction commits.
+
+    Args:
+        names: of which channels; "*" for all.
+        what: what was run, for the error.
+        heard: who has listened until then.
+        depth: in how many savepoints of ours it was run.
+    """
+
+    __slots__ = ("depth", "doubtful", "heard", "names", "what")
+
+    def __init__(self, names: list[str], what: str, heard: list[Listener], depth: int) -> None:
+        self.names = names
+        self.what = what
+        self.heard = heard
+        self.depth = depth
+        self.doubtful = False  # a part of the transaction was rolled back, maybe the one with it
+
+
 class Listeners:
     """All listeners of one session.
 
@@ -117,11 +142,12 @@ class Listeners:
             server may listen for nobody.
     """
 
-    __slots__ = ("_all", "_confirmed", "unsettled", "woken")
+    __slots__ = ("_all", "_confirmed", "_leaving", "unsettled", "woken")
 
     def __init__(self) -> None:
         self._all: list[Listener] = []
         self._confirmed: set[str] = set()  # what the server listens to, on behalf of any
+        self._leaving: list[_Unlisten] = []  # their transaction is open still
         self.woken: list[Listener] = []
         self.unsettled = False
 
@@ -138,9 +164,13 @@ class Listeners:
         self._all.append(listener)
         return "; ".join("LISTEN " + quote_identifier(name) for name in dict.fromkeys(listener.channels))
 
-    def confirm(self, listener: Listener, *, sealed: bool) -> None:
-        """The server has run its LISTEN; `sealed` unless a transaction can still undo it."""
+    def confirm(self, listener: Listener, *, sealed: bool, depth: int) -> None:
+        """The server has run its LISTEN, in so many savepoints of ours.
+
+        `sealed` unless a transaction can still undo it.
+        """
         listener.heard = True
+        listener.depth = depth
         listener.unsure = not sealed
         self._confirmed.update(listener.channels)
         if not sealed or listener not in self._all:
@@ -182,20 +212,50 @@ class Listeners:
         for listener in [each for each in self._all if each.owner is owner]:
             self._end(listener, ConnectionClosed("nothing listens any more: the lease is over"))
 
-    def unlistened(self, names: list[str], what: str) -> None:
-        """An UNLISTEN of these channels was run ("*": of all), or a reset (`what`)."""
-        self._confirmed.difference_update(list(self._confirmed) if "*" in names else names)
-        for listener in [each for each in self._all if each.heard]:
-            if "*" in names or any(name in listener.channels for name in names):
-                self._end(listener, LocalProtocolError(f"nothing listens any more: {what} was run"))
+    def unlistened(self, names: list[str], what: str, depth: int) -> None:
+        """An UNLISTEN of these channels was run ("*": of all), or a reset (`what`), in so many savepoints."""
+        heard = [each for each in self._all if each.heard and _concerns(names, each)]
+        self._leaving.append(_Unlisten(names, what, heard, depth))
+        self.unsettled = True
 
-    def transaction_ended(self, *, committed: bool) -> None:
-        """The transaction is over (or rolled back to a savepoint) in which a LISTEN was run."""
-        for listener in [each for each in self._all if each.unsure]:
+    def rolled_back(self, depth: int) -> None:
+        """What was run in so many savepoints of ours was rolled back; 0: a part, and nobody knows what."""
+        for unlisten in self._leaving:
+            unlisten.doubtful = unlisten.doubtful or not depth
+        if depth:
+            self._leaving = [each for each in self._leaving if each.depth < depth]
+        self._undone(depth)
+
+    def transaction_ended(self, *, committed: bool | None) -> None:
+        """The transaction is over in which a LISTEN or an UNLISTEN was run; None: nobody knows how."""
+        if not committed:
+            self._undone(0)
+        for listener in self._all:
             listener.unsure = False
-            if not committed:
-                text = "nothing listens: the transaction with its LISTEN was rolled back"
-                self._end(listener, LocalProtocolError(text))
+        leaving = self._leaving
+        self._leaving = []
+        if committed is False:
+            return
+        for unlisten in leaving:
+            for listener in unlisten.heard:
+                if listener in self._all:
+                    self._end(
+                        listener, LocalProtocolError(f"nothing listens any more: {unlisten.what} was run")
+                    )
+            if committed and not unlisten.doubtful:
+                self._confirmed -= self._only_of_others(unlisten.names)
+
+    def _only_of_others(self, names: list[str]) -> set[str]:
+        """Those of the channels that nobody listens to by a LISTEN that came after the UNLISTEN."""
+        gone = self._confirmed if "*" in names else names
+        return {name for name in gone if not any(each.heard and name in each.channels for each in self._all)}
+
+    def _undone(self, depth: int) -> None:
+        """A LISTEN in so many savepoints was rolled back, as far as can be told."""
+        for listener in [each for each in self._all if each.unsure and each.depth >= depth]:
+            text = "nothing listens: the transaction with its LISTEN was rolled back"
+            listener.unsure = False
+            self._end(listener, LocalProtocolError(text))
 
     def _end(self, listener: Listener, error: Error) -> None:
         self._all.remove(listener)
@@ -205,6 +265,10 @@ class Listeners:
     def _unlisten(self, channels: Iterable[str]) -> str:
         nobody = [name for name in channels if not any(name in each.channels for each in self._all)]
         return "; ".join("UNLISTEN " + quote_identifier(name) for name in nobody)
+
+
+def _concerns(names: list[str], listener: Listener) -> bool:
+    return "*" in names or any(name in listener.channels for name in names)
 
 
 def _checked(channel: object) -> str:

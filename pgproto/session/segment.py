@@ -93,6 +93,12 @@ class Segment:
             return IN_PROLOGUE
         return IN_ITEM if self.failed_item < self.last else AT_SYNC
 
+    @property
+    def committed(self) -> bool | None:
+        """Whether the transaction that has ended with it was committed; None if nobody knows."""
+        error = self.error
+        return error is None or (None if error.outcome in (None, Outcome.UNKNOWN) else False)
+
     def decided(self, fate: Outcome) -> bool:
         """True if the server's own last words name the statement that it was at, whatever `fate` says.
 

@@ -69,7 +69,7 @@ class SimpleQuery(Operation):
             return False
         self.tags.append(tag)
         if tag in TELLING_TAGS:
-            channel.told(tag, self.sql)
+            channel.told(self, tag, self.sql, len(self.tags) - 1)
         return True
 
     def ends_block(self, channel: Channel, segment: Segment) -> bool:

@@ -32,6 +32,7 @@ __all__ = [
     "leaves_no_trace",
     "may_commit",
     "sets_encoding",
+    "to_savepoint",
     "unlistened",
 ]
 
@@ -284,6 +285,13 @@ def ends_transaction(sql: str, tags: list[str], *, escapes: bool = False) -> boo
         if tag == "ROLLBACK" and (index >= len(statements) or not _TO_SAVEPOINT.match(statements[index])):
             return True
     return False
+
+
+def to_savepoint(sql: str, index: int) -> bool:
+    """True if the statement at the index, which was a ROLLBACK, was one to a savepoint; in doubt, too."""
+    bare = _bare(sql)
+    statements = [] if bare is None else _split(bare)
+    return index >= len(statements) or _TO_SAVEPOINT.match(statements[index]) is not None
 
 
 def copies_in(sql: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from pgproto import ConnectionClosed, Error, LocalProtocolError
+from pgproto import Batch, ConnectionClosed, Error, LocalProtocolError
 from tests.support.drivers import Driver
 from tests.support.pgbouncer import PoolMode, Version, missing
 from tests.support.postgres import PostgresServer
@@ -256,5 +256,36 @@ def test_through_a_pooler(
                     async with conn.listen("news"):
                         pass
                 assert await conn.fetchval("select 1") == 1
+
+    driver.run(scenario)
+
+
+@pytest.mark.holds("L7")
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_unlisten_that_is_rolled_back(driver: Driver, pg18: PostgresServer, nested: bool) -> None:
+    """The server listens on, and so does the listener: by a block, a script, a batch."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as conn, conn.listen("news") as notifications:
+            with contextlib.suppress(KeyError):
+                async with contextlib.AsyncExitStack() as blocks:
+                    for _ in range(2 if nested else 1):
+                        await blocks.enter_async_context(conn.transaction())
+                    await conn.execute("unlisten news")
+                    raise KeyError
+            assert await heard(notifications, pg18) == "hello"
+            with pytest.raises(Error):
+                await conn.script("begin; unlisten news; select 1/0")
+            await conn.execute("rollback")
+            assert await heard(notifications, pg18) == "hello"
+            batch = Batch()
+            batch.queue("unlisten *")
+            batch.queue("select 1/$1::int4", 0)
+            with pytest.raises(Error):
+                await conn.send_batch(batch)
+            assert await heard(notifications, pg18) == "hello"
+            await conn.script("begin; unlisten news; commit")
+            with pytest.raises(LocalProtocolError, match="UNLISTEN was run"):
+                await first(notifications)
 
     driver.run(scenario)

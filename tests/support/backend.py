@@ -336,6 +336,9 @@ class Backend:
             self._fail(error_fields("25P02"))
             return
         if self._refused(answer, answer.fails if simple and answer.fails != "sync" else "execute"):
+            if word == "COMMIT" and self.status == "E":
+                self._pending.clear()
+                self.status = "I"  # a COMMIT that fails has rolled back
             return
         if answer.copy:
             self._copying = sql
