@@ -52,6 +52,10 @@ class Polled(World):
         return poller.result()
 
 
+def asked(poller: Poller) -> bool:
+    return poller.password_asked
+
+
 def test_a_session_of_the_second_host() -> None:
     world = Polled(
         {"a": [ConnectionRefusedError("refused")], "b": [Server(password="secret")]}, password="secret"
@@ -59,7 +63,9 @@ def test_a_session_of_the_second_host() -> None:
     poller = world.poller()
     with pytest.raises(LocalProtocolError, match="has not ended"):
         poller.result()
+    assert not asked(poller)
     engine = world.run(poller)
+    assert asked(poller)
     assert engine is poller.engine
     assert engine is not None
     assert engine.reusable
@@ -76,7 +82,16 @@ def test_no_host_will_do() -> None:
         world.run(world.poller())
     with pytest.raises(ConfigError, match="no password supplied"):
         other = Polled({"a": [Server(password="secret")], "b": []})
-        other.run(other.poller())
+        poller = other.poller()
+        other.run(poller)
+    assert asked(poller)
+
+
+def test_a_server_that_trusts_asks_for_no_password() -> None:
+    world = Polled({"a": [Server()]}, password="secret")
+    poller = world.poller()
+    world.run(poller)
+    assert not asked(poller)
 
 
 def test_a_proof_that_takes_long_is_computed_by_poll() -> None:

@@ -138,6 +138,7 @@ class Authenticator:
         "_state",
         "_user",
         "method",
+        "password_asked",
     )
 
     def __init__(
@@ -173,6 +174,10 @@ class Authenticator:
         self._state: int = _START
         self.method: str = ""
         """The method that was used, as `require_auth` names it; "" before one was chosen."""
+        self.password_asked = False
+        """The server has asked for a password, in whatever way; there may have been none.
+
+        libpq: PQconnectionUsedPassword, and PQconnectionNeedsPassword where there was none."""
 
     @property
     def authenticated(self) -> bool:
@@ -350,6 +355,7 @@ class Authenticator:
 
     def _take_password(self, method: str) -> None:
         """Name the method, if there is a password for it that can be sent."""
+        self.password_asked = True
         if not self._password:
             raise ConfigError("no password supplied")
         encode_password(self._password)

@@ -32,6 +32,7 @@ from .verifier import ScramVerifier, mac, md5_answer, md5_verifier, to_base64
 __all__ = ["SERVER_METHODS", "ServerAuthenticator"]
 
 SERVER_METHODS: Final = ("trust", "password", "md5", "scram-sha-256", "scram-sha-256-plus")
+"""The methods that a `ServerAuthenticator` knows, as in pg_hba.conf."""
 
 _NONCE_BYTES: Final = 18
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from ..errors import Error, Outcome, PostgresError
 from ..wire import Message
+from ..wire.hints import mypyc_attr
 from .advice import annotate
 from .blocks import Block
 from .channel import Channel
@@ -30,8 +31,12 @@ SENT: Final = 2  # all is written: the next operation may write
 GONE: Final = 3  # it has ended meanwhile, and is not queued any more
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Operation:
     """Base of all operations.  A plain one writes nothing and ends at once.
+
+    A driver may have operations of its own, in the compiled build too: this class may be subclassed, those
+    below it may not.
 
     Attributes:
         finished: it has ended; `error` says how.

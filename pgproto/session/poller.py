@@ -25,6 +25,7 @@ from ..errors import ConnectError, ConnectionClosed, LocalProtocolError
 from .connect import Dial, HangUp, Step
 from .engine import Engine
 from .operation import Operation
+from .startup import Startup
 
 __all__ = ["DIAL", "DONE", "HANG_UP", "READ", "WRITE", "Poller"]
 
@@ -49,7 +50,18 @@ class Poller:
         timeout: seconds for each host, as `Config.connect_timeout`; None for no limit.
     """
 
-    __slots__ = ("_clock", "_deadline", "_error", "_flow", "_result", "_step", "_timeout", "engine", "host")
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_error",
+        "_flow",
+        "_result",
+        "_startup",
+        "_step",
+        "_timeout",
+        "engine",
+        "host",
+    )
 
     def __init__(
         self,
@@ -65,6 +77,7 @@ class Poller:
         self._step: Step | None = None
         self._error: BaseException | None = None
         self._result: Engine | None = None
+        self._startup: Startup | None = None
         self.engine: Engine | None = None
         """The session of the transport that is to be opened, is open, or is to be closed."""
         self.host: Host | None = None
@@ -120,6 +133,14 @@ class Poller:
         if not isinstance(self._step, HangUp):
             raise LocalProtocolError("nothing is to be hung up")
         self._go_on(None)
+
+    @property
+    def password_asked(self) -> bool:
+        """True if the last server that was reached has asked for a password, whether there was one or not.
+
+        If there was one, it was used; where there was none, `result` raises ConfigError.
+        """
+        return self._startup is not None and self._startup.password_asked
 
     def next_deadline(self) -> float | None:
         """When `poll` is to be called at the latest, in the clock's seconds; None for never."""
@@ -185,6 +206,8 @@ class Poller:
         """Start an operation; the error if it was refused."""
         assert self.engine is not None  # a Dial came first
         operation.deadline = self._deadline
+        if isinstance(operation, Startup):
+            self._startup = operation
         try:
             self.engine.submit(operation)
         except Exception as refused:  # noqa: BLE001 - the flow decides

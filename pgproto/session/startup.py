@@ -165,6 +165,11 @@ class Startup(_Opening):
         self._answer: Message | None = None
         self.answered = False  # the server has understood the StartupMessage
 
+    @property
+    def password_asked(self) -> bool:
+        """True if the server has asked for a password, whether there was one or not."""
+        return self._authenticator is not None and self._authenticator.password_asked
+
     def handle_start(self, channel: Channel, event: Message) -> None:
         """Encryption, then authentication, then ReadyForQuery."""
         if not self.opened:

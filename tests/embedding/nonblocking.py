@@ -95,9 +95,11 @@ def poll_to_the_end(poller: Poller) -> tuple[Engine | None, Waiter]:
 class Session:
     """A session over one non-blocking socket; a context manager."""
 
-    def __init__(self, dsn: str) -> None:
-        self.config: Config = parse_config(dsn)
-        self.connector = Connector(self.config, clock=time.monotonic, random_bytes=os.urandom)
+    def __init__(self, dsn: str, *, client_encoding: str = "UTF8") -> None:
+        self.config: Config = parse_config(dsn).replace(client_encoding=client_encoding)
+        self.connector = Connector(
+            self.config, clock=time.monotonic, random_bytes=os.urandom, any_encoding=True
+        )
         poller = Poller(self.connector.connect(), clock=time.monotonic, timeout=self.config.connect_timeout)
         engine, self.waiter = poll_to_the_end(poller)
         assert engine is not None

@@ -28,19 +28,23 @@ from pgproto import (
 class Half(asyncio.Protocol):
     """One side of a forwarded session."""
 
-    peer: Half
+    peer: Half | None = None  # until the server was dialled
     transport: asyncio.Transport
 
     def __init__(self, role: int) -> None:
         self.core = Connection(role, raw=True)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self.core.receive_data(data)
-        send, out = self.peer.core.send, []
+        if self.peer is not None:
+            self.forward(self.peer)
+
+    def forward(self, peer: Half) -> None:
+        """Send on what was received."""
+        send, out = peer.core.send, []
         while (event := self.core.next_event()) is not NEED_DATA:
             if isinstance(event, Closed):
                 break
@@ -51,22 +55,25 @@ class Half(asyncio.Protocol):
                     out.append(send(event))
                 except Error:  # this half was told more than the other one may say: the session is over
                     self.core.close()
-        self.peer.transport.write(b"".join(out))
+        peer.transport.write(b"".join(out))
         if self.core.closed is not None:
             self.transport.close()
-            self.peer.transport.close()
+            peer.transport.close()
 
     def eof_received(self) -> None:
         self.data_received(b"")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.peer.transport.close()
+        if self.peer is not None:
+            self.peer.transport.close()
 
     def pause_writing(self) -> None:
-        self.peer.transport.pause_reading()
+        if self.peer is not None:
+            self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self.peer.transport.resume_reading()
+        if self.peer is not None:
+            self.peer.transport.resume_reading()
 
 
 async def main(host: str, port: int) -> None:
@@ -74,25 +81,21 @@ async def main(host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     dialling: set[asyncio.Task[None]] = set()
 
+    async def dial(client: Half) -> None:
+        """Connect to the server; what the client has sent meanwhile is in its half's core."""
+        try:
+            _, server = await loop.create_connection(lambda: Half(CLIENT), host, port)
+        except OSError:
+            client.transport.abort()
+            return
+        client.peer, server.peer = server, client
+        client.forward(server)
+
     class Accepted(Half):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.transport.pause_reading()
-            dialling.add(task := loop.create_task(self.dial()))
+            dialling.add(task := loop.create_task(dial(self)))
             task.add_done_callback(dialling.discard)
-
-        async def dial(self) -> None:
-            try:
-                _, self.peer = await loop.create_connection(lambda: Half(CLIENT), host, port)
-            except OSError:
-                self.transport.abort()
-                return
-            self.peer.peer = self
-            self.transport.resume_reading()
-
-        def connection_lost(self, error: Exception | None) -> None:
-            if hasattr(self, "peer"):
-                self.peer.transport.close()
 
     server = await loop.create_server(lambda: Accepted(SERVER), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
