@@ -355,8 +355,10 @@ def test_copy_data_are_exact() -> None:
 def test_the_reason_of_a_copy_fail_is_text() -> None:
     operation = CopyIn("copy t from stdin")
     operation.stop(LyingStr("a\0b"))
-    assert operation._reason == "ab"
-    assert type(operation._reason) is str
+    last = operation._last
+    assert isinstance(last, wire.CopyFail)
+    assert last.message == "ab"
+    assert type(last.message) is str
 
 
 def test_names_and_passwords_are_exact() -> None:

@@ -343,6 +343,7 @@ def test_an_answer_that_was_not_asked_for(pair: Pair, message: Any) -> None:
     if isinstance(message, CommandComplete):
         pair.pump()
         operation.stop("so")
+        operation.end()  # it stays stopped
     pair.backend.silent = True
     pair.engine.resume()
     pair.send()

@@ -96,6 +96,7 @@ def test_golden_copy_that_the_caller_stops() -> None:
     pair.engine.resume()
     pair.pump()
     copy.stop("the source\0 failed")
+    copy.end()  # it stays stopped
     pair.engine.resume()
     pair.pump()
     assert sql_error(copy) == "57014"

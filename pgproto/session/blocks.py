@@ -25,7 +25,12 @@ from weakref import ref
 
 from ..errors import LocalProtocolError
 
-__all__ = ["INSIDE", "Block", "Blocks"]
+__all__ = ["ENDED", "ENDING", "INSIDE", "OPEN", "UNDONE", "Block", "Blocks"]
+
+OPEN: Final = 0
+ENDING: Final = 1
+ENDED: Final = 2
+UNDONE: Final = 3
 
 _GIVEN_BACK: Final = "the connection was given back while the block was open"
 _UNDONE: Final = "the block around this one has ended, and this one was rolled back with it"
@@ -40,9 +45,8 @@ class Block:
         savepoint: the savepoint's name; "" for a transaction.
         depth: how many blocks are around it.
         problem: why nothing can be run in it any more, although it was not left yet; "" if all is well.
-        ending: COMMIT, ROLLBACK or its like is under way.
-        ended: it is over.
-        undone: ... with the block around it.
+        stage: OPEN; ENDING while COMMIT, ROLLBACK or its like is under way; ENDED; or UNDONE, if it has ended
+            with the block around it.
         by_hand: a statement ended it, instead of the one who entered it.
     """
 
@@ -52,12 +56,10 @@ class Block:
         "begin",
         "by_hand",
         "depth",
-        "ended",
-        "ending",
         "problem",
         "savepoint",
         "stack",
-        "undone",
+        "stage",
     )
 
     def __init__(self, stack: Blocks, begin: str, savepoint: str) -> None:
@@ -66,9 +68,7 @@ class Block:
         self.savepoint = savepoint
         self.depth = len(stack.open)
         self.problem = ""
-        self.ending = False
-        self.ended = False
-        self.undone = False
+        self.stage = OPEN
         self.by_hand = False
         self._lease = stack.lease
         task = stack.task()
@@ -83,6 +83,11 @@ class Block:
     def innermost(self) -> bool:
         """True if no other one is open in it."""
         return self.stack.open[-1] is self
+
+    @property
+    def ended(self) -> bool:
+        """True if it is over, however it has ended."""
+        return self.stage >= ENDED
 
     @property
     def outlived(self) -> bool:
@@ -129,7 +134,7 @@ class Blocks:
     def take_back(self) -> None:
         """It came back: what is still open ends with the session."""
         for block in self.open:
-            block.ended = True
+            block.stage = max(block.stage, ENDED)
             block.problem = block.problem or _GIVEN_BACK
         self.lent = False
         self.lease += 1
@@ -151,7 +156,7 @@ class Blocks:
             raise LocalProtocolError(f"the connection is inside of another task's {top.kind}")
         if top.problem:
             raise LocalProtocolError(top.problem)
-        if top.ending or top.ended:
+        if top.stage != OPEN:
             raise LocalProtocolError(f"the {top.kind} is being ended")
 
     def _check_outlived(self, inside: tuple[Block, ...]) -> None:
@@ -172,14 +177,14 @@ class Blocks:
         self.end_inner(block)
         if self.open and self.open[-1] is block:
             self.open.pop()
-        block.ended = True
+        block.stage = max(block.stage, ENDED)
         INSIDE.set(tuple(each for each in INSIDE.get() if not (each.stack is self and each.ended)))
 
     def end_inner(self, block: Block) -> None:
         """The block is about to end: with it end those that are open inside it."""
         if block in self.open:
             for each in self.open[block.depth + 1 :]:
-                each.ended = each.undone = True
+                each.stage = UNDONE
                 each.problem = each.problem or _UNDONE
             del self.open[block.depth + 1 :]
 

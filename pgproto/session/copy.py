@@ -158,7 +158,7 @@ class CopyIn(_Copy):
     `Engine.resume`.
     """
 
-    __slots__ = ("_chunks", "_ended", "_reason", "_segment", "_size")
+    __slots__ = ("_chunks", "_last", "_segment", "_size")
 
     _NO_COPY: ClassVar[str] = "the statement is not COPY FROM STDIN"
     _UNFED: ClassVar[str] = "there are data for one COPY FROM STDIN only"
@@ -167,8 +167,7 @@ class CopyIn(_Copy):
         super().__init__(sql)
         self._chunks: deque[bytes] = deque()
         self._size = 0
-        self._ended = False
-        self._reason: str | None = None
+        self._last: CopyDone | CopyFail | None = None  # what ends the data; None while more may be fed
         self._segment: Segment | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
@@ -194,7 +193,8 @@ class CopyIn(_Copy):
 
     def end(self) -> None:
         """All data was fed."""
-        self._ended = True
+        if self._last is None:
+            self._last = CopyDone()
 
     def stop(self, reason: BaseException | str) -> None:
         """There will be no more data: undo the COPY.
@@ -204,8 +204,7 @@ class CopyIn(_Copy):
         """
         self._chunks.clear()
         self._size = 0
-        self._ended = True
-        self._reason = _sendable(reason)
+        self._last = CopyFail(_sendable(reason))
         if isinstance(reason, Error) and reason.outcome is None:
             reason.outcome = Outcome.UNKNOWN if self._may_have_stored() else Outcome.NOT_COMMITTED
 
@@ -245,14 +244,13 @@ class CopyIn(_Copy):
             channel.write(CopyData(data))
         if was_full and not self.full:
             self.progress(channel)
-        if self._chunks or not self._ended:
+        last = self._last
+        if self._chunks or last is None:
             return WAITING
         self._stage = _OVER
-        if self._reason is not None:
-            channel.write(CopyFail(self._reason))
-        else:
+        if isinstance(last, CopyDone):
             segment.commit = channel.produced
-            channel.write(CopyDone())
+        channel.write(last)
         self._end_query(channel, segment)
         return SENT
 

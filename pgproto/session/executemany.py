@@ -47,9 +47,16 @@ __all__ = ["ExecuteMany"]
 # transaction block, the block has failed.  The name is what the server's log will show.
 _UNDO: Final = Execute("undo executemany: its caller stopped")
 
+# The statement: it is being prepared; it was, but will be described anew; it is executed; or not any more.
 _STARTING: Final = 0
-_FED: Final = 1
-_OVER: Final = 2
+_DOUBTED: Final = 1
+_FED: Final = 2
+_OVER: Final = 3
+
+# The records: more may be fed; all were; there will be no more, and those that were executed are undone.
+_MORE: Final = 0
+_ALL: Final = 1
+_STOPPED: Final = 2
 
 
 class ExecuteMany(Preparing):
@@ -67,13 +74,11 @@ class ExecuteMany(Preparing):
     """
 
     __slots__ = (
-        "_doubted",
-        "_ended",
         "_runs",
         "_segment",
         "_size",
+        "_source",
         "_stage",
-        "_stopped",
         "_tag",
         "_user",
         "rowcount",
@@ -86,12 +91,10 @@ class ExecuteMany(Preparing):
         self.sql = sql
         self.rowcount = 0
         self._user = statement
-        self._doubted = False
         self._runs: deque[Executes] = deque()
         self._size = 0
         self._stage = _STARTING
-        self._ended = False
-        self._stopped = False
+        self._source = _MORE
         self._segment: Segment | None = None
         self._tag = ""  # what the last execution has ended with
 
@@ -122,7 +125,7 @@ class ExecuteMany(Preparing):
     @property
     def starting(self) -> bool:
         """True until the statement is prepared, or refused."""
-        return self._stage == _STARTING and not self.finished
+        return self._stage < _FED and not self.finished
 
     @property
     def over(self) -> bool:
@@ -132,7 +135,7 @@ class ExecuteMany(Preparing):
     @property
     def full(self) -> bool:
         """True while the caller should wait before it feeds more."""
-        return (self._size >= HIGH_WATER or self._stage == _STARTING) and not self.over
+        return (self._size >= HIGH_WATER or self._stage < _FED) and not self.over
 
     def doubt(self) -> bool:
         """The first record does not fit: true if the statement is described anew, since it was not just now.
@@ -141,8 +144,7 @@ class ExecuteMany(Preparing):
         """
         if self.over or self.fresh(self.statement):
             return False
-        self._doubted = True
-        self._stage = _STARTING
+        self._stage = _DOUBTED
         return True
 
     def feed(self, run: Executes) -> None:
@@ -153,7 +155,8 @@ class ExecuteMany(Preparing):
 
     def end(self) -> None:
         """All was fed."""
-        self._ended = True
+        if self._source == _MORE:
+            self._source = _ALL
 
     def stop(self, reason: BaseException | str) -> None:
         """There will be no more: undo what was executed.
@@ -163,8 +166,7 @@ class ExecuteMany(Preparing):
         """
         self._runs.clear()
         self._size = 0
-        self._ended = True
-        self._stopped = True
+        self._source = _STOPPED
         if isinstance(reason, Error) and reason.outcome is None:
             reason.outcome = self._undone()
 
@@ -190,7 +192,7 @@ class ExecuteMany(Preparing):
 
     def produce(self, channel: Channel) -> int:
         """Prepare the statement, then write runs as they come, then Sync."""
-        if self._stage == _STARTING and not self._start(channel):
+        if self._stage < _FED and not self._start(channel):
             return SENT if self.finished else WAITING
         if self._runs and self._segment is None and not channel.may_open:
             return WAITING
@@ -199,12 +201,12 @@ class ExecuteMany(Preparing):
             self._write(channel, self._runs.popleft())
         if was_full and not self.full:
             self.progress(channel)
-        if self._stage == _FED and (self._runs or not self._ended):
+        if self._stage == _FED and (self._runs or self._source == _MORE):
             return WAITING
         segment = self._segment
         if segment is None:
             self._end(channel)
-        elif self._stopped and self._stage == _FED:
+        elif self._source == _STOPPED and self._stage == _FED:
             # Whatever is still said of it, it is not committed: so its `commit` stays None.
             channel.write(_UNDO)
             channel.write(Sync())
@@ -225,8 +227,8 @@ class ExecuteMany(Preparing):
         if self.rejected:
             self._end(channel, self.rejected[self.sql])
             return False
-        if self._doubted:
-            self._doubted = False
+        if self._stage == _DOUBTED:
+            self._stage = _STARTING
             self.release(channel)
             channel.statements.forget(self.statement)
         statement = self._user

@@ -17,7 +17,7 @@ from collections.abc import Generator
 from typing import Final
 
 from ..errors import LocalProtocolError, Outcome, TransactionAborted
-from .blocks import Block
+from .blocks import ENDING, OPEN, UNDONE, Block
 from .engine import Engine
 from .loss import block_over
 from .operation import Operation
@@ -95,7 +95,7 @@ class Transaction:
     @property
     def ending(self) -> bool:
         """True while COMMIT, ROLLBACK or its like is under way."""
-        return self._block is not None and self._block.ending and not self._block.ended
+        return self._block is not None and self._block.stage == ENDING
 
     @property
     def by_hand(self) -> bool:
@@ -168,7 +168,7 @@ class Transaction:
             LocalProtocolError: it is not open, or a statement has ended it.
         """
         block = self._block
-        if block is not None and block.undone:
+        if block is not None and block.stage == UNDONE:
             return
         block = self._leave()
         yield from self._undo(block)
@@ -204,10 +204,10 @@ class Transaction:
     def _leave(self) -> Block:
         """From here on nothing can be submitted in the block."""
         block = self._block
-        if block is None or block.ended or block.ending:
+        if block is None or block.stage != OPEN:
             problem = "" if block is None else block.problem
             raise LocalProtocolError(problem or "the transaction is not open")
-        block.ending = True
+        block.stage = ENDING
         return block
 
     def _unsent(self, block: Block) -> bool:

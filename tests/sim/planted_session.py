@@ -473,7 +473,13 @@ _STATE: Final = (
     Bug(
         "copy-half-stored",
         "pgx v5.7.6 and kin: a COPY whose source failed is ended with CopyDone, which stores the half",
-        [Edit(CopyIn, "produce", ("if self._reason is not None:", "if False:"))],
+        [
+            Edit(
+                CopyIn,
+                "produce",
+                ("if isinstance(last, CopyDone):", "last = CopyDone()\nif True:"),
+            )
+        ],
         kinds="label truth",
         profile="copy",
     ),
