@@ -90,6 +90,12 @@ def test_compiled_files_use_plain_classes() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module in NOT_IN_COMPILED:
                 names = NOT_IN_COMPILED[node.module]
                 found += [f"{name(path)}: {a.name}" for a in node.names if names is None or a.name in names]
+            elif (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and any("\ud800" <= letter <= "\udfff" for letter in node.value)
+            ):
+                found.append(f"{name(path)}:{node.lineno}: a surrogate, which mypyc takes in no literal")
     assert found == []
 
 
