@@ -54,6 +54,8 @@ from pgproto.wire import (
 )
 from pgproto.wire.binding import BindTemplate, Executes
 from tests.support.drive import LOGIN, drain, ready
+from tests.support.vectors import FRAMED
+from tests.test_states import HEADS
 
 COLUMNS = RowDescription([FieldDescription("n", 0, 0, 23, 4, -1, 0)])
 ROWS = DataRow((b"1", None)).encode() + DataRow((b"", b"22")).encode()
@@ -318,3 +320,41 @@ def test_a_notice_is_a_notice_in_a_raw_session() -> None:
     closed = proxy.events[-1]
     assert isinstance(closed, Closed)
     assert str(closed.error) == "WARNING 57P02: crash"
+
+
+def after(role: int, state: int, data: bytes, *, raw: bool) -> tuple[object, ...]:
+    """Where a connection is that has received some bytes in a state of its head, and what was sent on."""
+    connection = Connection(role, raw=raw)
+    for speaker, message in HEADS[state]:
+        if speaker == role:
+            connection.send(message)
+        else:
+            connection.receive_data(message.encode())
+            drain(connection)
+    connection.receive_data(data)
+    events = drain(connection)
+    told = b"".join([event.encode() for event in events if not isinstance(event, (Closed, Skipped))])
+    skipped = [event for event in events if isinstance(event, Skipped)]
+    closed = connection.closed
+    return (
+        connection.phase,
+        connection.head_state,
+        connection.in_flight,
+        connection.transaction_status,
+        dict(connection.parameters),
+        len(skipped),
+        told,
+        None if closed is None else (repr(closed.error), len(closed.unanswered)),
+    )
+
+
+@pytest.mark.parametrize("state", sorted(HEADS), ids=lambda state: states.HEAD_NAMES[state])
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_a_raw_session_walks_as_any_other(role: int, state: int) -> None:
+    """In every state, for every message of the other side, and for types that nobody knows."""
+    vectors = [vector for vector in FRAMED if vector.direction == ("B" if role == CLIENT else "F")]
+    pieces = [vector.data for vector in vectors if vector.data[:1] != b"p"]
+    pieces += [bytes((tag, 0, 0, 0, 4)) for tag in b"?!\xff"]
+    for data in pieces:
+        for twice in (data, data + data):
+            assert after(role, state, twice, raw=True) == after(role, state, twice, raw=False), data
