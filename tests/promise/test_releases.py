@@ -15,7 +15,7 @@ import trio
 
 import pgproto_blocking
 import pgproto_trio
-import pgproto_trio.link
+import pgproto_sockets.link
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Error, Outcome, PoolTimeout, PostgresError
 from pgproto_blocking.transport import Transport
 from tests.support.drivers import Driver, only
@@ -207,7 +207,7 @@ def test_a_task_that_comes_too_late_does_not_reach_the_next_borrower(
         async with pgproto_trio.Pool(pg18.dsn(), max_size=1) as pool:
             conn = await pool.acquire()
             pid, others = conn.pid, []
-            rest = pgproto_trio.link.Link.rest
+            rest = pgproto_sockets.link.Link.rest
 
             async def late(self: Any) -> None:
                 monkeypatch.undo()
@@ -216,7 +216,7 @@ def test_a_task_that_comes_too_late_does_not_reach_the_next_borrower(
                 await others[0].script("begin")
                 await rest(self)
 
-            monkeypatch.setattr(pgproto_trio.link.Link, "rest", late)
+            monkeypatch.setattr(pgproto_sockets.link.Link, "rest", late)
             with pytest.raises(ConnectionClosed, match="given back"):
                 if call == "stream":
                     query = "select set_config('application_name', 'late', false)"

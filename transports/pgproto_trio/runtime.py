@@ -1,256 +1,54 @@
-"""trio's `Runtime`: see `pgproto.client`."""
+"""The client's runtime on trio."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import math
-import os
-import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import trio
 
-from pgproto import ConnectError
-from pgproto.client import END, Bound, Forgetting
-from pgproto.client import Link as AnyLink
-from pgproto.config import Config, ConnectOptions, Host
-from pgproto.session import GRACE, Connector, CopyIn, Dial, ExecuteMany
-from pgproto_sockets import environment, forks, options, peer
+from pgproto.session import Engine
+from pgproto_sockets import link, options, runtime
+from pgproto_sockets.waits import Address
 
-from .link import Link, Waiter, running, unwrap
-
-__all__ = ["RUNTIME", "Runtime"]
-
-T = TypeVar("T")
-Address = str | tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-
-_log = logging.getLogger("pgproto_trio")
+__all__ = ["RUNTIME"]
 
 
-class _Bound:
-    """See `pgproto.client.Bound`."""
+class _Waits:
+    """See `pgproto_sockets.Waits`."""
 
-    def __init__(self, deadline: float, *, shield: bool = False) -> None:
-        self._scope = trio.CancelScope(deadline=deadline, shield=shield)
+    closed = trio.ClosedResourceError
+    log = "pgproto_trio"
+    now = staticmethod(trio.current_time)
+    event = trio.Event
+    scope = trio.CancelScope
+    group = staticmethod(trio.open_nursery)
+    checkpoint = staticmethod(trio.lowlevel.checkpoint)
+    checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
+    shielded_checkpoint = staticmethod(trio.lowlevel.cancel_shielded_checkpoint)
+    sleep = staticmethod(trio.sleep)
+    sleep_forever = staticmethod(trio.sleep_forever)
+    readable = staticmethod(trio.lowlevel.wait_readable)
+    writable = staticmethod(trio.lowlevel.wait_writable)
+    notify_closing = staticmethod(trio.lowlevel.notify_closing)
+    task = staticmethod(trio.lowlevel.current_task)
 
-    @property
-    def expired(self) -> bool:
-        """True once the deadline has ended the block."""
-        return self._scope.cancelled_caught
+    async def in_thread(self, work: Callable[[], None]) -> None:
+        await trio.to_thread.run_sync(work, abandon_on_cancel=True)
 
-    def shorten(self, deadline: float) -> None:
-        """Set an earlier deadline."""
-        self._scope.deadline = min(self._scope.deadline, deadline)
-
-    async def __aenter__(self) -> _Bound:
-        self._scope.__enter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._scope.__exit__(kind, error, trace)
-
-
-class _Task:
-    """A task of a pool's.  It is shielded: bringing connections to rest is what has to be done at the end."""
-
-    def __init__(self) -> None:
-        self._scope = trio.CancelScope(shield=True)
-        self._ended = trio.Event()
-
-    async def run(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[object, ...]) -> None:
-        """Be it.  What it raises is logged: nobody else is there to tell."""
-        try:
-            with self._scope:
-                await work(*args)
-        except BaseException as error:
-            if RUNTIME.goes_up(error):
-                raise
-            _log.error("an error in a task of the pool", exc_info=error)
-        finally:
-            self._ended.set()
-
-    async def stop(self) -> None:
-        """Cancel it, and wait for its end."""
-        self._scope.cancel()
-        await self._ended.wait()
-
-
-class _Alarm:
-    """A task that sleeps until its deadline."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-        self._deadline = math.inf
-        self._sleep = trio.CancelScope()
-        self._over = False
-
-    def set(self, deadline: float | None) -> None:
-        """Call then."""
-        self._deadline = math.inf if deadline is None else deadline
-        self._sleep.deadline = self._deadline
-
-    def end(self) -> None:
-        """Never call again."""
-        self._over = True
-        self._sleep.cancel()
-
-    async def run(self) -> None:
-        """Be the task."""
-        while not self._over:
-            with trio.CancelScope(deadline=self._deadline) as self._sleep:
-                await trio.sleep_forever()
-            if not self._over:
-                self._call()
-
-
-class _Tasks:
-    """The tasks of a pool: in a nursery of its block if it has been entered, else of the whole run."""
-
-    def __init__(self) -> None:
-        self._manager = trio.open_nursery()
-        self._nursery: trio.Nursery | None = None
-        self._alarm: _Alarm | None = None
-        self._left = 0
-        self._idle = Waiter()
-
-    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> _Task:
-        """Begin one."""
-        task = _Task()
-        self._start(task.run, work, args)
-        return task
-
-    def alarm(self, call: Callable[[], None]) -> _Alarm:
-        """What calls when it is time."""
-        self._alarm = _Alarm(call)
-        self._start(self._alarm.run)
-        return self._alarm
-
-    def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        self._left += 1
-        if self._nursery is not None:
-            self._nursery.start_soon(self._count, work, args)
-        else:
-            trio.lowlevel.spawn_system_task(self._count, work, args, context=copy_context())
-
-    async def _count(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[object, ...]) -> None:
-        try:
-            await work(*args)
-        finally:
-            self._left -= 1
-            if not self._left:
-                self._idle.set()
-
-    async def enter(self) -> None:
-        """Have a nursery for the block, unless it has begun without one."""
-        if self._left == 0 and self._nursery is None:
-            self._nursery = await self._manager.__aenter__()
-
-    async def leave(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        """Wait for what is in the nursery."""
-        nursery, self._nursery = self._nursery, None
-        self._end_alarm()
-        if nursery is None:
-            return None
-        if nursery.cancel_scope.cancel_called:  # a task has crashed
-            return await self._manager.__aexit__(kind, error, trace)
-        # An error of the block is not the nursery's, so that it leaves as it is, in no group.
-        await self._manager.__aexit__(None, None, None)
-        return None
-
-    async def wait(self) -> None:
-        """Wait until all have ended."""
-        self._end_alarm()
-        while self._left:
-            self._idle = Waiter()
-            await self._idle.wait()
-
-    def _end_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.end()
-
-
-class Runtime:
-    """See `pgproto.client.Runtime`."""
-
-    def now(self) -> float:
-        """Trio's time."""
-        return trio.current_time()
-
-    def random(self) -> float:
-        """A new float in [0, 1)."""
-        return random.random()  # noqa: S311 - for jitter
-
-    def connector(
-        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
-    ) -> Connector:
-        """What makes sessions."""
-        return environment.connector(dsn, options, server_settings, clock=trio.current_time, stacklevel=4)
-
-    def forget_in_child(self, holder: Forgetting) -> None:
-        """Have a forked child forget it."""
-        forks.forget_in_child(holder)
+    async def look_up(self, host: str, port: int) -> list[tuple[int, Address]]:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
 
     def home(self) -> object:
-        """The token of the run."""
-        return running()
-
-    def is_gone(self, home: object) -> bool:
-        """False: a run does not say so."""
-        return False
-
-    def task(self) -> object:
-        """The task that runs."""
-        return trio.lowlevel.current_task()
-
-    def is_over(self, task: object) -> bool:
-        """True if a task has ended."""
-        return isinstance(task, trio.lowlevel.Task) and task.coro.cr_frame is None
-
-    def event(self) -> Waiter:
-        """A new event."""
-        return Waiter()
-
-    async def checkpoint(self) -> None:
-        """Where a call begins."""
-        await trio.lowlevel.checkpoint()
-
-    async def checkpoint_if_cancelled(self) -> None:
-        """The same, without waiting."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-
-    async def shielded_checkpoint(self) -> None:
-        """Where a call ends."""
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait so long."""
-        await trio.sleep(seconds)
-
-    def bound(self, deadline: float) -> _Bound:
-        """A block that ends at that moment."""
-        return _Bound(deadline)
-
-    def shield(self, seconds: float) -> _Bound:
-        """A block that no cancellation ends."""
-        return _Bound(trio.current_time() + seconds, shield=True)
-
-    async def do_last(
-        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
-    ) -> None:
-        """Do the last thing of a block."""
-        await work
+        try:
+            return trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            return None
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
-        """Have something called in trio's thread."""
         if not isinstance(home, trio.lowlevel.TrioToken):
             return False
         try:
@@ -259,153 +57,28 @@ class Runtime:
             return False
         return True
 
-    async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
-        """Call a hook."""
-        answer = call()
-        if not isinstance(answer, Awaitable):
-            return answer
-        async with bound:
-            return await answer
-        raise TimeoutError
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        trio.lowlevel.spawn_system_task(work, *args, context=copy_context())
 
-    def goes_up(self, error: BaseException) -> bool:
-        """True if nobody should keep the exception, or the group of them."""
-        if isinstance(error, BaseExceptionGroup):
-            return any(self.goes_up(each) for each in error.exceptions)
-        return isinstance(error, trio.Cancelled | KeyboardInterrupt | SystemExit)
+    def is_over(self, task: object) -> bool:
+        return isinstance(task, trio.lowlevel.Task) and task.coro.cr_frame is None
 
-    def report(self, home: object, name: str, error: BaseException) -> None:
-        """Log that a callback or a hook has raised."""
-        _log.error("%s raised", name, exc_info=error)
-
-    def tasks(self) -> _Tasks:
-        """A new pool's."""
-        return _Tasks()
-
-    def reader(self, iterator: AsyncIterator[Any]) -> _Reader:
-        """What reads a source."""
-        return _Reader(iterator)
-
-    async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
-        """Open a socket."""
-        host = step.host
-        with trio.move_on_at(math.inf if deadline is None else deadline):
-            sock = await _connect(host, deadline, address)
-            try:
-                options.configure_socket(sock, config)
-                peer.check_peer(sock, host, config)
-            except BaseException:
-                sock.close()
-                raise
-            found = None if host.is_unix else (sock.family, sock.getpeername())
-            return Link(sock, step.engine, found, options.Patience.with_peer(sock, config))
-        raise ConnectError(f"no answer from {host} in time") from TimeoutError()
+    def is_cancelled(self, error: BaseException) -> bool:
+        return isinstance(error, trio.Cancelled)
 
 
-async def _connect(host: Host, deadline: float | None, address: object) -> socket.socket:
-    """A connected socket: the host's addresses in order, each with its share of the time that is left."""
-    if host.is_unix:
-        return await _connect_to(socket.AF_UNIX, host.unix_path)
-    if isinstance(address, tuple):
-        return await _connect_to(*address)
-    found = await trio.socket.getaddrinfo(host.address, host.port, type=socket.SOCK_STREAM)
-    failures: list[str] = []
-    late: TimeoutError | None = None
-    for index, (family, _, _, _, target) in enumerate(found):
-        now = trio.current_time()
-        share = math.inf if deadline is None else (deadline - now) / (len(found) - index)
-        with trio.move_on_after(max(0.0, share)) as scope:
-            try:
-                return await _connect_to(family, target)
-            except OSError as error:
-                if len(found) == 1:
-                    raise
-                failures.append(f"{target[0]}: {error}")
-        if scope.cancelled_caught:
-            late = TimeoutError("no answer in time")
-            failures.append(f"{target[0]}: {late}")
-    raise OSError("; ".join(failures) or "the host has no address") from late
+class _Link(link.Link):
+    """Ctrl-C does not come in the middle of what moves bytes."""
+
+    turn = trio.lowlevel.enable_ki_protection(link.Link.turn)
 
 
-async def _connect_to(family: int, address: Address) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        try:
-            sock.connect(address)
-            await trio.lowlevel.checkpoint()
-        except BlockingIOError as error:
-            if error.errno == errno.EAGAIN and family not in (socket.AF_INET, socket.AF_INET6):
-                raise OSError(errno.EAGAIN, "the server's queue of new connections is full") from error
-            await trio.lowlevel.wait_writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, os.strerror(code)) from None
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+class _Runtime(runtime.Runtime):
+    def link(
+        self, sock: socket.socket, engine: Engine, found: object, patience: options.Patience | None
+    ) -> link.Link:
+        """The link of a connected socket."""
+        return _Link(self.waits, sock, engine, found, patience)
 
 
-class _Reader:
-    """Takes the pieces out of a source, while the session goes on."""
-
-    def __init__(self, iterator: AsyncIterator[Any]) -> None:
-        self._iterator = iterator
-        self._ended = False
-
-    def __aiter__(self) -> _Reader:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._iterator)
-        except StopAsyncIteration:
-            self._ended = True
-            raise
-
-    async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
-        """The next piece; END at the end of the source, or once the server wants no more.
-
-        A Cancelled that it has brought along from another scope is its error, and must not meet a scope of
-        ours.
-        """
-        piece: Any = END
-        failure: BaseException | None = None
-        link.resume()
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_watch, link, operation, nursery.cancel_scope)
-                try:
-                    piece = await anext(self, END)
-                except BaseException as error:
-                    if nursery.cancel_scope.cancel_called and isinstance(error, trio.Cancelled):
-                        raise
-                    failure = error
-                nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise unwrap(group) from None
-        if failure is not None:
-            raise failure
-        return piece
-
-    async def close(self) -> None:
-        """Have a source that was not read to its end close itself, if it can, within GRACE."""
-        aclose = getattr(self._iterator, "aclose", None)
-        if aclose is not None and not self._ended:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
-                try:
-                    await aclose()
-                except Exception:  # noqa: BLE001 - it must not hide why the source is not wanted any more
-                    _log.exception("closing a source raised")
-
-
-async def _watch(link: AnyLink, operation: CopyIn | ExecuteMany, scope: trio.CancelScope) -> None:
-    """Keep the session going while its source is being waited for."""
-    while not operation.over:
-        await link.wait(operation)
-        operation.take_progress()
-    scope.cancel()
-
-
-RUNTIME: Final = Runtime()
+RUNTIME: Final = _Runtime(_Waits())

@@ -1,4 +1,4 @@
-"""trio's `Link`: whoever waits does the work.  It knows no PostgreSQL.
+"""The readiness `Link`: whoever waits does the work.  It knows no PostgreSQL, and its loop by `Waits`.
 
 There is no task in the background.  Of the tasks that wait on a session one is the *pump*: it sleeps until
 bytes can be moved or a deadline comes.  The others are parked until their operation has something for
@@ -20,16 +20,16 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-import trio
-
 from pgproto.client import Event, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.news import CHANGE
 from pgproto.wire import BackendKeyData
-from pgproto_sockets import forks, readiness
-from pgproto_sockets.options import Patience
 
-__all__ = ["Link", "Waiter", "running", "unwrap"]
+from . import forks, readiness
+from .options import Patience
+from .waits import Happening, Scope, Waits
+
+__all__ = ["Link", "Waiter", "unwrap"]
 
 _BUFFER_SIZE: Final = 65536
 _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
@@ -41,15 +41,19 @@ _WRITES: Final = 4
 class Waiter:
     """An event that a task waits for, which may be the pump.
 
+    Args:
+        waits: the loop's.
+
     Attributes:
         ready: it has happened.
     """
 
-    __slots__ = ("_event", "ready")
+    __slots__ = ("_event", "_waits", "ready")
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Waits) -> None:
         self.ready = False
-        self._event = trio.Event()
+        self._waits = waits
+        self._event = waits.event()
 
     def set(self) -> None:
         """What it waits for has come."""
@@ -73,37 +77,44 @@ class Waiter:
         """Wait for `set` or `rouse`."""
         await self._event.wait()
         if not self.ready:
-            self._event = trio.Event()
+            self._event = self._waits.event()
 
 
 class Link:
     """One connected socket and the engine of its session; see `pgproto.client.Link`.
 
     Args:
+        waits: the loop's.
         sock: non-blocking; it belongs to the link from now on.
-        engine: the session, on trio's clock.
+        engine: the session, on the clock of `waits`.
         peer: what it is connected to.
         patience: for a peer that reads slowly; None if it needs none.
     """
 
     def __init__(
-        self, sock: socket.socket, engine: Engine, peer: object, patience: Patience | None = None
+        self,
+        waits: Waits,
+        sock: socket.socket,
+        engine: Engine,
+        peer: object,
+        patience: Patience | None = None,
     ) -> None:
+        self._waits = waits
         self.engine = engine
         self.peer = peer
         self._patience = patience
         self.on_change: Callable[[], None] | None = None
         self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
-        self._buried: trio.Event | None = None
+        self._buried: Happening | None = None
         self._sock: socket.socket | None = sock
-        self._token = trio.lowlevel.current_trio_token()
+        self.home = waits.home()
         self.inherited = False
         forks.forget_in_child(self)
         self._waiters: list[Waiter] = []
         self._pump: Waiter | None = None  # the one whose task is the pump
         self._drainer: Waiter | None = None  # the one that stays for what was abandoned
         self._quiet: Waiter | None = None  # the one that waits for nothing to be in flight
-        self._scope: trio.CancelScope | None = None  # around the pump's sleep
+        self._scope: Scope | None = None  # around the pump's sleep
         self._sleeping_for = (False, False)  # what it sleeps for: to read, to write
         self._blocked = False  # the kernel takes no more
         self._hurried = False  # there is more to write, and the kernel may take it
@@ -121,12 +132,12 @@ class Link:
             raise
         try:
             if operation.finished:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                await self._waits.shielded_checkpoint()
             while not operation.finished:
                 await self.wait(operation)
                 work = operation.take_work()
                 if work is not None:
-                    await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+                    await self._waits.in_thread(work)
                     self.resume()
         except BaseException:
             await self.leave(operation)
@@ -140,7 +151,7 @@ class Link:
         await self._begin(operation, None)
 
     async def _begin(self, operation: Operation, timeout: float | None) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._waits.checkpoint_if_cancelled()
         engine = self.engine
         blocks = engine.blocks
         lease = blocks.lease
@@ -162,7 +173,7 @@ class Link:
 
     async def wait(self, operation: Operation) -> None:
         """Wait until the operation has ended or made progress."""
-        waiter = Waiter()
+        waiter = Waiter(self._waits)
         operation.waiter = waiter
         try:
             await self.wait_until_woken(waiter)
@@ -206,7 +217,7 @@ class Link:
 
         Shielded; GRACE bounds it.
         """
-        with trio.CancelScope(shield=True):
+        with self._waits.scope(shield=True):
             while operation.abandoned and not operation.finished:
                 await self.wait(operation)
 
@@ -222,9 +233,9 @@ class Link:
         if self._waiters or not engine.draining:
             return
         # The core ends it within GRACE, or within two where the server says a last word.
-        with trio.CancelScope(shield=True, deadline=engine.clock() + LONGEST_GRACE) as scope:
+        with self._waits.scope(shield=True, deadline=engine.clock() + LONGEST_GRACE) as scope:
             while not self._waiters and engine.draining:
-                waiter = self._drainer = Waiter()
+                waiter = self._drainer = Waiter(self._waits)
                 try:
                     await self.wait_until_woken(waiter)
                 finally:
@@ -237,15 +248,11 @@ class Link:
 
         Args:
             operation: what nobody will ask for any more.
-            then: called afterwards in trio's thread, if trio still runs.
+            then: called afterwards where the link belongs, unless that is gone.
         """
         self._orphans.append(operation)
-        try:
-            self._token.run_sync_soon(self.turn)
-            if then is not None:
-                self._token.run_sync_soon(then)
-        except trio.RunFinishedError:
-            pass
+        if self._waits.soon(self.home, self.turn) and then is not None:
+            self._waits.soon(self.home, then)
 
     def resume(self) -> None:
         """An operation has more to write, or room for more to read."""
@@ -263,9 +270,9 @@ class Link:
         self.engine.close()
         self.turn(reading=False)
         if self._buried is not None:
-            with trio.CancelScope(shield=True):
-                with trio.move_on_after(GRACE if timeout is None else timeout):
-                    await self._buried.wait()
+            deadline = self._waits.now() + (GRACE if timeout is None else timeout)
+            with self._waits.scope(shield=True, deadline=deadline):
+                await self._buried.wait()
 
     def drop(self) -> None:
         """Nobody refers to the connection any more, and soon nobody to this."""
@@ -281,8 +288,8 @@ class Link:
         try:
             if key is not None and cancel is not None and sock is not None:
                 self._let_go_of_socket()
-                self._buried = trio.Event()
-                trio.lowlevel.spawn_system_task(_bury, sock, cancel, key, self._buried)
+                self._buried = self._waits.event()
+                self._waits.spawn(_bury, self._waits, sock, cancel, key, self._buried)
             else:
                 self._close_socket()
         finally:
@@ -294,16 +301,11 @@ class Link:
         engine = self.engine
         self.turn()
         await self.rest()
-        with trio.move_on_after(LONGEST_GRACE):
+        with self._waits.scope(deadline=self._waits.now() + LONGEST_GRACE):
             while not engine.idle and not engine.finished:
-                waiter = self._quiet = Waiter()
+                waiter = self._quiet = Waiter(self._waits)
                 await self.wait_until_woken(waiter)
         self._quiet = None
-
-    @property
-    def home(self) -> trio.lowlevel.TrioToken:
-        """Its trio run."""
-        return self._token
 
     @property
     def over(self) -> bool:
@@ -316,14 +318,14 @@ class Link:
         return readiness.is_quiet(self.descriptor)
 
     def check_here(self) -> None:
-        """Raise if the caller runs in another trio run, or in a process that was forked meanwhile."""
+        """Raise if the caller runs elsewhere, or in a process that was forked meanwhile."""
         if self.inherited:
             raise refusals.inherited("connection")
-        if running() is not self._token:
+        if self._waits.home() is not self.home:
             raise refusals.not_here("connection")
 
     def forget(self) -> None:
-        """In a forked child: the session is the parent's, and so is what trio waits with."""
+        """In a forked child: the session is the parent's, and so is what the loop waits with."""
         self.inherited = True
         sock, self._sock = self._sock, None
         if sock is not None:
@@ -340,7 +342,6 @@ class Link:
 
     # ---- Doing
 
-    @trio.lowlevel.enable_ki_protection
     def turn(self, *, reading: bool = True) -> None:
         """Do all that can be done without waiting: read, keep the time, write, tell."""
         engine = self.engine
@@ -417,7 +418,7 @@ class Link:
         sock, self._sock = self._sock, None
         if sock is not None:
             if self._scope is not None:
-                trio.lowlevel.notify_closing(sock)
+                self._waits.notify_closing(sock)
             for waiter in self._waiters:
                 waiter.rouse()
         return sock
@@ -461,8 +462,8 @@ class Link:
 
         Shielded: whoever is cancelled now would have to have it sent anyway.
         """
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as nursery:
+        with self._waits.scope(shield=True):
+            async with self._waits.group() as nursery:
                 self._cancelling = True
                 nursery.start_soon(self._cancel, sending)
                 while self._cancelling and not self.engine.finished:
@@ -484,26 +485,39 @@ class Link:
         """Wait until something can be read or written, the next deadline, or a nudge."""
         sock = self._sock
         if self._hurried:
-            await trio.lowlevel.checkpoint()
+            await self._waits.checkpoint()
             return
         reading, writing = self._sleeping_for = (self.engine.wants_read, self._blocked)
-        with trio.CancelScope(deadline=self._deadline()) as scope:
+        with self._waits.scope(deadline=self._deadline()) as scope:
             self._scope = scope
             try:
                 if sock is None:
-                    await trio.lowlevel.checkpoint()
+                    await self._waits.checkpoint()
                 elif reading and writing:
-                    await _readable_or_writable(sock)
+                    await self._readable_or_writable(sock)
                 elif reading:
-                    await trio.lowlevel.wait_readable(sock)
+                    await self._waits.readable(sock)
                 elif writing:
-                    await trio.lowlevel.wait_writable(sock)
+                    await self._waits.writable(sock)
                 else:
-                    await trio.sleep_forever()
-            except trio.ClosedResourceError:
+                    await self._waits.sleep_forever()
+            except self._waits.closed:
                 pass  # somebody has closed the session
             finally:
                 self._scope = None
+
+    async def _readable_or_writable(self, sock: socket.socket) -> None:
+        try:
+            async with self._waits.group() as nursery:
+                nursery.start_soon(self._writable, sock, nursery.cancel_scope)
+                await self._waits.readable(sock)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise unwrap(self._waits, group) from None
+
+    async def _writable(self, sock: socket.socket, scope: Scope) -> None:
+        await self._waits.writable(sock)
+        scope.cancel()
 
     def _deadline(self) -> float:
         deadline = self.engine.next_deadline()
@@ -511,67 +525,45 @@ class Link:
 
 
 async def _bury(
+    waits: Waits,
     sock: socket.socket,
     cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]],
     key: BackendKeyData,
-    buried: trio.Event,
+    buried: Happening,
 ) -> None:
     """A session is over, but not for the server: cancel what it runs until it has hung up, within GRACE.
 
-    Trio's end cancels its system tasks and waits for them: hence the shield.
+    trio's end cancels its system tasks and waits for them: hence the shield.
     """
     gone = False
     try:
         with (
-            trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE),
+            waits.scope(shield=True, deadline=waits.now() + GRACE),
             contextlib.suppress(OSError),
         ):
             while not gone:
                 await cancel(key)
                 # Not before: a pooler that sees its client go forgets whose query it was.
                 sock.shutdown(socket.SHUT_WR)
-                with trio.move_on_after(_PAUSE):
+                with waits.scope(deadline=waits.now() + _PAUSE):
                     while not gone:
-                        await trio.lowlevel.wait_readable(sock)
+                        await waits.readable(sock)
                         gone = not sock.recv(_BUFFER_SIZE)
     finally:
         sock.close()
         buried.set()
 
 
-async def _readable_or_writable(sock: socket.socket) -> None:
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_writable, sock, nursery.cancel_scope)
-            await trio.lowlevel.wait_readable(sock)
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise unwrap(group) from None
-
-
-async def _writable(sock: socket.socket, scope: trio.CancelScope) -> None:
-    await trio.lowlevel.wait_writable(sock)
-    scope.cancel()
-
-
-def running() -> object:
-    """The token of the trio run that the caller is in; None if it is in none."""
-    try:
-        return trio.lowlevel.current_trio_token()
-    except RuntimeError:
-        return None
-
-
-def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception that matters in a group that a nursery of ours made: callers never see groups."""
+def unwrap(waits: Waits, group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception that matters in a group that a group of tasks of ours made: callers never see them."""
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         members: tuple[BaseException, ...] = found.exceptions
-        found = next((each for each in members if not _is_cancelled(each)), members[0])
+        found = next((each for each in members if not _is_cancelled(waits, each)), members[0])
     return found
 
 
-def _is_cancelled(error: BaseException) -> bool:
+def _is_cancelled(waits: Waits, error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_cancelled(each) for each in error.exceptions)
-    return isinstance(error, trio.Cancelled)
+        return all(_is_cancelled(waits, each) for each in error.exceptions)
+    return waits.is_cancelled(error)
