@@ -17,7 +17,7 @@ import pytest
 from tests.support.builds import pure_only
 
 ROOT = Path(__file__).parents[1]
-ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking"]
+ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_anyio"]
 LAYERS = ["wire", "protocol", "types", "session", "pool", "config"]
 PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS]
 NAMES_OF_THE_DESIGN = (

@@ -38,12 +38,14 @@ TYPE_CHECKING_ONLY = frozenset({"mypy_extensions"})
 
 # No adapter imports another: what all of them ask of the operating system is in `pgproto_sockets`.
 ADAPTERS = {
+    "pgproto_anyio": frozenset({"pgproto", "pgproto_sockets", "anyio"}),
     "pgproto_asyncio": frozenset({"pgproto", "pgproto_sockets"}),
     "pgproto_blocking": frozenset({"pgproto", "pgproto_sockets"}),
     "pgproto_sockets": frozenset({"pgproto"}),
     "pgproto_trio": frozenset({"pgproto", "pgproto_sockets", "trio"}),
 }
 NOT_IN_ADAPTER = {
+    "pgproto_anyio": frozenset({"trio"}),
     "pgproto_asyncio": frozenset({"trio"}),
     "pgproto_blocking": frozenset({"asyncio", "trio"}),
     "pgproto_sockets": frozenset({"asyncio", "trio"}),

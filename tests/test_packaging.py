@@ -25,6 +25,7 @@ PACKAGES = {
     "pgproto_blocking": ROOT / "transports/pgproto_blocking",
     "pgproto_sockets": ROOT / "transports/pgproto_sockets",
     "pgproto_trio": ROOT / "transports/pgproto_trio",
+    "pgproto_anyio": ROOT / "transports/pgproto_anyio",
 }
 PROGRAM = """
 import pkgutil, sys
@@ -121,4 +122,7 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Pat
     run(*pip, wheel, folder=tmp_path)
     build, loaded = run(python, "-I", "-c", PROGRAM, folder=tmp_path).splitlines()
     assert build == pgproto.build
-    assert {name.removesuffix("__mypyc") for name in loaded.split()} == set(PACKAGES) - {"pgproto_trio"}
+    assert {name.removesuffix("__mypyc") for name in loaded.split()} == set(PACKAGES) - {
+        "pgproto_trio",
+        "pgproto_anyio",
+    }

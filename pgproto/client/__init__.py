@@ -1,12 +1,12 @@
 """The client that all adapters share, over a `Runtime` and its `Link`s.
 
 It knows neither an event loop nor the operating system.  An adapter implements the two protocols; then
-`Connecting` connects, and a subclass of `Pool` that names its runtime is a pool.
+`Connect(runtime)` connects, and a subclass of `Pool` that names its runtime is a pool.
 """
 
 from __future__ import annotations
 
-from .connection import Connecting, Connection
+from .connection import Connect, Connecting, Connection
 from .driver import Hook
 from .feeding import Source
 from .leases import Lease, PoolTransaction
@@ -25,6 +25,7 @@ __all__ = [
     "END",
     "Alarm",
     "Bound",
+    "Connect",
     "Connecting",
     "Connection",
     "Event",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from pgproto.config import Config
+from pgproto.config import Config, ConnectOptions
 from pgproto.errors import Error, LocalProtocolError, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -58,7 +58,7 @@ from .unique import Unique
 if TYPE_CHECKING:
     from .leases import Lease
 
-__all__ = ["Connecting", "Connection"]
+__all__ = ["Connect", "Connecting", "Connection"]
 
 
 class Connection(Queries):
@@ -585,3 +585,33 @@ class Connecting(Unique):
         connection = Connection(self._runtime, self._connector)
         await connection.open(self._timeout)
         return connection
+
+
+class Connect:
+    """Opens connections: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __call__(
+        self,
+        dsn: str | None = None,
+        *,
+        timeout: Timeout = DEFAULT,
+        server_settings: Mapping[str, str] | None = None,
+        **options: Unpack[ConnectOptions],
+    ) -> Connecting:
+        """Open a connection: await the result, or enter it with `async with`.
+
+        Args:
+            dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
+            timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
+            server_settings: run-time parameters for the session.
+            options: libpq's options by name, and pgproto's own.
+
+        Raises:
+            ConfigError: the options cannot be used.
+            ConnectError: no server would do.
+        """
+        runtime = self._runtime
+        return Connecting(runtime, runtime.connector(dsn, options, server_settings), timeout)

@@ -14,8 +14,8 @@ import pytest
 import trio
 
 import pgproto_blocking
-import pgproto_trio
 import pgproto_sockets.link
+import pgproto_trio
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Error, Outcome, PoolTimeout, PostgresError
 from pgproto_blocking.transport import Transport
 from tests.support.drivers import Driver, only

@@ -1,4 +1,4 @@
-"""One face for the three adapters, so that a test is written once and runs on all of them.
+"""One face for the adapters, so that a test is written once and runs on all of them.
 
 A *scenario* is an `async def scenario(pg: Driver)` that uses `pg.connect`, `pg.Pool` and what they return
 as the asyncio adapter has it.  asyncio and trio run it as it is.  The blocking adapter gets wrappers whose
@@ -19,14 +19,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from types import TracebackType
 from typing import Any, TypeVar
 
+import anyio
+import anyio.to_thread
 import pytest
 import trio
 
+import pgproto_anyio
 import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
 
-__all__ = ["DRIVERS", "Driver", "Hang", "Scenario", "only"]
+__all__ = ["DRIVERS", "EVERY", "Driver", "Hang", "Scenario", "only"]
 
 T = TypeVar("T")
 Connection = pgproto_asyncio.Connection
@@ -41,7 +44,7 @@ class Driver:
     """One adapter.
 
     Attributes:
-        name: "asyncio", "trio" or "blocking".
+        name: "asyncio", "trio", "blocking", "anyio_asyncio" or "anyio_trio".
         shares_connections: several tasks may use one connection at once.
     """
 
@@ -165,6 +168,52 @@ class TrioDriver(Driver):
         trio.run(main, strict_exception_groups=True)
 
 
+class AnyioDriver(Driver):
+    """pgproto_anyio, on one of its loops."""
+
+    def __init__(self, backend: str) -> None:
+        self.name = f"anyio_{backend}"
+        self._backend = backend
+
+    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return _Guard(pgproto_anyio.connect(dsn, **options))
+
+    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
+        """See `Driver`."""
+        return _Guard(pgproto_anyio.Pool(dsn, **options))
+
+    async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """See `Driver`."""
+        results: dict[int, Any] = {}
+
+        async def one(index: int) -> None:
+            try:
+                results[index] = await works[index]()
+            except Exception as error:
+                results[index] = error
+
+        async with anyio.create_task_group() as group:
+            for index in range(len(works)):
+                group.start_soon(one, index)
+        return [results[index] for index in range(len(works))]
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """See `Driver`."""
+        return await anyio.to_thread.run_sync(work)
+
+    def run(self, scenario: Scenario, *, deadline: float = 10.0) -> None:
+        """See `Driver`."""
+
+        async def main() -> None:
+            with anyio.move_on_after(deadline) as scope:
+                await scenario(self)
+            if scope.cancelled_caught:
+                raise Hang(f"not within {deadline} s")
+
+        anyio.run(main, backend=self._backend)
+
+
 class BlockingDriver(Driver):
     """pgproto_blocking, called from a thread of its own, so that a hang can be seen from outside."""
 
@@ -247,6 +296,8 @@ class _Guard:
 
 
 DRIVERS: tuple[Driver, ...] = (AsyncioDriver(), TrioDriver(), BlockingDriver())
+EVERY: tuple[Driver, ...] = (*DRIVERS, AnyioDriver("asyncio"), AnyioDriver("trio"))
+"""The fourth adapter shares its link with trio, and its client with both: it is in the conformance suite."""
 
 
 def only(*names: str) -> pytest.MarkDecorator:

@@ -296,10 +296,10 @@ class Runtime:
             try:
                 options.configure_socket(sock, config)
                 peer.check_peer(sock, host, config)
+                found = None if host.is_unix else (sock.family, sock.getpeername())
             except BaseException:
                 sock.close()
                 raise
-            found = None if host.is_unix else (sock.family, sock.getpeername())
             return self.link(sock, step.engine, found, options.Patience.with_peer(sock, config))
         raise ConnectError(f"no answer from {host} in time") from TimeoutError()
 

@@ -34,7 +34,14 @@ class Happening(Protocol):
 class Scope(Protocol):
     """A block that can be cancelled."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float:
+        """When it is cancelled by itself."""
+        ...
+
+    @deadline.setter
+    def deadline(self, value: float, /) -> None:
+        """Move that."""
 
     def cancel(self) -> object:
         """Cancel what is awaited in it."""
@@ -55,7 +62,7 @@ class Scope(Protocol):
         ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None:
         """Leave it."""
         ...
@@ -69,7 +76,7 @@ class Group(Protocol):
         """Around all of them."""
         ...
 
-    def start_soon(self, work: Callable[..., Awaitable[Any]], *args: Any) -> object:
+    def start_soon(self, work: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object:
         """Begin one."""
         ...
 
@@ -82,7 +89,7 @@ class Groups(Protocol):
         ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None:
         """Leave it."""
         ...
@@ -117,32 +124,40 @@ class Waits(Protocol):
         """A new group."""
         ...
 
-    async def checkpoint(self) -> None:
+    def checkpoint(self) -> Awaitable[None]:
         """Let others run, and be cancelled."""
+        ...
 
-    async def checkpoint_if_cancelled(self) -> None:
+    def checkpoint_if_cancelled(self) -> Awaitable[None]:
         """Be cancelled."""
+        ...
 
-    async def shielded_checkpoint(self) -> None:
+    def shielded_checkpoint(self) -> Awaitable[None]:
         """Let others run."""
+        ...
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> Awaitable[None]:
         """Wait so long."""
+        ...
 
-    async def sleep_forever(self) -> None:
+    def sleep_forever(self) -> Awaitable[None]:
         """Wait to be cancelled."""
+        ...
 
-    async def readable(self, sock: socket.socket) -> None:
+    def readable(self, sock: socket.socket, /) -> Awaitable[None]:
         """Wait until something can be read."""
+        ...
 
-    async def writable(self, sock: socket.socket) -> None:
+    def writable(self, sock: socket.socket, /) -> Awaitable[None]:
         """Wait until something can be written."""
+        ...
 
-    def notify_closing(self, sock: socket.socket) -> None:
+    def notify_closing(self, sock: socket.socket, /) -> None:
         """Wake who waits for a socket that is closed now."""
 
-    async def in_thread(self, work: Callable[[], None]) -> None:
+    def in_thread(self, work: Callable[[], None]) -> Awaitable[None]:
         """Compute something elsewhere; a cancellation leaves it alone."""
+        ...
 
     async def look_up(self, host: str, port: int) -> list[tuple[int, Address]]:
         """The families and addresses of a host."""

@@ -1,0 +1,96 @@
+"""The client's runtime on anyio: readiness links, on whichever loop runs.
+
+anyio has no tasks that belong to the loop, and no way to call into it from anywhere: for these two the loop
+itself is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, Final
+
+import anyio
+
+from pgproto_sockets.runtime import Runtime
+from pgproto_sockets.waits import Address, Scope
+
+__all__ = ["RUNTIME"]
+
+_tasks: Final[set[asyncio.Task[None]]] = set()  # asyncio keeps none alive
+
+
+def _trio() -> Any:
+    """Trio's low-level functions.  It is there already: it runs."""
+    return sys.modules["trio"].lowlevel
+
+
+class _Waits:
+    """See `pgproto_sockets.waits.Waits`."""
+
+    closed = anyio.ClosedResourceError
+    log = "pgproto_anyio"
+    now = staticmethod(anyio.current_time)
+    event = staticmethod(anyio.Event)
+    group = staticmethod(anyio.create_task_group)
+    checkpoint = staticmethod(anyio.lowlevel.checkpoint)
+    checkpoint_if_cancelled = staticmethod(anyio.lowlevel.checkpoint_if_cancelled)
+    shielded_checkpoint = staticmethod(anyio.lowlevel.cancel_shielded_checkpoint)
+    sleep = staticmethod(anyio.sleep)
+    sleep_forever = staticmethod(anyio.sleep_forever)
+    readable = staticmethod(anyio.wait_readable)
+    writable = staticmethod(anyio.wait_writable)
+    notify_closing = staticmethod(anyio.notify_closing)
+
+    def scope(self, *, deadline: float = float("inf"), shield: bool = False) -> Scope:
+        return anyio.CancelScope(deadline=deadline, shield=shield)
+
+    async def in_thread(self, work: Callable[[], None]) -> None:
+        await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+    async def look_up(self, host: str, port: int) -> list[tuple[int, Address]]:
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
+
+    def home(self) -> object:
+        loop = asyncio._get_running_loop()
+        if loop is not None or "trio" not in sys.modules:
+            return loop
+        try:
+            return _trio().current_trio_token()
+        except RuntimeError:
+            return None
+
+    def soon(self, home: object, call: Callable[[], object]) -> bool:
+        try:
+            if isinstance(home, asyncio.AbstractEventLoop):
+                home.call_soon_threadsafe(call)
+            else:
+                home.run_sync_soon(call)  # type: ignore[attr-defined]
+        except Exception:  # noqa: BLE001 - each says in its own way that it is over
+            return False
+        return True
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            _trio().spawn_system_task(work, *args, context=copy_context())
+        else:
+            task = loop.create_task(work(*args))
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+
+    def task(self) -> object:
+        return asyncio.current_task() if asyncio._get_running_loop() else _trio().current_task()
+
+    def is_over(self, task: object) -> bool:
+        return task.done() if isinstance(task, asyncio.Task) else task.coro.cr_frame is None  # type: ignore[attr-defined]
+
+    def is_cancelled(self, error: BaseException) -> bool:
+        return isinstance(error, anyio.get_cancelled_exc_class())
+
+
+RUNTIME: Final = Runtime(_Waits())
