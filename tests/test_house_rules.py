@@ -79,6 +79,18 @@ def test_every_file_defers_annotations_and_opens_with_its_theory() -> None:
     assert wrong == []
 
 
+def test_inside_of_pgproto_imports_are_relative() -> None:
+    found = [
+        f"{name(path)}:{node.lineno}"
+        for path in python_files("pgproto")
+        # The client's files are also the text of the blocking client, which lies one folder deeper.
+        if not name(path).startswith("pgproto/client/")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").startswith("pgproto")
+    ]
+    assert found == []
+
+
 def test_compiled_files_use_plain_classes() -> None:
     found = []
     for path in python_files("pgproto"):

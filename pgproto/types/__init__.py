@@ -7,20 +7,20 @@ What takes no parameters is escaped (`quote_literal`, `quote_identifier`, ...).
 
 from __future__ import annotations
 
-from pgproto.types.codec import Codec
-from pgproto.types.copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
-from pgproto.types.escaping import (
+from .codec import Codec
+from .copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from .escaping import (
     escape_bytea,
     escape_string,
     quote_identifier,
     quote_literal,
     unescape_bytea,
 )
-from pgproto.types.interval import Interval
-from pgproto.types.parameters import ParameterEncoder
-from pgproto.types.registry import codec_for, type_name
-from pgproto.types.row import Row
-from pgproto.types.rows import RowDecoder
+from .interval import Interval
+from .parameters import ParameterEncoder
+from .registry import codec_for, type_name
+from .row import Row
+from .rows import RowDecoder
 
 __all__ = [
     "COPY_HEADER",

@@ -18,10 +18,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from pgproto.types.codec import Codec, FixedCodec, expected, malformed
-from pgproto.types.scalars import IntCodec, JsonCodec
-from pgproto.wire.messages import NULL
-from pgproto.wire.native import COMPILED, read_int32, read_int64
+from ..wire.messages import NULL
+from ..wire.native import COMPILED, read_int32, read_int64
+from .codec import Codec, FixedCodec, expected, malformed
+from .scalars import IntCodec, JsonCodec
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

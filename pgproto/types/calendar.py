@@ -16,7 +16,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pgproto.wire.native import COMPILED
+from ..wire.native import COMPILED
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -16,9 +16,9 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pgproto.errors import DataError
-from pgproto.wire.messages import LENGTHS
-from pgproto.wire.native import COMPILED, read_integer
+from ..errors import DataError
+from ..wire.messages import LENGTHS
+from ..wire.native import COMPILED, read_integer
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

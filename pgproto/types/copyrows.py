@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pgproto.errors import DataError
-from pgproto.types.codec import Codec, with_type
-from pgproto.types.fields import FieldsEncoder, Unfit, values_of
-from pgproto.types.registry import codec_for, type_name
+from ..errors import DataError
+from .codec import Codec, with_type
+from .fields import FieldsEncoder, Unfit, values_of
+from .registry import codec_for, type_name
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
 

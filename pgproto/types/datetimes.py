@@ -22,10 +22,10 @@ import struct
 from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
-from pgproto.errors import DataError
-from pgproto.types.calendar import EPOCH, EPOCH_UTC, MAX_MICROS, MIN_MICROS, moment
-from pgproto.types.codec import Codec, FixedCodec, expected, malformed
-from pgproto.types.interval import Interval
+from ..errors import DataError
+from .calendar import EPOCH, EPOCH_UTC, MAX_MICROS, MIN_MICROS, moment
+from .codec import Codec, FixedCodec, expected, malformed
+from .interval import Interval
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

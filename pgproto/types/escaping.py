@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.wire.exact import exact_bytes, exact_str
+from ..wire.exact import exact_bytes, exact_str
 
 __all__ = ["escape_bytea", "escape_string", "quote_identifier", "quote_literal", "unescape_bytea"]
 

@@ -19,10 +19,10 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pgproto.errors import DataError
-from pgproto.types.codec import Codec, FixedCodec, frame_length, runs_of
-from pgproto.types.row import Row
-from pgproto.wire.messages import NULL
+from ..errors import DataError
+from ..wire.messages import NULL
+from .codec import Codec, FixedCodec, frame_length, runs_of
+from .row import Row
 
 __all__ = ["FieldsEncoder", "Unfit", "values_of"]
 

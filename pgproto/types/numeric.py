@@ -19,8 +19,8 @@ import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from pgproto.types.codec import Codec, expected, malformed
-from pgproto.wire.exact import exact_int
+from ..wire.exact import exact_int
+from .codec import Codec, expected, malformed
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -15,13 +15,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from pgproto.errors import DataError, LocalProtocolError
-from pgproto.types.codec import Codec, with_type
-from pgproto.types.fields import FieldsEncoder, Unfit, values_of
-from pgproto.types.interval import Interval
-from pgproto.types.registry import codec_for, type_name
-from pgproto.types.scalars import TextCodec
-from pgproto.wire.native import read_int32
+from ..errors import DataError, LocalProtocolError
+from ..wire.native import read_int32
+from .codec import Codec, with_type
+from .fields import FieldsEncoder, Unfit, values_of
+from .interval import Interval
+from .registry import codec_for, type_name
+from .scalars import TextCodec
 
 __all__ = ["ParameterEncoder"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.types.arrays import ArrayCodec
-from pgproto.types.codec import Codec
-from pgproto.types.datetimes import DateCodec, IntervalCodec, TimeCodec, TimestampCodec, TimetzCodec
-from pgproto.types.numeric import NumericCodec
-from pgproto.types.scalars import (
+from .arrays import ArrayCodec
+from .codec import Codec
+from .datetimes import DateCodec, IntervalCodec, TimeCodec, TimestampCodec, TimetzCodec
+from .numeric import NumericCodec
+from .scalars import (
     BoolCodec,
     ByteaCodec,
     CharCodec,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-from pgproto.wire.hints import mypyc_attr
+from ..wire.hints import mypyc_attr
 
 __all__ = ["Columns", "Row", "TrackedRow"]
 

@@ -24,14 +24,14 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pgproto.errors import DataError, RemoteProtocolError
-from pgproto.types.arrays import ArrayCodec
-from pgproto.types.codec import Codec, FixedCodec, runs_of
-from pgproto.types.registry import codec_for, type_name
-from pgproto.types.row import Columns, Row, TrackedRow
-from pgproto.types.scalars import ByteaCodec, JsonCodec, TextCodec
-from pgproto.wire.messages import FieldDescription
-from pgproto.wire.native import COMPILED, read_int32
+from ..errors import DataError, RemoteProtocolError
+from ..wire.messages import FieldDescription
+from ..wire.native import COMPILED, read_int32
+from .arrays import ArrayCodec
+from .codec import Codec, FixedCodec, runs_of
+from .registry import codec_for, type_name
+from .row import Columns, Row, TrackedRow
+from .scalars import ByteaCodec, JsonCodec, TextCodec
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

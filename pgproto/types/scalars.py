@@ -27,10 +27,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from pgproto.errors import DataError, because
-from pgproto.types.codec import Codec, FixedCodec, expected, malformed
-from pgproto.wire.exact import exact_bytes, exact_int, exact_str
-from pgproto.wire.native import COMPILED, read_int32
+from ..errors import DataError, because
+from ..wire.exact import exact_bytes, exact_int, exact_str
+from ..wire.native import COMPILED, read_int32
+from .codec import Codec, FixedCodec, expected, malformed
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

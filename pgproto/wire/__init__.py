@@ -7,8 +7,8 @@ does).  `trace_line` shows a message in the shape of libpq's PQtrace, without it
 
 from __future__ import annotations
 
-from pgproto.wire import frames, tags
-from pgproto.wire.authentication import (
+from . import frames, tags
+from .authentication import (
     AuthenticationCleartextPassword,
     AuthenticationGSS,
     AuthenticationGSSContinue,
@@ -20,7 +20,7 @@ from pgproto.wire.authentication import (
     AuthenticationSASLFinal,
     AuthenticationSSPI,
 )
-from pgproto.wire.backend import (
+from .backend import (
     BackendKeyData,
     BindComplete,
     CloseComplete,
@@ -44,9 +44,9 @@ from pgproto.wire.backend import (
     ReadyForQuery,
     RowDescription,
 )
-from pgproto.wire.decode import decode_backend, decode_frontend, decode_password, decode_startup
-from pgproto.wire.frames import FrameReader, Limits
-from pgproto.wire.frontend import (
+from .decode import decode_backend, decode_frontend, decode_password, decode_startup
+from .frames import FrameReader, Limits
+from .frontend import (
     Bind,
     CancelRequest,
     Close,
@@ -67,14 +67,14 @@ from pgproto.wire.frontend import (
     Sync,
     Terminate,
 )
-from pgproto.wire.messages import (
+from .messages import (
     CopyData,
     CopyDone,
     FieldDescription,
     Message,
 )
-from pgproto.wire.tags import PROTOCOL_3_0, PROTOCOL_3_2
-from pgproto.wire.trace import trace_bytes, trace_line
+from .tags import PROTOCOL_3_0, PROTOCOL_3_2
+from .trace import trace_bytes, trace_line
 
 __all__ = [
     "PROTOCOL_3_0",

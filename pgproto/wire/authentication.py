@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pgproto.errors import LocalProtocolError
-from pgproto.wire import tags
-from pgproto.wire.exact import exact_bytes
-from pgproto.wire.messages import Message, PlainMessage, cstrings, frame, int32
+from ..errors import LocalProtocolError
+from . import tags
+from .exact import exact_bytes
+from .messages import Message, PlainMessage, cstrings, frame, int32
 
 
 class AuthenticationMD5Password(Message):

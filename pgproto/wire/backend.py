@@ -12,11 +12,11 @@ from struct import Struct
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import LocalProtocolError, PostgresError, ReportFields, raw_field, raw_fields
-from pgproto.wire import tags
-from pgproto.wire.exact import exact_str
-from pgproto.wire.hints import mypyc_attr
-from pgproto.wire.messages import (
+from ..errors import LocalProtocolError, PostgresError, ReportFields, raw_field, raw_fields
+from . import tags
+from .exact import exact_str
+from .hints import mypyc_attr
+from .messages import (
     FieldDescription,
     Message,
     PlainMessage,

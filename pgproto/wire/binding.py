@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from pgproto.errors import LocalProtocolError
-from pgproto.wire import tags
-from pgproto.wire.frontend import EXECUTE_ALL
-from pgproto.wire.hints import mypyc_attr
-from pgproto.wire.messages import Message, cstrings, frame, int16s
+from ..errors import LocalProtocolError
+from . import tags
+from .frontend import EXECUTE_ALL
+from .hints import mypyc_attr
+from .messages import Message, cstrings, frame, int16s
 
 __all__ = ["BindTemplate", "BindValues", "Executes"]
 

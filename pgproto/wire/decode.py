@@ -15,10 +15,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-from pgproto.errors import RemoteProtocolError
-from pgproto.wire import authentication, backend, frontend, tags
-from pgproto.wire.messages import CopyData, CopyDone, FieldDescription, Message, PlainMessage
-from pgproto.wire.pieces import (
+from ..errors import RemoteProtocolError
+from . import authentication, backend, frontend, tags
+from .messages import CopyData, CopyDone, FieldDescription, Message, PlainMessage
+from .pieces import (
     check_format,
     expect_end,
     find_nul,

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pgproto.errors import RemoteProtocolError
-from pgproto.wire import tags
-from pgproto.wire.native import read_int32
+from ..errors import RemoteProtocolError
+from . import tags
+from .native import read_int32
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

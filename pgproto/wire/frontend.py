@@ -15,10 +15,10 @@ from struct import Struct
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import LocalProtocolError
-from pgproto.wire import tags
-from pgproto.wire.exact import exact_bytes
-from pgproto.wire.messages import (
+from ..errors import LocalProtocolError
+from . import tags
+from .exact import exact_bytes
+from .messages import (
     Message,
     PlainMessage,
     add_values,

@@ -16,10 +16,10 @@ from struct import Struct, pack
 from struct import error as struct_error
 from typing import ClassVar, Final
 
-from pgproto.errors import MASK, LocalProtocolError, escaped
-from pgproto.wire import tags
-from pgproto.wire.exact import exact_bytes, exact_str
-from pgproto.wire.hints import mypyc_attr
+from ..errors import MASK, LocalProtocolError, escaped
+from . import tags
+from .exact import exact_bytes, exact_str
+from .hints import mypyc_attr
 
 _SHOWN: Final = 200  # characters of a field in a repr: enough to know it, too few to flood a log
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct, unpack_from
 from typing import Final
 
-from pgproto.errors import RemoteProtocolError, ReportFields, escaped
+from ..errors import RemoteProtocolError, ReportFields, escaped
 
 _UINT16: Final = Struct(">H").unpack_from
 _INT32: Final = Struct(">i").unpack_from

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.errors import MASK, RemoteProtocolError
-from pgproto.wire import backend, frontend, tags
-from pgproto.wire.decode import decode_backend, decode_frontend, decode_startup
-from pgproto.wire.frames import DEFAULT_MAX_MESSAGE_SIZE, FrameReader, Limits
-from pgproto.wire.messages import FieldDescription, Message
+from ..errors import MASK, RemoteProtocolError
+from . import backend, frontend, tags
+from .decode import decode_backend, decode_frontend, decode_startup
+from .frames import DEFAULT_MAX_MESSAGE_SIZE, FrameReader, Limits
+from .messages import FieldDescription, Message
 
 _LIMITS: Final = Limits(DEFAULT_MAX_MESSAGE_SIZE, {})
 _BARE: Final = ("kind", "status", "code")  # one character by definition: no quotes
