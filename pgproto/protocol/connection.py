@@ -96,6 +96,7 @@ class Connection:
             not hang on what is in them: for a proxy, which sends them on byte for byte.
 
     Attributes:
+        closed: the Closed event, once the session is over; None before that.
         asked_encoding: the client_encoding of the StartupMessage; UTF8 where it names none.
         trace: called with each message that is sent or taken in, or with a run of them, as the arguments of
             `pgproto.wire.trace_bytes`: who sent it ("F" or "B"), its bytes, and whether it is a packet of the
@@ -118,6 +119,7 @@ class Connection:
         "_requested",
         "asked_encoding",
         "backend_key",
+        "closed",
         "encrypted",
         "parameters",
         "protocol",
@@ -136,6 +138,7 @@ class Connection:
         self._events: deque[Message] = deque()
         self._in_flight = InFlight()
         self._ending = Ending()
+        self.closed: Closed | None = None
         self.encrypted = False
         self.trace: Trace | None = None
         self.trace_error: Exception | None = None
@@ -179,18 +182,15 @@ class Connection:
         return len(self._in_flight)
 
     @property
-    def closed(self) -> Closed | None:
-        """The Closed event, once the session is over."""
-        return self._ending.closed
-
-    @property
     def unread(self) -> int:
         """How many received bytes have not become events yet."""
         return self._reader.pending
 
     def _end(self, error: Exception | None) -> None:
         """Whatever ends the session ends it here."""
-        if self._ending.end(error, self._in_flight):
+        alive = self.closed is None
+        self.closed = self._ending.end(self.closed, error, self._in_flight)
+        if alive:
             self._phase = states.CLOSED
             rest = self._reader.take_rest()
             if rest:
@@ -198,8 +198,8 @@ class Connection:
 
     def _search(self, data: bytes) -> None:
         """Look for the server's further errors in what comes after the end."""
-        if self.role == CLIENT:
-            self._ending.search(self._reader, data)
+        if self.role == CLIENT and self.closed is not None:
+            self._ending.search(self.closed, self._reader, data)
 
     # ---- Sending
 
@@ -214,7 +214,7 @@ class Connection:
                 changed.
             ConnectionClosed: the session is over.
         """
-        if self._ending.closed is not None:
+        if self.closed is not None:
             raise ConnectionClosed(f"cannot send {type(message).__name__}: the connection is closed")
         if type(message) in self._foreign and not self._is_ours(message):
             raise self._not_now(message)
@@ -372,7 +372,7 @@ class Connection:
         """
         if not data:
             self._receive_eof()
-        elif self._ending.closed is None:
+        elif self.closed is None:
             self._reader.receive_data(data)
         else:
             self._search(data)
@@ -400,8 +400,8 @@ class Connection:
         while True:
             if self._events:
                 return self._events.popleft()
-            if self._ending.closed is not None:
-                return self._ending.closed
+            if self.closed is not None:
+                return self.closed
             event = self._next()
             if event is not None:
                 return event

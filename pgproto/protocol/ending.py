@@ -25,51 +25,48 @@ _MAX_DIAGNOSTIC_BYTES: Final = 1 << 16
 
 
 class Ending:
-    """The end of one session, before and after it has come.
+    """How one session ends, and what comes after that.
 
     Attributes:
-        closed: the event that says so, and why; None while the session is alive.
         hint: an error or warning that explains the EOF, should one follow before the next ReadyForQuery.
     """
 
-    __slots__ = ("_searched", "closed", "hint")
+    __slots__ = ("_searched", "hint")
 
     def __init__(self) -> None:
-        self.closed: Closed | None = None
         self.hint: ErrorResponse | NoticeResponse | None = None
         self._searched = 0
 
-    def end(self, error: Exception | None, flight: InFlight) -> bool:
+    def end(self, closed: Closed | None, error: Exception | None, flight: InFlight) -> Closed:
         """The one transition.  The first cause stays; later ones are kept beside it.
 
         Args:
+            closed: the session's end, if it has come already.
             error: what ends the session; None for a plain end.
             flight: the requests in flight, which are settled.
 
         Returns:
-            True if this was the first.
+            The session's end.
         """
-        closed = self.closed
         if closed is not None:
             if error is not None and len(closed.also) < _MAX_ALSO and error is not closed.error:
                 closed.also.append(error)
-            return False
+            return closed
         also: list[Exception] = []
         if self.hint is not None and isinstance(error, ConnectionLost):
             # Its own error: what an ErrorResponse carries is that of the query which it has answered.
             error, also = PostgresError.of(self.hint.fields), [error]
-        self.closed = Closed(error, also, flight.settle())
-        return True
+        return Closed(error, also, flight.settle())
 
-    def search(self, reader: FrameReader, data: bytes) -> None:
+    def search(self, closed: Closed, reader: FrameReader, data: bytes) -> None:
         """Look for further errors of the server after the end, and for nothing else.
 
         Args:
+            closed: the session's end.
             reader: what has read all that came before.
             data: what came.
         """
-        closed = self.closed
-        if closed is None or not isinstance(closed.error, PostgresError):
+        if not isinstance(closed.error, PostgresError):
             return  # where the stream was left in the middle of a message, nothing in it can be trusted
         if self._searched > _MAX_DIAGNOSTIC_BYTES:
             return

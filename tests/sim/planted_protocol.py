@@ -41,7 +41,7 @@ BUGS: Final = (
                 "search",
                 (
                     "closed.also.append(message.error)",
-                    "self.end(message.error, InFlight())",
+                    "self.end(closed, message.error, InFlight())",
                 ),
             ),
         ],
