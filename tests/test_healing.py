@@ -253,6 +253,37 @@ def test_not_healed_for_ever(pair: Pair) -> None:
     assert len(binds) == 4 + 1 + MAX_HEALS
 
 
+def test_several_deallocations_in_one_pipeline() -> None:
+    """Each makes those after it prepare anew; it is the session's own doing, and no pooler's."""
+    pair = Pair({**SCRIPT, "deallocate all": ok("DEALLOCATE ALL")})
+    texts = ["select 1", "deallocate all", "insert"] * 8
+    for sql in SCRIPT:
+        if sql != "bad" and "$" not in sql:
+            pair.run(batch(sql))
+    operations = [batch(sql) for sql in texts]
+    for operation in operations:
+        pair.engine.submit(operation)
+    pair.pump()
+    assert [operation.error for operation in operations] == [None] * len(texts)
+    assert [labels(operation) for operation in operations] == [[C]] * len(texts)
+    assert sum(operation.heals for operation in operations) == 0
+
+
+def test_a_deallocation_before_what_cannot_be_repeated() -> None:
+    pair = Pair({**SCRIPT, "deallocate all": ok("DEALLOCATE ALL")})
+    pair.run(batch("insert"))
+    first, second = batch("deallocate all"), batch("insert", "select 1", atomic=False)
+    pair.engine.submit(first)
+    pair.engine.submit(second)
+    pair.pump()
+    assert first.error is None
+    for item in second.items:
+        assert isinstance(item.error, PostgresError)
+        assert item.error.stale_statement
+        assert "can be repeated" in notes(item.error)
+        assert "pooler" not in notes(item.error)
+
+
 def test_a_pooler_that_switches_servers(pair: Pair) -> None:
     class Nowhere(dict[str, str]):
         def __contains__(self, name: object) -> bool:

@@ -327,8 +327,10 @@ class ExecuteMany(Preparing):
             segment.error.outcome = Outcome.ROLLED_BACK if undone else _verdict(segment, self.sql)
             if segment.stale:
                 # Its records may come from an iterator, and are gone.
+                cleared = channel.statements.was_cleared(self.statement)
                 channel.statements.forget_all()
-                explain(segment.error, in_block=channel.in_block(segment), again=False)
+                in_block = channel.in_block(segment)
+                explain(segment.error, in_block=in_block, again=False, cleared=cleared)
         if isinstance(self.error, Error) and self.error.outcome is None:  # its data were dropped
             idle = channel.connection.transaction_status == "I"
             done = Outcome.COMMITTED if idle else Outcome.OK_IN_TX

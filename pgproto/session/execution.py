@@ -554,20 +554,24 @@ class Execution(Preparing):
         assert error is not None  # it is what made the segment stale
         in_block = channel.in_block(segment)
         lost = error.sqlstate == NO_SUCH_NAME
+        failed = self.items[segment.failed_item].statement
+        # As often as that has happened: the session's own DEALLOCATE ALL is known, and comes to an end.
+        cleared = lost and failed is not None and channel.statements.was_cleared(failed)
         if lost or in_block:
             channel.statements.forget_all()
         for item in self.items:
             if item.statement is not None:
                 channel.statements.forget(item.statement)
-        wanted = not self.finished and not self.unwanted and self.heals < (1 if lost else MAX_HEALS)
+        may_heal = cleared or self.heals < (1 if lost else MAX_HEALS)
+        wanted = may_heal and not self.finished and not self.unwanted
         whole = self.atomic and self.repeatable() and channel.may_repeat(segment)
         for item in self.items[segment.first : segment.failed_item]:
             # What was executed before it is rolled back, but for such things as a lock of the session.
             whole = whole and item.statement is not None and item.statement.traceless
         if in_block or not wanted or not whole:
-            explain(error, in_block=in_block, again=self.heals > 0)
+            explain(error, in_block=in_block, again=self.heals > 0, cleared=cleared)
             return False
-        self.heals += 1
+        self.heals += 0 if cleared else 1
         self._start_over(channel)
         self.again = True
         return True

@@ -66,15 +66,16 @@ def _named_in(event: ErrorResponse) -> str:
     return request.name if isinstance(request, Describe) else ""
 
 
-def explain(error: PostgresError, *, in_block: bool, again: bool) -> None:
+def explain(error: PostgresError, *, in_block: bool, again: bool, cleared: bool = False) -> None:
     """Say what can be done about it.
 
     Args:
         error: what will be raised.
         in_block: it has ended a transaction block.
         again: it is the same as the last time, after everything was prepared anew.
+        cleared: the session itself has run DEALLOCATE ALL or DISCARD ALL, so no pooler is to blame.
     """
-    lost = error.sqlstate == NO_SUCH_NAME
+    lost = error.sqlstate == NO_SUCH_NAME and not cleared
     error.stale_statement = not (lost and again)
     if error.stale_statement:
         error.add_note(_IN_BLOCK if in_block else _OUTSIDE)

@@ -51,6 +51,7 @@ class Statement:
         users: how many operations have items of it that may still be written.
         renewed: it is kept, and was out of date once: until it is READY again, it waits to be prepared.
         leaving: nobody new uses it, and its name is closed when its last user has ended.
+        clears: how often the server had been told to forget all of them when it got its name.
 
     Raises:
         LocalProtocolError: no message can carry the text, or it is COPY FROM STDIN.
@@ -61,6 +62,7 @@ class Statement:
         "_encoder",
         "_result_types",
         "_template",
+        "clears",
         "declared",
         "home",
         "kept",
@@ -78,6 +80,7 @@ class Statement:
     )
 
     def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
+        self.clears = 0
         self.sql = sql = check_sql(sql)
         check_no_copy_in(sql)
         self.late = describes_late(sql)
@@ -192,6 +195,7 @@ class StatementCache:
         direct: the server keeps what it was given by a name, and says when that has changed; False if a
             pooler may do that in its place, or as long as that is not known.
         unasked: that was not asked yet; see `whereabouts`.
+        clears: how often a statement of this session has made the server forget all of them.
     """
 
     __slots__ = (
@@ -199,6 +203,7 @@ class StatementCache:
         "_entries",
         "_nameless",
         "_to_close",
+        "clears",
         "direct",
         "dropped",
         "kept",
@@ -221,6 +226,7 @@ class StatementCache:
         self._nameless = not named  # no statement gets a name any more
         self.direct = True
         self.unasked = False
+        self.clears = 0
         self.mark = object()
 
     def __len__(self) -> int:
@@ -233,6 +239,7 @@ class StatementCache:
             self._entries.move_to_end(sql)
             return known
         statement = Statement(sql, self.new_name())
+        statement.clears = self.clears
         self._entries[sql] = statement
         return statement
 
@@ -244,6 +251,10 @@ class StatementCache:
         """A name that this connection has never used."""
         self._counter += 1
         return f"{self.prefix}{self._counter}"
+
+    def was_cleared(self, statement: Statement) -> bool:
+        """True if its name is gone by what this session has run itself, ahead of it in the pipeline."""
+        return statement.clears != self.clears
 
     def doubt(self) -> None:
         """There may be a pooler in front of the server.  To be said before the first query."""
@@ -307,6 +318,7 @@ class StatementCache:
         if statement.declared:
             self._to_close.append(statement.name)
         statement.rename(self.new_name())
+        statement.clears = self.clears
 
     def close(self, statement: Statement) -> None:
         """Have the statement's name closed with the next flight, or with the end of its last user."""
@@ -339,6 +351,7 @@ class StatementCache:
 
     def clear(self) -> None:
         """The server has forgotten every statement (DISCARD ALL, DEALLOCATE ALL)."""
+        self.clears += 1
         for statement in (*self._entries.values(), *self.kept.values()):
             statement.state = DROPPED
         self.kept.clear()
