@@ -423,7 +423,10 @@ class ConnectError(Error):
 
 
 class ConnectionLost(Error):
-    """The connection ended while the query ran.  `__cause__` is the first thing that went wrong."""
+    """The connection ended, or was given back to its pool, while the query ran; see `outcome`.
+
+    `__cause__` is the first thing that went wrong.
+    """
 
     @property
     def sqlstate(self) -> str:

@@ -54,7 +54,9 @@ def take_away(pair: Pair, operation: Operation) -> None:
 
 def told(operation: Operation) -> Outcome | None:
     error = error_of(operation)
-    assert type(error) is ConnectionClosed
+    assert isinstance(error, Error)
+    assert type(error) is (ConnectionClosed if error.outcome is Outcome.NOT_SENT else ConnectionLost)
+    assert not isinstance(error.__cause__, ConnectionClosed)
     assert str(error) == "the lease is over: the connection was given back to its pool"
     return error.outcome
 

@@ -27,7 +27,6 @@ _KEPT: Final[tuple[type[Error], ...]] = (
     QueryTimeout,
     RemoteProtocolError,
     TransactionAborted,
-    ConnectionClosed,
 )
 
 
@@ -54,6 +53,10 @@ class Loss:
             error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
             # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
             error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
+        elif isinstance(cause, ConnectionClosed):
+            # It was taken away from its caller.  What had been sent by then was running.
+            error = (ConnectionClosed if outcome is Outcome.NOT_SENT else ConnectionLost)(str(cause))
+            cause = None
         else:
             kind = next((kind for kind in _KEPT if type(cause) is kind), ConnectionLost)
             error = kind("the connection was closed" if cause is None else str(cause))
