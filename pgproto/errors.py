@@ -8,7 +8,7 @@ Error:
     ├── PostgresError                 the server said so; one class per SQLSTATE class and common code,
     │   └── ...                       in pgproto.sqlstates
     ├── ConnectError                  no connection could be made; .errors has every attempt
-    ├── ConnectionLost                the connection ended under a query; .sqlstate and __cause__ say why
+    ├── ConnectionLost                the connection, or its lease, ended under a query; see __cause__
     │   └── ServerCrash               ... after a crash notice (57P02)
     ├── TransactionAborted            COMMIT was asked for, ROLLBACK was done
     ├── QueryTimeout (TimeoutError)   your deadline passed

@@ -16,7 +16,7 @@ from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
 from .blocks import Block, Blocks
 from .listening import Listeners
 from .segment import Segment
-from .sql import to_savepoint, unlistened
+from .sql import ALTERING_TAGS, alters, to_savepoint, unlistened
 from .statements import StatementCache
 
 if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
@@ -27,7 +27,7 @@ __all__ = ["HIGH_WATER", "TELLING_TAGS", "Channel"]
 
 # Tags of statements after which the server has forgotten something, or will not forget it any more:
 # `Channel.told` wants to know of them.
-TELLING_TAGS: Final = frozenset(("COMMIT", "DEALLOCATE ALL", "DISCARD ALL", "ROLLBACK", "UNLISTEN"))
+TELLING_TAGS: Final = ALTERING_TAGS | {"COMMIT", "DEALLOCATE ALL", "DISCARD ALL", "ROLLBACK", "UNLISTEN"}
 
 _SESSIONS: Final = itertools.count(1)
 
@@ -62,6 +62,7 @@ class Channel:
     """
 
     __slots__ = (
+        "_altered",
         "_output",
         "_piece",
         "_savepoints",
@@ -94,6 +95,7 @@ class Channel:
         self.prologue: list[Block] = []
         self.ready: list[Operation] = []
         self._traces = False
+        self._altered = False  # in the transaction that is open, or was the last
         self._untouched = 0  # the stream's position when the traces were forgotten
         self.begin_failed = False
         self.pipelining = True
@@ -129,19 +131,36 @@ class Channel:
         """
         block = operation.transaction
         depth = 0 if block is None else block.depth
+        if tag in ALTERING_TAGS:
+            self.statements.relearn(alters(tag, sql))
+            self._altered = self.listeners.unsettled = True
+            return
         if tag == "COMMIT":
-            self.listeners.transaction_ended(committed=True)
+            self.transaction_ended(committed=True)
             return
         if tag == "ROLLBACK":
             if not to_savepoint(sql, before):
-                self.listeners.transaction_ended(committed=False)
+                self.transaction_ended(committed=False)
             else:
+                self._relearn()
                 self.listeners.rolled_back(depth if operation.last_word else 0)
             return
         if tag != "UNLISTEN":
             self.statements.clear()
         if tag != "DEALLOCATE ALL":
             self.listeners.unlistened(unlistened(sql) if tag == "UNLISTEN" else ["*"], tag, depth)
+
+    def transaction_ended(self, *, committed: bool | None) -> None:
+        """A transaction is over; None: nobody knows how."""
+        self.listeners.transaction_ended(committed=committed)
+        if not committed:
+            self._relearn()
+        self._altered = False
+
+    def _relearn(self) -> None:
+        """What was altered is undone: what was learned of it since is not so any more."""
+        if self._altered:
+            self.statements.relearn(None)
 
     @property
     def touched(self) -> bool:

@@ -581,7 +581,7 @@ class Engine:
                         turns.see_to_block(segment)
                     listeners = self.listeners
                     if listeners.unsettled and self.transaction_status == "I":
-                        listeners.transaction_ended(committed=segment.committed)
+                        self.channel.transaction_ended(committed=segment.committed)
                         if not segments:
                             self._unlisten_leftover()
                 elif segments:

@@ -19,7 +19,9 @@ from ..errors import not_sent
 from ..wire.exact import exact_str
 
 __all__ = [
+    "ALTERING_TAGS",
     "NO_DATA",
+    "alters",
     "as_text",
     "check_no_copy_in",
     "check_sql",
@@ -34,6 +36,7 @@ __all__ = [
     "sets_encoding",
     "to_savepoint",
     "unlistened",
+    "words_of",
 ]
 
 # What PostgreSQL takes for white space, and for a character of a name: all that is not ASCII is one.
@@ -159,6 +162,47 @@ _SET_ENCODING: Final = re.compile(
 
 # PostgreSQL's MaxAllocSize, less what goes with the text in its message: a longer message ends the session.
 _MAX_SQL: Final = 0x3FFFFFFE - 65536
+
+
+# Tags of statements that can change what a name stands for, or the types of its columns.  After an ALTER that
+# can be other names, too (of partitions, of what a type is used in).
+_ALTERING: Final = _set(
+    """ALTER DOMAIN|ALTER FOREIGN TABLE|ALTER MATERIALIZED VIEW|ALTER SCHEMA|ALTER TABLE|ALTER TYPE|ALTER VIEW
+    |DROP OWNED|DROP SCHEMA""",
+    "|",
+)
+_NAMING: Final = _set(
+    """CREATE FOREIGN TABLE|CREATE TABLE|CREATE VIEW|DROP DOMAIN|DROP FOREIGN TABLE|DROP MATERIALIZED VIEW
+    |DROP TABLE|DROP TYPE|DROP VIEW""",
+    "|",
+)
+ALTERING_TAGS: Final = _ALTERING | _NAMING
+_ANY_NAME: Final = re.compile(rf"{_NAME}+")
+# What stands in front of the names; in a list of names, too.
+_NO_NAMES: Final = _set(
+    """create drop or replace global local temp temporary unlogged recursive foreign materialized table view
+    type domain if not exists cascade restrict as select"""
+)
+
+
+def alters(tag: str, sql: str) -> frozenset[str] | None:
+    """What a statement with one of ALTERING_TAGS was about, as words in lower case; None for anything at all.
+
+    Args:
+        tag: its command tag.
+        sql: the text that it is in: of several statements, all words.
+    """
+    bare = _bare(sql)
+    if tag in _ALTERING or bare is None:
+        return None
+    if ";" not in bare.rstrip(" \t\n\r;"):
+        bare = bare.partition("(")[0]  # what follows are columns
+    return words_of(bare) - _NO_NAMES
+
+
+def words_of(sql: str) -> frozenset[str]:
+    """The words of a text, in lower case, whatever they are."""
+    return frozenset(_ANY_NAME.findall(sql.lower()))
 
 
 def as_text(text: object, what: str) -> str:

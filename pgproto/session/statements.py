@@ -25,7 +25,7 @@ from ..errors import LocalProtocolError, not_sent
 from ..types import ParameterEncoder, RowDecoder
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
-from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace
+from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
 
 __all__ = ["Statement", "StatementCache"]
 
@@ -310,6 +310,15 @@ class StatementCache:
         self._nameless = self._nameless or not self.direct
         for statement in (*self._entries.values(), *self.kept.values()):
             if statement.state == READY:
+                self.forget(statement)
+
+    def relearn(self, names: frozenset[str] | None) -> None:
+        """The session itself has altered what these names stand for (None: any): learn them anew when used.
+
+        The server would go on with the types that the parameters had.
+        """
+        for statement in (*self._entries.values(), *self.kept.values()):
+            if statement.state == READY and (names is None or not names.isdisjoint(words_of(statement.sql))):
                 self.forget(statement)
 
     def _renew(self, statement: Statement) -> None:
