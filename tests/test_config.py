@@ -242,15 +242,28 @@ def test_the_startup_parameters() -> None:
         ({"Database": "x"}, "'Database' is not a run-time parameter"),
         ({"_pq_.x": "x"}, "'_pq_.x' is not a run-time parameter"),
         ({"x": 1}, "x: expected text"),
+        ({1: "x"}, "server_settings: a name must be text, not int"),
+        (5, "server_settings: expected a mapping of names to texts, not int"),
+        ([("x", "y")], "server_settings: expected a mapping of names to texts, not list"),
+        ("", "server_settings: expected a mapping of names to texts, not str"),
         ({"client_encoding": "UTF8"}, "client_encoding is always UTF8"),
         ({"x": "a\0user\0admin"}, "server_settings: x: contains a NUL character"),
         ({"x\0user": "admin"}, "server_settings: contains a NUL character"),
     ],
 )
-def test_server_settings_that_cannot_be(settings: dict[str, Any], text: str) -> None:
+def test_server_settings_that_cannot_be(settings: Any, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(user="u", server_settings=settings)
     assert text in str(caught.value)
+
+
+def test_an_option_of_a_type_that_cannot_be() -> None:
+    """Each of them: an error of its own, which names it."""
+    for name in OPTIONS:
+        for value in (object(), b"x", {}, {1}, 10**5000):
+            options: Any = {name: value}
+            with pytest.raises(ConfigError, match=name):
+                parse_config(user="u", **options) if name != "user" else parse_config(**options)
 
 
 # --- the Config itself -------------------------------------------------------------------------------

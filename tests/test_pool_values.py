@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from pgproto import build
 from pgproto.errors import (
     ConfigError,
     ConnectError,
@@ -99,6 +102,16 @@ def test_what_must_be_positive_and_finite(name: str, value: float) -> None:
     options = {name: value, **({"max_backoff": value} if name == "backoff" and value > 0 else {})}
     with pytest.raises(ConfigError):
         settings(**options)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in DEFAULTS if not name.startswith(("min_", "max_size", "max_w"))]
+)
+@pytest.mark.parametrize("value", ["1", b"1", Decimal(1), True, [], 10**400])
+def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
+    """In the compiled build some of them by the signature, with a TypeError."""
+    with pytest.raises((ConfigError, TypeError, OverflowError) if build == "compiled" else ConfigError):
+        settings(**{name: value})
 
 
 def test_reasons() -> None:

@@ -20,6 +20,7 @@ from pgproto.session import (
     Stream,
     Transaction,
 )
+from pgproto.session.blocks import INSIDE
 from pgproto.wire import Query
 from tests.support.backend import Answer, error_fields, fails, ok
 from tests.support.flows import copying_in, run_flow
@@ -406,6 +407,39 @@ def test_who_may_act_by_handle(pair: Pair) -> None:
     refused(pair, "given back")
     with pytest.raises(LocalProtocolError, match="given back"):
         run_flow(pair, forgotten.commit())
+
+
+def test_blocks_that_others_have_ended_are_not_kept() -> None:
+    """A task that lives long enters them, each on a connection of its own; others end them."""
+
+    def many() -> None:
+        task = Task()
+        for _ in range(5):
+            pair = Pair(SCRIPT)
+            tasks = Tasks(pair)
+            tasks.running = task
+            elsewhere = tasks.another()
+            block = Transaction(pair.engine)
+            block.enter()
+            elsewhere(lambda block=block, pair=pair: run_flow(pair, block.commit()))  # type: ignore[misc]
+            assert len(INSIDE.get()) == 1
+
+    contextvars.Context().run(many)
+
+
+def test_a_block_that_was_inherited_and_has_ended_is_kept(pair: Pair) -> None:
+    """Else a task that has outlived it could go on, after a block on another connection."""
+    tasks = Tasks(pair)
+    block = Transaction(pair.engine)
+    block.enter()
+    inherits = tasks.another()
+    run_flow(pair, block.commit())
+    other = Pair(SCRIPT)
+    Tasks(other)
+    inherits(Transaction(other.engine).enter)
+    refused(pair, "the block in which this task began has ended", inherits)
+    pair.engine.blocks.caller = "thread"
+    refused(pair, "the block in which this thread began has ended", inherits)
 
 
 def test_who_entered_a_block_is_inside_in_any_context_and_everybody_once_he_is_over(pair: Pair) -> None:

@@ -106,7 +106,7 @@ def parse_config(
         passfile=entries,
         application_name=settings.text("application_name") or settings.text("fallback_application_name"),
         options=settings.text("options"),
-        server_settings=_server_settings(server_settings or {}, environ),
+        server_settings=_server_settings(server_settings, environ),
         replication=settings.choice("replication", _REPLICATION),
         connect_timeout=settings.seconds("connect_timeout"),
         command_timeout=settings.seconds("command_timeout"),
@@ -271,7 +271,12 @@ def _text(name: str, value: object) -> str:
     elif isinstance(value, bool):
         text = str(int(value))
     elif isinstance(value, int | float):
-        text = str(value)
+        try:
+            text = str(value)
+        except ValueError:  # an int of more digits than Python prints
+            text = ""
+        if not text:
+            raise ConfigError(f"{name}: expected a smaller number")
     elif isinstance(value, list | tuple) and name in _LISTS:
         text = ",".join([_text("an item", item) for item in value])
     else:
@@ -336,13 +341,21 @@ def _ask_user(os_user: Callable[[], str] | None) -> str:
     return user
 
 
-def _server_settings(given: Mapping[str, str], environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _server_settings(given: object, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     settings: dict[str, str] = {}
     for variable, name in SETTINGS_FROM_ENVIRONMENT.items():
         value = environ.get(variable, "")
         if value and value.lower() != "default":
             settings[name] = value
+    if given is None:
+        return tuple(settings.items())
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f"server_settings: expected a mapping of names to texts, not {type(given).__name__}"
+        )
     for name, value in given.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"server_settings: a name must be text, not {type(name).__name__}")
         folded = name.lower()
         if not name or folded in _RESERVED_SETTINGS or folded.startswith("_pq_."):
             raise ConfigError(f"server_settings: {name!r} is not a run-time parameter")

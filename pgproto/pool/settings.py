@@ -32,19 +32,32 @@ _FIELDS: Final = (
 )
 
 
-def _seconds(name: str, value: float | None, *, zero_is_never: bool = False) -> float:
+def _number(name: str, value: object) -> float:
+    """`value` as a float, if it is a number that can be one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        pass
+    raise ConfigError(f"{name} is too large: for no limit, where there can be none, pass None")
+
+
+def _seconds(name: str, value: object, *, zero_is_never: bool = False) -> float:
     """`value` as a duration; None is infinity, and so is 0 where `zero_is_never`."""
-    if value is None or (zero_is_never and value == 0):
+    if value is None:
         return INFINITY
-    if not value >= 0:  # not "value < 0": NaN is refused as well
-        raise ConfigError(f"{name} must be a number of seconds, 0 or more, or None, not {value!r}")
-    return float(value)
+    number = _number(name, value)
+    if not number >= 0:  # not "number < 0": NaN is refused as well
+        raise ConfigError(f"{name} must be a number of seconds, 0 or more, or None, not {number!r}")
+    return INFINITY if zero_is_never and number == 0 else number
 
 
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < INFINITY:
-        raise ConfigError(f"{name} must be a positive, finite number of seconds, not {value!r}")
-    return float(value)
+def _positive(name: str, value: object) -> float:
+    number = _number(name, value)
+    if not 0 < number < INFINITY:
+        raise ConfigError(f"{name} must be a positive, finite number of seconds, not {number!r}")
+    return number
 
 
 class PoolSettings:
@@ -99,23 +112,25 @@ class PoolSettings:
             raise ConfigError(f"min_size must be between 0 and max_size ({max_size}), not {min_size!r}")
         if max_waiting is not None and max_waiting < 0:
             raise ConfigError(f"max_waiting must be 0 or more, or None, not {max_waiting!r}")
-        if not 0 <= lifetime_jitter < 1:
-            raise ConfigError(f"lifetime_jitter must be 0 or more and less than 1, not {lifetime_jitter!r}")
-        if max_backoff < backoff:
-            raise ConfigError(f"max_backoff must not be less than backoff ({backoff!r}), not {max_backoff!r}")
+        jitter = _number("lifetime_jitter", lifetime_jitter)
+        if not 0 <= jitter < 1:
+            raise ConfigError(f"lifetime_jitter must be 0 or more and less than 1, not {jitter!r}")
+        first, most = _positive("backoff", backoff), _positive("max_backoff", max_backoff)
+        if most < first:
+            raise ConfigError(f"max_backoff must not be less than backoff ({first!r}), not {most!r}")
         self.min_size: Final[int] = min_size
         self.max_size: Final[int] = max_size
         self.acquire_timeout: Final[float] = _seconds("acquire_timeout", acquire_timeout)
         self.max_waiting: Final[int | None] = max_waiting
         self.max_lifetime: Final[float] = _seconds("max_lifetime", max_lifetime, zero_is_never=True)
-        self.lifetime_jitter: Final[float] = float(lifetime_jitter)
+        self.lifetime_jitter: Final[float] = jitter
         self.max_idle: Final[float] = _seconds("max_idle", max_idle, zero_is_never=True)
         self.check_after: Final[float] = _seconds("check_after", check_after)
         self.check_timeout: Final[float] = _positive("check_timeout", check_timeout)
         self.reset_timeout: Final[float] = _positive("reset_timeout", reset_timeout)
         self.close_timeout: Final[float] = _seconds("close_timeout", close_timeout)
-        self.backoff: Final[float] = _positive("backoff", backoff)
-        self.max_backoff: Final[float] = _positive("max_backoff", max_backoff)
+        self.backoff: Final[float] = first
+        self.max_backoff: Final[float] = most
 
     def __repr__(self) -> str:
         return f"PoolSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in _FIELDS)})"

@@ -34,7 +34,7 @@ UNDONE: Final = 3
 
 _GIVEN_BACK: Final = "the connection was given back while the block was open"
 _UNDONE: Final = "the block around this one has ended, and this one was rolled back with it"
-_OUTLIVED: Final = "the block in which this task began has ended: what it ran now would not be a part of it"
+_OUTLIVED: Final = "the block in which this {} began has ended: what it ran now would not be a part of it"
 
 
 class Block:
@@ -98,6 +98,10 @@ class Block:
         """True if the running task has entered it."""
         return self._owner is not None and self._owner() is self.stack.task()
 
+    def concerns(self, task: object) -> bool:
+        """False once it has ended, and keeps this task, which is running, from nothing."""
+        return not self.ended or (self.outlived and (self._owner is None or self._owner() is not task))
+
     def orphaned(self) -> bool:
         """True if the task that has entered it is over."""
         if self._owner is None:
@@ -112,16 +116,18 @@ class Blocks:
     Attributes:
         open: these.
         task: the adapter's answer to who is running; None if nobody can tell.
+        caller: what that is called in messages.
         is_over: whether a task has ended.
         lent: a pool has lent the connection.
         lease: a number that changes whenever it is lent or given back.
     """
 
-    __slots__ = ("is_over", "lease", "lent", "open", "task")
+    __slots__ = ("caller", "is_over", "lease", "lent", "open", "task")
 
     def __init__(self) -> None:
         self.open: list[Block] = []
         self.task: Callable[[], object] = _nobody
+        self.caller = "task"
         self.is_over: Callable[[object], bool] = _never
         self.lent = False
         self.lease = 0
@@ -153,7 +159,8 @@ class Blocks:
             return
         top = self.open[-1]
         if not (top in inside or (self.lent and not top.depth) or top.entered_here() or top.orphaned()):
-            raise LocalProtocolError(f"the connection is inside of another task's {top.kind}")
+            whose = f"another {self.caller}'s {top.kind}"
+            raise LocalProtocolError(f"the connection is inside of {whose}")
         if top.problem:
             raise LocalProtocolError(top.problem)
         if top.stage != OPEN:
@@ -163,14 +170,16 @@ class Blocks:
         mine = [block for block in inside if block.stack is self and block.ended]
         for block in mine:
             if block.outlived and not block.entered_here():
-                raise LocalProtocolError(_OUTLIVED)
+                raise LocalProtocolError(_OUTLIVED.format(self.caller))
         if mine:
             INSIDE.set(tuple(block for block in inside if block not in mine))
 
     def push(self, block: Block) -> None:
         """The running task enters a block."""
         self.open.append(block)
-        INSIDE.set((*INSIDE.get(), block))
+        # Those that this task has entered and another one has ended, on connections that may be gone.
+        task = self.task()
+        INSIDE.set((*[each for each in INSIDE.get() if each.concerns(task)], block))
 
     def end(self, block: Block) -> None:
         """The block has ended, and with it those that are open inside it."""

@@ -100,7 +100,7 @@ def test_a_thread_does_not_get_into_anothers_savepoint(owned: Owned) -> None:
         with pytest.raises(ZeroDivisionError), conn.transaction():
             conn.execute(owned.insert(1))
             for work in (conn.transaction().start, lambda: conn.execute(owned.insert(2))):
-                with pytest.raises(LocalProtocolError, match="another task's savepoint"):
+                with pytest.raises(LocalProtocolError, match="another thread's savepoint"):
                     executor.submit(work).result()
             raise ZeroDivisionError
         executor.submit(conn.execute, owned.insert(3)).result()
@@ -179,7 +179,7 @@ def test_a_thread_with_the_context_of_a_block_that_has_ended_is_refused(owned: O
             with conn.transaction():
                 context = contextvars.copy_context()  # as asyncio.to_thread and the web frameworks do
                 executor.submit(context.run, conn.execute, owned.insert(1)).result()
-            with pytest.raises(LocalProtocolError, match="block in which this task began has ended"):
+            with pytest.raises(LocalProtocolError, match="block in which this thread began has ended"):
                 executor.submit(context.run, conn.execute, owned.insert(2)).result()
             conn.execute(owned.insert(3))
         # The next lease of the session is another story.

@@ -79,7 +79,7 @@ _BLOCKS: Final = (
                 Blocks,
                 "check_turn",
                 (
-                    'raise LocalProtocolError(f"the connection is inside of another task\'s {top.kind}")',
+                    'raise LocalProtocolError(f"the connection is inside of {whose}")',
                     "pass",
                 ),
             )

@@ -332,6 +332,7 @@ class Connection(Queries):
             self._opening = None
         blocks = transport.engine.blocks
         blocks.task = threading.current_thread
+        blocks.caller = "thread"
         blocks.is_over = _is_over
         self.listeners = transport.engine.listeners
         transport.on_change = _weakly(self, Connection._on_change)
