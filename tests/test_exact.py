@@ -21,6 +21,7 @@ from pgproto.session.sql import as_text
 from pgproto.types import CopyRowEncoder, ParameterEncoder, codec_for
 from pgproto.types.escaping import escape_bytea, quote_identifier, quote_literal, unescape_bytea
 from pgproto.wire.exact import exact_bytes, exact_int, exact_str
+from pgproto.wire.messages import cstring, cstrings
 
 HIDDEN = b"v\0\0E\0\0\0\x09\0\0\0\0\0Q\0\0\0\x0dselect 1\0"
 
@@ -316,10 +317,13 @@ def test_a_message_is_made_of_what_the_data_are(lying: wire.Message, plain: wire
 
 
 def test_a_text_of_a_message_is_a_text() -> None:
-    """What its `__add__` makes of it is its own business, as long as it is one string of the protocol."""
-    assert wire.Query(LyingStr("a\0")).encode() == b"Q\0\0\0\x06a\0"
+    assert wire.Query(LyingStr("ab")).encode() == wire.Query("ab").encode()
     with pytest.raises(LocalProtocolError, match="NUL"):
-        wire.Query(LyingStr("ab")).encode()
+        wire.Query(LyingStr("a\0")).encode()
+    assert cstrings(LyingStr("a\0b\0"), 2) == b"a\0b\0"
+    assert cstring(LyingBytes(b"ab")) == b"ab\0"
+    with pytest.raises(LocalProtocolError, match="NUL"):
+        cstring(LyingBytes(b"a\0b"))
 
 
 def test_a_list_has_as_many_members_as_it_gives() -> None:
