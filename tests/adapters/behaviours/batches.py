@@ -260,9 +260,12 @@ async def b42_schema_change(pg: Driver, db: Database) -> None:
 @behaviour
 async def b43_schema_change_in_a_transaction(pg: Driver, db: Database) -> None:
     table = db.make_table()
-    async with pg.connect(db.dsn) as conn:
+    async with pg.connect(db.dsn) as conn, pg.connect(db.dsn) as other:
         await conn.fetch(f"select * from {table}")
         await conn.script(f"alter table {table} add b int")
+        async with conn.transaction():  # of its own changes the session knows
+            assert await conn.fetch(f"select * from {table}") == []
+        await other.script(f"alter table {table} add c int")
         with pytest.raises(PostgresError) as caught:
             async with conn.transaction():
                 with pytest.raises(PostgresError) as first:
