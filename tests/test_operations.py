@@ -346,3 +346,12 @@ def test_an_interrupt_out_of_a_record_leaves_nothing_of_it() -> None:
     with pytest.raises(KeyboardInterrupt):
         buffer.add((datetime(2020, 1, 1, tzinfo=Zone()),))
     assert buffer.end() is None
+
+
+def test_an_error_that_is_taken_is_not_kept() -> None:
+    operation = Script("select 1/0")
+    Pair({"select 1/0": fails("22012")}).run(operation)
+    error = operation.error
+    assert error is not None
+    assert operation.take_error() is error
+    assert operation.error is None

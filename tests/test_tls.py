@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pgproto.config import Host, Secret, TLSOptions
 from pgproto.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from pgproto.protocol.tls import TLS, make_context
+from pgproto.session.outgoing import Outgoing
 from tests.support.certificates import HOST, NOW, make_certificate, pump, server_with
+from tests.support.pair import Pair
 
 
 @pytest.fixture(scope="session")
@@ -182,6 +184,16 @@ def test_a_good_bye_while_the_other_side_still_talks(pair: tuple[TLS, TLS]) -> N
     client.receive_data(data)
     client.receive_data(b"")
     assert client.eof
+
+
+def test_a_session_that_ends_with_nothing_left_to_say(pair: tuple[TLS, TLS]) -> None:
+    channel = Pair({}).engine.channel
+    channel.tls, server = pair
+    channel.discard()
+    outgoing = Outgoing(channel)
+    outgoing.close()
+    server.receive_data(outgoing.data())
+    assert server.eof
 
 
 def test_after_the_good_bye_nothing_is_an_error(pair: tuple[TLS, TLS]) -> None:

@@ -411,8 +411,14 @@ class Connection(Queries):
         self.engine.forget_traces()
 
     async def settled(self) -> None:
-        """Wait until nothing is in flight any more, or the session is over."""
-        if self._link is not None and not self.closed:
+        """Wait until nothing is in flight any more, or the session is over.
+
+        Not for a stream or COPY that somebody still has in hand: it does not end by itself.
+        """
+        if self._link is None or self.closed:
+            return
+        busy = self.engine.exclusive
+        if busy is None or busy.unwanted:
             await self._link.settled()
 
     def lend(self) -> Connection:

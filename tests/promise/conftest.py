@@ -1,4 +1,4 @@
-"""The adapters, one after the other, as in `tests/adapters`."""
+"""The adapters, one after the other."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.adapters.conftest import driver
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 
-__all__ = ["driver"]
+
+@pytest.fixture(params=DRIVERS, ids=repr)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Those with a link, or a client, of their own; the conformance suite has every adapter."""
+    chosen: Driver = request.param
+    return chosen
 
 
 @pytest.fixture

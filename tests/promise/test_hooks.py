@@ -295,3 +295,29 @@ def test_on_close_is_called_once(driver: Driver, pg18: PostgresServer) -> None:
         hang.enough.set()
 
     driver.run(scenario)
+
+
+@pytest.mark.holds("T4")
+def test_an_on_release_that_leaves_a_stream_open_costs_the_connection_at_once(
+    driver: Driver, pg18: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[Any] = []
+
+    async def on_release(conn: Any) -> None:
+        stream = conn.stream("select generate_series(1, 100000)")
+        await anext(stream)
+        left.append(stream)
+
+    async def scenario(pg: Driver) -> None:
+        told = Told(pg, caplog)
+        async with pg.Pool(pg18.dsn(), max_size=1, on_release=on_release) as pool:
+            async with pool.acquire() as conn:
+                pid = conn.pid
+            before = time.monotonic()
+            async with pool.acquire() as conn:
+                assert conn.pid != pid
+            assert time.monotonic() - before < 2
+        why = "on_release left the connection busy, or inside of a transaction"
+        assert told.take() == [("on_release raised", why)] * 2
+
+    driver.run(scenario)
