@@ -308,7 +308,8 @@ class Driver:
     # ---- The machine
 
     def _now(self) -> float:
-        return self.runtime.now()
+        # A task that is collected after the end of its loop changes nothing any more, whatever the time is.
+        return 0.0 if self.over else self.runtime.now()
 
     def _act(self) -> None:
         """Carry out what the machine has decided, then keep its deadline."""

@@ -135,7 +135,7 @@ def test_what_a_loop_that_ends_has_not_done_is_dropped_in_silence(ends: str) -> 
             with pytest.raises(StopIteration):
                 block().send(None)
         else:
-            spawn(loop, work(), tasks)
+            spawn(loop, tasks, work)
         if ends == "half-way":
             loop.run_until_complete(asyncio.sleep(0))
         loop.close()

@@ -145,9 +145,6 @@ def _without(*deeds: str) -> tuple[str, ...]:
 
 
 CALLERS: Final[dict[str, tuple[str, ...]]] = {
-    "value id": _VALUE,
-    "value text": _VALUE,
-    "value number": _VALUE,
     "value double": _VALUE,
     "value whole": _VALUE,
     "value list": _VALUE,
@@ -158,7 +155,6 @@ CALLERS: Final[dict[str, tuple[str, ...]]] = {
     "iterator": _without("slow", "lost task", "StopIteration"),  # which is its end
     "file": _without("slow", "lost task"),
     "record": _without("slow", "lost task"),
-    "number": _without("slow", "lost task"),
     "async generator": _without(),
     "async iterator": _without("StopAsyncIteration"),  # which is its end
     "on_connect": (*_VALUE, "slow"),

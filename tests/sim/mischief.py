@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Final, SupportsIndex
+from typing import Any, Final
 
-__all__ = ["RAISED", "VALUES", "Interrupt", "Strike", "id_of", "records_of", "source_of", "text_of"]
+__all__ = ["RAISED", "VALUES", "Interrupt", "Strike", "records_of", "source_of"]
 
 
 class Interrupt(BaseException):
@@ -132,20 +132,6 @@ async def _cancelled(strike: Strike) -> None:
 # ---- Values
 
 
-class _Number(int):
-    """Compared, to see whether it is in range."""
-
-    strike: Strike
-
-    def __le__(self, other: int) -> bool:
-        self.strike()
-        return int(self) <= other
-
-    def __ge__(self, other: int) -> bool:
-        self.strike()
-        return int(self) >= other
-
-
 class _Double(float):
     """Converted, to see which digits it has."""
 
@@ -164,17 +150,6 @@ class _Whole(int):
     def __float__(self) -> float:
         self.strike()
         return 1.0
-
-
-class _Text(str):
-    """Encoded."""
-
-    strike: Strike
-    __slots__ = ("strike",)
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        self.strike()
-        return super().encode(encoding, errors)
 
 
 class _List(list[int]):
@@ -236,7 +211,6 @@ def _moment(strike: Strike) -> datetime:
 
 
 VALUES: Final[dict[str, tuple[str, Callable[[Strike], object]]]] = {
-    "number": ("int8", lambda strike: _armed(_Number(7), strike)),
     "double": ("numeric", lambda strike: _armed(_Double(0.5), strike)),
     "whole": ("float8", lambda strike: _armed(_Whole(1), strike)),
     "list": ("int4[]", lambda strike: _armed(_List([1, 2, 3]), strike)),
@@ -245,18 +219,6 @@ VALUES: Final[dict[str, tuple[str, Callable[[Strike], object]]]] = {
     "disguise": ("int8", _Disguise),
 }
 """Values that call back, each with the type of the parameter that it is for."""
-
-
-def text_of(text: str, strike: Strike) -> str:
-    """A text that calls back when it is encoded."""
-    marked: str = _armed(_Text(text), strike)
-    return marked
-
-
-def id_of(number: SupportsIndex, strike: Strike) -> int:
-    """An id that calls back when it is compared."""
-    marked: int = _armed(_Number(number), strike)
-    return marked
 
 
 # ---- Records and sources
@@ -273,11 +235,9 @@ class _Record(list[object]):
 
 
 def records_of(ids: list[int], strike: Strike, kind: str) -> list[Any]:
-    """Records of one id, whose iteration or whose value calls back."""
+    """Records of one id, whose iteration calls back."""
     if kind == "record":
         return [_armed(_Record([id]), strike) for id in ids]
-    if kind == "number":
-        return [(id_of(id, strike),) for id in ids]
     return [(id,) for id in ids]
 
 

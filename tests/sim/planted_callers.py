@@ -55,7 +55,7 @@ _VALUES: Final = (
         kinds="error caller",
         says="deque",
         profile="callers",
-        start=360,
+        start=8520,
     ),
     Bug(
         "unfit-at-the-end",

@@ -56,8 +56,8 @@ _UNNAMED: Final = (
         "unnamed-described-once",
         "0.1.0: without names a text is parsed for each run, and decoded as it was described for the first",
         [Edit(Execution, "_write_next", ('channel.write(Describe("S", statement.name))', "pass"))],
-        kinds="surprise rows",
-        profile="tangled",
+        kinds="types",
+        profile="migrating",
     ),
 )
 

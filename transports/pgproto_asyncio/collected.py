@@ -27,7 +27,10 @@ def soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: ob
 
 
 def spawn(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], tasks: set[asyncio.Task[Any]]
+    loop: asyncio.AbstractEventLoop,
+    tasks: set[asyncio.Task[Any]],
+    work: Callable[..., Coroutine[Any, Any, Any]],
+    *args: object,
 ) -> asyncio.Task[Any]:
     """Have a task do something for nobody in particular.
 
@@ -36,10 +39,11 @@ def spawn(
 
     Args:
         loop: where.
-        work: what.
         tasks: has the task until it ends, for the loop itself keeps none alive.
+        work: what.
+        *args: what it is called with, in its first step.
     """
-    task = loop.create_task(_Work(work))
+    task = loop.create_task(_Work(work, args))
     with contextlib.suppress(AttributeError):  # of a task factory's own kind of task
         setattr(task, "_log_destroy_pending", False)  # noqa: B010 - as asyncio does it itself
     tasks.add(task)
@@ -65,34 +69,52 @@ async def do_last(
         await work
     elif asyncio._get_running_loop() is loop:
         await asyncio.wait([_start(loop, work)])
-    elif not soon(loop, _start, loop, _Work(work)):
+    elif not soon(loop, _start, loop, _Given(work)):
         work.close()
 
 
 class _Work(Coroutine[Any, Any, Any]):
-    """A coroutine that says nothing when it is dropped before its first step."""
+    """A coroutine that begins with its first step: one that was made before, and is dropped, complains."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, work: Callable[..., Coroutine[Any, Any, Any]], args: tuple[object, ...]) -> None:
         self._work = work
+        self._args = args
+        self._begun: Coroutine[Any, Any, Any] | None = None
+
+    def _begin(self) -> Coroutine[Any, Any, Any]:
+        if self._begun is None:
+            self._begun = self._work(*self._args)
+        return self._begun
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._work.__await__()
+        return self._begin().__await__()
 
     def send(self, value: Any) -> Any:
-        return self._work.send(value)
+        return self._begin().send(value)
 
     def throw(self, *error: Any) -> Any:
-        return self._work.throw(*error)
+        return self._begin().throw(*error)
 
     def close(self) -> None:
-        self._work.close()
+        if self._begun is not None:
+            self._begun.close()
+
+
+class _Given:
+    """A coroutine that its caller has made; it is closed with this."""
+
+    def __init__(self, work: Coroutine[Any, Any, object]) -> None:
+        self._work = work
+
+    def __call__(self) -> Coroutine[Any, Any, object]:
+        return self._work
 
     def __del__(self) -> None:
         self._work.close()
 
 
-def _start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
-    task = spawn(loop, work, _tasks)
+def _start(loop: asyncio.AbstractEventLoop, work: _Given | Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
+    task = spawn(loop, _tasks, work if isinstance(work, _Given) else _Given(work))
     task.add_done_callback(seen)  # it must not hide the error that has ended the block
     return task
 

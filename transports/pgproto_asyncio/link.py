@@ -210,7 +210,7 @@ class Link(asyncio.BufferedProtocol):
                 if isinstance(waiter, Future) and not waiter.done():
                     waiter.set_result(None)
         if news & CHANGE and engine.wants_cancel and self.send_cancel is not None:
-            spawn(self.loop, self._cancel(self.send_cancel), self._cancels)
+            spawn(self.loop, self._cancels, self._cancel, self.send_cancel)
         if news & CHANGE and self.on_change is not None:
             try:
                 self.on_change()
@@ -362,7 +362,7 @@ class Link(asyncio.BufferedProtocol):
             if key is None or send_cancel is None or transport.is_closing():
                 transport.abort()
             else:
-                spawn(self.loop, self._bury(transport, send_cancel, key), _burials)
+                spawn(self.loop, _burials, self._bury, transport, send_cancel, key)
         self._closing = True
         self.pump()
 

@@ -93,7 +93,7 @@ class _Tasks:
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> _Task:
         """Begin one; what it raises goes the loop's own way."""
-        return _Task(spawn(asyncio.get_running_loop(), work(*args), self._tasks))
+        return _Task(spawn(asyncio.get_running_loop(), self._tasks, work, *args))
 
     def alarm(self, call: Callable[[], None]) -> _Alarm:
         """What calls when it is time."""
