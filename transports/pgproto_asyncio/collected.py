@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 __all__ = ["do_last", "seen", "soon", "spawn"]
@@ -77,13 +78,12 @@ class _Work(Coroutine[Any, Any, Any]):
     """A coroutine that begins with its first step: one that was made before, and is dropped, complains."""
 
     def __init__(self, work: Callable[..., Coroutine[Any, Any, Any]], args: tuple[object, ...]) -> None:
-        self._work = work
-        self._args = args
+        self._work: list[Callable[[], Coroutine[Any, Any, Any]]] = [partial(work, *args)]
         self._begun: Coroutine[Any, Any, Any] | None = None
 
     def _begin(self) -> Coroutine[Any, Any, Any]:
         if self._begun is None:
-            self._begun = self._work(*self._args)
+            self._begun = self._work.pop()()  # a task that has ended keeps nothing of it
         return self._begun
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -101,16 +101,17 @@ class _Work(Coroutine[Any, Any, Any]):
 
 
 class _Given:
-    """A coroutine that its caller has made; it is closed with this."""
+    """A coroutine that its caller has made; it is closed with this if nobody has begun it."""
 
     def __init__(self, work: Coroutine[Any, Any, object]) -> None:
-        self._work = work
+        self._work = [work]
 
     def __call__(self) -> Coroutine[Any, Any, object]:
-        return self._work
+        return self._work.pop()
 
     def __del__(self) -> None:
-        self._work.close()
+        for work in self._work:
+            work.close()
 
 
 def _start(loop: asyncio.AbstractEventLoop, work: _Given | Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
