@@ -290,11 +290,12 @@ class Engine:
             self.channel.sign(error)
             operation.turned_away(error)
             raise
-        if operation.deadline is not None and operation.deadline <= self.clock():
-            operation.stopped = late = out_of_time()
-            operation.lost(self.channel, None, late)
-            return
-        self._alarm.set(operation.deadline)
+        if operation.deadline is not None:
+            if operation.deadline <= self.clock():
+                operation.stopped = late = out_of_time()
+                operation.lost(self.channel, None, late)
+                return
+            self._alarm.set(operation.deadline)
         # Asked before the first operation that needs statements: a pooler's console, say, knows neither.
         if self.channel.statements.unasked and isinstance(operation, Preparing) and turns.quiet:
             Whereabouts(operation.deadline).send(self.channel)
@@ -366,6 +367,8 @@ class Engine:
         """The bytes for the transport; the same ones until `data_sent` says that they were taken."""
         if self._ending.write_failed is not None:
             return b""
+        if self.channel.tls is None:
+            return self.channel.output()
         try:
             return self._outgoing.data()
         except Error as error:
@@ -576,7 +579,8 @@ class Engine:
                     else:
                         if self._cancelling.state == WANTED:
                             self._cancelling.drop()  # there is nothing left for it
-                        turns.all_answered()
+                        if segment.operation.exclusive:
+                            turns.all_answered()
                     if segment.operation.transaction is not None:
                         turns.see_to_block(segment)
                     listeners = self.listeners

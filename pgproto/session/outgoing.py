@@ -31,15 +31,14 @@ class Outgoing:
         return self._channel.pending > 0 or bool(self.encrypted)
 
     def data(self) -> bytes:
-        """The bytes for the transport; the same ones until `sent`.
+        """The encrypted bytes for the transport; the same ones until `sent`.
 
         Raises:
             Error: they could not be encrypted.
         """
         channel = self._channel
         tls = channel.tls
-        if tls is None:
-            return channel.output()
+        assert tls is not None
         plain = channel.output()
         try:
             if plain and len(self.encrypted) < HIGH_WATER:
