@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import datetime, timedelta, tzinfo
 
 import pytest
 
-from pgproto import ConnectionClosed, DataError, LocalProtocolError, Outcome
+from pgproto import ConnectionClosed, ConnectionLost, DataError, LocalProtocolError, Outcome
 from pgproto.session import (
     CopyIn,
     CopyOut,
@@ -355,3 +357,29 @@ def test_an_error_that_is_taken_is_not_kept() -> None:
     assert error is not None
     assert operation.take_error() is error
     assert operation.error is None
+
+
+class Thing:
+    """What a caller has."""
+
+
+def test_a_session_that_was_lost_keeps_no_callers_frames() -> None:
+    """The error of its last COPY has them, once it was raised."""
+    pair = Pair(SCRIPT)
+    thing = Thing()
+    gone = weakref.ref(thing)
+
+    def call(thing: Thing) -> None:
+        operation = CopyIn("copy t from stdin")
+        pair.engine.submit(operation)
+        pair.deliver(FATAL)
+        pair.eof()
+        pair.ready.clear()
+        assert operation.error is not None
+        raise operation.error
+
+    with pytest.raises(ConnectionLost):
+        call(thing)
+    del thing
+    gc.collect()
+    assert gone() is None

@@ -107,7 +107,7 @@ class Turns:
         """The session is over, and all of them have been told."""
         self.channel.segments.clear()
         self.queue.clear()
-        self.starting = None
+        self.starting = self._busy = None
 
     @property
     def quiet(self) -> bool:
