@@ -330,7 +330,7 @@ class PostgresError(Error):
     def report(self, sql: str | None = None) -> str:
         """The error as psql shows it: LINE and caret, DETAIL, HINT, QUERY and CONTEXT.
 
-        It quotes the statement, so it is for the eyes of whoever wrote it, not for a log.  Where the
+        It quotes the statement, so it is for the eyes of who wrote it, not for a log.  Where the
         statement is not known, the first line ends with the place in it ("at character 8").
         Manual: "Error and Notice Message Fields"; libpq: PQresultErrorMessage.
 

@@ -256,7 +256,7 @@ class Pool(Queries):
         another attempt can avoid: see `Retry`.  What `fn` does besides the database is repeated too.
 
         Args:
-            fn: the work; called with a connection inside of a new transaction each time.
+            fn: the work; called with a connection in a new transaction each time.
             retry: how often and when; `Retry()` by default.
         """
         policy = Retry() if retry is None else retry

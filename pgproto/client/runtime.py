@@ -2,7 +2,7 @@
 
 Whoever implements these protocols has the whole client: connections, pool, batches, COPY, LISTEN, retry.
 The client awaits nothing else.  It is written as for level cancellation: what has to be done after a
-cancellation is done inside of `Runtime.shield`.
+cancellation is done in a block of `Runtime.shield`.
 
 What "home" is: the event loop, or the run, that a session or a pool belongs to.
 """
@@ -33,10 +33,6 @@ class Event(Protocol):
 
     def set(self) -> None:
         """It has happened."""
-
-    def is_set(self) -> bool:
-        """Whether it has."""
-        ...
 
     async def wait(self) -> Any:
         """Wait until it has."""
@@ -347,7 +343,7 @@ class Link(Protocol):
         """Nobody refers to the connection any more: end it, from wherever garbage is collected."""
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        """The lease is over: what is under way ends, and who still waits for it is told."""
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
         """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.

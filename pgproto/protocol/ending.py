@@ -19,7 +19,7 @@ from .inflight import InFlight
 
 __all__ = ["Ending"]
 
-# How many errors behind the first cause are kept, and how many bytes are searched for them.
+# How many errors after the first cause are kept, and how many bytes are searched for them.
 _MAX_ALSO: Final = 8
 _MAX_DIAGNOSTIC_BYTES: Final = 1 << 16
 

@@ -4,7 +4,7 @@ Everything here is free of I/O and of waiting.  An adapter moves bytes between a
 wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `Transaction.commit`).
 What an adapter keeps to, beyond the docstrings of `Engine`:
 
-**One thread at a time** is inside of an engine.  After every call that says what happened (`submit`,
+**One thread at a time** is in an engine.  After every call that says what happened (`submit`,
 `receive_data`, `receive_eof`, `transport_failed`, `write_failed`, `data_sent`, `tick`, `resume`,
 `abandon`, `close`) look at what is to be done: OUTPUT, READY, CHANGE, HOLD, TIME, in one question
 (`take_news`).

@@ -4,7 +4,7 @@ A flow is a generator in the core that says what to do next, for what takes seve
 `Dial` (open a transport and attach it to the engine), an operation to start on that engine, an operation
 to run on it, and `HangUp`.  The adapter does each step and sends the result in: None, or the exception.
 A flow can be given up at any step (`close()`): the engine that it was at is closed then, and the adapter
-closes the transport.  `Poller` runs a flow for whoever must not block.
+closes the transport.  `Poller` runs a flow for who must not block.
 
 The rules, libpq's: every host gets its own time budget, whatever number of attempts it takes; a host that
 refuses the user ends the search, any other failure goes on to the next one; every attempt's error is

@@ -1,7 +1,7 @@
 """Connecting and cancelling without blocking: the flows of a `Connector`, as something to be polled.
 
 What libpq's PQconnectPoll and PQcancelPoll are, without their sockets: `poll` says what to wait for or to do,
-whoever embeds this does it with transports of his own, and says what came of it.
+who embeds this does it with transports of their own, and says what came of it.
 
     poller = Poller(connector.connect(), clock=time.monotonic, timeout=10)
     while (wish := poller.poll()) != DONE:

@@ -203,7 +203,7 @@ class ErrorResponse(Report):
 
     @property
     def error(self) -> PostgresError:
-        """The error that it reports: the same object each time, so whoever is told of it is told of one."""
+        """The error that it reports: the same object each time, so all who are told of it are told of one."""
         if self._error is None:
             self._error = PostgresError.of(self.fields)
         return self._error

@@ -1,6 +1,6 @@
 """A caller's value as the built-in type itself, by that type's own methods.
 
-A subclass can lie about its length, its bytes and its items.  What it writes behind the length that it told
+A subclass can lie about its length, its bytes and its items.  What it writes after the length that it told
 would be read by the server as further messages.  So everything that goes out is made of exact `bytes` and
 `str`, and every length is theirs.  Callers of these functions ask for the exact type first, as a rule: it is
 the common one, and costs no call.

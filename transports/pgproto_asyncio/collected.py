@@ -68,10 +68,12 @@ async def do_last(
     """
     if loop is None or not isinstance(error, GeneratorExit):
         await work
-    elif asyncio._get_running_loop() is loop:
-        await asyncio.wait([_start(loop, work)])
-    elif not soon(loop, _start, loop, _Given(work)):
-        work.close()
+        return
+    given = _Given(work)
+    if asyncio._get_running_loop() is loop:
+        await asyncio.wait([_start(loop, given)])
+    else:
+        soon(loop, _start, loop, given)
 
 
 class _Work(Coroutine[Any, Any, Any]):
@@ -114,8 +116,8 @@ class _Given:
             work.close()
 
 
-def _start(loop: asyncio.AbstractEventLoop, work: _Given | Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
-    task = spawn(loop, _tasks, work if isinstance(work, _Given) else _Given(work))
+def _start(loop: asyncio.AbstractEventLoop, work: _Given) -> asyncio.Task[Any]:
+    task = spawn(loop, _tasks, work)
     task.add_done_callback(seen)  # it must not hide the error that has ended the block
     return task
 

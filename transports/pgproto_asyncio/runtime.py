@@ -317,8 +317,7 @@ def _tell(task: asyncio.Future[Any]) -> None:
     """Say it if a source could not be stopped in an orderly way: nobody else asks."""
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        context = {"message": "closing a source raised", "exception": error}
-        task.get_loop().call_exception_handler(context)
+        RUNTIME.report(task.get_loop(), "closing a source", error)
 
 
 async def _awaited(call: Callable[[], Awaitable[Any]]) -> Any:

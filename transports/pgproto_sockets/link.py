@@ -60,10 +60,6 @@ class Waiter:
         self.ready = True
         self._event.set()
 
-    def is_set(self) -> bool:
-        """True if that has come."""
-        return self.ready
-
     async def wait(self) -> None:
         """Wait for `set`, of something that needs no pump."""
         while not self.ready:

@@ -403,8 +403,8 @@ class _Reader:
             with self._runtime.waits.scope(shield=True, deadline=self._runtime.now() + GRACE):
                 try:
                     await aclose()
-                except Exception:
-                    self._runtime.log.exception("closing a source raised")
+                except Exception as error:  # noqa: BLE001 - it must not hide why the source is not wanted
+                    self._runtime.report(None, "closing a source", error)
 
 
 async def _watch(link: AnyLink, operation: CopyIn | ExecuteMany, scope: Scope) -> None:
