@@ -44,7 +44,7 @@ _VALUES: Final = (
     Bug(
         "half-of-an-unfit-batch",
         "one value of an atomic batch does not fit, and the others are sent and stored",
-        [Edit(Execution, "_stop_atomic", ("if self.atomic:", "if False:"))],
+        [Edit(Execution, "_stop_atomic", ("if self.atomic:", "if len(self.items) == 1:"))],
         kinds="truth label swallowed",
         profile="callers",
     ),

@@ -79,8 +79,11 @@ class Record:
         """It raised."""
         asked.settled += 1
         asked.error = error
-        if "in the middle of a step" in str(error):  # contained, and a mistake of the library's all the same
-            self.world.violation(f"{asked.key}: {error!r} from {error.__cause__!r}", "error")
+        for each in (error, *getattr(error, "also", ())):
+            if "in the middle of a step" in str(
+                each
+            ):  # contained, and a mistake of the library's all the same
+                self.world.violation(f"{asked.key}: {each!r} from {each.__cause__!r}", "error")
         if isinstance(error, Error):
             asked.label = error.outcome  # that there is one is checked with the other labels
 
