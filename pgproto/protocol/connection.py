@@ -378,12 +378,12 @@ class Connection:
             self._search(data)
 
     def _receive_eof(self) -> None:
-        event: Message | None = None
-        while event is not NEED_DATA and self._phase != states.CLOSED:
-            # What came before EOF is still good: turn it into events first.
-            event = self._next()
-            if event is not None and event is not NEED_DATA:
-                self._events.append(event)
+        before: list[Message] = []
+        event = self.next_event()
+        while event is not NEED_DATA and event is not self.closed:
+            before.append(event)  # what came before EOF is still good
+            event = self.next_event()
+        self._events.extend(before)
         if self._phase == states.CLOSED:
             return
         if self._phase == states.CANCELLING and not self._reader.pending:
@@ -402,17 +402,13 @@ class Connection:
                 return self._events.popleft()
             if self.closed is not None:
                 return self.closed
-            event = self._next()
+            try:
+                event = self._next_frontend() if self.role == SERVER else self._next_backend()
+            except RemoteProtocolError as error:
+                self._end(error)
+                continue
             if event is not None:
                 return event
-
-    def _next(self) -> Message | None:
-        """The next event out of the received bytes; None if it lies in `_events`, or made none."""
-        try:
-            return self._next_frontend() if self.role == SERVER else self._next_backend()
-        except RemoteProtocolError as error:
-            self._end(error)
-            return None
 
     def _next_backend(self) -> Message | None:
         """The client's side of reading: one message of the server, or None if it made no event."""

@@ -93,7 +93,7 @@ class InFlight:
         requests[self._head] = _ANSWERED  # let go of it
         self._head += 1
         if self._head == len(requests):
-            self._requests = []
+            requests.clear()
             self._head = 0
             self.state = states.IDLE
             return

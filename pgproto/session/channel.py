@@ -192,7 +192,7 @@ class Channel:
                 if self._piece:
                     parts.insert(0, self._piece)
                 self._piece = parts[0] if len(parts) == 1 else b"".join(parts)
-                self._output = []
+                parts.clear()
             elif not self._piece:
                 self._piece = self._next_piece()
         return self._piece

@@ -548,12 +548,10 @@ class Engine:
     def _process(self) -> None:
         """Turn received bytes into progress."""
         connection = self.connection
-        segments = self.channel.segments
+        channel = self.channel
+        segments = channel.segments
         turns = self.turns
-        while True:
-            event = connection.next_event()
-            if event is NEED_DATA:
-                break
+        while (event := connection.next_event()) is not NEED_DATA:
             if isinstance(event, Closed):
                 self._ended(event)
                 return
@@ -562,40 +560,41 @@ class Engine:
                 if states.IS_ASYNCHRONOUS[tag]:
                     self._asynchronous(event)
                 elif (starting := turns.starting) is not None:
-                    starting.handle_start(self.channel, event)
+                    starting.handle_start(channel, event)
                     if starting.finished:
                         self._started()
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
-                    segment.operation.segment_done(self.channel, segment)
+                    operation = segment.operation
+                    operation.segment_done(channel, segment)
                     segments.popleft()
-                    self.channel.status_before = connection.transaction_status
+                    channel.status_before = connection.transaction_status
                     self.answered = True
-                    if segment.operation.again:
-                        turns.again(segment.operation)
-                        self._alarm.set(segment.operation.deadline)
+                    if operation.again:
+                        turns.again(operation)
+                        self._alarm.set(operation.deadline)
                     if segments:
                         self._cancelling.ask_for_next()
                     else:
                         if self._cancelling.state == WANTED:
                             self._cancelling.drop()  # there is nothing left for it
-                        if segment.operation.exclusive:
+                        if operation.exclusive:
                             turns.all_answered()
-                    if segment.operation.transaction is not None:
+                    if operation.transaction is not None:
                         turns.see_to_block(segment)
-                    listeners = self.listeners
-                    if listeners.unsettled and self.transaction_status == "I":
-                        self.channel.transaction_ended(committed=segment.committed)
+                    if channel.listeners.unsettled and connection.transaction_status == "I":
+                        channel.transaction_ended(committed=segment.committed)
                         if not segments:
                             self._unlisten_leftover()
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):
                         self.retiring = True
-                    segment.operation.handle(self.channel, segment, event)
+                    segment.operation.handle(channel, segment, event)
             except (RemoteProtocolError, LocalProtocolError) as error:
                 connection.close(error)
-        self._produce()
+        if turns.queue or turns.starting is not None:
+            self._produce()
 
     def _unlisten_leftover(self) -> None:
         sql = self.listeners.take_leftover()

@@ -275,8 +275,8 @@ class Execution(Preparing):
         """
         self._encoded = True
         home = channel.statements
-        doubted: list[Statement] = []
-        doubts = self._doubts  # there are none, as a rule
+        doubted: list[Statement] | None = None  # there are none, as a rule
+        doubts = self._doubts
         for index, item in enumerate(self.items):
             statement = item.statement
             if item.outcome is not None or statement is None:
@@ -294,9 +294,9 @@ class Execution(Preparing):
                 if self.finished:
                     break  # that code has ended it already
                 if isinstance(raised, DataError) and not self.fresh(statement):
+                    doubted = doubted or []
                     doubted.append(statement)
-                    if self._doubts is None:
-                        self._doubts = {}
+                    self._doubts = self._doubts or {}
                     self._doubts[index] = (statement.parameter_types, raised)
                     continue
                 error = unfit_error(raised)
@@ -311,7 +311,7 @@ class Execution(Preparing):
         if self.finished:
             for item in self.items:
                 item.parameters = None
-        elif doubted and self.error is None:
+        elif doubted is not None and self.error is None:
             for statement in doubted:
                 home.forget(statement)
             self._start_over(channel)

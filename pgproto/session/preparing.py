@@ -80,7 +80,7 @@ class Preparing(Operation):
         """It uses none of them any more."""
         for statement in self._held:
             channel.statements.release(statement)
-        self._held = []
+        self._held.clear()
 
     def fresh(self, statement: Statement) -> bool:
         """True if it was described for this very operation, and not some time before it."""
