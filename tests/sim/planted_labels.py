@@ -82,7 +82,7 @@ BUGS: Final = (
         [Edit(Channel, "fate", ("return Outcome.UNKNOWN  # it may be", "return outcome  # it may be"))],
         kinds="label truth",
         profile="corners",
-        start=650,
+        start=1392,
     ),
     Bug(
         "unknown-is-repeated",

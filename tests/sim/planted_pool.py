@@ -248,7 +248,7 @@ _HEALTH: Final = (
         ],
         kinds="leak hang late liveness",
         profile="cancel",
-        start=1180,
+        start=1750,
     ),
     Bug(
         "timer-leaks",

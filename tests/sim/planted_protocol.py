@@ -100,7 +100,7 @@ closed.error = message.error""",
             )
         ],
         kinds="cause",
-        start=600,
+        start=1285,
     ),
     Bug(
         "also-lost",
@@ -140,6 +140,7 @@ closed.error = message.error""",
             )
         ],
         kinds="hang label late cause",
+        start=659,
     ),
     Bug(
         "severity-without-v",
@@ -213,7 +214,7 @@ if length > limits.lowest:""",
             )
         ],
         kinds="error",
-        start=6628,
+        start=7322,
     ),
     Bug(
         "split-header",

@@ -139,6 +139,7 @@ for each in channel.segments:""",
         ],
         kinds="stale dirty",
         profile="cancel",
+        start=1025,
     ),
     Bug(
         "abandoned-runs-on",
@@ -188,7 +189,7 @@ elif tag == tags.READY_FOR_QUERY:""",
         ],
         kinds="cancel",
         profile="cancel",
-        start=1880,
+        start=3841,
     ),
     Bug(
         "cancel-hits-neighbours",
@@ -214,10 +215,10 @@ elif tag == tags.READY_FOR_QUERY:""",
                 Engine,
                 "_process",
                 (
-                    "segment.operation.handle(self.channel, segment, event)",
+                    "segment.operation.handle(channel, segment, event)",
                     """if hasattr(event, "buffer") and hasattr(segments[-1].operation, "take_rows"):
     segment = segments[-1]
-segment.operation.handle(self.channel, segment, event)""",
+segment.operation.handle(channel, segment, event)""",
                 ),
             ),
         ],
@@ -389,6 +390,7 @@ _STATE: Final = (
         ],
         kinds="surprise",
         profile="corners",
+        start=894,
     ),
     Bug(
         "pgx-2442",

@@ -31,6 +31,7 @@ BUGS: Final = (
         kinds="dirty",
         says="advisory lock",
         profile="pool",
+        start=448,
     ),
     Bug(
         "comment-hides-a-call",
@@ -112,5 +113,6 @@ BUGS: Final = (
         kinds="dirty",
         says="advisory lock",
         profile="pool",
+        start=513,
     ),
 )
