@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import pgproto_asyncio as pg
 from pgproto import Batch, Error, Outcome, PoolTimeout, PostgresError, QueryTimeout, Retry
-from pgproto.session import DEFAULT, Default
+from pgproto.session import DEFAULT, LONGEST_GRACE, Default
 
 from .callers import Callers
 from .corners import INSERT, ROWS, Block, Corners, link_of
@@ -68,7 +68,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         self.batches: list[tuple[Batch, list[Asked]]] = []
         self.notified: set[str] = set()
         self.waiting: dict[int, asyncio.Task[Any]] = {}
-        self.cancelled: set[asyncio.Task[Any]] = set()
+        self.cancelled: dict[asyncio.Task[Any], float] = {}  # when
         self.closing: asyncio.Task[None] | None = None
         self.faults: Faults | None = None
         self.happened: set[tuple[str, str]] = set()
@@ -92,7 +92,10 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
     # ---- Deadlines and expectations
 
     async def within(self, seconds: float, what: str, call: Awaitable[T], *, hurried: bool = False) -> T:
-        """Await a call; it must not take longer, nor be out of time for nothing unless it is `hurried`."""
+        """Await a call; it must not take longer, nor be out of time for nothing unless it is `hurried`.
+
+        What a cancelled call has under way is read to its end, for so long as that comes.
+        """
         before = self.world.now
         try:
             return await call
@@ -103,6 +106,11 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
             raise
         except PoolTimeout as error:
             self._hasty = error if hurried else None
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task in self.cancelled:
+                seconds = max(seconds, self.cancelled[task] - before + LONGEST_GRACE)
             raise
         finally:
             took = self.world.now - before
@@ -319,7 +327,7 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
             done = await self.within(2 * limit, "shared", asyncio.gather(*tasks, return_exceptions=True))
         except asyncio.CancelledError:
             # gather has cancelled them; on a lease that ends now they must be gone before it does.
-            self.cancelled.update(tasks)
+            self.cancelled.update(dict.fromkeys(tasks, self.world.now))
             await asyncio.wait(tasks)
             raise
         for result in done:
@@ -418,8 +426,12 @@ class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Lim
         """Cancel the caller who is next, in the very moment in which he may have been served."""
         if self.waiting and self.settings.cancelling and self.rng.random() < 0.2:
             task = self.waiting[min(self.waiting)]
-            self.cancelled.add(task)
-            task.cancel()
+            self.cancel(task)
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task, and know of it."""
+        self.cancelled[task] = self.world.now
+        task.cancel()
 
     async def lease_of(self, conn: Any, steps: int) -> None:
         """Use a connection."""

@@ -132,8 +132,7 @@ class Events:
         for link in self.network.links:
             if link.alive:
                 self.faults.hit.add((29, where(link)))
-        clients.cancelled.add(task)
-        task.cancel()
+        clients.cancel(task)
         if self.rng.random() < 0.3:
             delay = self.rng.choice((0.0, 0.0005, 0.005, 0.05))
             self.world.loop.call_later(delay, self._again, task)

@@ -95,7 +95,7 @@ class Scene:
         """Work of another task; it is awaited before the scene ends."""
         task = asyncio.ensure_future(work)
         self._others.append(task)
-        self.clients.cancelled.add(task)  # it may be, with the operation
+        self.clients.cancelled[task] = self.clients.world.now  # it may be, with the operation
 
     async def play(
         self, call: Callable[[], Coroutine[Any, Any, Any]], *, before: float = 0.5, after: float = 0.3
@@ -115,7 +115,7 @@ class Scene:
         if others and rng.random() < 0.5:
             await asyncio.sleep(0)
         task = self._task = asyncio.ensure_future(call())
-        self.clients.cancelled.add(task)
+        self.clients.cancelled[task] = self.clients.world.now
         await asyncio.sleep(0)
         if rng.random() < after:
             self.aside(self._neighbour())

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Versions"]
 
 _PROTOCOL_3_0: Final = b"\0\3\0\0"
-_WELCOME: Final = frozenset(b"RZ")  # Authentication, ReadyForQuery
 _REQUESTS: Final = frozenset((0, 3, 5, 10, 11, 12))  # authentication requests: Ok, passwords, SASL
 _ASIDE: Final = frozenset(b"EN")  # errors and notices, which anybody can send
 
@@ -39,8 +38,9 @@ class Versions:
         """The client got something."""
         if link in self._welcomed or _is_garbled(link) or not _asks_for_3_0(link):
             return
-        tags = {tag for tag, _, _ in link.tap.heard}
-        if tags >= _WELCOME:
+        tags = bytes(tag for tag, _, _ in link.tap.heard)
+        start, ready, _ = tags.partition(b"Z")
+        if ready and b"R" in start and b"E" not in start:  # after an error nobody is welcome
             self._welcomed.add(link)
             self._took_3_0_at = link.network.world.now
 
