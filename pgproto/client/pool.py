@@ -32,24 +32,6 @@ P = TypeVar("P", bound="Pool")
 class Pool(Queries):
     """A pool of connections: `async with Pool(dsn, max_size=10) as pool: await pool.fetch(...)`.
 
-    Args:
-        dsn: a connection string; see `connect`.
-        on_connect: called with every new connection before it is lent for the first time, and again
-            after each reset: what it sets up is what every borrower gets.
-        on_acquire: called before a connection is lent; False closes it, and another one is tried.
-        on_release: called when one comes back; False closes it.
-        on_close: called before one is closed.
-        reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
-            seen can have left a trace; "always": after every lease in which anything was sent, by a
-            script that keeps prepared statements where it can; "never"; or a script of your own, which
-            runs after every lease in which anything was sent.
-        server_settings: run-time parameters of every session.
-        options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
-
-    Hooks may be plain functions or return something to await.  One that hangs costs its connection:
-    `on_connect` and `on_acquire` have `acquire_timeout`, the others `reset_timeout` seconds, and then
-    they are cancelled.
-
     Attributes:
         runtime: what it works with.
     """
@@ -68,6 +50,26 @@ class Pool(Queries):
         server_settings: Mapping[str, str] | None = None,
         **options: Unpack[PoolOptions],
     ) -> None:
+        """A pool that is not open yet: nothing is connected before it is opened or used.
+
+        Args:
+            dsn: a connection string; see `connect`.
+            on_connect: called with every new connection before it is lent for the first time, and again
+                after each reset: what it sets up is what every borrower gets.
+            on_acquire: called before a connection is lent; False closes it, and another one is tried.
+            on_release: called when one comes back; False closes it.
+            on_close: called before one is closed.
+            reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
+                seen can have left a trace; "always": after every lease in which anything was sent, by a
+                script that keeps prepared statements where it can; "never"; or a script of your own, which
+                runs after every lease in which anything was sent.
+            server_settings: run-time parameters of every session.
+            options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
+
+        Hooks may be plain functions or return something to await.  One that hangs costs its connection:
+        `on_connect` and `on_acquire` have `acquire_timeout`, the others `reset_timeout` seconds, and then
+        they are cancelled.
+        """
         settings, connection_options = split_options(options)
         connector = self.runtime.connector(dsn, connection_options, server_settings)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)

@@ -5,13 +5,23 @@
     async with pg.Pool("postgresql://app@db/app") as pool:
         rows = await pool.fetch("select * from t where id = $1", 7)
 
-The names and their meaning are those of `pgproto_asyncio`.  Every call is a checkpoint.
+Names, meaning and checkpoints are those of `pgproto_trio`, whichever of the two loops runs.
 """
 
 from __future__ import annotations
 
+from pgproto import client
 from pgproto.client import Connection, Notifications, PreparedStatement
 
-from .client import Pool, connect
+from .runtime import RUNTIME as _RUNTIME
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]
+
+connect = client.Connect(_RUNTIME)
+"""Open one on whichever loop runs: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+
+
+class Pool(client.Pool):
+    """A pool of connections on whichever loop runs: see `pgproto.client.Pool`."""
+
+    runtime = _RUNTIME

@@ -10,8 +10,18 @@ Works on every event loop: the selector and Proactor loops, and uvloop.
 
 from __future__ import annotations
 
+from pgproto import client
 from pgproto.client import Connection, Notifications, PreparedStatement
 
-from .client import Pool, connect
+from .runtime import RUNTIME as _RUNTIME
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]
+
+connect = client.Connect(_RUNTIME)
+"""Open a connection on asyncio: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+
+
+class Pool(client.Pool):
+    """A pool of connections on asyncio: see `pgproto.client.Pool`."""
+
+    runtime = _RUNTIME

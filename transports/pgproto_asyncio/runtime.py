@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from pgproto import ConnectError
-from pgproto.client import END, Bound, Forgetting
+from pgproto.client import END, Bound
 from pgproto.client import Link as AnyLink
-from pgproto.config import Config, ConnectOptions
-from pgproto.session import GRACE, Connector, CopyIn, Dial, ExecuteMany
-from pgproto_sockets import environment, forks, options, peer
+from pgproto.config import Config
+from pgproto.session import GRACE, CopyIn, Dial, ExecuteMany
+from pgproto_sockets import options, peer
+from pgproto_sockets.process import Process
+from pgproto_sockets.reading import Reading
 
 from .collected import do_last, seen, soon, spawn
 from .link import Link
@@ -114,26 +115,12 @@ class _Tasks:
             await asyncio.wait(list(self._tasks))
 
 
-class Runtime:
+class Runtime(Process):
     """See `pgproto.client.Runtime`."""
 
     def now(self) -> float:
         """The running loop's time."""
         return asyncio.get_running_loop().time()
-
-    def random(self) -> float:
-        """A new float in [0, 1)."""
-        return random.random()  # noqa: S311 - for jitter
-
-    def connector(
-        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
-    ) -> Connector:
-        """What makes sessions."""
-        return environment.connector(dsn, options, server_settings, stacklevel=4)
-
-    def forget_in_child(self, holder: Forgetting) -> None:
-        """Have a forked child forget it."""
-        forks.forget_in_child(holder)
 
     def home(self) -> asyncio.AbstractEventLoop | None:
         """The running loop."""
@@ -257,23 +244,12 @@ class Runtime:
         return link
 
 
-class _Reader:
+class _Reader(Reading):
     """Takes the pieces out of a source, each in a task, so that the waiting for one can be given up."""
 
     def __init__(self, iterator: AsyncIterator[Any]) -> None:
-        self._iterator = iterator
+        super().__init__(iterator)
         self._following: asyncio.Future[Any] | None = None
-        self._ended = False
-
-    def __aiter__(self) -> _Reader:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._iterator)
-        except StopAsyncIteration:
-            self._ended = True
-            raise
 
     async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
         """The next piece; END at the end of the source, or once the server wants no more."""

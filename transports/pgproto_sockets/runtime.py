@@ -6,20 +6,21 @@ import errno
 import logging
 import math
 import os
-import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
 from pgproto import ConnectError
-from pgproto.client import END, Bound, Forgetting
+from pgproto.client import END, Bound
 from pgproto.client import Link as AnyLink
-from pgproto.config import Config, ConnectOptions, Host
-from pgproto.session import GRACE, Connector, CopyIn, Dial, Engine, ExecuteMany
+from pgproto.config import Config, Host
+from pgproto.session import GRACE, CopyIn, Dial, Engine, ExecuteMany
 
-from . import environment, forks, options, peer
+from . import options, peer
 from .link import Link, Waiter, unwrap
+from .process import Process
+from .reading import Reading
 from .waits import Address, Group, Groups, Happening, Scope, Waits
 
 __all__ = ["Runtime"]
@@ -178,7 +179,7 @@ class _Tasks:
             self._alarm.end()
 
 
-class Runtime:
+class Runtime(Process):
     """See `pgproto.client.Runtime`.
 
     Args:
@@ -186,26 +187,13 @@ class Runtime:
     """
 
     def __init__(self, waits: Waits) -> None:
+        super().__init__(waits.now)
         self.waits = waits
         self.log = logging.getLogger(waits.log)
 
     def now(self) -> float:
         """The loop's time."""
         return self.waits.now()
-
-    def random(self) -> float:
-        """A new float in [0, 1)."""
-        return random.random()  # noqa: S311 - for jitter
-
-    def connector(
-        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
-    ) -> Connector:
-        """What makes sessions."""
-        return environment.connector(dsn, options, server_settings, clock=self.waits.now, stacklevel=4)
-
-    def forget_in_child(self, holder: Forgetting) -> None:
-        """Have a forked child forget it."""
-        forks.forget_in_child(holder)
 
     def home(self) -> object:
         """Where the caller runs."""
@@ -353,23 +341,12 @@ class Runtime:
         return sock
 
 
-class _Reader:
+class _Reader(Reading):
     """Takes the pieces out of a source, while the session goes on."""
 
     def __init__(self, runtime: Runtime, iterator: AsyncIterator[Any]) -> None:
+        super().__init__(iterator)
         self._runtime = runtime
-        self._iterator = iterator
-        self._ended = False
-
-    def __aiter__(self) -> _Reader:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._iterator)
-        except StopAsyncIteration:
-            self._ended = True
-            raise
 
     async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
         """The next piece; END at the end of the source, or once the server wants no more.

@@ -10,8 +10,18 @@ The names and their meaning are those of `pgproto_asyncio`.  Every call is a che
 
 from __future__ import annotations
 
+from pgproto import client
 from pgproto.client import Connection, Notifications, PreparedStatement
 
-from .client import Pool, connect
+from .runtime import RUNTIME as _RUNTIME
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]
+
+connect = client.Connect(_RUNTIME)
+"""Open a connection on trio: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+
+
+class Pool(client.Pool):
+    """A pool of connections on trio: see `pgproto.client.Pool`."""
+
+    runtime = _RUNTIME

@@ -1,0 +1,40 @@
+"""What every `Runtime` asks of the process: randomness, its environment, and to be told of a fork."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from pgproto.client import Forgetting
+from pgproto.config import ConnectOptions
+from pgproto.session import Connector
+
+from . import environment, forks
+
+__all__ = ["Process"]
+
+
+class Process:
+    """The part of a `pgproto.client.Runtime` that no event loop has a say in.
+
+    Args:
+        clock: tells the time of the sessions' deadlines, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+
+    def random(self) -> float:
+        """A new float in [0, 1)."""
+        return random.random()  # noqa: S311 - for jitter
+
+    def connector(
+        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
+    ) -> Connector:
+        """What makes sessions."""
+        return environment.connector(dsn, options, server_settings, clock=self._clock, stacklevel=4)
+
+    def forget_in_child(self, holder: Forgetting) -> None:
+        """Have a forked child forget it."""
+        forks.forget_in_child(holder)
