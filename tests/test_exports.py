@@ -18,7 +18,7 @@ from tests.support.builds import pure_only
 
 ROOT = Path(__file__).parents[1]
 ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_anyio"]
-LAYERS = ["wire", "protocol", "types", "session", "pool", "config"]
+LAYERS = ["wire", "protocol", "types", "session", "pool", "config", "client"]
 PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS]
 NAMES_OF_THE_DESIGN = (
     {"CLIENT", "SERVER", "NEED_DATA", "Connection", "Query", "Parse", "Bind", "Describe", "Execute", "Sync"}
@@ -61,7 +61,7 @@ def test_everything_public_is_documented(package: str) -> None:
         if inspect.isclass(value):
             missing += undocumented_members(name, value)
         elif isinstance(value, types.ModuleType) or callable(value):
-            if not inspect.getdoc(value):
+            if not inspect.getdoc(value) and name not in constants:  # `Callable[...]` can be called, too
                 missing.append(name)
         elif name not in constants and not name.startswith("__"):
             missing.append(name)

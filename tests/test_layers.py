@@ -1,7 +1,8 @@
 """Imports point downwards only, and the core imports nothing that does I/O, tells the time or rolls dice.
 
 The rules are the tables below; every `import` of every file is held against them, wherever in the file
-it stands and whether it is there for type checkers only.
+it stands and whether it is there for type checkers only.  No file imports itself by way of others; for type
+checkers only, the few groups of files may that `TYPES_OF_ONE_ANOTHER` names.
 """
 
 from __future__ import annotations
@@ -51,6 +52,18 @@ NOT_IN_ADAPTER = {
     "pgproto_sockets": frozenset({"asyncio", "trio"}),
     "pgproto_trio": frozenset({"asyncio"}),
 }
+
+# Files whose classes hold one another, so that each names the others' types: one of a group imports the rest,
+# and the rest import it under TYPE_CHECKING.  The generated blocking client has the client's groups.
+TYPES_OF_ONE_ANOTHER = [
+    {"pgproto.session.operation", "pgproto.session.segment", "pgproto.session.channel"},
+    {"pgproto.client.queries", "pgproto.client.prepared"},
+    {
+        f"pgproto.client.{name}"
+        for name in ("connection", "driver", "leases", "notifications", "transactions")
+    },
+    {f"pgproto_blocking.{name}" for name in ("connection", "driver", "handles", "hooks", "pool")},
+]
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,80 @@ def test_adapters_import_the_core_and_their_runtime_only(adapter: str) -> None:
         and (found.top in NOT_IN_ADAPTER[adapter] or found.top not in sys.stdlib_module_names)
     ]
     assert wrong == []
+
+
+def graph(root: Path, *, types_too: bool) -> dict[str, set[str]]:
+    """What each file below `root/<package>` imports of the others, by module name."""
+    files = {
+        module_name(file, root): file
+        for package in ("pgproto", *ADAPTERS)
+        for file in sorted((root / package).rglob("*.py"))
+    }
+    return {
+        module: {
+            found.module
+            for found in imports_of(file, root)
+            if found.module in files and found.module != module and (types_too or not found.type_checking)
+        }
+        for module, file in files.items()
+    }
+
+
+def circles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """The groups of files of which each imports every other one, directly or not (Tarjan's algorithm)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = lowest[module] = len(order)
+        path.append(module)
+        for other in sorted(imports[module]):
+            if other not in order:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in path:
+                lowest[module] = min(lowest[module], order[other])
+        if lowest[module] == order[module]:
+            group = path[path.index(module) :]
+            del path[path.index(module) :]
+            if len(group) > 1:
+                found.append(set(group))
+
+    for module in sorted(imports):
+        if module not in order:
+            visit(module)
+    return found
+
+
+@pytest.mark.parametrize("root", [ROOT, ROOT / "transports"], ids=["pgproto", "transports"])
+def test_no_file_imports_itself_by_way_of_others(root: Path) -> None:
+    imports = graph(root, types_too=False)
+    assert len(imports) > 20
+    assert circles(imports) == []
+
+
+@pytest.mark.parametrize("root", [ROOT, ROOT / "transports"], ids=["pgproto", "transports"])
+def test_circles_for_type_checkers_are_the_known_ones(root: Path) -> None:
+    found = [
+        {module.replace(".client.blocking.", ".client.") for module in circle}
+        for circle in circles(graph(root, types_too=True))
+    ]
+    assert [circle for circle in found if not any(circle <= known for known in TYPES_OF_ONE_ANOTHER)] == []
+
+
+def test_circles_are_found(tmp_path: Path) -> None:
+    package = tmp_path / "pgproto"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import a")
+    (package / "a.py").write_text("from .b import x")
+    (package / "b.py").write_text("def f():\n    from pgproto import c")
+    (package / "c.py").write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import y")
+    assert circles(graph(tmp_path, types_too=False)) == []
+    assert circles(graph(tmp_path, types_too=True)) == [{"pgproto.a", "pgproto.b", "pgproto.c"}]
+    (package / "c.py").write_text("from . import a")
+    assert circles(graph(tmp_path, types_too=False)) == [{"pgproto.a", "pgproto.b", "pgproto.c"}]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from .runtime import Alarm, Bound, Event, Runtime, Task
 __all__ = ["Driver", "Hook", "Hooks"]
 
 Hook = Callable[[Connection], Awaitable[bool | None] | bool | None]
+"""A function of the pool's owner: called with a connection; False closes it, where the pool asks."""
 
 
 class Hooks(NamedTuple):

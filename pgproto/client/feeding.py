@@ -18,6 +18,8 @@ __all__ = ["Chunks", "Source", "encoded", "feed"]
 T = TypeVar("T")
 
 Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
+"""What `copy_in` takes: all of the data, or its pieces, as those of an open file."""
+
 # What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
 
