@@ -143,7 +143,7 @@ class Server:
 
 
 def _authenticator(encrypted: bool, binding: bytes | None) -> Authenticator:
-    return pgproto.Authenticator(user="u", password=None, nonce="x" * 24, require_auth="none")
+    return Authenticator(user="u", password=None, nonce="x" * 24, require_auth="none")
 
 
 _READY: Final = ReadyForQuery("I")

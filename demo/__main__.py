@@ -40,7 +40,7 @@ def main() -> int:
             f" PostgreSQL {version} started in {time.monotonic() - started:.1f} s"
         )
         report.check(
-            version.startswith("18.") and protocol == pgproto.PROTOCOL_3_2,
+            version.startswith("18.") and protocol == pgproto.wire.PROTOCOL_3_2,
             "it speaks protocol 3.2",
             f"{version}, {protocol >> 16}.{protocol & 0xFFFF}",
         )

@@ -1,7 +1,16 @@
-"""pgproto: a PostgreSQL wire-protocol core that does no I/O.
+"""pgproto: a PostgreSQL wire-protocol core that does no I/O, and the client over it.
 
-Driver authors embed `Connection` (bytes in, events out, either role), or the `Engine` above it.
-Applications use `pgproto_asyncio`, `pgproto_trio` or `pgproto_blocking`, which share everything here.
+Here are the names that applications need besides those of an adapter: `pgproto_asyncio`, `pgproto_trio`,
+`pgproto_anyio` or `pgproto_blocking`.  Those who embed the core take a floor of it:
+
+    pgproto.wire       messages and bytes
+    pgproto.protocol   the protocol's state machine, for either role: bytes in, events out
+    pgproto.types      values and bytes
+    pgproto.session    the engine: queries, batches, COPY, with outcomes and a cache of statements
+    pgproto.pool       the pool as a state machine
+    pgproto.client     the client over an event loop of anybody's
+
+`docs/architecture.md` shows how they fit together, `docs/embedding.md` how to use each of them.
 """
 
 from __future__ import annotations
@@ -10,8 +19,8 @@ from .interpreters import check_interpreter as _check_interpreter
 
 _check_interpreter(__path__)
 
-from . import errors, sqlstates, wire
-from .config import Config, parse_config
+from . import errors, protocol, sqlstates, wire
+from .config import Config, ConnectOptions, parse_config
 from .errors import (
     ConfigError,
     ConnectError,
@@ -30,83 +39,9 @@ from .errors import (
     TooManyWaiting,
     TransactionAborted,
 )
-from .pool import PoolSettings, PoolStats, Retry
-from .protocol import (
-    CLIENT,
-    NEED_DATA,
-    SERVER,
-    Authenticator,
-    Closed,
-    CommandCompletes,
-    Connection,
-    DataRows,
-    Executes,
-    Frames,
-    Secure,
-    Skipped,
-)
-from .session import Batch, Engine, QueuedQuery, ScriptResult
+from .pool import PoolOptions, PoolSettings, PoolStats, Retry
+from .session import Batch, Notification, QueuedQuery, ScriptResult, Statement
 from .types import Interval, Row
-from .wire import (
-    PROTOCOL_3_0,
-    PROTOCOL_3_2,
-    AuthenticationCleartextPassword,
-    AuthenticationGSS,
-    AuthenticationGSSContinue,
-    AuthenticationKerberosV5,
-    AuthenticationMD5Password,
-    AuthenticationOk,
-    AuthenticationSASL,
-    AuthenticationSASLContinue,
-    AuthenticationSASLFinal,
-    AuthenticationSSPI,
-    BackendKeyData,
-    Bind,
-    BindComplete,
-    CancelRequest,
-    Close,
-    CloseComplete,
-    CommandComplete,
-    CopyBothResponse,
-    CopyData,
-    CopyDone,
-    CopyFail,
-    CopyInResponse,
-    CopyOutResponse,
-    DataRow,
-    Describe,
-    EmptyQueryResponse,
-    EncryptionResponse,
-    ErrorResponse,
-    Execute,
-    FieldDescription,
-    Flush,
-    FunctionCall,
-    FunctionCallResponse,
-    GSSENCRequest,
-    GSSResponse,
-    Message,
-    NegotiateProtocolVersion,
-    NoData,
-    NoticeResponse,
-    NotificationResponse,
-    ParameterDescription,
-    ParameterStatus,
-    Parse,
-    ParseComplete,
-    PasswordMessage,
-    PortalSuspended,
-    Query,
-    ReadyForQuery,
-    RowDescription,
-    SASLInitialResponse,
-    SASLResponse,
-    SSLRequest,
-    StartupMessage,
-    Sync,
-    Terminate,
-    trace_line,
-)
 from .wire.native import COMPILED as _COMPILED
 
 __version__ = "0.1.0"
@@ -115,106 +50,47 @@ build = "compiled" if _COMPILED else "pure"
 """Which build this is: "compiled" with mypyc, or "pure" Python.  One source, the same behaviour."""
 
 __all__ = [
-    "CLIENT",
-    "NEED_DATA",
-    "PROTOCOL_3_0",
-    "PROTOCOL_3_2",
-    "SERVER",
-    "AuthenticationCleartextPassword",
-    "AuthenticationGSS",
-    "AuthenticationGSSContinue",
-    "AuthenticationKerberosV5",
-    "AuthenticationMD5Password",
-    "AuthenticationOk",
-    "AuthenticationSASL",
-    "AuthenticationSASLContinue",
-    "AuthenticationSASLFinal",
-    "AuthenticationSSPI",
-    "Authenticator",
-    "BackendKeyData",
-    "Batch",
-    "Bind",
-    "BindComplete",
-    "CancelRequest",
-    "Close",
-    "CloseComplete",
-    "Closed",
-    "CommandComplete",
-    "CommandCompletes",
+    # What a connection is told before it is one
     "Config",
-    "ConfigError",
-    "ConnectError",
-    "Connection",
-    "ConnectionClosed",
-    "ConnectionLost",
-    "CopyBothResponse",
-    "CopyData",
-    "CopyDone",
-    "CopyFail",
-    "CopyInResponse",
-    "CopyOutResponse",
-    "DataError",
-    "DataRow",
-    "DataRows",
-    "Describe",
-    "EmptyQueryResponse",
-    "EncryptionResponse",
-    "Engine",
-    "Error",
-    "ErrorResponse",
-    "Execute",
-    "Executes",
-    "FieldDescription",
-    "Flush",
-    "Frames",
-    "FunctionCall",
-    "FunctionCallResponse",
-    "GSSENCRequest",
-    "GSSResponse",
-    "Interval",
-    "LocalProtocolError",
-    "Message",
-    "NegotiateProtocolVersion",
-    "NoData",
-    "NoticeResponse",
-    "NotificationResponse",
-    "Outcome",
-    "ParameterDescription",
-    "ParameterStatus",
-    "Parse",
-    "ParseComplete",
-    "PasswordMessage",
-    "PoolClosed",
+    "ConnectOptions",
+    "parse_config",
+    # The pool
+    "PoolOptions",
     "PoolSettings",
     "PoolStats",
-    "PoolTimeout",
-    "PortalSuspended",
-    "PostgresError",
-    "Query",
-    "QueryTimeout",
-    "QueuedQuery",
-    "ReadyForQuery",
-    "RemoteProtocolError",
     "Retry",
+    # What goes in and comes out
+    "Batch",
+    "Interval",
+    "Notification",
+    "QueuedQuery",
     "Row",
-    "RowDescription",
-    "SASLInitialResponse",
-    "SASLResponse",
-    "SSLRequest",
     "ScriptResult",
-    "Secure",
+    "Statement",
+    # How it ended
+    "Outcome",
+    # Errors: their tree is in `pgproto.errors`, one class per SQLSTATE in `pgproto.sqlstates`
+    "ConfigError",
+    "ConnectError",
+    "ConnectionClosed",
+    "ConnectionLost",
+    "DataError",
+    "Error",
+    "LocalProtocolError",
+    "PoolClosed",
+    "PoolTimeout",
+    "PostgresError",
+    "QueryTimeout",
+    "RemoteProtocolError",
     "ServerCrash",
-    "Skipped",
-    "StartupMessage",
-    "Sync",
-    "Terminate",
     "TooManyWaiting",
     "TransactionAborted",
+    # Modules
+    "errors",
+    "protocol",
+    "sqlstates",
+    "wire",
+    # This package
     "__version__",
     "build",
-    "errors",
-    "parse_config",
-    "sqlstates",
-    "trace_line",
-    "wire",
 ]

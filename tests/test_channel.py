@@ -6,7 +6,8 @@ import contextvars
 
 import pytest
 
-from pgproto import CLIENT, Connection, Outcome, QueryTimeout
+from pgproto import Outcome, QueryTimeout
+from pgproto.protocol import CLIENT, Connection
 from pgproto.session import GRACE, Operation, Prepare, Script, Statement, Transaction
 from pgproto.session.channel import Channel
 from pgproto.session.statements import StatementCache

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import CLIENT, NEED_DATA, Closed, Connection, DataRows, LocalProtocolError, RemoteProtocolError
+from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import ConnectionClosed, ConnectionLost, PostgresError
-from pgproto.protocol import Skipped, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, DataRows, Skipped, states
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,

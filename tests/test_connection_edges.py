@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import (
-    CLIENT,
-    NEED_DATA,
-    SERVER,
-    Closed,
-    Connection,
-    ConnectionLost,
-    LocalProtocolError,
-    PostgresError,
-    RemoteProtocolError,
-)
+from pgproto import ConnectionLost, LocalProtocolError, PostgresError, RemoteProtocolError
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection
 from pgproto.wire import (
     CancelRequest,
     CommandComplete,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import CLIENT, NEED_DATA, SERVER, Closed, Connection, LocalProtocolError, RemoteProtocolError
+from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import ConnectionClosed, ConnectionLost
-from pgproto.protocol import states
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, states
 from pgproto.wire import (
     AuthenticationOk,
     Bind,

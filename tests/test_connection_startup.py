@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import CLIENT, NEED_DATA, Closed, Connection, LocalProtocolError, RemoteProtocolError
+from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import PostgresError
-from pgproto.protocol import Secure, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, Secure, states
 from pgproto.wire import (
     AuthenticationOk,
     AuthenticationSASL,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import SERVER, Connection, LocalProtocolError
+from pgproto import LocalProtocolError
+from pgproto.protocol import SERVER, Connection
 from pgproto.wire import (
     Bind,
     BindComplete,

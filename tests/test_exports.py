@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,19 @@ ROOT = Path(__file__).parents[1]
 ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_anyio"]
 LAYERS = ["wire", "protocol", "types", "session", "pool", "config", "client"]
 PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS]
-NAMES_OF_THE_DESIGN = (
-    {"CLIENT", "SERVER", "NEED_DATA", "Connection", "Query", "Parse", "Bind", "Describe", "Execute", "Sync"}
-    | {"DataRows", "Skipped", "Batch", "Retry", "Outcome", "Row", "Error", "PostgresError", "ConnectError"}
-    | {"LocalProtocolError", "RemoteProtocolError", "ConnectionLost", "ConnectionClosed", "PoolTimeout"}
-    | {"PoolClosed", "QueryTimeout", "DataError", "ConfigError"}
+# What applications need of `pgproto` itself, beside errors: messages and machines are in their own packages.
+FACE = (
+    {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}
+    | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
+    | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )
+ERRORS = (
+    {"Error", "PostgresError", "ConnectError", "LocalProtocolError", "RemoteProtocolError", "ConnectionLost"}
+    | {"ConnectionClosed", "PoolTimeout", "PoolClosed", "QueryTimeout", "DataError", "ConfigError"}
+    | {"ServerCrash", "TooManyWaiting", "TransactionAborted"}
+)
+# Classes that applications get and never make are made of these.
+MADE_BY_US = {"Block: Blocks", "Connection: Transport", "Lease: Driver"}
 
 
 def names_of(package: str) -> list[str]:
@@ -118,8 +126,56 @@ def constants_in(text: str) -> set[str]:
     return found | (group if documented else set())
 
 
-def test_the_names_of_the_design_are_exported() -> None:
-    assert NAMES_OF_THE_DESIGN - set(names_of("pgproto")) == set()
+def test_the_face_is_what_applications_need() -> None:
+    assert set(names_of("pgproto")) == FACE | ERRORS
+
+
+@pure_only("compiled functions keep no annotations")
+def test_every_name_in_a_public_signature_is_public() -> None:
+    # `tls` imports ssl, so that no package exports what is in it.
+    public = {name for package in (*PACKAGES, "pgproto.protocol.tls") for name in names_of(package)}
+    private = set()
+    for package in PACKAGES:
+        for name in names_of(package):
+            value = getattr(importlib.import_module(package), name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                private |= {f"{value.__name__}: {each}" for each in types_of(value) if each not in public}
+    assert private <= MADE_BY_US
+
+
+def types_of(value: type | types.FunctionType) -> set[str]:
+    """Our own names in the annotations of a function, or of a class's public methods."""
+    module = importlib.import_module(value.__module__)
+    tree = ast.parse(inspect.getsource(module))
+    ours = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("pgproto")):
+            ours |= {alias.asname or alias.name for alias in node.names}
+    return ours & {
+        each.id
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__
+        for annotation in annotations_of(node)
+        for each in ast.walk(annotation)
+        if isinstance(each, ast.Name)
+    }
+
+
+def annotations_of(node: ast.stmt) -> Iterator[ast.expr]:
+    """The annotations of a function's arguments and result; of a class, those of what is public in it."""
+    if isinstance(node, ast.ClassDef):
+        for inner in node.body:
+            yield from annotations_of(inner)
+    elif isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
+        yield node.annotation
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+        not node.name.startswith("_") or node.name.endswith("__")
+    ):
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        arguments += [each for each in (node.args.vararg, node.args.kwarg) if each is not None]
+        yield from (each.annotation for each in arguments if each.annotation is not None)
+        if node.returns is not None:
+            yield node.returns
 
 
 def test_the_adapters_have_the_same_names() -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import (
+from pgproto import LocalProtocolError, RemoteProtocolError
+from pgproto.protocol import (
     CLIENT,
     NEED_DATA,
     SERVER,
     Closed,
+    CommandCompletes,
     Connection,
     DataRows,
     Frames,
-    LocalProtocolError,
-    RemoteProtocolError,
     Skipped,
+    states,
 )
-from pgproto.protocol import CommandCompletes, states
 from pgproto.wire import (
     Bind,
     BindComplete,

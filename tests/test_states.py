@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import CLIENT, NEED_DATA, SERVER, Closed, Connection, LocalProtocolError, RemoteProtocolError
+from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import PostgresError
-from pgproto.protocol import DataRows, Secure, states
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows, Secure, states
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto import CLIENT, SERVER, Closed, Connection
-from pgproto.protocol import DataRows, Executes
+from pgproto.protocol import CLIENT, SERVER, Closed, Connection, DataRows, Executes
 from pgproto.wire import (
     AuthenticationCleartextPassword,
     AuthenticationOk,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pgproto
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
 from pgproto.types import ParameterEncoder, RowDecoder
 from pgproto.wire import (
     AuthenticationOk,
@@ -99,20 +99,20 @@ class Core(Session):
         return [tuple(row) for row in result] if kind == "decode" else result
 
 
-def _ready() -> pgproto.Connection:
+def _ready() -> Connection:
     """A client's connection that may send queries."""
-    conn = pgproto.Connection(pgproto.CLIENT)
+    conn = Connection(CLIENT)
     conn.send(StartupMessage({"user": "u"}))
     conn.receive_data(AuthenticationOk().encode() + ReadyForQuery("I").encode())
     _events(conn)
     return conn
 
 
-def _events(conn: pgproto.Connection) -> int:
+def _events(conn: Connection) -> int:
     """Take all events there are: how many."""
     count = 0
-    while (event := conn.next_event()) is not pgproto.NEED_DATA:
-        if isinstance(event, pgproto.Closed):
+    while (event := conn.next_event()) is not NEED_DATA:
+        if isinstance(event, Closed):
             raise event.error or RuntimeError("closed")
         count += 1
     return count

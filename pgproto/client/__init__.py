@@ -12,8 +12,8 @@ from .feeding import Source
 from .leases import Lease, PoolTransaction
 from .notifications import Notifications
 from .pieces import Pieces
-from .pool import Pool
-from .prepared import PreparedStatement
+from .pool import Opening, Pool
+from .prepared import Keeper, PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import NamedRecords, Records
 from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks
@@ -31,10 +31,12 @@ __all__ = [
     "Event",
     "Forgetting",
     "Hook",
+    "Keeper",
     "Lease",
     "Link",
     "NamedRecords",
     "Notifications",
+    "Opening",
     "Pieces",
     "Pool",
     "PoolTransaction",

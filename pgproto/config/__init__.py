@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .config import Config, Host, TLSOptions
 from .dsn import parse_dsn
-from .files import FileText, PasswordEntry
+from .files import FileText, PasswordEntry, ReadFile
 from .options import OPTIONS, ConnectOptions, ConninfoOption
 from .parse import conninfo_options, parse_config
 from .secret import Secret
@@ -22,6 +22,7 @@ __all__ = [
     "FileText",
     "Host",
     "PasswordEntry",
+    "ReadFile",
     "Secret",
     "TLSOptions",
     "conninfo_options",

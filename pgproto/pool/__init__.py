@@ -1,6 +1,6 @@
 """The pool as a pure machine (`machine`), and the policy of what may be repeated (`retry`).
 
-Nothing here waits or does I/O.  The drivers are in `pgproto_asyncio`, `pgproto_trio` and `pgproto_blocking`.
+Nothing here waits or does I/O.  `pgproto.client.Pool` does what it decides.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..errors import HookTimeout
 from .backoff import hook_failed, is_permanent
 from .machine import PoolMachine
+from .options import PoolOptions
 from .resetting import Resetting
 from .retry import Retry, transaction_outcome
 from .settings import PoolSettings
@@ -30,7 +31,7 @@ from .slots import (
     Ticket,
     ending,
 )
-from .stats import PoolStats
+from .stats import Counters, PoolStats
 
 __all__ = [
     "BROKEN",
@@ -43,11 +44,13 @@ __all__ = [
     "Action",
     "Check",
     "Close",
+    "Counters",
     "Fail",
     "Grant",
     "HookTimeout",
     "Open",
     "PoolMachine",
+    "PoolOptions",
     "PoolSettings",
     "PoolStats",
     "Reset",

@@ -55,6 +55,7 @@ from __future__ import annotations
 
 from ..types import quote_identifier
 from .batch import Batch, QueuedQuery
+from .blocks import Block
 from .channel import HIGH_WATER, Channel
 from .connect import Connector, Dial, HangUp, Step, check_left, check_new
 from .copy import CopyIn, CopyOut, CopyRecords
@@ -64,15 +65,16 @@ from .executemany import ExecuteMany
 from .execution import Execution
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
+from .loss import Loss
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import MORE, SENT, WAITING, Operation
 from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
 from .preparing import Prepare
 from .script import Reset, Script, ScriptResult
 from .segment import Segment
-from .sources import ExecutionBuffer, RecordBuffer, chunks, encoded
+from .sources import Buffer, ExecutionBuffer, RecordBuffer, chunks, encoded
 from .startup import Cancel, Startup
-from .statements import Statement
+from .statements import Statement, StatementCache
 from .stopping import LONGEST_GRACE
 from .stream import Stream
 from .transaction import Transaction
@@ -96,6 +98,8 @@ __all__ = [
     "WAITING",
     "WRITE",
     "Batch",
+    "Block",
+    "Buffer",
     "Cancel",
     "Channel",
     "Connector",
@@ -111,6 +115,7 @@ __all__ = [
     "HangUp",
     "Listener",
     "Listeners",
+    "Loss",
     "Notification",
     "Operation",
     "Poller",
@@ -123,6 +128,7 @@ __all__ = [
     "Segment",
     "Startup",
     "Statement",
+    "StatementCache",
     "Step",
     "Stream",
     "Timeout",

@@ -19,13 +19,14 @@ from .escaping import (
 from .interval import Interval
 from .parameters import ParameterEncoder
 from .registry import codec_for, type_name
-from .row import Row
+from .row import Columns, Row
 from .rows import RowDecoder
 
 __all__ = [
     "COPY_HEADER",
     "COPY_TRAILER",
     "Codec",
+    "Columns",
     "CopyRowEncoder",
     "Interval",
     "ParameterEncoder",

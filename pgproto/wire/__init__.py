@@ -44,6 +44,7 @@ from .backend import (
     ReadyForQuery,
     RowDescription,
 )
+from .binding import BindTemplate
 from .decode import decode_backend, decode_frontend, decode_password, decode_startup
 from .frames import FrameReader, Limits
 from .frontend import (
@@ -92,6 +93,7 @@ __all__ = [
     "BackendKeyData",
     "Bind",
     "BindComplete",
+    "BindTemplate",
     "CancelRequest",
     "Close",
     "CloseComplete",

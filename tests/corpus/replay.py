@@ -15,8 +15,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from pgproto import CLIENT, NEED_DATA, SERVER, Closed, Connection
-from pgproto.protocol import Secure
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, Secure
 from pgproto.wire import (
     AuthenticationCleartextPassword,
     AuthenticationMD5Password,

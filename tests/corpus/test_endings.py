@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pgproto import CLIENT, Closed, ConnectionLost, PostgresError, RemoteProtocolError
-from pgproto.protocol import Skipped, states
+from pgproto import ConnectionLost, PostgresError, RemoteProtocolError
+from pgproto.protocol import CLIENT, Closed, Skipped, states
 from pgproto.wire import (
     CommandComplete,
     CopyInResponse,

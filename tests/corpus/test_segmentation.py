@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pgproto import CLIENT, SERVER, Closed, LocalProtocolError
+from pgproto import LocalProtocolError
+from pgproto.protocol import CLIENT, SERVER, Closed
 from pgproto.wire import ErrorResponse
 from tests.corpus.recording import Recording, dump, parse
 from tests.corpus.replay import WHOLE, Play, Replay, partitions, plays, recordings, sample

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pgproto import CLIENT, NEED_DATA, Authenticator, Closed, Connection
 from pgproto.errors import Error
-from pgproto.protocol import Secure, states
+from pgproto.protocol import CLIENT, NEED_DATA, Authenticator, Closed, Connection, Secure, states
 from pgproto.protocol.certificate import tls_server_end_point
 from pgproto.session import Engine, Operation, Startup
 from pgproto.wire import EncryptionResponse, Message, StartupMessage, Terminate, tags

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgproto import (
+from pgproto import Outcome, PostgresError
+from pgproto.protocol import DataRows
+from pgproto.session import SENT, WAITING, Channel, Operation, Segment
+from pgproto.wire import (
     Bind,
     CommandComplete,
-    DataRows,
     Describe,
     ErrorResponse,
     Execute,
     Message,
-    Outcome,
     Parse,
-    PostgresError,
     RowDescription,
 )
-from pgproto.session import SENT, WAITING, Channel, Operation, Segment
 
 
 class RawQuery(Operation):

@@ -11,18 +11,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from pgproto import (
-    CLIENT,
-    NEED_DATA,
-    SERVER,
-    Closed,
-    Connection,
-    EncryptionResponse,
-    Error,
-    GSSENCRequest,
-    Skipped,
-    SSLRequest,
-)
+from pgproto import Error
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, Skipped
+from pgproto.wire import EncryptionResponse, GSSENCRequest, SSLRequest
 
 
 class Half(asyncio.Protocol):

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from pgproto import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows
 from pgproto.config import parse_config
 from pgproto.config.files import FileText, find_password, parse_passfile, parse_service_file
 from pgproto.errors import (
@@ -24,7 +23,7 @@ from pgproto.errors import (
     PostgresError,
     RemoteProtocolError,
 )
-from pgproto.protocol import states
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows, states
 from pgproto.protocol.saslprep import prepare_password
 from pgproto.protocol.scram import ScramClient, ScramServer
 from pgproto.protocol.verifier import ScramVerifier

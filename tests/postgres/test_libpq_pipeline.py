@@ -14,6 +14,7 @@ import pytest
 
 import pgproto
 from pgproto import Batch, LocalProtocolError, Outcome, PostgresError, QueryTimeout
+from pgproto.wire import NoticeResponse
 from tests.support.drivers import DRIVERS, Driver, Scenario
 from tests.support.postgres import PostgresServer
 
@@ -168,7 +169,7 @@ def test_pipeline_idle(driver: Driver, pg: PostgresServer) -> None:
 
     async def scenario(pg_: Driver) -> None:
         async with pg_.connect(pg.dsn()) as conn:
-            notices: list[pgproto.NoticeResponse] = []
+            notices: list[NoticeResponse] = []
             conn.on_notice = notices.append
             assert await conn.fetchval("SELECT 1") == 1
             assert await conn.fetchval("SELECT 1") == 1

@@ -10,8 +10,7 @@ import itertools
 import random
 from collections.abc import Callable
 
-from pgproto import CLIENT, Connection
-from pgproto.protocol import NEED_DATA, Closed, Skipped
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, Skipped
 from pgproto.protocol.events import DataRows
 from pgproto.wire import (
     CopyData,

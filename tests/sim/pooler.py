@@ -18,8 +18,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from pgproto import CLIENT, Connection
-from pgproto.protocol import NEED_DATA, Closed
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
 from pgproto.wire import (
     PROTOCOL_3_0,
     BackendKeyData,

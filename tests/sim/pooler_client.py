@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from pgproto import SERVER, Connection
-from pgproto.protocol import NEED_DATA
+from pgproto.protocol import NEED_DATA, SERVER, Connection
 from pgproto.wire import (
     PROTOCOL_3_0,
     AuthenticationOk,

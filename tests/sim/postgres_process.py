@@ -17,9 +17,8 @@ import operator
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from pgproto import SERVER, Connection
 from pgproto.errors import ConnectionLost, RemoteProtocolError
-from pgproto.protocol import NEED_DATA, Closed, states
+from pgproto.protocol import NEED_DATA, SERVER, Closed, Connection, states
 from pgproto.wire import (
     ErrorResponse,
     Message,

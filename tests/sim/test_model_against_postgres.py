@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pgproto import CLIENT, NEED_DATA, Connection
-from pgproto.protocol import Closed, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, states
 from pgproto.wire import CancelRequest, Message, Query, ReadyForQuery, StartupMessage, Terminate
 from tests.sim.conversations import BY_HAND, Step
 from tests.sim.conversations_more import INTERRUPTED, TERMINATE, by_chance

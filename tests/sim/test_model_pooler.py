@@ -11,8 +11,8 @@ from typing import Protocol
 
 import pytest
 
-from pgproto import CLIENT, NEED_DATA, Connection, PostgresError
-from pgproto.protocol import Closed
+from pgproto import PostgresError
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
 from pgproto.wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,

@@ -1,6 +1,6 @@
 """Walks through the protocol core itself: any message in any state, for the states that no pool ever enters.
 
-The adapters send no FunctionCall and start no replication, but embedders of `pgproto.Connection` do.  A walk
+The adapters send no FunctionCall and start no replication, but embedders of `pgproto.protocol` do.  A walk
 plays such an embedder: it sends whatever is legal, the server answers legally or with nonsense, and the
 bytes come in pieces.  A twin gets the same bytes whole: its events must be the same (I11).  Every request
 must be settled once (I2), nonsense must end the session for good (I5), and nothing else may be raised (I1).
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pgproto import CLIENT, Connection, LocalProtocolError, RemoteProtocolError
-from pgproto.protocol import NEED_DATA, Closed, states
+from pgproto import LocalProtocolError, RemoteProtocolError
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, states
 from pgproto.wire import (
     Bind,
     Close,

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from pgproto import SERVER, Connection
-from pgproto.protocol import NEED_DATA, Closed
+from pgproto.protocol import NEED_DATA, SERVER, Closed, Connection
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.wire import (
     AuthenticationOk,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pgproto import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows
 from pgproto.wire import AuthenticationOk, Message, ReadyForQuery, StartupMessage
 
 # A step: who speaks (CLIENT or SERVER), and what.

@@ -15,8 +15,8 @@ import itertools
 import ssl
 from collections.abc import Callable
 
-from pgproto import SERVER, Connection, RemoteProtocolError
-from pgproto.protocol import Authenticator
+from pgproto import RemoteProtocolError
+from pgproto.protocol import SERVER, Authenticator, Connection
 from pgproto.protocol.tls import TLS
 from pgproto.session import Engine, Operation, Startup
 from pgproto.session.startup import ENCRYPT_NEVER

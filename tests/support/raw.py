@@ -18,8 +18,7 @@ import time
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pgproto import CLIENT, NEED_DATA, Connection
-from pgproto.protocol import Closed, DataRows
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, DataRows
 from pgproto.wire import (
     DataRow,
     ErrorResponse,

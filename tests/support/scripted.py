@@ -26,8 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
-from pgproto import NEED_DATA, SERVER, Connection
-from pgproto.protocol import Closed
+from pgproto.protocol import NEED_DATA, SERVER, Closed, Connection
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,
