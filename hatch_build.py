@@ -30,6 +30,7 @@ INTERPRETED = {  # besides each __init__.py, which has names and one check
     "pgproto/pool/settings.py": "says what a caller has passed; a compiled signature would convert it first",
     "pgproto/wire/hints.py": "what it defines is there for the interpreter alone",
     "pgproto/client": "bases of the adapters' classes, which are interpreted",
+    "pgproto/testing": "for tests, whose speed is the interpreter's",
     "pgproto/config": "runs once for each connection, and is a dataclass",
 }
 # Modules call each other inside one shared object, and nobody outside calls any of them.  With hidden names

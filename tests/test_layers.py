@@ -17,12 +17,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Each layer may import those below it.  `config` stands beside them: a value that knows the errors and
-# nothing else, known to everything that connects and to nothing that only encodes.
-LAYERS = ["errors", "wire", "protocol", "types", "session", "pool", "client", ""]
+# Each layer may import those below it; nobody imports `testing`.  `config` stands beside them: a value that
+# knows the errors and nothing else, known to everything that connects and to nothing that only encodes.
+LAYERS = ["errors", "wire", "protocol", "types", "session", "pool", "client", "", "testing"]
 MAY_IMPORT = {layer: set(LAYERS[: index + 1]) for index, layer in enumerate(LAYERS)}
 MAY_IMPORT["config"] = {"config", "errors"}
-for above in ("protocol", "session", "pool", "client", ""):
+for above in ("protocol", "session", "pool", "client", "", "testing"):
     MAY_IMPORT[above].add("config")
 LAYER_OF = {"errors": "errors", "sqlstates": "errors", "interpreters": "", "__init__": ""}
 

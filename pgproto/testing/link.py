@@ -1,0 +1,304 @@
+"""The `Link` in virtual time: a wire in memory, and the engine of its session.
+
+Every event ends in `turn`, which does all that can be done at that moment.  So nobody has to pump: what is
+abandoned is read to its end by the run itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from ..client import Event, refusals
+from ..session import GRACE, LONGEST_GRACE, Engine, Operation
+from ..session.news import CHANGE
+from ..wire import BackendKeyData
+from . import virtual
+from .network import Wire
+
+__all__ = ["Link", "Wakes"]
+
+_PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
+
+
+class Wakes:
+    """What stands in an operation's `waiter`: called when there is something new."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+
+class Link:
+    """One connected wire and the engine of its session; see `pgproto.client.Link`.
+
+    Args:
+        run: where it belongs.
+        engine: the session, on the run's clock.
+        wire: connected.
+        peer: what it is connected to.
+    """
+
+    def __init__(self, run: virtual.Run, engine: Engine, wire: Wire, peer: object) -> None:
+        self.engine = engine
+        self.inherited = False
+        self.peer = peer
+        self.on_change: Callable[[], None] | None = None
+        self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
+        self._run = run
+        self._wire = wire
+        self._timer: virtual.Timer | None = None
+        self._settled: list[virtual.Event] = []  # of those who wait for nothing to be in flight
+        self._burial: virtual.Task | None = None
+        self._orphans: list[Operation] = []
+        wire.on_change = self.turn
+
+    # ---- What is known
+
+    @property
+    def home(self) -> virtual.Run:
+        """The run that it belongs to."""
+        return self._run
+
+    @property
+    def over(self) -> bool:
+        """True once there is nothing left to be closed."""
+        return self.engine.finished and (self._burial is None or self._burial.ended.is_set)
+
+    @property
+    def descriptor(self) -> int:
+        """-1: there is no socket."""
+        return -1
+
+    @property
+    def quiet(self) -> bool:
+        """True if nothing waits to be read."""
+        return not self._wire.closed and not self._wire.readable
+
+    def check_here(self) -> None:
+        """Raise if the caller runs elsewhere, or in a process that was forked meanwhile."""
+        if self.inherited:
+            raise refusals.inherited("connection")
+        if self._run.over:
+            raise refusals.not_here("connection")
+
+    # ---- Waiting
+
+    async def run(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation and wait for its end."""
+        if timeout is not None:
+            operation.deadline = self.engine.clock() + timeout
+        try:
+            await self.begin(operation)
+        except BaseException as error:
+            operation.turned_away(error)
+            raise
+        try:
+            if operation.finished:
+                await self._run.running().pause()
+            while not operation.finished:
+                await self.wait(operation)
+                work = operation.take_work()
+                if work is not None:
+                    work()
+                    self.resume()
+        except BaseException:
+            await self.leave(operation)
+            raise
+        if operation.error is not None:
+            raise operation.error
+
+    async def begin(self, operation: Operation) -> None:
+        """Submit an operation.  If this raises, nothing of it was submitted."""
+        if self._run.running().is_cancelled():
+            await self._run.running().checkpoint()
+        self.turn()  # what has come is known before anything is sent into a dead session
+        self.engine.submit(operation)
+        self.turn()
+
+    async def wait(self, operation: Operation) -> None:
+        """Wait until an operation has ended or made progress."""
+        if operation.finished:
+            return
+        event = virtual.Event(self._run)
+        operation.waiter = Wakes(event.set)
+        try:
+            await event.wait()
+        finally:
+            operation.waiter = None
+
+    async def wait_for(self, event: Event) -> None:
+        """Wait until somebody sets the event; the session's end does it too."""
+        await event.wait()
+
+    async def leave(self, operation: Operation) -> None:
+        """Abandon an operation; its answers are read by themselves."""
+        self.engine.abandon(operation)
+        self.turn()
+
+    async def ended(self, operation: Operation) -> None:
+        """Wait for the end of an operation that was abandoned."""
+        async with virtual.Scope(self._run, shield=True):
+            while operation.abandoned and not operation.finished:
+                await self.wait(operation)
+
+    async def settled(self) -> None:
+        """Wait until nothing is in flight, the session is over, or its grace has passed."""
+        self.turn()
+        async with virtual.Scope(self._run, self._run.now + LONGEST_GRACE):
+            while not self.engine.idle and not self.engine.finished:
+                event = virtual.Event(self._run)
+                self._settled.append(event)
+                await event.wait()
+
+    async def close(self, timeout: float | None) -> None:
+        """End the session; waits only for what has to be cancelled first."""
+        if self.engine.running is not None:
+            self.abort()
+        self.engine.close()
+        self.turn()
+        if self._burial is not None:
+            deadline = self._run.now + (GRACE if timeout is None else timeout)
+            async with virtual.Scope(self._run, deadline, shield=True):
+                await self._burial.ended.wait()
+
+    # ---- At once
+
+    def abort(self) -> None:
+        """End the session at once.  What the server runs is cancelled first."""
+        key, cancel, wire = self.engine.running, self.send_cancel, self._wire
+        wire.on_change = None
+        if key is None or cancel is None or wire.closed or self._run.over:
+            wire.close()
+        else:
+            self._burial = self._run.spawn(self._bury, cancel, key)
+        self.engine.close()
+        self.turn()
+
+    def drop(self) -> None:
+        """Nobody refers to the connection any more, but the run to this."""
+        warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=3)
+        if not self._run.over:
+            self._run.call_soon(self.abort)
+
+    def dismiss(self) -> None:
+        """The lease is over: what is under way ends, and who still waits for it is told."""
+        if not self.inherited and not self.engine.idle:
+            self.engine.end_lease()
+            self.turn()
+
+    def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
+        """Abandon an operation from wherever garbage is collected."""
+        self._orphans.append(operation)
+        if not self._run.over:
+            self._run.call_soon(self.turn)
+            if then is not None:
+                self._run.call_soon(then)
+
+    def forget(self) -> None:
+        """In a forked child: the session is the parent's."""
+        self.inherited = True
+        self._wire.on_change = None
+        self._wire.closed = True
+        with contextlib.suppress(Exception):
+            self.engine.transport_failed(OSError("the session belongs to the parent process"))
+
+    def resume(self) -> None:
+        """An operation has more to write, or room for more to read."""
+        self.engine.resume()
+        self.turn()
+
+    def flush(self) -> None:
+        """Do what can be done without waiting."""
+        self.turn()
+
+    def turn(self) -> None:
+        """Do all that can be done: read, keep the time, write, tell."""
+        engine = self.engine
+        while self._orphans:
+            engine.abandon(self._orphans.pop())
+        self._read()
+        deadline = engine.next_deadline()
+        if deadline is not None and deadline <= engine.clock():
+            engine.tick()
+        self._write()
+        for operation in engine.take_ready():
+            waiter = operation.waiter
+            if isinstance(waiter, Wakes):
+                waiter.call()
+        if engine.wants_cancel and self.send_cancel is not None:
+            key = engine.take_cancel()
+            if key is not None:
+                self._run.spawn(self._cancel, self.send_cancel, key)
+        if self.on_change is not None and engine.take_news() & CHANGE:
+            try:
+                self.on_change()
+            except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
+                self.abort()
+                raise
+        if engine.idle or engine.finished:
+            settled, self._settled = self._settled, []
+            for event in settled:
+                event.set()
+        if engine.finished and self._burial is None:
+            self._wire.close()
+        self._keep_time()
+
+    def _read(self) -> None:
+        engine, wire = self.engine, self._wire
+        while wire.readable and engine.wants_read and not wire.closed and not engine.finished:
+            try:
+                data = wire.read()
+            except OSError as error:
+                engine.transport_failed(error)
+                return
+            if data:
+                engine.receive_data(data)
+            else:
+                engine.receive_eof()
+
+    def _write(self) -> None:
+        engine, wire = self.engine, self._wire
+        while not wire.closed and self._burial is None and (data := engine.data_to_send()):
+            try:
+                count = wire.write(data)
+            except OSError as error:
+                engine.write_failed(error)
+                return
+            if not count:
+                return
+            engine.data_sent(count)
+
+    def _keep_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.engine.next_deadline()
+        if deadline is not None and not self._run.over:
+            self._timer = self._run.call_at(deadline, self.turn)
+
+    async def _cancel(
+        self, send: Callable[[BackendKeyData], Coroutine[Any, Any, None]], key: BackendKeyData
+    ) -> None:
+        """Send the cancel request that the engine wants."""
+        try:
+            await send(key)
+        finally:
+            self.engine.cancel_done()
+            self.turn()
+
+    async def _bury(
+        self, cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]], key: BackendKeyData
+    ) -> None:
+        """The session is over, but not for the server: cancel what it runs until it hangs up."""
+        wire = self._wire
+        async with virtual.Scope(self._run, self._run.now + GRACE, shield=True):
+            while not wire.readable:
+                await cancel(key)
+                wire.finish()
+                await self._run.sleep(_PAUSE)
+                with contextlib.suppress(OSError):
+                    while wire.read():
+                        pass
+        wire.close()

@@ -1,0 +1,350 @@
+"""The client in virtual time: `VirtualRuntime` runs `pgproto.client` against servers in memory."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from ..client import END, Bound, Connect, Forgetting, Pool, Reader, Tasks
+from ..client import Link as AnyLink
+from ..config import Config, ConnectOptions, parse_config
+from ..errors import ConnectError
+from ..session import GRACE, Connector, CopyIn, Dial, ExecuteMany
+from .link import Link, Wakes
+from .network import NONE, Faults, Server, Wire
+from .virtual import Cancelled, Event, Run, Scope, Task, Timer
+
+__all__ = ["VirtualRuntime"]
+
+T = TypeVar("T")
+
+_START: Final = 1000.0  # not 0, so that nobody takes a moment for "none"
+# A generator of numbers that look like chance, and are the same in every run (Knuth's MMIX).
+_FACTOR: Final = 6364136223846793005
+_STEP: Final = 1442695040888963407
+_MODULUS: Final = 1 << 64
+
+
+class VirtualRuntime:
+    """A `pgproto.client.Runtime` in virtual time, and the network that its clients connect over.
+
+        runtime = VirtualRuntime(ModelServer({"select 1": rows_of(1)}))
+
+        async def main() -> None:
+            async with runtime.connect() as conn:
+                assert await conn.fetchval("select 1") == 1
+
+        runtime.run(main)
+
+    Args:
+        server: answers whatever host a client names; or a server for each host by its name.
+        faults: of the connections, in the order in which clients make them (cancel requests have none); those
+            after the last are in order.
+
+    Attributes:
+        connect: opens a connection; see `pgproto.client.Connect`.
+        Pool: a class of pools; see `pgproto.client.Pool`.
+        faults: those of the connections that are still to come.
+        reports: what was reported, since nobody's call was for it: (where it comes from, exception).
+        requests: how many cancel requests were sent.
+    """
+
+    def __init__(self, server: Server | Mapping[str, Server], faults: Sequence[Faults] = ()) -> None:
+        class VirtualPool(Pool):
+            __doc__ = Pool.__doc__
+
+        VirtualPool.runtime = self
+        self.Pool = VirtualPool
+        self.connect = Connect(self)
+        self.faults = list(faults)
+        self.reports: list[tuple[str, BaseException]] = []
+        self.requests = 0
+        self._server = server
+        self._run: Run | None = None
+        self._now = _START
+        self._chance = 0
+        self._holders: weakref.WeakSet[Forgetting] = weakref.WeakSet()
+
+    # ---- For tests
+
+    def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Run a coroutine function to its end.  Another run is another home, as another event loop would be.
+
+        Raises:
+            Deadlock: it waits for something that never happens.
+            RuntimeError: it runs already.
+            BaseException: what it has raised.
+        """
+        if self._run is not None:
+            raise RuntimeError("it runs already")
+        self._run = run = Run(self._now)
+        try:
+            return run.run(work, *args)
+        finally:
+            self._now = run.now
+            self._run = None
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Task:
+        """Begin a task in the run."""
+        return self._here().spawn(work, *args)
+
+    def fork(self) -> None:
+        """Have what clients hold let go, as in a forked child: there everything is the parent's."""
+        for holder in list(self._holders):
+            holder.forget()
+
+    def _here(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("nothing runs: see VirtualRuntime.run")
+        return self._run
+
+    # ---- pgproto.client.Runtime
+
+    def now(self) -> float:
+        """The virtual time."""
+        return self._now if self._run is None else self._run.now
+
+    def random(self) -> float:
+        """The next of a fixed row of floats in [0, 1)."""
+        self._chance = (self._chance * _FACTOR + _STEP) % _MODULUS
+        return self._chance / _MODULUS
+
+    def _random_bytes(self, count: int) -> bytes:
+        return bytes([int(self.random() * 256) for _ in range(count)])
+
+    def connector(
+        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
+    ) -> Connector:
+        """What makes sessions: no environment and no files; the user is "tester" unless one is named."""
+        config = parse_config(dsn, os_user=lambda: "tester", server_settings=server_settings, **options)
+        return Connector(config, clock=self.now, random_bytes=self._random_bytes)
+
+    def forget_in_child(self, holder: Forgetting) -> None:
+        """See `fork`."""
+        self._holders.add(holder)
+
+    def home(self) -> Run | None:
+        """The run."""
+        return self._run
+
+    def is_gone(self, home: object) -> bool:
+        """True if a run is over."""
+        return isinstance(home, Run) and home.over
+
+    def task(self) -> Task | None:
+        """The task that runs."""
+        return None if self._run is None else self._run.current
+
+    def is_over(self, task: object) -> bool:
+        """True if a task has ended."""
+        return isinstance(task, Task) and task.ended.is_set
+
+    def event(self) -> Event:
+        """A new event."""
+        return Event(self._here())
+
+    async def checkpoint(self) -> None:
+        """Let others run, and be cancelled."""
+        await self._here().running().checkpoint()
+
+    async def checkpoint_if_cancelled(self) -> None:
+        """Be cancelled."""
+        task = self._here().running()
+        if task.is_cancelled():
+            await task.checkpoint()
+
+    async def shielded_checkpoint(self) -> None:
+        """Let others run."""
+        await self._here().running().pause()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        await self._here().sleep(seconds)
+
+    def bound(self, deadline: float) -> Scope:
+        """A block that ends at that moment."""
+        return Scope(self._here(), deadline)
+
+    def shield(self, seconds: float) -> Scope:
+        """A block that no cancellation ends, for so long."""
+        return Scope(self._here(), self.now() + seconds, shield=True)
+
+    async def do_last(
+        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
+    ) -> None:
+        """Do the last thing of a block; after a GeneratorExit a task does it."""
+        if not isinstance(error, GeneratorExit) or home is None:
+            await work
+        elif isinstance(home, Run) and not home.over:
+            home.spawn(lambda: work)
+        else:
+            work.close()
+
+    def soon(self, home: object, call: Callable[[], object]) -> bool:
+        """Have something called in a run; False after its end."""
+        if not isinstance(home, Run) or home.over:
+            return False
+        home.call_soon(call)
+        return True
+
+    async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
+        """Call a hook."""
+        answer = call()
+        if not isinstance(answer, Awaitable):
+            return answer
+        async with bound:
+            return await answer
+        raise TimeoutError
+
+    def goes_up(self, error: BaseException) -> bool:
+        """True for an interrupt, and for a cancellation of the task that runs."""
+        if isinstance(error, Cancelled):
+            task = self.task()
+            return task is not None and task.is_cancelled()
+        return isinstance(error, KeyboardInterrupt | SystemExit)
+
+    def report(self, home: object, name: str, error: BaseException) -> None:
+        """Add it to `reports`."""
+        self.reports.append((name, error))
+
+    def tasks(self) -> Tasks:
+        """A new pool's."""
+        return _Tasks(self)
+
+    def reader(self, iterator: AsyncIterator[Any]) -> Reader:
+        """What reads a source."""
+        return _Reader(self, iterator)
+
+    async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
+        """Connect to a server in memory; see `Faults`."""
+        run = self._here()
+        host = step.host
+        if isinstance(self._server, Mapping):
+            server = self._server.get(host.address)
+            if server is None:
+                raise OSError(f"no host is called {host.address!r}")
+        else:
+            server = self._server
+        if address is None:
+            faults = self.faults.pop(0) if self.faults else NONE
+        else:
+            faults = NONE
+            self.requests += 1
+        async with Scope(run, math.inf if deadline is None else deadline):
+            await run.sleep(math.inf if faults.deaf else 2 * faults.latency)
+            if faults.refused:
+                raise ConnectionRefusedError("Connection refused")
+            session = server.connect(to_cancel=address is not None)
+            link = Link(run, step.engine, Wire(run, session, faults), host)
+            self.forget_in_child(link)
+            return link
+        raise ConnectError(f"no answer from {host} in time") from TimeoutError()
+
+
+class _Alarm:
+    """A timer that is moved."""
+
+    def __init__(self, run: Run, call: Callable[[], None]) -> None:
+        self._run = run
+        self._call = call
+        self._timer: Timer | None = None
+
+    def set(self, deadline: float | None) -> None:
+        """Call then, and at no other moment."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if deadline is None else self._run.call_at(deadline, self._call)
+
+
+class _Tasks:
+    """The tasks of a pool."""
+
+    def __init__(self, runtime: VirtualRuntime) -> None:
+        self._runtime = runtime
+        self._tasks: list[Task] = []
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> Task:
+        """Begin one."""
+        task = self._runtime.spawn(self._watched, work, args)
+        self._tasks.append(task)
+        return task
+
+    async def _watched(
+        self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[object, ...]
+    ) -> None:
+        try:
+            await work(*args)
+        except BaseException as error:
+            if self._runtime.goes_up(error):
+                raise
+            self._runtime.report(None, "a task of the pool", error)
+
+    def alarm(self, call: Callable[[], None]) -> _Alarm:
+        """What calls when it is time."""
+        return _Alarm(self._runtime._here(), call)
+
+    async def enter(self) -> None:
+        """Nothing."""
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Nothing."""
+        return None
+
+    async def wait(self) -> None:
+        """Wait until all have ended."""
+        while self._tasks:
+            await self._tasks[-1].ended.wait()
+            self._tasks = [task for task in self._tasks if not task.ended.is_set]
+
+
+class _Reader:
+    """Takes the pieces out of a source, while the session goes on."""
+
+    def __init__(self, runtime: VirtualRuntime, iterator: AsyncIterator[Any]) -> None:
+        self._runtime = runtime
+        self._iterator = iterator
+        self._ended = False
+
+    def __aiter__(self) -> _Reader:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            self._ended = True
+            raise
+
+    async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
+        """The next piece; END at the end of the source, or once the server wants no more."""
+        scope = self._runtime.bound(math.inf)
+
+        def look() -> None:
+            operation.take_progress()
+            if operation.over:
+                scope.cancel()
+
+        operation.waiter = Wakes(look)
+        link.resume()
+        look()
+        try:
+            async with scope:
+                return await anext(self, END)
+        finally:
+            operation.waiter = None
+        return END
+
+    async def close(self) -> None:
+        """Have a source that was not read to its end close itself, within GRACE."""
+        aclose = getattr(self._iterator, "aclose", None)
+        if aclose is not None and not self._ended:
+            async with self._runtime.shield(GRACE):
+                try:
+                    await aclose()
+                except Exception as error:  # noqa: BLE001 - it must not hide why the source is not wanted
+                    self._runtime.report(None, "closing a source", error)

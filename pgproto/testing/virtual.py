@@ -1,0 +1,426 @@
+"""Tasks in virtual time: nobody sleeps, nothing is random, and no event loop of anybody's runs.
+
+A `Run` has tasks, which are coroutines, and timers.  Where all tasks wait it moves the clock to the next
+timer; with no timer left everybody would wait for ever, which is a `Deadlock`.
+
+Cancelling is by level, as trio's: a `Scope` that is cancelled raises `Cancelled` out of everything that is
+awaited in it, until it is left, but for what is in a scope of its own that is a shield.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+__all__ = ["Cancelled", "Deadlock", "Event", "Run", "Scope", "Task", "Timer"]
+
+T = TypeVar("T")
+
+# So many steps without a tick of the clock are a loop that never ends.
+_MOST_STEPS: Final = 200_000
+
+
+class Cancelled(BaseException):
+    """A scope around what was awaited is cancelled.  It is raised again until that scope is left."""
+
+
+class Deadlock(AssertionError):
+    """Everybody waits for ever, or tasks wake each other and no time passes."""
+
+
+class Timer:
+    """What is called at a moment, unless it is cancelled before.
+
+    Attributes:
+        cancelled: it will not be called.
+    """
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call."""
+        self.cancelled = True
+
+
+class Event:
+    """Something that happens once, and that tasks wait for; see `pgproto.client.Event`.
+
+    Args:
+        run: whose tasks.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._happened = False
+        self._waiting: list[Task] = []
+
+    @property
+    def is_set(self) -> bool:
+        """True once it has happened."""
+        return self._happened
+
+    def set(self) -> None:
+        """It has happened."""
+        self._happened = True
+        waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            task.wake()
+
+    async def wait(self) -> None:
+        """Wait until it has.
+
+        Raises:
+            Cancelled: the waiting was cancelled.
+        """
+        task = self._run.running()
+        if self._happened:
+            await task.checkpoint()
+            return
+        self._waiting.append(task)
+        try:
+            await task.park()
+        finally:
+            if task in self._waiting:
+                self._waiting.remove(task)
+
+
+class Scope:
+    """An `async with` block that can be cancelled, by hand or by a deadline; see `pgproto.client.Bound`.
+
+    Args:
+        run: whose task enters it.
+        deadline: when it is cancelled.
+        shield: nothing that is cancelled around it is felt in it.
+
+    Attributes:
+        cancelled: it was cancelled.
+        expired: what was awaited in it has ended for that reason.
+    """
+
+    def __init__(self, run: Run, deadline: float = math.inf, *, shield: bool = False) -> None:
+        self.shield = shield
+        self.cancelled = False
+        self.expired = False
+        self._run = run
+        self._deadline = deadline
+        self._timer: Timer | None = None
+        self._task: Task | None = None
+
+    def shorten(self, deadline: float) -> None:
+        """Set an earlier deadline; it may have passed.  A later one is ignored."""
+        if deadline < self._deadline:
+            self._deadline = deadline
+            self._arm()
+
+    def cancel(self) -> None:
+        """Cancel what is awaited in it."""
+        self.cancelled = True
+        if self._task is not None:
+            self._task.look_around()
+
+    async def __aenter__(self) -> Scope:
+        self._task = self._run.running()
+        self._task.scopes.append(self)
+        self._arm()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if task is None:
+            return False
+        outer = task.scopes[: task.scopes.index(self)]
+        task.scopes.remove(self)
+        if isinstance(error, Cancelled) and self.cancelled and (self.shield or not _is_cancelled(outer)):
+            self.expired = True
+            return True
+        return False
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None and self._deadline < math.inf:
+            self._timer = self._run.call_at(self._deadline, self.cancel)
+
+
+def _is_cancelled(scopes: list[Scope]) -> bool:
+    for scope in reversed(scopes):
+        if scope.cancelled:
+            return True
+        if scope.shield:
+            return False
+    return False
+
+
+class Task:
+    """One coroutine that a `Run` runs.
+
+    Args:
+        run: runs it.
+        work: what it does.
+
+    Attributes:
+        ended: set at its end.
+        error: what it has raised.
+        scopes: those that it is in, from the outside.
+        suspensions: how many times it has come to a place where it could be cancelled.
+    """
+
+    def __init__(self, run: Run, work: Coroutine[Any, Any, Any]) -> None:
+        self.ended = Event(run)
+        self.error: BaseException | None = None
+        self._root = Scope(run)
+        self.scopes: list[Scope] = [self._root]
+        self._root._task = self
+        self.suspensions = 0
+        self._cancel_at = -1
+        self._run = run
+        self._work = work
+        self._name = getattr(work, "__qualname__", "?")
+        self._result: Any = None
+        self._parked = False
+        self._interrupted = False
+
+    def __repr__(self) -> str:
+        return f"<Task {self._name}>"
+
+    def result(self) -> Any:
+        """What it has returned.
+
+        Raises:
+            BaseException: what it has raised.
+        """
+        if self.error is not None:
+            raise self.error
+        return self._result
+
+    async def wait(self) -> Any:
+        """Wait for its end; its result."""
+        await self.ended.wait()
+        return self.result()
+
+    def cancel(self) -> None:
+        """Cancel all that it awaits."""
+        self._root.cancel()
+
+    def cancel_at(self, suspension: int) -> None:
+        """Cancel it when it comes to that place (from 1) where it waits, or could be cancelled."""
+        self._cancel_at = suspension
+
+    async def stop(self) -> None:
+        """Cancel it, if it has not ended, and wait for its end."""
+        self.cancel()
+        async with Scope(self._run, shield=True):
+            await self.ended.wait()
+
+    # ---- For the task itself
+
+    def is_cancelled(self) -> bool:
+        """True if what it awaits now is cancelled."""
+        return _is_cancelled(self.scopes)
+
+    async def park(self) -> None:
+        """Wait for `wake`.
+
+        Raises:
+            Cancelled: what is awaited is cancelled.
+        """
+        self._suspended()
+        self._parked = True
+        self.look_around()
+        await _suspend()
+        if self._interrupted:
+            self._interrupted = False
+            raise Cancelled
+
+    async def checkpoint(self) -> None:
+        """Let others run.
+
+        Raises:
+            Cancelled: what is awaited is cancelled.
+        """
+        self._suspended()
+        await self.pause()
+        if self.is_cancelled():
+            raise Cancelled
+
+    async def pause(self) -> None:
+        """Let others run, and raise nothing."""
+        self._run.call_soon(self.step)
+        await _suspend()
+
+    def _suspended(self) -> None:
+        self.suspensions += 1
+        if self.suspensions == self._cancel_at:
+            self.cancel()
+
+    # ---- For the run
+
+    def wake(self) -> None:
+        """Go on."""
+        if self._parked:
+            self._parked = False
+            self._run.call_soon(self.step)
+
+    def look_around(self) -> None:
+        """A scope was cancelled, perhaps one of its own."""
+        if self._parked and self.is_cancelled():
+            self._interrupted = True
+            self.wake()
+
+    def step(self) -> None:
+        """Run to the next place where it waits."""
+        run = self._run
+        run.current = self
+        try:
+            self._work.send(None)
+        except StopIteration as stop:
+            self._end(stop.value, None)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._end(None, error)
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the task's: see `result`
+            self._end(None, error)
+        finally:
+            run.current = None
+
+    def _end(self, result: Any, error: BaseException | None) -> None:
+        self._result = result
+        self.error = error
+        self._run.tasks.remove(self)
+        self.ended.set()
+
+
+@types.coroutine
+def _suspend() -> Generator[None, None, None]:
+    yield
+
+
+class Run:
+    """Tasks and timers, from the first task's begin to its end.
+
+    Args:
+        now: what the clock says at the begin, in seconds.
+
+    Attributes:
+        now: what it says.
+        over: True after the end.
+        current: the task that runs at this moment.
+        tasks: those that have not ended, the oldest first.
+    """
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+        self.over = False
+        self.current: Task | None = None
+        self.tasks: list[Task] = []
+        self._ready: deque[Callable[[], object]] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._numbers = itertools.count()
+        self._flying = 0
+
+    def running(self) -> Task:
+        """The task that runs.
+
+        Raises:
+            RuntimeError: none does.
+        """
+        if self.current is None:
+            raise RuntimeError("no task of this run is running")
+        return self.current
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Have something called, after what is under way."""
+        self._ready.append(call)
+
+    def call_at(self, moment: float, call: Callable[[], object]) -> Timer:
+        """Have something called then; what is called at the same moment is called in order."""
+        timer = Timer(call)
+        heapq.heappush(self._timers, (moment, next(self._numbers), timer))
+        return timer
+
+    def carry(self, seconds: float, call: Callable[[], object]) -> None:
+        """Have something called after so many seconds, before the end of the run: it is on its way."""
+        self._flying += 1
+        self.call_at(self.now + seconds, partial(self._land, call))
+
+    def _land(self, call: Callable[[], object]) -> None:
+        self._flying -= 1
+        call()
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Task:
+        """Begin a task."""
+        task = Task(self, work(*args))
+        self.tasks.append(task)
+        self.call_soon(task.step)
+        return task
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long; `math.inf` for ever.
+
+        Raises:
+            Cancelled: the waiting was cancelled.
+        """
+        task = self.running()
+        if seconds <= 0:
+            await task.checkpoint()
+            return
+        timer = self.call_at(self.now + seconds, task.wake) if seconds < math.inf else Timer(task.wake)
+        try:
+            await task.park()
+        finally:
+            timer.cancel()
+
+    def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Run a task to its end; then cancel what it has left running, and wait for that too.
+
+        What is carried then still arrives.
+
+        Raises:
+            Deadlock: it waits for something that never happens.
+            BaseException: what it has raised.
+        """
+        main = self.spawn(work, *args)
+        try:
+            self._go_on_while(lambda: not main.ended.is_set)
+            for task in list(self.tasks):
+                task.cancel()
+            self._go_on_while(lambda: bool(self.tasks or self._flying))
+        finally:
+            self.over = True
+        result: T = main.result()
+        return result
+
+    def _go_on_while(self, condition: Callable[[], bool]) -> None:
+        steps = 0
+        while condition():
+            if self._ready:
+                steps += 1
+                if steps > _MOST_STEPS:
+                    raise Deadlock(f"no time passes; running: {self.tasks}")
+                self._ready.popleft()()
+                continue
+            moment = self._next_moment()
+            if moment > self.now:
+                self.now = moment
+                steps = 0
+            self.call_soon(heapq.heappop(self._timers)[2].call)
+
+    def _next_moment(self) -> float:
+        while self._timers:
+            if not self._timers[0][2].cancelled:
+                return self._timers[0][0]
+            heapq.heappop(self._timers)
+        raise Deadlock(f"everybody waits for ever: {self.tasks}")
