@@ -7,8 +7,8 @@ query rightly or is closed, and the pool is at its full size again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 import trio
@@ -17,45 +17,16 @@ import pgproto_trio as pg
 from pgproto import Batch, QueryTimeout
 from pgproto_trio import Connection
 from tests.support.postgres import PostgresServer
-
-T = TypeVar("T")
+from tests.support.suspensions import TRIO
 
 MANY = 400
 """No scenario suspends as often."""
 
 
-class CancelAt(trio.abc.Instrument):
-    """Cancels `scope` when the current task, or one that it has started, suspends for the k-th time."""
-
-    def __init__(self, k: int, scope: trio.CancelScope) -> None:
-        self._left = k
-        self._scope = scope
-        self._tasks = {trio.lowlevel.current_task()}
-
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        """A child of one of ours is ours."""
-        nursery = task.parent_nursery
-        if nursery is not None and nursery.parent_task in self._tasks:
-            self._tasks.add(task)
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """It has suspended."""
-        if task in self._tasks:
-            self._left -= 1
-            if self._left == 0:
-                self._scope.cancel()
-
-
-async def cancelled_at(k: int, work: Callable[[], Awaitable[T]]) -> bool:
+async def cancelled_at(k: int, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
     """Run it and cancel it at its k-th suspension; False if it did not get there."""
-    with trio.CancelScope() as scope:
-        instrument = CancelAt(k, scope)
-        trio.lowlevel.add_instrument(instrument)
-        try:
-            await work()
-        finally:
-            trio.lowlevel.remove_instrument(instrument)
-    return scope.cancel_called
+    reached, _ = await TRIO.cancelled_at(k, work)
+    return reached
 
 
 # ---- On a connection
@@ -151,7 +122,7 @@ async def neighbours(conn: Connection) -> None:
             nursery.start_soon(one, number)
 
 
-SCENARIOS: list[tuple[Callable[[Connection], Awaitable[None]], int]] = [
+SCENARIOS: list[tuple[Callable[[Connection], Coroutine[Any, Any, None]], int]] = [
     # The scenario, and how many runs may cost the connection (one that is half written has to be closed).
     (query, 0),
     (new_query, 0),
@@ -174,7 +145,7 @@ SCENARIOS: list[tuple[Callable[[Connection], Awaitable[None]], int]] = [
     ("scenario", "closings"), SCENARIOS, ids=lambda value: getattr(value, "__name__", "")
 )
 def test_a_connection_answers_rightly_or_is_closed(
-    pg18: PostgresServer, scenario: Callable[[Connection], Awaitable[None]], closings: int
+    pg18: PostgresServer, scenario: Callable[[Connection], Coroutine[Any, Any, None]], closings: int
 ) -> None:
     async def main() -> None:
         conn = await pg.connect(pg18.dsn())
@@ -251,7 +222,7 @@ async def crowd(pool: pg.Pool) -> None:
 @pytest.mark.parametrize("scenario", [lend, lend_dirty, lend_transaction, copy_from_pool, crowd])
 @pytest.mark.parametrize("hooks", [False, True])
 def test_a_pool_stays_whole(
-    pg18: PostgresServer, scenario: Callable[[pg.Pool], Awaitable[None]], hooks: bool
+    pg18: PostgresServer, scenario: Callable[[pg.Pool], Coroutine[Any, Any, None]], hooks: bool
 ) -> None:
     async def touch(conn: Connection) -> bool | None:
         await conn.script("set work_mem = '1MB'")

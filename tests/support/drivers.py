@@ -120,8 +120,11 @@ class AsyncioDriver(Driver):
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, f"tasks left behind: {left}"
 
-        asyncio.run(main())
+        self._run(main())
         assert not problems, problems
+
+    def _run(self, main: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(main)
 
 
 class TrioDriver(Driver):
