@@ -58,8 +58,8 @@ def main() -> None:
                     _say(f"    {one.driver} failed: {one.error}")
     directory = ROOT / ("docs/benchmarks" if options.publish else "build/benchmarks")
     files = report.write(directory, results, circumstances)
-    if options.readme:
-        report.write_readme(ROOT / "README.md", tables.summary(results, circumstances))
+    if options.docs:
+        report.write_page(ROOT / "docs" / "figures.md", tables.summary(results, circumstances))
     for fit in growths(results):
         _say(
             f"growth with {fit.family}, {fit.driver}: exponent {fit.exponent:.2f}, at the end {fit.last:.2f}"
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--publish", action="store_true", help="write to docs/benchmarks, not to build/benchmarks"
     )
-    parser.add_argument("--readme", action="store_true", help="write the targets into README.md as well")
+    parser.add_argument("--docs", action="store_true", help="write the targets into docs/figures.md as well")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The report's files: JSON with every round, Markdown, pictures; and the part of the project's README."""
+"""The report's files: JSON with every round, Markdown, pictures; and the part of docs/figures.md."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .series import Results
 from .targets import TARGETS
 from .workloads import WORKLOADS
 
-__all__ = ["BEGIN", "END", "as_json", "write", "write_readme"]
+__all__ = ["BEGIN", "END", "as_json", "write", "write_page"]
 
-BEGIN: Final = "<!-- benchmark: written by `python -m benchmarks --readme` -->"
+BEGIN: Final = "<!-- benchmark: written by `python -m benchmarks --docs` -->"
 END: Final = "<!-- benchmark: end -->"
 
 
@@ -56,7 +56,7 @@ def write(directory: Path, results: Results, facts: Facts) -> list[Path]:
     return [directory / name for name in files]
 
 
-def write_readme(path: Path, markdown: str) -> None:
+def write_page(path: Path, markdown: str) -> None:
     """Replace what stands between the markers.
 
     Raises:

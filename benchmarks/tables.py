@@ -55,7 +55,7 @@ def markdown(results: Results, facts: Facts, pictures: Sequence[str] = ()) -> st
 
 
 def summary(results: Results, facts: Facts) -> str:
-    """What goes into the project's README: the targets, and the toolbench in one table."""
+    """What goes into docs/figures.md: the targets, and the toolbench in one table."""
     parts = [sentence(facts), _targets(results)]
     drivers = dict.fromkeys(driver for name in TOOLBENCH for driver in results.get(name, {}))
     lines = []

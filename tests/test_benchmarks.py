@@ -28,7 +28,7 @@ from benchmarks.targets import TARGETS, Target
 from benchmarks.worker import check, prepared, settled
 from benchmarks.workloads import SETUP, WORKLOADS, Workload, workloads
 from tests.support.postgres import PostgresServer
-from tests.support.readme import README
+from tests.support.readme import PAGES
 
 # One build runs here, and it doesn't matter what it is called; variants differ in their event loop.
 HERE = [
@@ -218,22 +218,23 @@ def test_the_pictures_have_a_bar_for_each_driver_and_no_ground(tmp_path: Path) -
     assert "fill: #ffffff" not in text
 
 
-def test_the_report_finds_its_place_in_the_readme(tmp_path: Path) -> None:
-    page = tmp_path / "README.md"
-    page.write_text(README)
-    report.write_readme(page, "FIGURES")
+def test_the_report_finds_its_place_in_the_figures(tmp_path: Path) -> None:
+    figures = PAGES["docs/figures.md"]
+    page = tmp_path / "figures.md"
+    page.write_text(figures)
+    report.write_page(page, "FIGURES")
     text = page.read_text()
     before, _, after = text.partition("FIGURES")
     assert before.endswith(f"{report.BEGIN}\n\n")
     assert after.startswith(f"\n\n{report.END}")
-    assert README.startswith(before)
-    assert README.endswith(after)
-    report.write_readme(page, "FIGURES")
+    assert figures.startswith(before)
+    assert figures.endswith(after)
+    report.write_page(page, "FIGURES")
     assert page.read_text() == text
 
 
-def test_a_readme_without_the_place_is_an_error(tmp_path: Path) -> None:
+def test_a_page_without_the_place_is_an_error(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text(f"text {report.BEGIN} text")
     with pytest.raises(ValueError, match="no place"):
-        report.write_readme(page, "FIGURES")
+        report.write_page(page, "FIGURES")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["docs/architecture.md", "docs/embedding.md", "CONTRIBUTING.md", "README.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"]
+DOCUMENTS += [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))]
 # A path in backquotes, and perhaps what is in the file: `a/b.py::Class.method`.
 NAMED = re.compile(r"`((?:pgproto|transports|tests|scripts|docs|benchmarks)(?:/[\w.-]+)+/?)(?:::([\w.]+))?`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#([^)]*))?\)")

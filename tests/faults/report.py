@@ -35,7 +35,7 @@ plays pgproto's columns and compares them with it.
 One caller, one connection, one fault: that is all that is played here.  What a program does to itself
 (values, sources and hooks that raise, a second task, thread or process, the last borrower of a connection) is
 in [promise.md](promise.md).  Which poolers get what, and what `reset="auto"` cannot see, is in the
-[README](../README.md#poolers); real poolers are killed by `make chaos`.
+[guide](guide.md#poolers); real poolers are killed by `make chaos`.
 
 ## Result
 

@@ -1,4 +1,4 @@
-"""Every example of the README runs, on a real server; what its tables say of types and round trips is so."""
+"""Every example of the README and of its pages runs, on a real server; what their tables say is so."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def dsn(pg18: PostgresServer) -> Iterator[str]:
 
 
 def prepared(block: Block, dsn: str) -> Any:
-    """The block's code, with the server of the test in it; errors name the README's line."""
+    """The block's code, with the server of the test in it; errors name the page's line."""
     source = "\n" * (block.line - 1) + block.source.replace(DSN, repr(dsn))
-    return compile(source, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return compile(source, block.page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
 @pytest.mark.parametrize("block", blocks("program"), ids=str)

@@ -1,6 +1,6 @@
-"""The README's Python blocks, for the tests that run them.
+"""The Python blocks and the tables of the README and of the pages that go on from it, for their tests.
 
-In front of every Python block stands a comment that says how it is run:
+Before every Python block stands a comment that says how it is run:
 
     <!-- example: program -->   as a program of its own
     <!-- example: await -->     inside of a coroutine, with `conn`, `pool`, `pg`, `pgproto` and `asyncio`
@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "docs/guide.md", "docs/embedding.md", "docs/figures.md")
+}
 KINDS = {"program", "await", "client", "server"}
 
 _FENCE = re.compile(r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```\n", re.DOTALL)
@@ -27,24 +30,26 @@ class Block:
 
     kind: str
     source: str
+    page: str
     line: int
 
     def __str__(self) -> str:
-        return f"README.md:{self.line}"
+        return f"{self.page}:{self.line}"
 
 
 def blocks(*kinds: str) -> list[Block]:
     """The blocks of these kinds; all of them if none is given."""
     found = [
-        Block(match[1] or "", match[2], README.count("\n", 0, match.start(2)) + 1)
-        for match in _FENCE.finditer(README)
+        Block(match[1] or "", match[2], page, text.count("\n", 0, match.start(2)) + 1)
+        for page, text in PAGES.items()
+        for match in _FENCE.finditer(text)
     ]
     return [block for block in found if not kinds or block.kind in kinds]
 
 
 def table(first_column: str) -> list[list[str]]:
     """The rows of the table whose head starts with a word, without the head; backquotes are removed."""
-    lines = README.splitlines()
+    lines = "\n".join(PAGES.values()).splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
     rows = []
     for line in lines[start + 2 :]:
