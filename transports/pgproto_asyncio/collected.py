@@ -80,6 +80,7 @@ class _Work(Coroutine[Any, Any, Any]):
     """A coroutine that begins with its first step: one that was made before, and is dropped, complains."""
 
     def __init__(self, work: Callable[..., Coroutine[Any, Any, Any]], args: tuple[object, ...]) -> None:
+        self.__name__ = self.__qualname__ = getattr(work, "__qualname__", repr(work))  # a task shows it
         self._work: list[Callable[[], Coroutine[Any, Any, Any]]] = [partial(work, *args)]
         self._begun: Coroutine[Any, Any, Any] | None = None
 
