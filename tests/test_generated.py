@@ -24,13 +24,20 @@ def test_nothing_in_it_is_asynchronous(name: str) -> None:
 
 
 def test_what_it_makes_of_each_thing() -> None:
-    source = '''from collections.abc import Awaitable
-async def f(self, a: AsyncIterator[int]) -> Awaitable[list[int]]:
+    source = '''async def f(self, a: AsyncIterator[int]) -> Awaitable[list[int]]:
     """Texts stay: await, async."""
     async with self as x, y:
         async for z in aiter(a):
             return await g(await h("await"))
     raise StopAsyncIteration
+class C:
+    def __await__(self): ...
+    def g(self, a: int | AsyncIterable[int], b: Coroutine[Any, Any, None]) -> Awaitable[int] | str:
+        if isinstance(a, AsyncIterable):
+            return 1
+        else:
+            return "another task", 2 if isinstance(a, AsyncIterable) else 3
+def h(a: AsyncIterable[int]) -> None: ...
 '''
     assert blocking(source).splitlines() == [
         "def f(self, a: Iterator[int]) -> list[int]:",
@@ -39,4 +46,9 @@ async def f(self, a: AsyncIterator[int]) -> Awaitable[list[int]]:
         "        for z in iter(a):",
         '            return g(h("await"))',
         "    raise StopIteration",
+        "class C:",
+        "",
+        "    def g(self, a: int, b: None) -> str:",
+        '        return "another thread", 3',
+        "",
     ]

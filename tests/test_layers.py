@@ -60,9 +60,8 @@ TYPES_OF_ONE_ANOTHER = [
     {"pgproto.client.queries", "pgproto.client.prepared"},
     {
         f"pgproto.client.{name}"
-        for name in ("connection", "driver", "leases", "notifications", "transactions")
+        for name in ("connection", "leases", "lending", "notifications", "transactions")
     },
-    {f"pgproto_blocking.{name}" for name in ("connection", "driver", "handles", "hooks", "pool")},
 ]
 
 

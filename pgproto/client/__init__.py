@@ -7,16 +7,18 @@ It knows neither an event loop nor the operating system.  An adapter implements 
 from __future__ import annotations
 
 from .connection import Connect, Connecting, Connection
-from .driver import Hook
+from .driver import Driver
 from .feeding import Source
 from .leases import Lease, PoolTransaction
+from .lending import Held, Hook, Hooks, Lender
+from .loops import OneTask, OneThread
 from .notifications import Notifications
 from .pieces import Pieces
 from .pool import Opening, Pool
 from .prepared import Keeper, PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import NamedRecords, Records
-from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks
+from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks, Turn
 from .transactions import TransactionContext
 from .unique import Unique
 
@@ -28,14 +30,20 @@ __all__ = [
     "Connect",
     "Connecting",
     "Connection",
+    "Driver",
     "Event",
     "Forgetting",
+    "Held",
     "Hook",
+    "Hooks",
     "Keeper",
     "Lease",
+    "Lender",
     "Link",
     "NamedRecords",
     "Notifications",
+    "OneTask",
+    "OneThread",
     "Opening",
     "Pieces",
     "Pool",
@@ -51,5 +59,6 @@ __all__ = [
     "Tasks",
     "Timeout",
     "TransactionContext",
+    "Turn",
     "Unique",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -75,13 +76,17 @@ class Connection(Queries):
         self._lender: Connection | None = None
         self._lease = object()  # what listeners end with
         self._borrower: weakref.ref[Connection] | None = None
-        self.lease: Lease | None = None
+        self.lease: weakref.ref[Lease] | None = None
         """Whose end is the end of this handle, if a pool has lent it."""
+        self.keeps: Lease | None = None
+        """The lease, if nobody but the handle keeps it."""
+        self.lent_by: object = None
+        """What the pool knows itself by."""
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields.
 
         What it raises, and what `on_lost` does, is reported (asyncio: to the event loop's exception handler;
-        trio: logged); KeyboardInterrupt and SystemExit end the session and go up.
+        else logged); KeyboardInterrupt and SystemExit end the session and go up.
         """
         self.on_lost: Callable[[], None] | None = None
         """Called once when the session has ended, whoever ended it.
@@ -124,7 +129,7 @@ class Connection(Queries):
     @property
     def closed(self) -> bool:
         """True once nothing can be asked any more."""
-        return self._link is None or self._link.engine.closed
+        return self._link is None or self._link.shut
 
     @property
     def transaction_status(self) -> str:
@@ -199,7 +204,9 @@ class Connection(Queries):
 
     async def close_statement(self, statement: Statement) -> None:
         """Have the server forget a statement, with the next flight.  Idempotent."""
-        self.link.engine.forget(statement)
+        if not self.closed:
+            link = self.link
+            link.alone(lambda: link.engine.forget(statement))
         await self.runtime.shielded_checkpoint()
 
     def transaction(
@@ -312,8 +319,10 @@ class Connection(Queries):
         """Run an operation with the chunks of a source, which is asked for when the server is ready."""
         time = self._seconds(timeout)
         link = self.link
-        await link.begin(operation)
+        if time is not None:
+            operation.deadline = link.engine.clock() + time
         try:
+            await link.begin(operation)
             await feed(self.runtime, link, operation, source, time)
         finally:
             await link.leave(operation)
@@ -358,7 +367,7 @@ class Connection(Queries):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.runtime.do_last(self._home, self.close(), error)
+        await self.runtime.do_last(self._home, self.close, error)
 
     async def clean_up(
         self, flow: Callable[[], Generator[Operation, None, None]], error: BaseException
@@ -369,7 +378,7 @@ class Connection(Queries):
         """
         try:
             if isinstance(error, Exception | GeneratorExit):
-                await self.runtime.do_last(self._home, self.run_flow(flow()), error)
+                await self.runtime.do_last(self._home, lambda: self.run_flow(flow()), error)
                 return
             async with self.runtime.shield(2 * GRACE) as bound:
                 await self.run_flow(flow(), GRACE)
@@ -385,6 +394,11 @@ class Connection(Queries):
     def reusable(self) -> bool:
         """True if it may be lent to somebody else: nothing is in flight, unread or open."""
         return not self.closed and self.engine.reusable
+
+    @property
+    def lent(self) -> bool:
+        """True while a borrower has a handle of it."""
+        return self._borrower is not None
 
     @property
     def draining(self) -> bool:
@@ -423,12 +437,12 @@ class Connection(Queries):
 
     def lend(self) -> Connection:
         """A handle for one borrower; it stops working with `take_back`."""
+        self.engine.blocks.lend()
         lent = Connection(self.runtime, self._connector)
-        lent._link = self._link
+        lent._link = None if self._link is None else self._link.lend()
         lent.listeners = self.listeners
         lent._lender = self
         self._borrower = weakref.ref(lent)
-        self.engine.blocks.lend()
         return lent
 
     def take_back(self) -> Connection:
@@ -469,15 +483,16 @@ class Connection(Queries):
     async def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout = DEFAULT) -> None:
         """Run a flow whose steps are operations of this session, each within `timeout`."""
         link = self.link
+        time = self._seconds(timeout)
         try:
-            operation = next(flow)
+            operation = link.alone(partial(next, flow), time)
             while True:
                 try:
                     await self._run(operation, timeout)
                 except BaseException as error:  # noqa: BLE001 - the flow decides
-                    operation = flow.throw(error)
+                    operation = link.alone(partial(flow.throw, error), time, error)
                 else:
-                    operation = flow.send(None)
+                    operation = link.alone(partial(next, flow), time)
         except StopIteration:
             return
         finally:
@@ -530,16 +545,17 @@ class Connection(Queries):
         """Call the caller's code, in the middle of what may be somebody else's call."""
         try:
             callback(*args)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a callback must not end the session
+        except BaseException as error:  # a callback must not end the session
+            if self.runtime.goes_up(error):
+                raise
             self.runtime.report(self._home, name, error)
 
 
 def _wake(woken: list[Listener]) -> None:
     for listener in woken:
-        if listener.waiter is not None:
-            listener.waiter.set()
+        waiter = listener.waiter
+        if waiter is not None:
+            waiter.set()
 
 
 def _weakly(connection: Connection) -> Callable[[], None]:

@@ -15,7 +15,7 @@ import math
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple
+from types import TracebackType
 
 from pgproto.errors import ConnectError, Error, PoolTimeout
 from pgproto.pool import (
@@ -43,21 +43,10 @@ from pgproto.session import GRACE, LONGEST_GRACE, Connector, check_left, check_n
 
 from . import refusals
 from .connection import Connection
+from .lending import Held, Hook, Hooks
 from .runtime import Alarm, Bound, Event, Runtime, Task
 
-__all__ = ["Driver", "Hook", "Hooks"]
-
-Hook = Callable[[Connection], Awaitable[bool | None] | bool | None]
-"""A function of the pool's owner: called with a connection; False closes it, where the pool asks."""
-
-
-class Hooks(NamedTuple):
-    """What the pool's owner wants to be asked; see `Pool`."""
-
-    connect: Hook | None
-    acquire: Hook | None
-    release: Hook | None
-    close: Hook | None
+__all__ = ["Driver"]
 
 
 class Driver:
@@ -91,7 +80,7 @@ class Driver:
         self._machine: PoolMachine = PoolMachine(settings, runtime.random, _is_alive)
         self._home: object = None
         self._closed: Event | None = None
-        self.tasks = runtime.tasks()
+        self._tasks = runtime.tasks()
         self._alarm: Alarm | None = None
         self._opening: dict[int, Task] = {}
         self._slots: dict[int, Slot] = {}  # those that have a connection
@@ -143,7 +132,7 @@ class Driver:
             return False
         self._home = self.runtime.home()
         self._closed = self.runtime.event()
-        self._alarm = self.tasks.alarm(partial(_ring, weakref.ref(self)))
+        self._alarm = self._tasks.alarm(partial(_ring, weakref.ref(self)))
         self._machine.start(self._now())
         self._act()
         return True
@@ -164,11 +153,11 @@ class Driver:
         if ticket.error is not None:
             raise ticket.error
 
-    async def close(self, time: float | None) -> None:
+    async def close(self, timeout: float | None) -> None:
         """End the pool; see `Pool.close`.
 
         Args:
-            time: seconds until borrowed connections are taken away; None for `close_timeout`.
+            timeout: seconds until borrowed connections are taken away; None for `close_timeout`.
         """
         if self._closed is None:
             self._machine.close(0.0, 0.0)
@@ -177,14 +166,24 @@ class Driver:
             return
         self.check_here()
         try:
-            self._begin_to_close(self._settings.close_timeout if time is None else time)
+            self._begin_to_close(self._settings.close_timeout if timeout is None else timeout)
             await self._closed.wait()
         except BaseException:
             self._begin_to_close(0.0)
             async with self.runtime.shield(LONGEST_GRACE):
                 await self._closed.wait()
             raise
-        await self.tasks.wait()
+        await self._tasks.wait()
+
+    async def enter(self) -> None:
+        """The pool is entered with `async with`."""
+        await self._tasks.enter()
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        """And left, after its end."""
+        return await self._tasks.leave(kind, error, trace)
 
     def _begin_to_close(self, seconds: float) -> None:
         now = self._now()
@@ -207,7 +206,7 @@ class Driver:
 
     # ---- Borrowing
 
-    async def borrow(self, timeout: float | None) -> tuple[Ticket, Connection]:
+    async def borrow(self, timeout: float | None, keep: Callable[[Held], None]) -> Connection:
         """What a Lease does at first.  A caller that is cancelled has borrowed nothing."""
         self.start()
         await self.runtime.checkpoint()
@@ -224,13 +223,15 @@ class Driver:
                 if not conn.closed:  # it may have died since it was granted
                     asked = conn
                     if await self._accepted(ticket, conn):
-                        return ticket, conn.lend()
+                        held = Held(self._machine, ticket, conn)
+                        keep(held)
+                        return held.lent
                 asked = None
                 self._machine.refused(ticket, self._now())
                 self._act()
         except BaseException:
             if ticket is not None and asked is not None and ticket.state == GRANTED:
-                self.give_back(ticket, asked)  # the hook may have used it
+                self._end(ticket, asked)  # the hook may have used it
             elif ticket is not None:
                 self._machine.cancel(ticket, self._now())
                 self._act()
@@ -260,19 +261,31 @@ class Driver:
         check_left(conn.engine, "on_acquire")
         return True
 
-    def drop(self, ticket: Ticket, lent: Connection) -> bool:
+    def drop(self, held: Held) -> bool:
         """A lease ends where garbage is collected; False if it is too late for that."""
         home = self.home
-        if home is None:
+        if home is None or not held.claim():
             return False
-        return self.runtime.soon(home, lambda: self.give_back(ticket, lent.take_back()))
+        return self.runtime.soon(home, lambda: self._end(held.ticket, held.lent.take_back()))
 
-    def give_back(self, ticket: Ticket, conn: Connection) -> None:
-        """What a Lease does at last.  Never waits: what has to be waited for is a task of the pool's."""
+    def give_back_later(self, held: Held, done: Callable[[], None]) -> None:
+        """The same for a lease that was claimed already."""
+        done()
+        home = self.home
+        if home is not None:
+            self.runtime.soon(home, lambda: self._end(held.ticket, held.lent.take_back()))
+
+    def give_back(self, held: Held, done: Callable[[], None]) -> None:
+        """What a Lease does at last."""
+        done()
+        self._end(held.ticket, held.lent.take_back())
+
+    def _end(self, ticket: Ticket, conn: Connection) -> None:
+        """Never waits: what has to be waited for is a task of the pool's."""
         if self.over:
             return
         if conn.draining or self._hooks.release is not None:
-            self.tasks.spawn(self._release_later, ticket, conn)
+            self._tasks.spawn(self._release_later, ticket, conn)
         else:
             self._give_back(ticket, conn, wanted=True)
 
@@ -316,7 +329,7 @@ class Driver:
         """Carry out what the machine has decided, then keep its deadline."""
         if self.over:
             return
-        machine, spawn = self._machine, self.tasks.spawn
+        machine, spawn = self._machine, self._tasks.spawn
         while actions := machine.take_actions():
             for action in actions:
                 if isinstance(action, Grant | Fail):
@@ -455,13 +468,13 @@ class Driver:
         slot = action.slot
         conn: Connection | None = slot.connection
         if conn is None:
-            self.tasks.spawn(self._stop_opening, slot, action.generation)
+            self._tasks.spawn(self._stop_opening, slot, action.generation)
             return
         if action.force:
             conn.abort()
         if slot.number not in self._closing:
             self._closing.add(slot.number)
-            self.tasks.spawn(self._close, slot, action.generation, conn)
+            self._tasks.spawn(self._close, slot, action.generation, conn)
 
     async def _stop_opening(self, slot: Slot, generation: int) -> None:
         """Stop the task that opens a connection; it may not have begun, or be at its end already."""

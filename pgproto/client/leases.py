@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from pgproto.errors import LocalProtocolError
-from pgproto.pool import Ticket
 from pgproto.session import Transaction
 from pgproto.session.deadlines import Timeout, remaining
 
 from .connection import Connection
+from .lending import Held, Lender
 from .transactions import TransactionContext
 from .unique import Unique
-
-if TYPE_CHECKING:
-    from .driver import Driver
 
 __all__ = ["Lease", "PoolTransaction"]
 
@@ -33,11 +31,11 @@ class Lease(Unique):
     What was awaited is given back by `await pool.release(conn)`.  A lease can be used again after its end.
     """
 
-    def __init__(self, driver: Driver, timeout: float | None) -> None:
+    def __init__(self, driver: Lender, timeout: float | None) -> None:
         self.driver = driver
         self._timeout = timeout
         self._in_use = False
-        self._held: tuple[Ticket, Connection] | None = None
+        self._held: Held | None = None
 
     if not TYPE_CHECKING:
 
@@ -49,58 +47,78 @@ class Lease(Unique):
         return self.start().__await__()
 
     async def start(self) -> Connection:
-        """Borrow a connection; the same as `await`.
+        """Borrow a connection, as `await` does: its handle keeps the lease.
 
         Raises:
             LocalProtocolError: the lease has one already.
             Error: see `Pool.acquire`.
         """
-        if self._in_use:
-            raise LocalProtocolError("the lease is in use: call acquire() for each connection")
-        self._in_use = True
-        try:
-            self._held = await self.driver.borrow(self._timeout)
-        except BaseException:
-            self._in_use = False
-            raise
-        conn = self._held[1]
-        conn.lease = self
+        conn = await self.__aenter__()
+        conn.keeps = self
         return conn
 
     def remaining(self, timeout: Timeout) -> Timeout:
         """What the wait for the connection has left of the time of the call that it is for."""
-        assert self._held is not None
-        return remaining(timeout, self._timeout, self._held[0].deadline, self.driver.runtime.now)
+        held = self._held
+        assert held is not None
+        return remaining(timeout, self._timeout, held.ticket.deadline, self.driver.runtime.now)
 
     def release(self, conn: Connection | None = None) -> None:
         """Give the connection back, if it is (still) this one.  Idempotent."""
-        if self._held is None or (conn is not None and conn is not self._held[1]):
+        held = self._held
+        if held is None or (conn is not None and conn is not held.lent):
             return
-        if not self.driver.inherited:
-            if self.driver.over:  # its loop is gone, and there is nobody to give it back to
+        driver = self.driver
+        if not driver.inherited:
+            if driver.over:  # its loop is gone, and there is nobody to give it back to
                 return
-            self.driver.check_here()
-        (ticket, lent), self._held = self._held, None
-        self._in_use = False
-        self.driver.give_back(ticket, lent.take_back())
+            driver.check_here()
+        if held.claim():
+            driver.give_back(held, self._let_go)
+            self._given_back(held)
 
     async def __aenter__(self) -> Connection:
-        return await self.start()
+        if self._in_use:
+            raise LocalProtocolError("the lease is in use: call acquire() for each connection")
+        self._in_use = True
+        try:
+            return await self.driver.borrow(self._timeout, self._keep)
+        except BaseException:
+            held = self._held
+            if held is not None and held.claim():  # it was interrupted after it was lent
+                self.driver.give_back(held, self._let_go)
+            else:
+                self._let_go()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        held = self._held
         if not isinstance(error, GeneratorExit):
             self.release()
-        elif self._held is not None:
-            held, self._held = self._held, None
-            self._in_use = False
-            self.driver.drop(*held)
+        elif held is not None and held.claim():
+            self.driver.give_back_later(held, self._let_go)
+            self._given_back(held)
 
     def __del__(self) -> None:
-        held: tuple[Ticket, Connection] | None = getattr(self, "_held", None)
-        if held is not None and self.driver.drop(*held):
+        held: Held | None = getattr(self, "_held", None)
+        if held is not None and self.driver.drop(held):
             warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=1)
+
+    def _keep(self, held: Held) -> None:
+        self._held = held
+        held.lent.lease = weakref.ref(self)
+        held.lent.lent_by = self.driver
+
+    def _given_back(self, held: Held) -> None:
+        held.lent.keeps = None
+        if self._held is held:  # it may be let go later; the collector must not drop it, then
+            self._held = None
+
+    def _let_go(self) -> None:
+        self._held = None
+        self._in_use = False
 
 
 class PoolTransaction(Unique):
@@ -124,7 +142,7 @@ class PoolTransaction(Unique):
         return None if self._context is None else self._context.block
 
     async def __aenter__(self) -> Connection:
-        conn = await self._lease.start()
+        conn = await self._lease.__aenter__()
         self._context = None
         try:
             self._context = conn.transaction(

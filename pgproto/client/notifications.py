@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pgproto.errors import LocalProtocolError
-from pgproto.session import Listener, Notification, listen, unlisten
+from pgproto.errors import Error
+from pgproto.session import GRACE, Listener, Notification, listen, unlisten
+from pgproto.session.deadlines import Timeout, limit
 
 from .unique import Unique
 
@@ -25,6 +27,7 @@ class Notifications(Unique):
     def __init__(self, connection: Connection, listener: Listener) -> None:
         self._connection = connection
         self._listener = listener
+        self._turn = connection.runtime.turn("another task waits for these notifications already")
 
     @property
     def dropped(self) -> int:
@@ -32,41 +35,86 @@ class Notifications(Unique):
         return self._listener.dropped
 
     async def __aenter__(self) -> Notifications:
-        await self._connection.run_flow(listen(self._connection.engine, self._listener))
-        return self
+        try:
+            await self._connection.run_flow(listen(self._connection.engine, self._listener))
+            return self
+        except Error:  # it has not begun, and may be listening for somebody who entered it before
+            raise
+        except BaseException:
+            self._leave()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection, listener = self._connection, self._listener
-        await connection.runtime.shielded_checkpoint()
-        if connection.closed:
-            connection.listeners.remove(listener)
-        elif error is None:
-            await connection.run_flow(unlisten(connection.engine, listener))
-        else:
-            await connection.clean_up(lambda: unlisten(connection.engine, listener), error)
+        try:
+            connection, listener = self._connection, self._listener
+            await connection.runtime.shielded_checkpoint()
+            if connection.closed:
+                connection.listeners.remove(listener)
+            elif error is None:
+                await connection.run_flow(unlisten(connection.engine, listener))
+            else:
+                await connection.clean_up(lambda: unlisten(connection.engine, listener), error)
+        finally:
+            self._leave()
 
     def __aiter__(self) -> Notifications:
         return self
 
     async def __anext__(self) -> Notification:
-        connection, listener = self._connection, self._listener
+        notification = None
+        while notification is None:
+            notification = await self._next(None)
+        return notification
+
+    async def get(self, timeout: Timeout = None) -> Notification | None:
+        """The next notification; None if there is none in time.
+
+        Args:
+            timeout: in seconds; 0 or less for what has arrived already, None to wait for ever.
+
+        Raises:
+            ConnectionClosed: the session has ended.
+            LocalProtocolError: another task waits already, or nothing listens (any more).
+        """
+        left = limit(timeout, None)
+        return await self._next(None if left is None else self._connection.runtime.now() + left)
+
+    async def _next(self, deadline: float | None) -> Notification | None:
+        connection = self._connection
         await connection.runtime.checkpoint()
         if not connection.closed:  # else the listener says why
             connection.check_here()
-        if listener.waiter is not None:
-            raise LocalProtocolError("another task waits for these notifications already")
-        if listener.ended is None:
-            connection.link.flush()
+        if not await self._turn.take(deadline):
+            return None
+        try:
+            if self._listener.ended is None:
+                connection.link.flush()
+            return await self._taken(deadline)
+        finally:
+            self._listener.waiter = None
+            self._turn.leave()
+
+    async def _taken(self, deadline: float | None) -> Notification | None:
+        connection, listener = self._connection, self._listener
+        late = False
         while True:
+            # Before the look: another thread may hand over what comes next.
+            listener.waiter = happened = connection.runtime.event()
             notification = listener.take()
-            if notification is not None:
+            if notification is not None or late:
                 return notification
             link = connection.link
             link.engine.check_open()
-            listener.waiter = happened = connection.runtime.event()
-            try:
-                await link.wait_for(happened)
-            finally:
-                listener.waiter = None
+            late = not await link.wait_for(happened, deadline)
+
+    def _leave(self) -> None:
+        """Nobody listens any more, even if the flow that says so has not come to its end."""
+        connection = self._connection
+        if self._listener.ended is None:
+            connection.listeners.remove(self._listener)
+            connection.listeners.unsettled = True  # the end of the call that is under way sees to it, or
+            with contextlib.suppress(Error):
+                connection.link.alone(connection.engine.stop_listening, GRACE)
+                connection.link.flush()

@@ -61,7 +61,7 @@ class Pieces(Unique, Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        if not self._pieces:
+        while not self._pieces:  # another one may have come before
             await self._fetch()
         return self._pieces.popleft()
 
@@ -73,7 +73,7 @@ class Pieces(Unique, Generic[T]):
     ) -> None:
         link = self._link
         home = None if link is None or link.inherited else link.home
-        await self._runtime.do_last(home, self.aclose(), error)
+        await self._runtime.do_last(home, self.aclose, error)
 
     async def aclose(self) -> None:
         """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
@@ -99,12 +99,12 @@ class Pieces(Unique, Generic[T]):
             Error: the operation's error.
         """
         await self._runtime.checkpoint()
-        if self._waiting:
-            raise LocalProtocolError("another task waits for the next piece already")
         operation = self._operation
         link = self._link
         if link is not None:
             link.check_here()
+        if self._waiting:
+            raise LocalProtocolError("another task waits for the next piece already")
         self._waiting = True
         try:
             if link is None and not self._ended:
@@ -130,8 +130,14 @@ class Pieces(Unique, Generic[T]):
 
     async def _begin(self) -> Link:
         link = await self._start()
-        await link.begin(self._operation)
+        if self._seconds is not None:
+            self._operation.deadline = link.engine.clock() + self._seconds
         self._link = link
+        try:
+            await link.begin(self._operation)
+        except Error:  # it was refused
+            self._link = None
+            raise
         if self._ended:  # by another task, meanwhile
             await self._end(self._error)
         return link

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from pgproto.errors import LocalProtocolError
-from pgproto.pool import PoolStats, Resetting, Retry
+from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Batch, CopyOut, QueuedQuery
+from pgproto.session import Batch, Connector, CopyOut, QueuedQuery
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
 
 from .connection import Connection
-from .driver import Driver, Hook, Hooks
+from .driver import Driver
 from .feeding import Source
 from .leases import Lease, PoolTransaction
+from .lending import Hook, Hooks, Lender
 from .pieces import Pieces
 from .queries import Queries, Query
 from .records import NamedRecords, Records
@@ -73,10 +75,16 @@ class Pool(Queries):
         settings, connection_options = split_options(options)
         connector = self.runtime.connector(dsn, connection_options, server_settings)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
-        self._driver = Driver(self.runtime, connector, settings, hooks, Resetting(reset))
+        self._driver = self._lender(connector, settings, hooks, Resetting(reset))
         self._entered = False
         self._acquire_timeout = settings.acquire_timeout
         self._command_timeout = connector.config.command_timeout
+
+    def _lender(
+        self, connector: Connector, settings: PoolSettings, hooks: Hooks, resetting: Resetting
+    ) -> Lender:
+        """Who does the work."""
+        return Driver(self.runtime, connector, settings, hooks, resetting)
 
     # ---- Life
 
@@ -114,15 +122,15 @@ class Pool(Queries):
         """Open it as the context manager of a block."""
         if self._entered:
             raise LocalProtocolError("the pool is entered already")
-        tasks = self._driver.tasks
-        self._driver.check_here()
-        await tasks.enter()
+        driver = self._driver
+        driver.check_here()
+        await driver.enter()
         self._entered = True
         try:
             return await self._open(wait)
         except BaseException:
             self._entered = False
-            await tasks.leave(None, None, None)
+            await driver.leave(None, None, None)
             raise
 
     async def close(self, *, timeout: Timeout = DEFAULT) -> None:
@@ -142,11 +150,11 @@ class Pool(Queries):
     ) -> bool | None:
         driver = self._driver
         try:
-            work = self.close(timeout=DEFAULT if error is None else 0.0)
+            work = partial(self.close, timeout=DEFAULT if error is None else 0.0)
             await self.runtime.do_last(driver.home, work, error)
         finally:
             self._entered = False
-            answer = await driver.tasks.leave(kind, error, trace)
+            answer = await driver.leave(kind, error, trace)
         return answer
 
     def expire(self) -> None:
@@ -181,10 +189,11 @@ class Pool(Queries):
         Raises:
             LocalProtocolError: this pool has not lent it.
         """
-        lease = conn.lease
-        if lease is None or lease.driver is not self._driver:
+        if conn.lent_by is not self._driver:
             raise LocalProtocolError("the connection was not lent by this pool")
-        lease.release(conn)
+        lease = None if conn.lease is None else conn.lease()
+        if lease is not None:
+            lease.release(conn)
         await self.runtime.shielded_checkpoint()
 
     def transaction(
@@ -246,7 +255,8 @@ class Pool(Queries):
         lease = self._lease(timeout)
 
         async def start() -> Link:
-            return (await lease.start()).link
+            conn = await lease.__aenter__()
+            return conn.link
 
         time = seconds(timeout, self._command_timeout)
         return Pieces(self.runtime, start, operation, operation.take, time, lease.release)

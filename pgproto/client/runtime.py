@@ -20,7 +20,7 @@ from pgproto.wire import BackendKeyData
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["END", "Alarm", "Bound", "Event", "Link", "Reader", "Runtime", "Task", "Tasks"]
+__all__ = ["END", "Alarm", "Bound", "Event", "Link", "Reader", "Runtime", "Task", "Tasks", "Turn"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,21 @@ class Event(Protocol):
     async def wait(self) -> Any:
         """Wait until it has."""
         ...
+
+
+class Turn(Protocol):
+    """What one has at a time: threads queue up for it, and a second task is refused."""
+
+    async def take(self, deadline: float | None) -> bool:
+        """Have it; False if another thread has had it until the deadline.
+
+        Raises:
+            LocalProtocolError: it is a second task.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Let the next one have it."""
 
 
 class Bound(Protocol):
@@ -182,6 +197,10 @@ class Runtime(Protocol):
         """A new event."""
         ...
 
+    def turn(self, refusal: str) -> Turn:
+        """A new turn; a task that comes while another one has it is told `refusal`."""
+        ...
+
     async def checkpoint(self) -> None:
         """Where a call begins: a cancellation that is due is raised here, where nothing was done yet."""
 
@@ -203,7 +222,7 @@ class Runtime(Protocol):
         ...
 
     async def do_last(
-        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
+        self, home: object, work: Callable[[], Coroutine[Any, Any, object]], error: BaseException | None
     ) -> None:
         """Do the last thing of an `async with` block that `error` has ended.
 
@@ -261,21 +280,46 @@ class Link(Protocol):
 
     Attributes:
         engine: the session.
-        inherited: the parent process has it (see `fork`).
-        peer: where it is connected to, for `Runtime.dial`.
-        on_change: called after everything that happened: notifications, notices or the end may be there.
-        send_cancel: sends a cancel request with a key, within GRACE; never raises.
     """
 
     engine: Engine
-    inherited: bool
-    peer: object
-    on_change: Callable[[], None] | None
-    send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None
+
+    @property
+    def on_change(self) -> Callable[[], None] | None:
+        """Called after everything that happened: notifications, notices or the end may be there."""
+        ...
+
+    @on_change.setter
+    def on_change(self, call: Callable[[], None] | None) -> None: ...
+
+    @property
+    def send_cancel(self) -> Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None:
+        """Sends a cancel request with a key, within so many seconds; never raises."""
+        ...
+
+    @send_cancel.setter
+    def send_cancel(
+        self, call: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None
+    ) -> None: ...
+
+    @property
+    def inherited(self) -> bool:
+        """True if the parent process has it (see `fork`)."""
+        ...
+
+    @property
+    def peer(self) -> object:
+        """Where it is connected to, for `Runtime.dial`."""
+        ...
 
     @property
     def home(self) -> object:
         """Where it belongs."""
+        ...
+
+    @property
+    def shut(self) -> bool:
+        """True once nothing can be submitted any more."""
         ...
 
     @property
@@ -301,6 +345,22 @@ class Link(Protocol):
             LocalProtocolError: it belongs elsewhere; nothing was touched, and nothing sent.
         """
 
+    def lend(self) -> Link:
+        """The link for the handle that a borrower gets: what comes too late for its lease is refused."""
+        ...
+
+    def alone(
+        self, work: Callable[[], T], timeout: float | None = None, told: BaseException | None = None
+    ) -> T:
+        """Do something with the engine that waits for nothing, while no other thread does.
+
+        Args:
+            work: what to do.
+            timeout: seconds to wait until no other thread does; None for no limit.
+            told: an error that the work hands on: if it is what the work raises, nothing is half done.
+        """
+        ...
+
     async def run(self, operation: Operation, timeout: float | None) -> None:
         """Submit an operation (the first one starts the session) and wait for its end.
 
@@ -313,13 +373,14 @@ class Link(Protocol):
         """
 
     async def begin(self, operation: Operation) -> None:
-        """Submit an operation.  If this raises, nothing of it was submitted."""
+        """Submit an operation.  If this raises an Error, nothing of it was submitted."""
 
     async def wait(self, operation: Operation) -> None:
         """Wait until an operation that was submitted has ended or made progress."""
 
-    async def wait_for(self, event: Event) -> None:
-        """Wait until somebody sets the event, or the session is over."""
+    async def wait_for(self, event: Event, deadline: float | None) -> bool:
+        """Wait until somebody sets the event, or the session is over; False if the deadline comes first."""
+        ...
 
     async def leave(self, operation: Operation) -> None:
         """Abandon an operation.  Takes GRACE at the most, and never raises."""

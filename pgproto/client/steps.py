@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from pgproto.errors import ConnectError
-from pgproto.session import GRACE, Connector, Dial, Engine, HangUp, Step
+from pgproto.session import Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
 
 from .runtime import Link, Runtime
@@ -95,9 +95,9 @@ async def open_session(runtime: Runtime, connector: Connector, budget: float | N
 
 
 async def send_cancel(
-    runtime: Runtime, connector: Connector, engine: Engine, peer: object, key: BackendKeyData
+    runtime: Runtime, connector: Connector, engine: Engine, peer: object, key: BackendKeyData, budget: float
 ) -> None:
-    """Send a cancel request for a session, within GRACE: best effort.
+    """Send a cancel request for a session: best effort.
 
     Args:
         runtime: does the steps.
@@ -105,6 +105,7 @@ async def send_cancel(
         engine: the session.
         peer: what it is connected to; a look-up could name another server by now.
         key: what its server calls it.
+        budget: seconds that it may take.
     """
     with contextlib.suppress(Exception):  # a query that cannot be cancelled runs into GRACE
-        await _Stepper(runtime, connector, GRACE, peer).run(connector.cancel(engine, key))
+        await _Stepper(runtime, connector, budget, peer).run(connector.cancel(engine, key))

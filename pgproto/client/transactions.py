@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pgproto.errors import Error
+from pgproto.errors import Error, LocalProtocolError
 from pgproto.session import Operation, Transaction
 
 from .unique import Unique
@@ -43,8 +43,14 @@ class TransactionContext(Unique):
         """
         self._connection.check_here()
         await self._connection.runtime.checkpoint()
-        self._block.enter()
-        return self._connection
+        try:
+            self._connection.link.alone(self._block.enter)
+            return self._connection
+        except Error:  # refused: there is nothing to end
+            raise
+        except BaseException:
+            self._cut_off()
+            raise
 
     async def commit(self) -> None:
         """COMMIT, or RELEASE SAVEPOINT.  Any task may end the block.  Cancelled before that, it is undone.
@@ -70,14 +76,18 @@ class TransactionContext(Unique):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            await self.commit()
-        elif isinstance(error, Exception):
-            # An error of the clean-up must not hide the one that made it necessary.
-            with contextlib.suppress(Error):
-                await self.rollback()
-        else:
-            await self._connection.clean_up(self._block.rollback, error)
+        try:
+            if error is None:
+                await self.commit()
+            elif isinstance(error, Exception):
+                # An error of the clean-up must not hide the one that made it necessary.
+                with contextlib.suppress(Error):
+                    await self.rollback()
+            else:
+                await self._connection.clean_up(self._block.rollback, error)
+        finally:
+            if not self._block.ending:  # else another task sees to it
+                self._cut_off()
 
     async def _end(self, flow: Callable[[], Generator[Operation, None, None]]) -> None:
         connection = self._connection
@@ -89,5 +99,19 @@ class TransactionContext(Unique):
             raise
         try:
             await connection.run_flow(flow())
+        except LocalProtocolError:  # refused: nothing was begun
+            raise
+        except BaseException:
+            self._cut_off()
+            raise
         finally:
             await connection.runtime.shielded_checkpoint()
+
+    def _cut_off(self) -> None:
+        """End the session if the block is still open: what came next would be a part of it.
+
+        Nobody would end it: an interrupt came between two steps, or its end was out of time.
+        """
+        if self._block.entered:
+            with contextlib.suppress(LocalProtocolError):  # its event loop is another one
+                self._connection.abort()

@@ -7,11 +7,12 @@ abandoned is read to its end by the run itself.
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ..client import Event, refusals
+from ..client import Event, OneThread, refusals
 from ..session import GRACE, LONGEST_GRACE, Engine, Operation
 from ..session.news import CHANGE
 from ..wire import BackendKeyData
@@ -30,7 +31,7 @@ class Wakes:
         self.call = call
 
 
-class Link:
+class Link(OneThread):
     """One connected wire and the engine of its session; see `pgproto.client.Link`.
 
     Args:
@@ -45,7 +46,7 @@ class Link:
         self.inherited = False
         self.peer = peer
         self.on_change: Callable[[], None] | None = None
-        self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
         self._run = run
         self._wire = wire
         self._timer: virtual.Timer | None = None
@@ -128,9 +129,11 @@ class Link:
         finally:
             operation.waiter = None
 
-    async def wait_for(self, event: Event) -> None:
-        """Wait until somebody sets the event; the session's end does it too."""
-        await event.wait()
+    async def wait_for(self, event: Event, deadline: float | None) -> bool:
+        """Wait until somebody sets it, or the session is over; False if the deadline comes first."""
+        async with virtual.Scope(self._run, math.inf if deadline is None else deadline) as scope:
+            await event.wait()
+        return not scope.expired
 
     async def leave(self, operation: Operation) -> None:
         """Abandon an operation; its answers are read by themselves."""
@@ -279,23 +282,23 @@ class Link:
             self._timer = self._run.call_at(deadline, self.turn)
 
     async def _cancel(
-        self, send: Callable[[BackendKeyData], Coroutine[Any, Any, None]], key: BackendKeyData
+        self, send: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]], key: BackendKeyData
     ) -> None:
         """Send the cancel request that the engine wants."""
         try:
-            await send(key)
+            await send(key, GRACE)
         finally:
             self.engine.cancel_done()
             self.turn()
 
     async def _bury(
-        self, cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]], key: BackendKeyData
+        self, cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]], key: BackendKeyData
     ) -> None:
         """The session is over, but not for the server: cancel what it runs until it hangs up."""
         wire = self._wire
         async with virtual.Scope(self._run, self._run.now + GRACE, shield=True):
             while not wire.readable:
-                await cancel(key)
+                await cancel(key, GRACE)
                 wire.finish()
                 await self._run.sleep(_PAUSE)
                 with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from ..client import END, Bound, Connect, Forgetting, Pool, Reader, Tasks
+from ..client import END, Bound, Connect, Forgetting, OneTask, Pool, Reader, Tasks
 from ..client import Link as AnyLink
 from ..config import Config, ConnectOptions, parse_config
 from ..errors import ConnectError
@@ -146,6 +146,10 @@ class VirtualRuntime:
         """A new event."""
         return Event(self._here())
 
+    def turn(self, refusal: str) -> OneTask:
+        """A new turn."""
+        return OneTask(refusal)
+
     async def checkpoint(self) -> None:
         """Let others run, and be cancelled."""
         await self._here().running().checkpoint()
@@ -173,15 +177,13 @@ class VirtualRuntime:
         return Scope(self._here(), self.now() + seconds, shield=True)
 
     async def do_last(
-        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
+        self, home: object, work: Callable[[], Coroutine[Any, Any, object]], error: BaseException | None
     ) -> None:
         """Do the last thing of a block; after a GeneratorExit a task does it."""
         if not isinstance(error, GeneratorExit) or home is None:
-            await work
+            await work()
         elif isinstance(home, Run) and not home.over:
-            home.spawn(lambda: work)
-        else:
-            work.close()
+            home.spawn(work)
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
         """Have something called in a run; False after its end."""

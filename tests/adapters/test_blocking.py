@@ -244,7 +244,7 @@ def test_a_server_that_hangs_is_left_within_the_deadline_and_grace(pg18: Postgre
 def test_an_idle_session_that_ended_is_seen_before_anything_is_sent(pg18: PostgresServer) -> None:
     conn = pg.connect(pg18.dsn())
     pg18.query(f"select pg_terminate_backend({conn.pid}, 10000)")
-    assert readiness.wait(conn.descriptor, readiness.READABLE, BOUND)
+    assert readiness.wait(conn.link.descriptor, readiness.READABLE, BOUND)
     batch = Batch()
     item = batch.queue("select 1")
     with pytest.raises(ConnectionClosed) as caught:

@@ -116,7 +116,12 @@ def test_an_interrupt_while_waiting_for_another_thread(conn: pg.Connection) -> N
     assert conn.fetchval("select 2") == 2
 
 
-def lines_of(work: Callable[[], object], interrupt_at: int = -1, of: str = "pgproto") -> int:
+ADAPTER = ("pgproto_blocking", "pgproto.client.blocking")
+
+
+def lines_of(
+    work: Callable[[], object], interrupt_at: int = -1, of: str | tuple[str, ...] = "pgproto"
+) -> int:
     """Run some work, counting the lines of pgproto that its thread executes, and interrupt it at one.
 
     `of` is what the names of the modules begin with whose lines count.
@@ -253,13 +258,13 @@ def test_an_interrupt_at_any_line_of_a_call_leaves_the_connection_right_or_close
     entered: list[bool] = []
     begin()
     # Each line of the adapter; one that comes in a line of the core ends the session, as is tried above.
-    total = lines_of(works[work], of="pgproto_blocking")
+    total = lines_of(works[work], of=ADAPTER)
     for at in range(1, total):
         begin()
         entered.clear()
         with suppress(Interrupt):
             # It has fewer lines where the server was faster.
-            assert lines_of(works[work], at, "pgproto_blocking") < at
+            assert lines_of(works[work], at, ADAPTER) < at
         if not conn.closed:
             assert conn.fetchval("select $1::int4", at) == at
             assert conn.engine.reusable, at

@@ -17,9 +17,9 @@ import pytest
 import pgproto
 import pgproto_blocking as pg
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Outcome, PoolClosed, PoolTimeout
+from pgproto.client.blocking import Hook
 from pgproto.pool import Retry
 from pgproto.sqlstates import QueryCanceled
-from pgproto_blocking.hooks import Hook
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy, open_sockets
 

@@ -115,7 +115,7 @@ def test_two_threads_that_wait_for_one_listener(driver: Driver, pg18: PostgresSe
 
             async def waits() -> str:
                 began.wait()
-                return str(notifications.target.get(timeout=8).payload)
+                return str((await notifications.get(timeout=8)).payload)
 
             async def sends() -> None:
                 began.wait()

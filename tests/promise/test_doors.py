@@ -12,7 +12,7 @@ import pytest
 import pgproto
 from pgproto import Batch, Outcome
 from pgproto.session import DEFAULT
-from tests.support.drivers import Driver, only
+from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
 NO_NUMBERS: list[tuple[object, type[Exception]]] = [
@@ -236,15 +236,18 @@ def test_of_connect(driver: Driver, pg18: PostgresServer) -> None:
 
 
 @pytest.mark.holds("T1", "T2")
-@only("blocking")  # the others have no get()
 def test_of_listen(driver: Driver, pg18: PostgresServer) -> None:
     async def scenario(pg: Driver) -> None:
         async with pg.connect(pg18.dsn()) as conn, conn.listen("doors") as notifications:
             for wrong, kind in NO_NUMBERS:
                 with pytest.raises(kind, match="timeout must be a number of seconds or None"):
-                    notifications.get(timeout=wrong)
-            assert notifications.get(timeout=-1) is None
+                    await notifications.get(timeout=wrong)
+            assert await notifications.get(timeout=-1) is None
+            assert await notifications.get(timeout=0.05) is None
             await conn.execute("notify doors")
-            assert notifications.get(timeout=-1).channel == "doors"
+            assert (await notifications.get(timeout=-1)).channel == "doors"
+            pg18.query("notify doors, 'again'")
+            assert (await notifications.get(timeout=8)).payload == "again"
+            assert (await notifications.get(timeout=0)) is None
 
     driver.run(scenario)

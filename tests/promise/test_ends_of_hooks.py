@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import pgproto_asyncio
-from pgproto import ConnectError, Error, PoolTimeout
+from pgproto import ConnectError, Error, PoolTimeout, client
 from tests.support.drivers import Driver, only
 from tests.support.postgres import PostgresServer
 
@@ -151,7 +151,9 @@ def test_a_pool_is_closed_in_the_moment_in_which_a_hooks_time_is_over(
             pool.expire()
             await begun.wait()
             bound: Any
-            (bound,) = pool._driver._asking
+            driver = pool._driver
+            assert isinstance(driver, client.Driver)
+            (bound,) = driver._asking
             end = bound._timeout.when()
             assert end is not None
             closing = pool.close(timeout=0.1)

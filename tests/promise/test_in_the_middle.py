@@ -150,7 +150,7 @@ def test_a_release_in_the_middle_of_a_step_that_is_interrupted_is_not_lost(pool:
     underneath = conn._lender
     assert underneath is not None
     in_the_middle(pool, lease.release, KeyboardInterrupt())
-    until(lambda: not lease._in_use.locked())
+    until(lambda: not lease._in_use)
     assert underneath.closed
     assert conn.closed
     with lease as conn:

@@ -126,7 +126,7 @@ def test_what_a_loop_that_ends_has_not_done_is_dropped_in_silence(ends: str) -> 
             steps.append("ended")
 
     async def block() -> None:
-        await do_last(loop, work(), GeneratorExit())
+        await do_last(loop, work, GeneratorExit())
 
     loop = asyncio.new_event_loop()
     with warnings.catch_warnings(action="error"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.client import Lease, steps
+from pgproto.client import steps
 from pgproto.client.driver import Driver
 from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
@@ -115,13 +115,13 @@ except BaseException as error:
         "Npgsql #4425, pgx #938: a connection is given back twice, and lent to two callers",
         [
             Edit(
-                Lease,
-                "release",
+                Driver,
+                "give_back",
                 (
-                    "self.driver.give_back(ticket, lent.take_back())",
-                    """conn = lent.take_back()
-self.driver.give_back(ticket, conn)
-self.driver.give_back(ticket, conn)""",
+                    "self._end(held.ticket, held.lent.take_back())",
+                    """conn = held.lent.take_back()
+self._end(held.ticket, conn)
+self._end(held.ticket, conn)""",
                 ),
             ),
             Edit(
@@ -243,7 +243,7 @@ _HEALTH: Final = (
             Edit(
                 steps,
                 "send_cancel",
-                ("connector, GRACE, peer", "connector, None, peer"),
+                ("connector, budget, peer", "connector, None, peer"),
             )
         ],
         kinds="leak hang late liveness",

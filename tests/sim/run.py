@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pgproto_asyncio as pg
 from pgproto import Error, PoolClosed
+from pgproto.client import Driver
 from pgproto.pool import Ticket
 from pgproto.protocol.verifier import ScramVerifier
 
@@ -48,13 +49,15 @@ class _Pool(pg.Pool):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        accepted = self._driver._accepted
+        driver = self._driver
+        assert isinstance(driver, Driver)
+        accepted = driver._accepted
 
         async def watched(ticket: Ticket, conn: pg.Connection) -> bool:
             self.look(conn)
             return await accepted(ticket, conn)
 
-        setattr(self._driver, "_accepted", watched)  # noqa: B010 - a method, for mypy
+        setattr(driver, "_accepted", watched)  # noqa: B010 - a method, for mypy
 
 
 class Report:

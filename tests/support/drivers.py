@@ -328,6 +328,7 @@ _AWAITED = frozenset(
         "close",
         "retry",
         "open",
+        "get",
     ]
 )
 _CONTEXTS = frozenset({"transaction", "listen", "acquire"})

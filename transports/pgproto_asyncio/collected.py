@@ -53,7 +53,9 @@ def spawn(
 
 
 async def do_last(
-    loop: asyncio.AbstractEventLoop | None, work: Coroutine[Any, Any, object], error: BaseException | None
+    loop: asyncio.AbstractEventLoop | None,
+    work: Callable[[], Coroutine[Any, Any, object]],
+    error: BaseException | None,
 ) -> None:
     """Do the last thing of an `async with` block.
 
@@ -67,13 +69,11 @@ async def do_last(
         error: what has ended the block.
     """
     if loop is None or not isinstance(error, GeneratorExit):
-        await work
-        return
-    given = _Given(work)
-    if asyncio._get_running_loop() is loop:
-        await asyncio.wait([_start(loop, given)])
+        await work()
+    elif asyncio._get_running_loop() is loop:
+        await asyncio.wait([_start(loop, work)])
     else:
-        soon(loop, _start, loop, given)
+        soon(loop, _start, loop, work)
 
 
 class _Work(Coroutine[Any, Any, Any]):
@@ -103,21 +103,9 @@ class _Work(Coroutine[Any, Any, Any]):
             self._begun.close()
 
 
-class _Given:
-    """A coroutine that its caller has made; it is closed with this if nobody has begun it."""
-
-    def __init__(self, work: Coroutine[Any, Any, object]) -> None:
-        self._work = [work]
-
-    def __call__(self) -> Coroutine[Any, Any, object]:
-        return self._work.pop()
-
-    def __del__(self) -> None:
-        for work in self._work:
-            work.close()
-
-
-def _start(loop: asyncio.AbstractEventLoop, work: _Given) -> asyncio.Task[Any]:
+def _start(
+    loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, object]]
+) -> asyncio.Task[Any]:
     task = spawn(loop, _tasks, work)
     task.add_done_callback(seen)  # it must not hide the error that has ended the block
     return task

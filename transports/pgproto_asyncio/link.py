@@ -14,7 +14,7 @@ from asyncio import Future
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pgproto.client import Event, refusals
+from pgproto.client import Event, OneThread, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.news import CHANGE, HOLD, OUTPUT, READY, TIME
 from pgproto.wire import BackendKeyData
@@ -31,7 +31,7 @@ _PAUSE = 0.05  # seconds between the cancel requests of a dead session: each sto
 _burials: set[asyncio.Task[None]] = set()
 
 
-class Link(asyncio.BufferedProtocol):
+class Link(OneThread, asyncio.BufferedProtocol):
     """One connected transport and the engine of its session; see `pgproto.client.Link`.
 
     Args:
@@ -45,7 +45,7 @@ class Link(asyncio.BufferedProtocol):
         self.engine = engine
         self.on_change: Callable[[], None] | None = None
         self.patience: Patience | None = None
-        self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
         self.peer: object = None
         self._cancels: set[asyncio.Task[None]] = set()
         self.loop = asyncio.get_running_loop()
@@ -178,9 +178,14 @@ class Link(asyncio.BufferedProtocol):
             self._abandon(operation)
             raise
 
-    async def wait_for(self, event: Event) -> None:
-        """Wait until somebody sets the event; the loop does the rest."""
-        await event.wait()
+    async def wait_for(self, event: Event, deadline: float | None) -> bool:
+        """Wait until somebody sets the event; False if the deadline comes first.  The loop does the rest."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def flush(self) -> None:
         """Do what the engine has to say."""
@@ -225,12 +230,12 @@ class Link(asyncio.BufferedProtocol):
         elif news & TIME:
             self._keep_time()
 
-    async def _cancel(self, send: Callable[[BackendKeyData], Coroutine[Any, Any, None]]) -> None:
+    async def _cancel(self, send: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]]) -> None:
         """Send the cancel request that the engine wants."""
         key = self.engine.take_cancel()
         if key is not None:
             try:
-                await send(key)
+                await send(key, GRACE)
             finally:
                 self.engine.cancel_done()
             self.pump()
@@ -369,7 +374,7 @@ class Link(asyncio.BufferedProtocol):
     async def _bury(
         self,
         transport: asyncio.Transport,
-        send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]],
+        send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]],
         key: BackendKeyData,
     ) -> None:
         """The session is over, but not for the server: cancel what it runs until it hangs up, within GRACE.
@@ -381,7 +386,7 @@ class Link(asyncio.BufferedProtocol):
         while not self.closed.done() and self.loop.time() < deadline:
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout_at(deadline):
-                    await send_cancel(key)
+                    await send_cancel(key, GRACE)
                 # Not before: a pooler that sees its client go forgets whose query it was.
                 if not transport.is_closing() and not transport.get_write_buffer_size():
                     transport.write_eof()

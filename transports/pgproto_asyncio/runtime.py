@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from pgproto import ConnectError
-from pgproto.client import END, Bound
+from pgproto.client import END, Bound, OneTask
 from pgproto.client import Link as AnyLink
 from pgproto.config import Config
 from pgproto.session import GRACE, CopyIn, Dial, ExecuteMany
@@ -142,6 +142,10 @@ class Runtime(Process):
         """A new event."""
         return asyncio.Event()
 
+    def turn(self, refusal: str) -> OneTask:
+        """A new turn."""
+        return OneTask(refusal)
+
     async def checkpoint(self) -> None:
         """Nothing: a cancellation comes where something is waited for."""
 
@@ -164,7 +168,7 @@ class Runtime(Process):
         return _Bound(self.now() + seconds)
 
     async def do_last(
-        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
+        self, home: object, work: Callable[[], Coroutine[Any, Any, object]], error: BaseException | None
     ) -> None:
         """Do the last thing of a block."""
         await do_last(home if isinstance(home, asyncio.AbstractEventLoop) else None, work, error)

@@ -8,7 +8,9 @@ with pg.connect("postgresql://app@db/app") as conn:
 
 from __future__ import annotations
 
-from .connection import Connection, Notifications, PreparedStatement, connect
+from pgproto.client.blocking import Connection, Notifications, PreparedStatement
+
+from .connecting import connect
 from .pool import Pool
 
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]

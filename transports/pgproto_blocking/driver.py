@@ -27,6 +27,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from pgproto import ConnectError, Error
+from pgproto.client.blocking import Connection, Held, Hook, Hooks, Runtime
 from pgproto.pool import (
     FAILED,
     WAITING,
@@ -52,11 +53,14 @@ from pgproto.session import GRACE, Connector, check_left, check_new
 from pgproto_sockets import forks
 
 from . import threads
-from .connection import Connection
-from .hooks import Hook, Hooks, Questions
+from .hooks import Questions
+from .link import HERE
+from .looks import is_alive, state_left
+from .runtime import RUNTIME
 from .steps import Steps
+from .stops import Stop
 
-__all__ = ["Driver", "Held"]
+__all__ = ["Driver"]
 
 T = TypeVar("T")
 
@@ -64,29 +68,12 @@ _FOREVER: Final = float("inf")
 _log = logging.getLogger("pgproto")
 
 
-class Held:
-    """A lease: the machine that gave it, its ticket, the connection, and the handle that the borrower has."""
-
-    __slots__ = ("_unclaimed", "conn", "lent", "machine", "ticket")
-
-    def __init__(self, machine: PoolMachine, ticket: Ticket, conn: Connection) -> None:
-        self.machine = machine
-        self.ticket = ticket
-        self.conn = conn
-        self.lent = conn.lend()
-        self._unclaimed = threading.Lock()
-
-    def claim(self) -> bool:
-        """True for the first who wants to end it; several threads may, and the hook of the first."""
-        return self._unclaimed.acquire(blocking=False)
-
-
 class _Torn(Exception):
     """An interrupt has struck inside of the machine, and its thread has not come to start over yet."""
 
 
 class Driver:
-    """Runs a pool's machine.
+    """Runs a pool's machine: a `Lender`.
 
     Args:
         connector: makes the connections.
@@ -95,9 +82,14 @@ class Driver:
         resetting: which script makes a returned session as new.
     """
 
+    inherited = False  # a child begins anew
+    home = HERE
+    over = False
+
     def __init__(
         self, connector: Connector, settings: PoolSettings, hooks: Hooks, resetting: Resetting
     ) -> None:
+        self.runtime: Runtime = RUNTIME
         self._connector = connector
         self._settings = settings
         self._hooks = hooks
@@ -122,10 +114,10 @@ class Driver:
 
     def _found(self) -> None:
         """What there is when a new machine takes over."""
-        self._machine = PoolMachine(self._settings, random.random, _is_alive)
+        self._machine = PoolMachine(self._settings, random.random, is_alive)
         self._inside = False  # somebody is inside of it, or was interrupted there
         self._connections: set[Connection] = set()
-        self._opening: dict[int, Connection] = {}
+        self._opening: dict[int, Stop] = {}
         self._closing: set[int] = set()
         self._waiting: set[threading.Lock] = set()
 
@@ -159,6 +151,15 @@ class Driver:
             threads.start(keeper)
             self._keeper = keeper
 
+    def check_here(self) -> None:
+        """Every thread may use it."""
+
+    def enter(self) -> None:
+        """Its threads belong to no block."""
+
+    def leave(self, *error: object) -> None:
+        """So there is nothing to wait for."""
+
     def first(self) -> None:
         """Wait for the first connection.
 
@@ -191,7 +192,7 @@ class Driver:
             if ticket.error is not None:
                 raise ticket.error
 
-    def acquire(self, timeout: float | None, keep: Callable[[Held], None]) -> Connection:
+    def borrow(self, timeout: float | None, keep: Callable[[Held], None]) -> Connection:
         """Borrow a connection.
 
         Args:
@@ -214,10 +215,16 @@ class Driver:
         else:
             self._end(held.machine, held.ticket, held.conn, held.lent, done)
 
-    def drop(self, held: Held) -> None:
-        """A lease was lost without being ended.  Called by the garbage collector, at any moment."""
+    give_back_later = give_back
+
+    def drop(self, held: Held) -> bool:
+        """A lease was lost without being ended.  Called by the garbage collector, at any moment.
+
+        Nobody should be told: an interrupt came before the `with` block, perhaps.
+        """
         # One that was claimed was interrupted on its way: whether the hook has run, nobody knows.
         self._leave(held, _nothing, wanted=held.claim())
+        return False
 
     def _leave(self, held: Held, done: Callable[[], None], *, wanted: bool) -> None:
         """Leave the end of a lease to a thread of the pool's."""
@@ -410,7 +417,7 @@ class Driver:
         wanted: bool,
         done: Callable[[], None],
     ) -> None:
-        usable, clean = conn.state_left(self._resetting)
+        usable, clean = state_left(conn, self._resetting)
 
         def event(now: float) -> bool:
             done()
@@ -505,7 +512,7 @@ class Driver:
             if conn is None:
                 opening = self._opening.get(action.slot.number)
                 if opening is not None:
-                    opening.abort()  # its thread tells the machine when it has ended
+                    opening.ask()  # its thread tells the machine when it has ended
             else:
                 if action.force and action.slot.number in self._closing:
                     self._spawn(conn.abort)
@@ -518,7 +525,7 @@ class Driver:
         """The machine may be torn: let a new one take over."""
         connections: set[Connection] = set()
         waiting: set[threading.Lock] = set()
-        opening: dict[int, Connection] = {}
+        opening: dict[int, Stop] = {}
 
         def step() -> bool:
             nonlocal connections, waiting, opening
@@ -533,10 +540,10 @@ class Driver:
         if not self._steps.with_lock(step):
             return
         for conn in connections:
-            if not conn.is_lent:
+            if not conn.lent:
                 conn.abort()
         for attempt in opening.values():
-            attempt.abort()
+            attempt.ask()
         for waiter in [*waiting, *(self._closers if self._closed else ()), self._alarm]:
             threads.wake(waiter)
 
@@ -574,13 +581,15 @@ class Driver:
             run()
 
     def _open(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
-        conn = Connection(self._connector)
-        self._opening[slot.number] = conn
+        conn = Connection(RUNTIME, self._connector)
+        stop = Stop()
+        self._opening[slot.number] = stop
         failure: Exception | None = None
         try:
             if slot.generation != generation:
                 raise ConnectError("the connection is not wanted any more")
-            conn.open()
+            with stop:
+                conn.open()
             self._set_up(conn, self._settings.acquire_timeout)
         except Exception as error:  # noqa: BLE001 - the machine decides
             failure = error
@@ -687,7 +696,3 @@ def _nothing() -> None:
 
 def _at_once(now: float) -> None:
     """Nothing but what waits for a step already."""
-
-
-def _is_alive(conn: Connection) -> bool:
-    return conn.is_alive()

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import NamedTuple
 
 from pgproto import ConnectError
+from pgproto.client.blocking import Connection, Hook
 from pgproto.pool import HookTimeout
 
 from . import threads
-from .connection import Connection
 
-__all__ = ["Hook", "Hooks", "Questions"]
-
-Hook = Callable[[Connection], bool | None]
-
-
-class Hooks(NamedTuple):
-    """What the pool's owner wants to be asked; see `Pool`."""
-
-    connect: Hook | None
-    acquire: Hook | None
-    release: Hook | None
-    close: Hook | None
+__all__ = ["Questions"]
 
 
 class Questions:

@@ -21,7 +21,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, QueryTimeout
 from pgproto.client import refusals
@@ -35,12 +35,17 @@ from pgproto_sockets.readiness import READABLE, WRITABLE
 
 __all__ = ["Address", "Transport"]
 
-Address = tuple[socket.AddressFamily, str | tuple[object, ...]]
-"""What a socket was connected to: its family and the system's form of the address."""
-
 _READ_SIZE: Final = 65536
 _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
+_SENDING: Final = GRACE / 2  # for a cancel request: the other half is for the answer to the cancelled query
 _LOOKS: Final = 16  # reads without waiting, before it is somebody else's turn
+
+
+class Address(NamedTuple):
+    """What a socket was connected to: its family and the system's form of the address."""
+
+    family: int
+    target: str | tuple[object, ...]
 
 
 class Transport:
@@ -53,9 +58,9 @@ class Transport:
         patience: for a peer that reads slowly; None if it needs none.
 
     Attributes:
+        inherited: the parent process has it (see `fork`).
         on_change: called, with the lock held, after everything that arrives: to take notices.
-        on_cancel: called, with the lock held, when the engine wants a cancel request to be sent.
-        send_cancel: sends a cancel request with this key, within half of GRACE; never raises.
+        send_cancel: sends a cancel request with this key, within so many seconds; never raises.
     """
 
     def __init__(
@@ -66,8 +71,8 @@ class Transport:
         self.sock: socket.socket | None = sock
         self.address = address
         self.on_change: Callable[[], None] | None = None
-        self.on_cancel: Callable[[], None] | None = None
-        self.send_cancel: Callable[[BackendKeyData], None] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], None] | None = None
+        self.inherited = False
         self._lock = threading.RLock()
         self._owner = 0  # the thread that is inside of a call
         self._waiting = False  # it waits, so that nothing is half done
@@ -118,7 +123,7 @@ class Transport:
             raise operation.error
 
     def submit(self, operation: Operation, timeout: float | None, lease: int = 0) -> None:
-        """Submit an operation that is driven piece by piece, by `progress`.
+        """Submit an operation that is driven piece by piece: `resume` and `wait`.
 
         Args:
             operation: what to do.
@@ -127,28 +132,22 @@ class Transport:
         """
         self.alone(lambda: self._submit(operation), operation, timeout, lease)
 
-    def progress(self, operation: Operation, timeout: float | None, *, wait: bool = True) -> None:
-        """Go on with an operation until it has ended or there is something new for its caller.
-
-        Args:
-            operation: which.
-            timeout: seconds without progress after which it is cancelled; None for no limit.
-            wait: False to do only what can be done at once.
-        """
-        engine = self.engine
+    def resume(self) -> None:
+        """An operation has more to write, or room for more to read: do what can be done at once."""
 
         def work() -> None:
-            engine.resume()
+            self.engine.resume()
             self._write()
             self.look()
-            if not wait or operation.finished or operation.take_progress():
-                return
-            if timeout is not None:
-                engine.set_deadline(operation, engine.clock() + timeout)
-            while not operation.finished and not operation.take_progress():
+
+        self.alone(work, self.engine.exclusive)
+
+    def wait(self, operation: Operation) -> None:
+        """Go on with an operation until it has ended or there is something new for its caller."""
+
+        def work() -> None:
+            while not operation.finished and not operation.progressed:
                 self._step()
-            # The time that the caller takes for its own part does not count.
-            engine.set_deadline(operation, None)
 
         self.alone(work, operation)
 
@@ -251,7 +250,7 @@ class Transport:
         try:
             key = self.engine.running
             if key is not None and self.send_cancel is not None:
-                self.send_cancel(key)
+                self.send_cancel(key, _SENDING)
         finally:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
@@ -259,6 +258,7 @@ class Transport:
 
     def forget(self) -> None:
         """In a forked child: the session is the parent's."""
+        self.inherited = True
         self._lock = threading.RLock()  # whoever held it does not exist here
         self._owner = 0
         sock, self.sock = self.sock, None
@@ -375,8 +375,13 @@ class Transport:
         engine = self.engine
         sock = self.sock
         news = engine.take_news()
-        if news & CHANGE and engine.wants_cancel and self.on_cancel is not None:
-            self.on_cancel()
+        if news & CHANGE and engine.wants_cancel and self.send_cancel is not None:
+            key = engine.take_cancel()
+            if key is not None:
+                try:
+                    self.send_cancel(key, _SENDING)
+                finally:
+                    engine.cancel_done()
         while news & OUTPUT and sock is not None:
             try:
                 count = sock.send(engine.data_to_send())
@@ -459,7 +464,7 @@ class Transport:
                 with contextlib.suppress(OSError):
                     gone = False
                     while not gone and time.monotonic() < limit:
-                        cancel(key)
+                        cancel(key, _SENDING)
                         # Not before: a pooler that sees its client go forgets whose query it was.
                         sock.shutdown(socket.SHUT_WR)
                         gone = self._hangs_up(sock, min(limit, time.monotonic() + _PAUSE))

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from pgproto.client import Event, refusals
+from pgproto.client import Event, OneThread, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
 from pgproto.session.news import CHANGE
 from pgproto.wire import BackendKeyData
@@ -76,7 +76,7 @@ class Waiter:
             self._event = self._waits.event()
 
 
-class Link:
+class Link(OneThread):
     """One connected socket and the engine of its session; see `pgproto.client.Link`.
 
     Args:
@@ -100,7 +100,7 @@ class Link:
         self.peer = peer
         self._patience = patience
         self.on_change: Callable[[], None] | None = None
-        self.send_cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
         self._buried: Happening | None = None
         self._sock: socket.socket | None = sock
         self.home = waits.home()
@@ -176,14 +176,16 @@ class Link:
         finally:
             operation.waiter = None
 
-    async def wait_for(self, event: Event) -> None:
-        """Wait until somebody sets the event, or the session is over."""
-        try:
-            if isinstance(event, Waiter):
-                await self.wait_until_woken(event)
-        except BaseException:
-            await self.rest()
-            raise
+    async def wait_for(self, event: Event, deadline: float | None) -> bool:
+        """Wait until somebody sets the event, or the session is over; False if the deadline comes first."""
+        with self._waits.scope(deadline=math.inf if deadline is None else deadline) as scope:
+            try:
+                if isinstance(event, Waiter):
+                    await self.wait_until_woken(event)
+            except BaseException:
+                await self.rest()
+                raise
+        return not scope.cancelled_caught
 
     async def wait_until_woken(self, waiter: Waiter) -> None:
         """Wait until somebody wakes the waiter, or the session is over; pump if nobody else does."""
@@ -446,7 +448,7 @@ class Link:
             while not waiter.ready and not engine.finished:
                 key = engine.take_cancel() if self.send_cancel is not None else None
                 if key is not None and self.send_cancel is not None:
-                    await self._pump_and_cancel(self.send_cancel(key))
+                    await self._pump_and_cancel(self.send_cancel(key, GRACE))
                 else:
                     await self._sleep()
                     self.turn()
@@ -523,7 +525,7 @@ class Link:
 async def _bury(
     waits: Waits,
     sock: socket.socket,
-    cancel: Callable[[BackendKeyData], Coroutine[Any, Any, None]],
+    cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]],
     key: BackendKeyData,
     buried: Happening,
 ) -> None:
@@ -538,7 +540,7 @@ async def _bury(
             contextlib.suppress(OSError),
         ):
             while not gone:
-                await cancel(key)
+                await cancel(key, GRACE)
                 # Not before: a pooler that sees its client go forgets whose query it was.
                 sock.shutdown(socket.SHUT_WR)
                 with waits.scope(deadline=waits.now() + _PAUSE):

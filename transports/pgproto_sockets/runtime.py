@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from pgproto import ConnectError
-from pgproto.client import END, Bound
+from pgproto.client import END, Bound, OneTask
 from pgproto.client import Link as AnyLink
 from pgproto.config import Config, Host
 from pgproto.session import GRACE, CopyIn, Dial, Engine, ExecuteMany
@@ -215,6 +215,10 @@ class Runtime(Process):
         """A new event."""
         return Waiter(self.waits)
 
+    def turn(self, refusal: str) -> OneTask:
+        """A new turn."""
+        return OneTask(refusal)
+
     async def checkpoint(self) -> None:
         """Where a call begins."""
         await self.waits.checkpoint()
@@ -240,10 +244,10 @@ class Runtime(Process):
         return _Bound(self.waits.scope(deadline=self.waits.now() + seconds, shield=True))
 
     async def do_last(
-        self, home: object, work: Coroutine[Any, Any, object], error: BaseException | None
+        self, home: object, work: Callable[[], Coroutine[Any, Any, object]], error: BaseException | None
     ) -> None:
         """Do the last thing of a block."""
-        await work
+        await work()
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
         """Have something called there."""

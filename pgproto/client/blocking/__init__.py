@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from .connection import Connection
+from .feeding import Source
+from .leases import Lease, PoolTransaction
+from .lending import Held, Hook, Hooks, Lender
+from .notifications import Notifications
+from .pieces import Pieces
+from .pool import Pool
 from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import NamedRecords, Records
+from .runtime import Bound, Event, Link, Runtime, Turn
+from .transactions import TransactionContext
 
 __all__ = [
     "DEFAULT",
+    "Bound",
+    "Connection",
+    "Event",
+    "Held",
+    "Hook",
+    "Hooks",
+    "Lease",
+    "Lender",
+    "Link",
     "NamedRecords",
+    "Notifications",
+    "Pieces",
+    "Pool",
+    "PoolTransaction",
     "PreparedStatement",
     "Queries",
     "Query",
     "Records",
+    "Runtime",
+    "Source",
     "Timeout",
+    "TransactionContext",
+    "Turn",
 ]

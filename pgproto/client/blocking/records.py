@@ -1,3 +1,4 @@
+# Written by scripts/blocking.py out of pgproto/client/records.py: change that one.
 """What callers may pass where many records go."""
 
 from __future__ import annotations

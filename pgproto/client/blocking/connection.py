@@ -1,0 +1,561 @@
+# Written by scripts/blocking.py out of pgproto/client/connection.py: change that one.
+"""One session: the calls, each an operation of the core or a flow of them.
+
+Several tasks may call at once: their queries are pipelined, in order, each with an end of its own.
+Cancelling a call never leaves the connection in doubt: the core cancels the query, reads the answers to
+their end and drops them, or closes the connection.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pgproto.config import Config
+from pgproto.errors import Error, PostgresError
+from pgproto.pool import Resetting
+from pgproto.session import (
+    GRACE,
+    Batch,
+    Connector,
+    CopyIn,
+    CopyOut,
+    CopyRecords,
+    Engine,
+    ExecuteMany,
+    Execution,
+    Listener,
+    Listeners,
+    Operation,
+    Prepare,
+    QueuedQuery,
+    Reset,
+    Script,
+    ScriptResult,
+    Statement,
+    Stream,
+    Transaction,
+    quote_identifier,
+)
+from pgproto.session.batch import Refusing, as_item
+from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
+from pgproto.types import CopyRowEncoder, Row
+
+from .. import refusals
+from .feeding import Chunks, Source, encoded, feed
+from .notifications import Notifications
+from .pieces import Pieces
+from .prepared import PreparedStatement
+from .queries import Queries, Query
+from .records import NamedRecords, Records
+from .runtime import Link, Runtime
+from .steps import open_session
+from .transactions import TransactionContext
+
+if TYPE_CHECKING:
+    from .leases import Lease
+
+__all__ = ["Connection"]
+
+
+class Connection(Queries):
+    """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
+
+    def __init__(self, runtime: Runtime, connector: Connector) -> None:
+        self.runtime = runtime
+        """Where it is used."""
+        self._connector = connector
+        self._command_timeout = connector.config.command_timeout
+        self._link: Link | None = None
+        self.listeners = Listeners()
+        """Who waits for notifications."""
+        self._lender: Connection | None = None
+        self._lease = object()  # what listeners end with
+        self._borrower: weakref.ref[Connection] | None = None
+        self.lease: weakref.ref[Lease] | None = None
+        """Whose end is the end of this handle, if a pool has lent it."""
+        self.keeps: Lease | None = None
+        """The lease, if nobody but the handle keeps it."""
+        self.lent_by: object = None
+        """What the pool knows itself by."""
+        self.on_notice: Callable[[PostgresError], None] | None = None
+        """Called with every notice of the server, as an object with an error's fields.
+
+        What it raises, and what `on_lost` does, is reported (asyncio: to the event loop's exception handler;
+        else logged); KeyboardInterrupt and SystemExit end the session and go up.
+        """
+        self.on_lost: Callable[[], None] | None = None
+        """Called once when the session has ended, whoever ended it.
+
+        On a connection that a pool has lent, both are called while it is lent; those that `on_connect` has
+        set are called whenever the connection lives.
+        """
+        self.when_lost: Callable[[], None] | None = None
+        """The pool's own `on_lost`, called before any of the caller's."""
+
+    # ---- What is known
+
+    @property
+    def engine(self) -> Engine:
+        """The core's side of the session."""
+        link = self._link
+        if link is None:
+            raise refusals.not_open(lent=self._lender is not None)
+        return link.engine
+
+    @property
+    def link(self) -> Link:
+        """The core's way to the server.
+
+        Raises:
+            ConnectionClosed: it is not open, or the parent process has it.
+        """
+        link = self._link
+        if link is None:
+            raise refusals.not_open(lent=self._lender is not None)
+        link.check_here()
+        return link
+
+    @property
+    def config(self) -> Config:
+        """How it was connected."""
+        return self._connector.config
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be asked any more."""
+        return self._link is None or self._link.shut
+
+    @property
+    def transaction_status(self) -> str:
+        """What the server said last: "I" idle, "T" in a transaction block, "E" in a failed one."""
+        return self.engine.transaction_status
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The server's parameters as reported (`server_version`, `TimeZone`, ...)."""
+        return self.engine.parameters
+
+    @property
+    def pid(self) -> int:
+        """The process ID of the server's end of the session; 0 if it was not told."""
+        key = self.engine.connection.backend_key
+        return key.process_id if key is not None else 0
+
+    def __del__(self) -> None:
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None and self._lender is None and not link.engine.closed:
+            link.drop()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Connection closed>"
+        return f"<Connection to {self.engine.host}, pid {self.pid}, {self.transaction_status}>"
+
+    # ---- Queries
+
+    def script(self, sql: str, *, timeout: Timeout = DEFAULT) -> list[ScriptResult]:
+        """Run several statements in one simple query; their rows come as text."""
+        operation = Script(sql)
+        self._run(operation, timeout)
+        return operation.results
+
+    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
+        """Send a batch in one round trip.
+
+        Returns:
+            The batch's items; each knows its rows, tag, error and outcome.
+
+        Raises:
+            Error: an atomic batch failed (the items say which one, and what became of the others), or the
+                connection was lost.  With `atomic=False` an item's own error is only in the item.
+        """
+        with Refusing(batch) as refusing:
+            link = self.link
+            time = self._seconds(timeout)
+            operation = Execution(refusing.take(), atomic=batch.atomic)
+            try:
+                link.run(operation, time)
+            except BaseException:
+                link.ended(operation)
+                raise
+        return operation.items
+
+    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
+        """Run a statement and iterate over its rows as they come, in bounded memory.
+
+        `for row in conn.stream(...)`; the connection can do nothing else until the iteration has ended.
+        `timeout` is the longest wait for the next rows.
+        """
+        operation = Stream(as_item(query, args))
+        return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
+
+    def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
+        """Prepare a statement to be run many times."""
+        engine = self.engine
+        prepared = PreparedStatement(self, engine.prepare(query), engine.dropped_statements)
+        self._run(Prepare(prepared.statement), timeout)
+        return prepared
+
+    def close_statement(self, statement: Statement) -> None:
+        """Have the server forget a statement, with the next flight.  Idempotent."""
+        if not self.closed:
+            link = self.link
+            link.alone(lambda: link.engine.forget(statement))
+        self.runtime.shielded_checkpoint()
+
+    def transaction(
+        self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
+    ) -> TransactionContext:
+        """A transaction block: `with conn.transaction(): ...`; inside of another, a savepoint.
+
+        Args:
+            isolation: "read committed", "repeatable read" or "serializable"; "" for the default.
+            readonly: True or False to say so.
+            deferrable: wait for a safe snapshot (serializable and read-only).
+        """
+        block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
+        return TransactionContext(self, block)
+
+    def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
+        """Run a statement once for each record, all or nothing, in bounded memory.
+
+        Rows that the statement returns are dropped; a `Batch` keeps them.
+
+        Args:
+            query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
+            records: an iterable of records: sequences with a value per parameter.
+            timeout: the longest time without progress, in seconds.
+
+        Returns:
+            How many rows were affected, all together.
+
+        Raises:
+            DataError: a value does not fit its parameter; nothing was stored.
+            PostgresError: the server refused one (a note says which); nothing was stored.
+            Exception: whatever the iterable raises; nothing was stored.
+        """
+        operation = ExecuteMany.of(query)
+
+        def source() -> Chunks:
+            return encoded(self.runtime, ExecutionBuffer(operation), records)
+
+        self._feed(operation, source, timeout)
+        return operation.rowcount
+
+    # ---- COPY
+
+    def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
+        """Run COPY ... FROM STDIN with data from a source; the number of rows.
+
+        Args:
+            sql: the COPY statement.
+            source: bytes, a file open for reading bytes, or an iterable of bytes.
+            timeout: the longest time without progress, in seconds.
+
+        Raises:
+            PostgresError: the server refused it; no row was stored.
+            Exception: whatever the source raises; no row was stored.
+        """
+        operation = CopyIn(sql)
+        chunked = chunks(source)
+        self._feed(operation, lambda: chunked, timeout)
+        return operation.rowcount
+
+    def copy_records(
+        self,
+        table: str,
+        records: NamedRecords,
+        *,
+        columns: Sequence[str],
+        schema: str = "",
+        timeout: Timeout = DEFAULT,
+    ) -> int:
+        """Store records in a table by binary COPY; the number of rows.
+
+        Args:
+            table: the table's name (quoted as it is).
+            records: an iterable of records: sequences with a value per column, or mappings
+                with the columns' names (others are ignored).
+            columns: the columns' names.
+            schema: the table's schema; "" to search for it.
+            timeout: the longest time without progress, in seconds.
+
+        Raises:
+            DataError: a value does not fit its column; no row was stored.
+        """
+        target = quote_identifier(table)
+        if schema:
+            target = f"{quote_identifier(schema)}.{target}"
+        names = ", ".join(quote_identifier(name) for name in columns)
+        operation = CopyRecords(
+            f"SELECT {names} FROM {target}",  # noqa: S608
+            f"COPY {target} ({names}) FROM STDIN (FORMAT binary)",
+        )
+
+        def source() -> Chunks:
+            buffer = RecordBuffer(CopyRowEncoder(tuple(columns), operation.types))
+            return encoded(self.runtime, buffer, records)
+
+        self._feed(operation, source, timeout)
+        return operation.rowcount
+
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
+        """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
+
+        The connection can do nothing else until the iteration has ended.
+        """
+        operation = CopyOut(sql)
+        return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
+
+    def _feed(self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout) -> None:
+        """Run an operation with the chunks of a source, which is asked for when the server is ready."""
+        time = self._seconds(timeout)
+        link = self.link
+        if time is not None:
+            operation.deadline = link.engine.clock() + time
+        try:
+            link.begin(operation)
+            feed(self.runtime, link, operation, source, time)
+        finally:
+            link.leave(operation)
+        if operation.error is not None:
+            raise operation.take_error()
+
+    # ---- LISTEN
+
+    def listen(self, *channels: str) -> Notifications:
+        """Listen to channels: `with conn.listen("jobs") as notifications: for n in ...`."""
+        return Notifications(self, Listener(channels, self._lease))
+
+    # ---- The session itself
+
+    def reset(self, script: str = "DISCARD ALL", *, timeout: Timeout = DEFAULT) -> None:
+        """Bring the session back to where it was after connecting."""
+        self._run(Reset(script), timeout)
+
+    def close(self, *, timeout: Timeout = 1.0) -> None:
+        """End the session, within `timeout` seconds (None: no limit).  Idempotent."""
+        time = limit(timeout, 1.0)
+        link = self._link
+        if link is not None and not link.inherited and not link.over:
+            link.check_here()
+            link.close(time)
+        self.runtime.shielded_checkpoint()
+
+    def abort(self) -> None:
+        """End the session at once, without waiting."""
+        link = self._link
+        if link is not None and not link.inherited and not link.over:
+            link.check_here()
+            link.abort()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.runtime.do_last(self._home, self.close, error)
+
+    def clean_up(self, flow: Callable[[], Generator[Operation, None, None]], error: BaseException) -> None:
+        """Run the last flow of a block that an error has ended; its own must not hide that one.
+
+        A cancellation does not wait long for it: then the session ends.
+        """
+        try:
+            if isinstance(error, Exception | GeneratorExit):
+                self.runtime.do_last(self._home, lambda: self.run_flow(flow()), error)
+                return
+            with self.runtime.shield(2 * GRACE) as bound:
+                self.run_flow(flow(), GRACE)
+            if bound.expired:
+                self.abort()
+        except Error:
+            pass
+        self.runtime.shielded_checkpoint()
+
+    # ---- For the pool
+
+    @property
+    def reusable(self) -> bool:
+        """True if it may be lent to somebody else: nothing is in flight, unread or open."""
+        return not self.closed and self.engine.reusable
+
+    @property
+    def lent(self) -> bool:
+        """True while a borrower has a handle of it."""
+        return self._borrower is not None
+
+    @property
+    def draining(self) -> bool:
+        """True while the answers of an abandoned call are still being read."""
+        return not self.closed and not self.engine.idle
+
+    @property
+    def dirty(self) -> bool:
+        """True if something that was run may have left a trace in the session."""
+        return not self.closed and self.engine.dirty
+
+    def reset_script(self, resetting: Resetting) -> str:
+        """What makes the session as new after a lease; "" for nothing."""
+        engine = self.engine
+        return resetting.script_for(touched=engine.touched, dirty=engine.dirty)
+
+    @property
+    def quiet(self) -> bool:
+        """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
+        return self._link is not None and self._link.quiet
+
+    def forget_traces(self) -> None:
+        """The session as it is now is the one to come back to."""
+        self.engine.forget_traces()
+
+    def settled(self) -> None:
+        """Wait until nothing is in flight any more, or the session is over.
+
+        Not for a stream or COPY that somebody still has in hand: it does not end by itself.
+        """
+        if self._link is None or self.closed:
+            return
+        busy = self.engine.exclusive
+        if busy is None or busy.unwanted:
+            self._link.settled()
+
+    def lend(self) -> Connection:
+        """A handle for one borrower; it stops working with `take_back`."""
+        self.engine.blocks.lend()
+        lent = Connection(self.runtime, self._connector)
+        lent._link = None if self._link is None else self._link.lend()
+        lent.listeners = self.listeners
+        lent._lender = self
+        self._borrower = weakref.ref(lent)
+        return lent
+
+    def take_back(self) -> Connection:
+        """The lease of this handle is over: the connection behind it."""
+        link, self._link = self._link, None
+        self.listeners.end_lease(self._lease)
+        _wake(self.listeners.dispatch([]))
+        if link is not None:
+            link.engine.blocks.take_back()
+            link.dismiss()
+        lender = self._lender or self
+        lender._borrower = None
+        return lender
+
+    # ---- The inside
+
+    def check_here(self) -> None:
+        """Raise if nothing can be done with the connection, or not here: see `link`."""
+        self.link.check_here()
+
+    @property
+    def _home(self) -> object:
+        link = self._link
+        return None if link is None or link.inherited else link.home
+
+    def _opened(self) -> Link:
+        return self.link
+
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)
+
+    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+        return self.link.run(Execution([item]), self._seconds(timeout))
+
+    def _run(self, operation: Operation, timeout: Timeout) -> None:
+        self.link.run(operation, self._seconds(timeout))
+
+    def run_flow(self, flow: Generator[Operation, None, None], timeout: Timeout = DEFAULT) -> None:
+        """Run a flow whose steps are operations of this session, each within `timeout`."""
+        link = self.link
+        time = self._seconds(timeout)
+        try:
+            operation = link.alone(partial(next, flow), time)
+            while True:
+                try:
+                    self._run(operation, timeout)
+                except BaseException as error:  # noqa: BLE001 - the flow decides
+                    operation = link.alone(partial(flow.throw, error), time, error)
+                else:
+                    operation = link.alone(partial(next, flow), time)
+        except StopIteration:
+            return
+        finally:
+            if self.runtime.is_gone(link.home):
+                pass  # the collector has ended the flow
+            elif link.engine.finished:  # the flow may have ended the session
+                self.abort()
+            else:
+                link.flush()  # or have left something to be sent
+
+    def open(self, timeout: Timeout = DEFAULT) -> None:
+        """Connect (`connect` and the pool do it)."""
+        budget = limit(timeout, self.config.connect_timeout)
+        self._link = link = open_session(self.runtime, self._connector, budget)
+        link.on_change = _weakly(self)
+        blocks = link.engine.blocks
+        blocks.task = self.runtime.task
+        blocks.is_over = self.runtime.is_over
+        self.listeners = link.engine.listeners
+
+    def _on_change(self) -> None:
+        """Take what the engine has besides answers: notifications and notices; tell of its end."""
+        engine = self.engine
+        woken = self.listeners.dispatch(engine.take_notifications())
+        if engine.finished:  # not before: the server's last words are still being read
+            woken = [*woken, *self.listeners.everyone()]
+        _wake(woken)
+        if engine.finished:
+            self._tell_of_the_end()
+        for notice in engine.take_notices():
+            for handle in self._handles():
+                if handle.on_notice is not None:
+                    self._call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
+
+    def _handles(self) -> list[Connection]:
+        """Whose callbacks are called: its own (those that `on_connect` has set), and its borrower's."""
+        borrower = None if self._borrower is None else self._borrower()
+        return [self] if borrower is None else [self, borrower]
+
+    def _tell_of_the_end(self) -> None:
+        when_lost, self.when_lost = self.when_lost, None
+        if when_lost is not None:
+            when_lost()
+        for handle in self._handles():
+            on_lost, handle.on_lost = handle.on_lost, None
+            if on_lost is not None:
+                self._call_back("on_lost", on_lost)
+
+    def _call_back(self, name: str, callback: Callable[..., None], *args: object) -> None:
+        """Call the caller's code, in the middle of what may be somebody else's call."""
+        try:
+            callback(*args)
+        except BaseException as error:  # a callback must not end the session
+            if self.runtime.goes_up(error):
+                raise
+            self.runtime.report(self._home, name, error)
+
+
+def _wake(woken: list[Listener]) -> None:
+    for listener in woken:
+        waiter = listener.waiter
+        if waiter is not None:
+            waiter.set()
+
+
+def _weakly(connection: Connection) -> Callable[[], None]:
+    """`_on_change`, without keeping the connection alive: the link is kept by others."""
+    reference = weakref.ref(connection)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._on_change()
+
+    return call

@@ -1,0 +1,161 @@
+# Written by scripts/blocking.py out of pgproto/client/leases.py: change that one.
+"""What a pool lends: a connection, or a transaction on one."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from pgproto.errors import LocalProtocolError
+from pgproto.session import Transaction
+from pgproto.session.deadlines import Timeout, remaining
+
+from ..unique import Unique
+from .connection import Connection
+from .lending import Held, Lender
+from .transactions import TransactionContext
+
+__all__ = ["Lease", "PoolTransaction"]
+
+_NO_CONNECTION: Final = (
+    "a lease is no connection, so it has no {!r}: use `with pool.acquire() as conn`, or "
+    "`conn = pool.acquire().start()`"
+)
+
+
+class Lease(Unique):
+    """A connection to borrow: `with pool.acquire() as conn`, or `conn = pool.acquire().start()`.
+
+    What was started is given back by `pool.release(conn)`.  A lease can be used again after its end.
+    """
+
+    def __init__(self, driver: Lender, timeout: float | None) -> None:
+        self.driver = driver
+        self._timeout = timeout
+        self._in_use = False
+        self._held: Held | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Somebody takes it for the connection."""
+            raise AttributeError(_NO_CONNECTION.format(name), name=name, obj=self)
+
+    def start(self) -> Connection:
+        """Borrow a connection; its handle keeps the lease.
+
+        Raises:
+            LocalProtocolError: the lease has one already.
+            Error: see `Pool.acquire`.
+        """
+        conn = self.__enter__()
+        conn.keeps = self
+        return conn
+
+    def remaining(self, timeout: Timeout) -> Timeout:
+        """What the wait for the connection has left of the time of the call that it is for."""
+        held = self._held
+        assert held is not None
+        return remaining(timeout, self._timeout, held.ticket.deadline, self.driver.runtime.now)
+
+    def release(self, conn: Connection | None = None) -> None:
+        """Give the connection back, if it is (still) this one.  Idempotent."""
+        held = self._held
+        if held is None or (conn is not None and conn is not held.lent):
+            return
+        driver = self.driver
+        if not driver.inherited:
+            if driver.over:  # its loop is gone, and there is nobody to give it back to
+                return
+            driver.check_here()
+        if held.claim():
+            driver.give_back(held, self._let_go)
+            self._given_back(held)
+
+    def __enter__(self) -> Connection:
+        if self._in_use:
+            raise LocalProtocolError("the lease is in use: call acquire() for each connection")
+        self._in_use = True
+        try:
+            return self.driver.borrow(self._timeout, self._keep)
+        except BaseException:
+            held = self._held
+            if held is not None and held.claim():  # it was interrupted after it was lent
+                self.driver.give_back(held, self._let_go)
+            else:
+                self._let_go()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        held = self._held
+        if not isinstance(error, GeneratorExit):
+            self.release()
+        elif held is not None and held.claim():
+            self.driver.give_back_later(held, self._let_go)
+            self._given_back(held)
+
+    def __del__(self) -> None:
+        held: Held | None = getattr(self, "_held", None)
+        if held is not None and self.driver.drop(held):
+            warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=1)
+
+    def _keep(self, held: Held) -> None:
+        self._held = held
+        held.lent.lease = weakref.ref(self)
+        held.lent.lent_by = self.driver
+
+    def _given_back(self, held: Held) -> None:
+        held.lent.keeps = None
+        if self._held is held:  # it may be let go later; the collector must not drop it, then
+            self._held = None
+
+    def _let_go(self) -> None:
+        self._held = None
+        self._in_use = False
+
+
+class PoolTransaction(Unique):
+    """`with pool.transaction() as conn`."""
+
+    def __init__(self, lease: Lease, isolation: str, readonly: bool | None, deferrable: bool) -> None:
+        self._lease = lease
+        self._isolation = isolation
+        self._readonly = readonly
+        self._deferrable = deferrable
+        self._context: TransactionContext | None = None
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._context is not None and self._context.committing
+
+    @property
+    def block(self) -> Transaction | None:
+        """The core's side of it; None before a connection was borrowed."""
+        return None if self._context is None else self._context.block
+
+    def __enter__(self) -> Connection:
+        conn = self._lease.__enter__()
+        self._context = None
+        try:
+            self._context = conn.transaction(
+                isolation=self._isolation, readonly=self._readonly, deferrable=self._deferrable
+            )
+            self._context.start()
+        except BaseException:
+            self._lease.release()
+            raise
+        return conn
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._context is not None:
+                self._context.__exit__(kind, error, trace)
+        finally:
+            self._lease.__exit__(kind, error, trace)

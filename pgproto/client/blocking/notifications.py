@@ -1,0 +1,121 @@
+# Written by scripts/blocking.py out of pgproto/client/notifications.py: change that one.
+"""LISTEN: an iterator over notifications."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pgproto.errors import Error
+from pgproto.session import GRACE, Listener, Notification, listen, unlisten
+from pgproto.session.deadlines import Timeout, limit
+
+from ..unique import Unique
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Notifications"]
+
+
+class Notifications(Unique):
+    """An iterator over notifications; a context manager that listens while it is open.
+
+    It ends with ConnectionClosed when the session does: what was missed then, nobody knows.
+    """
+
+    def __init__(self, connection: Connection, listener: Listener) -> None:
+        self._connection = connection
+        self._listener = listener
+        self._turn = connection.runtime.turn("another thread waits for these notifications already")
+
+    @property
+    def dropped(self) -> int:
+        """How many notifications were dropped because nobody took them."""
+        return self._listener.dropped
+
+    def __enter__(self) -> Notifications:
+        try:
+            self._connection.run_flow(listen(self._connection.engine, self._listener))
+            return self
+        except Error:  # it has not begun, and may be listening for somebody who entered it before
+            raise
+        except BaseException:
+            self._leave()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            connection, listener = self._connection, self._listener
+            connection.runtime.shielded_checkpoint()
+            if connection.closed:
+                connection.listeners.remove(listener)
+            elif error is None:
+                connection.run_flow(unlisten(connection.engine, listener))
+            else:
+                connection.clean_up(lambda: unlisten(connection.engine, listener), error)
+        finally:
+            self._leave()
+
+    def __iter__(self) -> Notifications:
+        return self
+
+    def __next__(self) -> Notification:
+        notification = None
+        while notification is None:
+            notification = self._next(None)
+        return notification
+
+    def get(self, timeout: Timeout = None) -> Notification | None:
+        """The next notification; None if there is none in time.
+
+        Args:
+            timeout: in seconds; 0 or less for what has arrived already, None to wait for ever.
+
+        Raises:
+            ConnectionClosed: the session has ended.
+            LocalProtocolError: another thread waits already, or nothing listens (any more).
+        """
+        left = limit(timeout, None)
+        return self._next(None if left is None else self._connection.runtime.now() + left)
+
+    def _next(self, deadline: float | None) -> Notification | None:
+        connection = self._connection
+        connection.runtime.checkpoint()
+        if not connection.closed:  # else the listener says why
+            connection.check_here()
+        if not self._turn.take(deadline):
+            return None
+        try:
+            if self._listener.ended is None:
+                connection.link.flush()
+            return self._taken(deadline)
+        finally:
+            self._listener.waiter = None
+            self._turn.leave()
+
+    def _taken(self, deadline: float | None) -> Notification | None:
+        connection, listener = self._connection, self._listener
+        late = False
+        while True:
+            # Before the look: another thread may hand over what comes next.
+            listener.waiter = happened = connection.runtime.event()
+            notification = listener.take()
+            if notification is not None or late:
+                return notification
+            link = connection.link
+            link.engine.check_open()
+            late = not link.wait_for(happened, deadline)
+
+    def _leave(self) -> None:
+        """Nobody listens any more, even if the flow that says so has not come to its end."""
+        connection = self._connection
+        if self._listener.ended is None:
+            connection.listeners.remove(self._listener)
+            connection.listeners.unsettled = True  # the end of the call that is under way sees to it, or
+            with contextlib.suppress(Error):
+                connection.link.alone(connection.engine.stop_listening, GRACE)
+                connection.link.flush()

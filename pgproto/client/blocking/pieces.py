@@ -1,0 +1,184 @@
+# Written by scripts/blocking.py out of pgproto/client/pieces.py: change that one.
+"""What arrives piece by piece: the rows of a stream, the data of COPY TO STDOUT."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from pgproto.errors import Error, LocalProtocolError
+from pgproto.session import Operation
+
+from ..unique import Unique
+from .runtime import Link, Runtime
+
+__all__ = ["Pieces", "progress"]
+
+T = TypeVar("T")
+
+
+class Pieces(Unique, Generic[T]):
+    """An iterator, which can be entered with `with` too.
+
+    The statement runs when the first piece is asked for.  Whoever stops in the middle (`close`, leaving
+    `with`, or just dropping the iterator) abandons it: the rest is cancelled, read and dropped.
+
+    Only what was read to its end ends with StopIteration.  After anything else (an error, `close`, a
+    cancellation) the next piece is an error, each time: a part never passes for the whole.
+
+    Args:
+        runtime: where it is iterated over.
+        start: gives the link, where the operation is to be submitted.
+        operation: what to run.
+        take: takes what has arrived.
+        seconds: how long the next piece may take; None for no limit.
+        release: called when the link is not needed any more; idempotent.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        start: Callable[[], Link],
+        operation: Operation,
+        take: Callable[[], list[T]],
+        seconds: float | None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self._runtime = runtime
+        self._start = start
+        self._operation = operation
+        self._take = take
+        self._seconds = seconds
+        self._release = release
+        self._pieces: deque[T] = deque()
+        self._link: Link | None = None
+        self._waiting = False  # a task waits for the next piece
+        self._ended = False
+        self._error: BaseException | None = None  # what there is instead of more pieces
+
+    def __iter__(self) -> Pieces[T]:
+        return self
+
+    def __next__(self) -> T:
+        while not self._pieces:  # another one may have come before
+            self._fetch()
+        return self._pieces.popleft()
+
+    def __enter__(self) -> Pieces[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        link = self._link
+        home = None if link is None or link.inherited else link.home
+        self._runtime.do_last(home, self.close, error)
+
+    def close(self) -> None:
+        """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
+        link = self._link
+        if link is not None and not link.inherited:
+            link.check_here()
+        self._leave()
+        if link is not None and not self._operation.finished:
+            link.settled()
+        self._runtime.shielded_checkpoint()
+
+    def __del__(self) -> None:
+        link: Link | None = getattr(self, "_link", None)
+        if link is not None and not link.inherited:
+            link.orphan(self._operation, self._release)
+
+    def _fetch(self) -> None:
+        """Wait for more pieces.
+
+        Raises:
+            StopIteration: there are none, and it is whole.
+            LocalProtocolError: another thread waits for them already, or the iteration was left.
+            Error: the operation's error.
+        """
+        self._runtime.checkpoint()
+        operation = self._operation
+        link = self._link
+        if link is not None:
+            link.check_here()
+        if self._waiting:
+            raise LocalProtocolError("another thread waits for the next piece already")
+        self._waiting = True
+        try:
+            if link is None and not self._ended:
+                link = self._begin()
+            while link is not None and not self._ended:
+                self._pieces.extend(self._take())
+                if self._pieces:
+                    return
+                if operation.finished:
+                    self._end(operation.error)
+                else:
+                    progress(self._runtime, link, operation, self._seconds)
+        except Error as error:  # it was refused, or is to be used elsewhere
+            self._end(error)
+        except BaseException:
+            self._leave()
+            raise
+        finally:
+            self._waiting = False
+        if self._error is not None:
+            raise self._error
+        raise StopIteration
+
+    def _begin(self) -> Link:
+        link = self._start()
+        if self._seconds is not None:
+            self._operation.deadline = link.engine.clock() + self._seconds
+        self._link = link
+        try:
+            link.begin(self._operation)
+        except Error:  # it was refused
+            self._link = None
+            raise
+        if self._ended:  # by another thread, meanwhile
+            self._end(self._error)
+        return link
+
+    def _leave(self) -> None:
+        """Nobody wants the rest."""
+        if not self._ended:
+            text = "the iteration was left before its end: there is no more to read"
+            self._end(LocalProtocolError(text))
+
+    def _end(self, error: BaseException | None) -> None:
+        self._ended = True
+        self._error = error
+        self._pieces.clear()
+        link, self._link = self._link, None
+        try:
+            if link is not None:
+                link.leave(self._operation)
+        finally:
+            if self._release is not None:
+                self._release()
+
+
+def progress(runtime: Runtime, link: Link, operation: Operation, seconds: float | None) -> None:
+    """Let the engine go on, and wait until the operation has made progress or has ended.
+
+    Args:
+        runtime: the link's.
+        link: whose operation it is.
+        operation: submitted before.
+        seconds: how long that may take; None for no limit.
+    """
+    engine = link.engine
+    if seconds is not None:
+        engine.set_deadline(operation, engine.clock() + seconds)
+    link.resume()
+    if operation.finished or operation.take_progress():
+        runtime.checkpoint()
+    else:
+        link.wait(operation)
+        operation.take_progress()
+    # The time that the caller takes for its own part does not count.
+    engine.set_deadline(operation, None)

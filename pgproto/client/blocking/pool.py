@@ -1,0 +1,260 @@
+# Written by scripts/blocking.py out of pgproto/client/pool.py: change that one.
+"""A pool of connections, as its users see it.  `Driver` does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import ClassVar, Self, TypeVar, Unpack
+
+from pgproto.errors import LocalProtocolError
+from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
+from pgproto.pool.options import PoolOptions, split_options
+from pgproto.session import Batch, Connector, CopyOut, QueuedQuery
+from pgproto.session.batch import Refusing
+from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
+
+from .connection import Connection
+from .feeding import Source
+from .leases import Lease, PoolTransaction
+from .lending import Hook, Hooks, Lender
+from .pieces import Pieces
+from .queries import Queries, Query
+from .records import NamedRecords, Records
+from .runtime import Link, Runtime
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+
+
+class Pool(Queries):
+    """A pool of connections: `with Pool(dsn, max_size=10) as pool: pool.fetch(...)`.
+
+    Attributes:
+        runtime: what it works with.
+    """
+
+    runtime: ClassVar[Runtime]
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        on_connect: Hook | None = None,
+        on_acquire: Hook | None = None,
+        on_release: Hook | None = None,
+        on_close: Hook | None = None,
+        reset: str = "auto",
+        server_settings: Mapping[str, str] | None = None,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        """A pool that is not open yet: nothing is connected before it is opened or used.
+
+        Args:
+            dsn: a connection string; see `connect`.
+            on_connect: called with every new connection before it is lent for the first time, and again
+                after each reset: what it sets up is what every borrower gets.
+            on_acquire: called before a connection is lent; False closes it, and another one is tried.
+            on_release: called when one comes back; False closes it.
+            on_close: called before one is closed.
+            reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
+                seen can have left a trace; "always": after every lease in which anything was sent, by a
+                script that keeps prepared statements where it can; "never"; or a script of your own, which
+                runs after every lease in which anything was sent.
+            server_settings: run-time parameters of every session.
+            options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
+        """
+        settings, connection_options = split_options(options)
+        connector = self.runtime.connector(dsn, connection_options, server_settings)
+        hooks = Hooks(on_connect, on_acquire, on_release, on_close)
+        self._driver = self._lender(connector, settings, hooks, Resetting(reset))
+        self._entered = False
+        self._acquire_timeout = settings.acquire_timeout
+        self._command_timeout = connector.config.command_timeout
+
+    def _lender(
+        self, connector: Connector, settings: PoolSettings, hooks: Hooks, resetting: Resetting
+    ) -> Lender:
+        """Who does the work."""
+        raise NotImplementedError
+
+    # ---- Life
+
+    def _open(self, wait: bool) -> Self:
+        started = self._driver.start()
+        if wait:
+            try:
+                self._driver.first()
+            except BaseException:
+                if started:
+                    self.close(timeout=0.0)
+                raise
+        return self
+
+    def _enter(self, wait: bool) -> Self:
+        """Open it as the context manager of a block."""
+        if self._entered:
+            raise LocalProtocolError("the pool is entered already")
+        driver = self._driver
+        driver.check_here()
+        driver.enter()
+        self._entered = True
+        try:
+            return self._open(wait)
+        except BaseException:
+            self._entered = False
+            driver.leave(None, None, None)
+            raise
+
+    def close(self, *, timeout: Timeout = DEFAULT) -> None:
+        """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
+
+        Args:
+            timeout: seconds after which borrowed connections are taken away, `close_timeout` by default;
+                None for no limit.
+        """
+        self._driver.close(patience(timeout))
+
+    def __enter__(self) -> Self:
+        return self._enter(wait=not self._driver.started)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        driver = self._driver
+        try:
+            work = partial(self.close, timeout=DEFAULT if error is None else 0.0)
+            self.runtime.do_last(driver.home, work, error)
+        finally:
+            self._entered = False
+            answer = driver.leave(kind, error, trace)
+        return answer
+
+    def expire(self) -> None:
+        """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        self._driver.expire()
+
+    def stats(self) -> PoolStats:
+        """What the pool has and has done."""
+        return self._driver.stats()
+
+    # ---- Borrowing
+
+    def acquire(self, *, timeout: Timeout = DEFAULT) -> Lease:
+        """Borrow a connection: `with pool.acquire() as conn`, or `conn = pool.acquire().start()`.
+
+        What was started is given back by `release`.
+
+        Args:
+            timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
+                that is free, or fail; a negative one has passed.
+
+        Raises:
+            PoolTimeout: none became free in time.
+            PoolClosed: the pool is closed.
+            TooManyWaiting: `max_waiting` callers wait already.
+        """
+        return Lease(self._driver, patience(timeout))
+
+    def release(self, conn: Connection) -> None:
+        """Give a connection back: its handle is dead from now on.  Idempotent.
+
+        Raises:
+            LocalProtocolError: this pool has not lent it.
+        """
+        if conn.lent_by is not self._driver:
+            raise LocalProtocolError("the connection was not lent by this pool")
+        lease = None if conn.lease is None else conn.lease()
+        if lease is not None:
+            lease.release(conn)
+        self.runtime.shielded_checkpoint()
+
+    def transaction(
+        self,
+        *,
+        timeout: Timeout = DEFAULT,
+        isolation: str = "",
+        readonly: bool | None = None,
+        deferrable: bool = False,
+    ) -> PoolTransaction:
+        """Borrow a connection and open a transaction: `with pool.transaction() as conn`.
+
+        `timeout` is for the wait, as in `acquire`; the rest is for `Connection.transaction`.
+        """
+        return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
+
+    def _lease(self, timeout: Timeout) -> Lease:
+        """A connection for a call that takes `timeout`, the wait for it included."""
+        return Lease(self._driver, waiting(timeout, self._acquire_timeout))
+
+    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+        lease = self._lease(timeout)
+        with lease as conn:
+            conn._run_item(item, lease.remaining(timeout))
+
+    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
+        """`Connection.send_batch` on a borrowed connection; the wait for it is a part of `timeout`."""
+        with Refusing(batch):
+            lease = self._lease(timeout)
+            with lease as conn:
+                return conn.send_batch(batch, timeout=lease.remaining(timeout))
+
+    def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
+        """`Connection.executemany` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
+            return conn.executemany(query, records, timeout=timeout)
+
+    def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
+        """`Connection.copy_in` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
+            return conn.copy_in(sql, source, timeout=timeout)
+
+    def copy_records(
+        self,
+        table: str,
+        records: NamedRecords,
+        *,
+        columns: Sequence[str],
+        schema: str = "",
+        timeout: Timeout = DEFAULT,
+    ) -> int:
+        """`Connection.copy_records` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
+            return conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
+
+    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
+        """`Connection.copy_out` on a connection borrowed until its end; the wait has `timeout`, too."""
+        operation = CopyOut(sql)
+        lease = self._lease(timeout)
+
+        def start() -> Link:
+            conn = lease.__enter__()
+            return conn.link
+
+        time = seconds(timeout, self._command_timeout)
+        return Pieces(self.runtime, start, operation, operation.take, time, lease.release)
+
+    def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
+        """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.
+
+        It is repeated only if the transaction certainly was not committed, and the error is one that
+        another attempt can avoid: see `Retry`.  What `fn` does besides the database is repeated too.
+
+        Args:
+            fn: the work; called with a connection in a new transaction each time.
+            retry: how often and when; `Retry()` by default.
+        """
+        policy = Retry() if retry is None else retry
+        attempt = 0
+        while True:
+            attempt += 1
+            block = self.transaction()
+            try:
+                with block as conn:
+                    return fn(conn)
+            except Exception as error:
+                if not policy.should_repeat(error, attempt, block.block):
+                    raise
+            self.runtime.sleep(policy.delay_before(attempt, self.runtime.random))

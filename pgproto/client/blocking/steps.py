@@ -1,0 +1,112 @@
+# Written by scripts/blocking.py out of pgproto/client/steps.py: change that one.
+"""Opening sessions and cancelling queries: the core's flows, with a runtime doing the steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from functools import partial
+from typing import TypeVar
+
+from pgproto.errors import ConnectError
+from pgproto.session import Connector, Dial, Engine, HangUp, Step
+from pgproto.wire import BackendKeyData
+
+from .runtime import Link, Runtime
+
+__all__ = ["open_session", "send_cancel"]
+
+T = TypeVar("T")
+
+
+class _Stepper:
+    """Does the steps of a flow; holds the link that is open.
+
+    Args:
+        runtime: does them.
+        connector: whose flow it is.
+        budget: seconds for each host; None for no limit.
+        peer: where to dial, whatever host a step names; None to look that up.
+    """
+
+    def __init__(
+        self, runtime: Runtime, connector: Connector, budget: float | None, peer: object = None
+    ) -> None:
+        self.link: Link | None = None
+        self._runtime = runtime
+        self._config = connector.config
+        self._budget = budget
+        self._peer = peer
+        self._deadline: float | None = None
+
+    def run(self, flow: Generator[Step, None, T]) -> T:
+        """Run a flow to its end; whatever happens, no link but the flow's result stays open."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    self._step(step)
+                except BaseException as error:  # noqa: BLE001 - the flow decides; it ends no interrupt
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except BaseException:
+            self._hang_up()
+            raise
+
+    def _step(self, step: Step) -> None:
+        now = self._runtime.now
+        if isinstance(step, HangUp):
+            self._hang_up()
+        elif isinstance(step, Dial):
+            if step.fresh:
+                self._deadline = None if self._budget is None else now() + self._budget
+            self.link = self._runtime.dial(step, self._config, self._deadline, self._peer)
+        elif self.link is not None:
+            self.link.run(step, None if self._deadline is None else max(0.0, self._deadline - now()))
+
+    def _hang_up(self) -> None:
+        if self.link is not None:
+            self.link.abort()
+            self.link = None
+
+
+def open_session(runtime: Runtime, connector: Connector, budget: float | None) -> Link:
+    """Connect; the link of a session that is ready for queries, and that can cancel what it runs.
+
+    Args:
+        runtime: does the steps.
+        connector: how to connect.
+        budget: seconds for each host; None for no limit.
+
+    Raises:
+        ConnectError: no server would do.
+        ConfigError: a file of the configuration cannot be used.
+    """
+    stepper = _Stepper(runtime, connector, budget)
+    stepper.run(connector.connect())
+    link = stepper.link
+    if link is None:
+        raise ConnectError("the connection was closed")
+    link.send_cancel = partial(send_cancel, runtime, connector, link.engine, link.peer)
+    return link
+
+
+def send_cancel(
+    runtime: Runtime, connector: Connector, engine: Engine, peer: object, key: BackendKeyData, budget: float
+) -> None:
+    """Send a cancel request for a session: best effort.
+
+    Args:
+        runtime: does the steps.
+        connector: whose session it is.
+        engine: the session.
+        peer: what it is connected to; a look-up could name another server by now.
+        key: what its server calls it.
+        budget: seconds that it may take.
+    """
+    with contextlib.suppress(Exception):  # a query that cannot be cancelled runs into GRACE
+        _Stepper(runtime, connector, budget, peer).run(connector.cancel(engine, key))

@@ -1,0 +1,118 @@
+# Written by scripts/blocking.py out of pgproto/client/transactions.py: change that one.
+"""Transaction blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pgproto.errors import Error, LocalProtocolError
+from pgproto.session import Operation, Transaction
+
+from ..unique import Unique
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["TransactionContext"]
+
+
+class TransactionContext(Unique):
+    """`with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
+
+    def __init__(self, connection: Connection, block: Transaction) -> None:
+        self._connection = connection
+        self._block = block
+
+    @property
+    def block(self) -> Transaction:
+        """The core's side of it."""
+        return self._block
+
+    @property
+    def committing(self) -> bool:
+        """True once COMMIT was submitted."""
+        return self._block.committing
+
+    def start(self) -> Connection:
+        """Open the block.
+
+        Raises:
+            LocalProtocolError: it is open already, or another thread's block is.
+        """
+        self._connection.check_here()
+        self._connection.runtime.checkpoint()
+        try:
+            self._connection.link.alone(self._block.enter)
+            return self._connection
+        except Error:  # refused: there is nothing to end
+            raise
+        except BaseException:
+            self._cut_off()
+            raise
+
+    def commit(self) -> None:
+        """COMMIT, or RELEASE SAVEPOINT.  Any thread may end the block.  Cancelled before that, it is undone.
+
+        Raises:
+            LocalProtocolError: it is not open, a block inside it is, or a statement has ended it.
+            TransactionAborted: the server has rolled back instead.
+            Error: the commit failed; its `outcome` says what is known.
+        """
+        self._end(self._block.commit)
+
+    def rollback(self) -> None:
+        """ROLLBACK, or ROLLBACK TO SAVEPOINT; blocks that are open inside it end with it.
+
+        Raises:
+            LocalProtocolError: it is not open, or a statement has ended it.
+        """
+        self._end(self._block.rollback)
+
+    def __enter__(self) -> Connection:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.commit()
+            elif isinstance(error, Exception):
+                # An error of the clean-up must not hide the one that made it necessary.
+                with contextlib.suppress(Error):
+                    self.rollback()
+            else:
+                self._connection.clean_up(self._block.rollback, error)
+        finally:
+            if not self._block.ending:  # else another thread sees to it
+                self._cut_off()
+
+    def _end(self, flow: Callable[[], Generator[Operation, None, None]]) -> None:
+        connection = self._connection
+        try:
+            # From here to the submission of COMMIT or ROLLBACK there is no further checkpoint.
+            connection.runtime.checkpoint_if_cancelled()
+        except BaseException as error:
+            connection.clean_up(self._block.rollback, error)
+            raise
+        try:
+            connection.run_flow(flow())
+        except LocalProtocolError:  # refused: nothing was begun
+            raise
+        except BaseException:
+            self._cut_off()
+            raise
+        finally:
+            connection.runtime.shielded_checkpoint()
+
+    def _cut_off(self) -> None:
+        """End the session if the block is still open: what came next would be a part of it.
+
+        Nobody would end it: an interrupt came between two steps, or its end was out of time.
+        """
+        if self._block.entered:
+            with contextlib.suppress(LocalProtocolError):  # its event loop is another one
+                self._connection.abort()

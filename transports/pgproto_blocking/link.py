@@ -1,0 +1,203 @@
+"""The blocking `Link`: the way of one handle to the transport of its session.
+
+A handle that a pool has lent has one of its own, which knows the lease: what comes too late for it is refused
+when its turn has come, whichever thread has ended the lease meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from pgproto import QueryTimeout
+from pgproto.client import refusals
+from pgproto.client.blocking import Event as AnyEvent
+from pgproto.session import Operation
+from pgproto.wire import BackendKeyData
+from pgproto_sockets import readiness
+
+from .events import Event
+from .transport import Address, Transport
+
+__all__ = ["HERE", "Link"]
+
+T = TypeVar("T")
+
+HERE: Final = object()
+"""Where every thread is at home."""
+
+
+class Link:
+    """See `pgproto.client.blocking.Link`.
+
+    Args:
+        transport: the session's.
+        lease: see `Transport.alone`.
+    """
+
+    home = HERE
+
+    def __init__(self, transport: Transport, lease: int = 0) -> None:
+        self.transport = transport
+        self.engine = transport.engine
+        self._lease = lease
+
+    @property
+    def inherited(self) -> bool:
+        """True if the parent process has it."""
+        return self.transport.inherited
+
+    @property
+    def peer(self) -> Address:
+        """Where it is connected to."""
+        return self.transport.address
+
+    @property
+    def on_change(self) -> Callable[[], None] | None:
+        """The transport's."""
+        return self.transport.on_change
+
+    @on_change.setter
+    def on_change(self, call: Callable[[], None] | None) -> None:
+        self.transport.on_change = call
+
+    @property
+    def send_cancel(self) -> Callable[[BackendKeyData, float], None] | None:
+        """The transport's."""
+        return self.transport.send_cancel
+
+    @send_cancel.setter
+    def send_cancel(self, call: Callable[[BackendKeyData, float], None] | None) -> None:
+        self.transport.send_cancel = call
+
+    @property
+    def shut(self) -> bool:
+        """True once nothing can be submitted any more, even if another thread is in a call still."""
+        return self.transport.closed
+
+    @property
+    def over(self) -> bool:
+        """True once there is nothing left to be closed."""
+        return self.transport.sock is None
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor; -1 if there is none (any more)."""
+        return self.transport.descriptor
+
+    @property
+    def quiet(self) -> bool:
+        """True if nothing waits to be read."""
+        return readiness.is_quiet(self.transport.descriptor)
+
+    def check_here(self) -> None:
+        """Raise if the parent process has it."""
+        if self.transport.inherited:
+            raise refusals.inherited("connection")
+
+    def lend(self) -> Link:
+        """The link for the handle that a borrower gets."""
+        return Link(self.transport, self.engine.blocks.lease)
+
+    # ---- Calls
+
+    def alone(
+        self, work: Callable[[], T], timeout: float | None = None, told: BaseException | None = None
+    ) -> T:
+        """Do something with the engine while no other thread does."""
+        answers: list[T] = []
+        raised: list[BaseException] = []
+
+        def step() -> None:
+            try:
+                answers.append(work())
+            except StopIteration as end:
+                raised.append(end)
+            except BaseException as problem:
+                if problem is not told:
+                    raise
+                raised.append(problem)  # not a problem of the work's: nothing is torn
+                self.transport.flush()  # it may have left something to be sent
+
+        self.transport.alone(step, None, timeout, self._lease)
+        if raised:
+            raise raised.pop()
+        return answers[0]
+
+    def run(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation and wait for its end."""
+        self.transport.run(operation, timeout, self._lease)
+
+    def begin(self, operation: Operation) -> None:
+        """Submit an operation, before its deadline."""
+        deadline = operation.deadline
+        left = None if deadline is None else deadline - time.monotonic()
+        self.transport.submit(operation, left, self._lease)
+
+    def wait(self, operation: Operation) -> None:
+        """Wait until an operation that was submitted has ended or made progress."""
+        self.transport.wait(operation)
+
+    def wait_for(self, event: AnyEvent, deadline: float | None) -> bool:
+        """Wait until somebody sets the event, or the session is over; False if the deadline comes first.
+
+        Other threads may use the session meanwhile; what they read may set the event.
+        """
+        if not isinstance(event, Event):
+            raise TypeError("another runtime's event")
+        transport = self.transport
+        try:
+            waker = event.open()
+            while True:
+                left = None if deadline is None else deadline - time.monotonic()
+                with contextlib.suppress(QueryTimeout):
+                    transport.alone(transport.look, None, left, self._lease)
+                if event.happened or transport.closed:
+                    return True
+                if left is not None and left <= 0:
+                    return False
+                readiness.wait(transport.descriptor, readiness.READABLE, left, waker)
+        finally:
+            event.close()
+
+    def leave(self, operation: Operation) -> None:
+        """Abandon an operation."""
+        self.transport.abandon(operation)
+
+    def ended(self, operation: Operation) -> None:
+        """An operation that was abandoned has ended when its call has."""
+
+    def settled(self) -> None:
+        """Nothing is in flight after a call."""
+
+    def close(self, timeout: float | None) -> None:
+        """End the session."""
+        self.transport.close(timeout)
+
+    def abort(self) -> None:
+        """End the session at once."""
+        self.transport.abort()
+
+    def drop(self) -> None:
+        """Nobody refers to the connection any more, nor to the transport."""
+
+    def dismiss(self) -> None:
+        """The lease is over."""
+        self.transport.dismiss()
+
+    def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
+        """Abandon an operation from wherever garbage is collected."""
+        try:
+            self.transport.abandon(operation)
+        finally:
+            if then is not None:
+                then()
+
+    def resume(self) -> None:
+        """An operation has more to write, or room for more to read."""
+        self.transport.resume()
+
+    def flush(self) -> None:
+        """Nothing: what there is to send goes out with the next call."""

@@ -1,0 +1,113 @@
+"""The blocking `Runtime`: threads, and their clock."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+
+from pgproto.config import Config
+from pgproto.session import Dial
+from pgproto_sockets import readiness
+from pgproto_sockets.process import Process
+
+from .dialling import dial
+from .events import Event, Turn
+from .link import HERE, Link
+
+__all__ = ["RUNTIME"]
+
+_log = logging.getLogger("pgproto")
+
+
+class _Bound:
+    """See `pgproto.client.blocking.Bound`.  What is waited for in it has a timeout of its own."""
+
+    expired = False
+
+    def shorten(self, deadline: float) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> _Bound:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class _Runtime(Process):
+    """See `pgproto.client.blocking.Runtime`."""
+
+    now = staticmethod(time.monotonic)
+
+    def home(self) -> object:
+        """Where all threads are."""
+        return HERE
+
+    def is_gone(self, home: object) -> bool:
+        """False."""
+        return False
+
+    def task(self) -> threading.Thread:
+        """The thread that runs."""
+        return threading.current_thread()
+
+    def is_over(self, task: object) -> bool:
+        """True if a thread has ended."""
+        return isinstance(task, threading.Thread) and not task.is_alive()
+
+    def event(self) -> Event:
+        """A new event."""
+        return Event()
+
+    def turn(self, refusal: str) -> Turn:
+        """A new turn: nobody is refused."""
+        return Turn()
+
+    def checkpoint(self) -> None:
+        """Nothing: an interrupt comes at any moment."""
+
+    def checkpoint_if_cancelled(self) -> None:
+        """Nothing."""
+
+    def shielded_checkpoint(self) -> None:
+        """Nothing."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        if seconds > 0:
+            readiness.pause(seconds)
+
+    def shield(self, seconds: float) -> _Bound:
+        """Nothing: a second interrupt goes up as the first one does."""
+        return _Bound()
+
+    def do_last(self, home: object, work: Callable[[], object], error: BaseException | None) -> None:
+        """Do the last thing of a block."""
+        work()
+
+    def soon(self, home: object, call: Callable[[], object]) -> bool:
+        """Call it."""
+        call()
+        return True
+
+    def goes_up(self, error: BaseException) -> bool:
+        """True for what a signal handler raises."""
+        return not isinstance(error, Exception)
+
+    def report(self, home: object, name: str, error: BaseException) -> None:
+        """Log that a callback or a hook has raised."""
+        _log.error("%s raised", name, exc_info=error)
+
+    def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
+        """Open a socket; what is called a task elsewhere is a thread here."""
+        step.engine.blocks.caller = "thread"
+        return Link(dial(step, config, deadline, address))
+
+
+RUNTIME: Final = _Runtime()
