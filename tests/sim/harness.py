@@ -13,10 +13,9 @@ from typing import Any
 from unittest import mock
 
 import pgproto_asyncio.link as adapter_link
-import pgproto_asyncio.runtime as adapter_runtime
 from pgproto.config import Config, parse_config
 from pgproto.session import Connector
-from pgproto_sockets import environment, readiness
+from pgproto_sockets import environment, process, readiness
 
 from .near import NearEnd
 from .world import World
@@ -72,7 +71,7 @@ def installed(world: World) -> Iterator[None]:
         mock.patch.object(readiness, "is_quiet", world.network.quiet),
         mock.patch.object(readiness, "read_rest", world.network.read_rest),
         mock.patch.object(adapter_link.Link, "abort", _watched),
-        mock.patch.object(adapter_runtime, "random", world.rng),
+        mock.patch.object(process, "random", world.rng),
     ):
         asyncio._set_running_loop(None)
         yield
