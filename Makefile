@@ -1,6 +1,7 @@
 # Each command sets up what it needs in a virtual environment of its own and then does its work.
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
+#   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all of them, with their coverage
 #   make quick                              check, and the unit tests with their coverage: what fails fast
 #   make demo | test | check | bench | budget | wheel | clean
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
@@ -39,7 +40,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo quick rest test check bench budget wheel sim power promise faults chaos storm fuzz mutants clean
+.PHONY: help demo unit quick rest test check bench budget wheel sim power promise faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -52,8 +53,11 @@ test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpa
 	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
 # The two halves of `test` on the pure build: what fails fast, and what needs servers.
-quick: check $(VENV)/.installed-test
-	$(PYTEST) $(UNITS)
+quick: check unit
+
+# Nothing of it needs a server: `make unit ARGS=tests/test_frames.py` is the shortest way to a test.
+unit: $(VENV)/.installed-unit
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(PYTEST) $(UNITS))
 
 rest: $(VENV)/.installed-test
 	$(PYTEST) $(or $(ARGS),$(OTHERS))
