@@ -19,7 +19,7 @@ Error:
 
 Rule: a ConnectionClosed that is the server's doing says so, in its text and `.sqlstate`.
 Rule: the statement of a query's error is in `.query`, and never in its text: texts go to logs.
-Rule: the first cause is kept.  What came after it (the pooler's 08P01 behind the server's 57P01, the
+Rule: the first cause is kept.  What came after it (the pooler's 08P01 after the server's 57P01, the
 EPIPE of a write) is in `.also`.  Rule: an error that ends a query carries that query's `.outcome`.
 
 This file is not compiled: mypyc's native exceptions cannot also be a TimeoutError.
@@ -87,7 +87,7 @@ class Outcome(enum.Enum):
     COMMITTED = "committed"
     """Its COMMIT arrived, or ReadyForQuery outside of a transaction block."""
     OK_IN_TX = "ok in transaction"
-    """ReadyForQuery arrived inside of a transaction block, which has yet to commit."""
+    """ReadyForQuery arrived in a transaction block, which has yet to commit."""
     PREPARED = "prepared"
     """PREPARE TRANSACTION has put its transaction aside: COMMIT PREPARED or ROLLBACK PREPARED will decide."""
     UNKNOWN = "unknown"
@@ -120,7 +120,7 @@ class Error(Exception):
     query: str | None = None
     """The text of the statement that this error is about, as it was sent; never a part of `str()`."""
     also: Sequence[Exception] = ()
-    """What else went wrong behind the first cause, in the order in which it was seen."""
+    """What else went wrong after the first cause, in the order in which it was seen."""
 
 
 class ConfigError(Error, ValueError):
@@ -369,7 +369,7 @@ def _line_and_caret(sql: str, position: int | None) -> list[str]:
 
     Args:
         sql: the statement.
-        position: counted in characters, from 1; one behind the end is the end.
+        position: counted in characters, from 1; one after the end is the end.
     """
     if position is None or not 1 <= position <= len(sql) + 1:
         return []
@@ -458,7 +458,7 @@ class DataError(Error, ValueError):
 class _PoolBusy(Error):
     """What a pool tells a caller that gets no connection: one text for all, and the counts beside it.
 
-    Two hundred callers that time out together are one message for whoever groups errors by their text.
+    Two hundred callers that time out together are one message for those who group errors by their text.
     """
 
     outcome = Outcome.NOT_SENT

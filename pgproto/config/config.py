@@ -183,7 +183,7 @@ class Config:
         tls: the TLS policy for TCP hosts.
         require_auth: what the server may ask for; "" for the default policy.
         channel_binding: `disable`, `prefer` or `require`.
-        requirepeer: the operating system's user that must run the server behind a unix socket; "" for any.
+        requirepeer: the operating system's user that must run the server of a unix socket; "" for any.
         target_session_attrs: which kind of server will do, one of TARGET_SESSION_ATTRS.
         load_balance_hosts: `random` to try the hosts in random order, else `disable`.
         min_protocol_version: the oldest protocol version to accept, as the number in StartupMessage.

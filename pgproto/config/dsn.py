@@ -130,7 +130,7 @@ def _bare(text: str, position: int) -> tuple[str, int]:
 
 
 def _quoted(text: str, position: int) -> tuple[str, int]:
-    """A value up to the closing quote; `position` is behind the opening one."""
+    """A value up to the closing quote; `position` is after the opening one."""
     value: list[str] = []
     while position < len(text):
         if text[position] == "'":

@@ -279,7 +279,7 @@ class PoolMachine:
         self._balance(now)
 
     def lost(self, slot: Slot, now: float, reason: str = LOST, *, answered: bool = False) -> None:
-        """The connection has ended (see `ending`), whoever has it.  A `release` may follow or not.
+        """The connection has ended (see `ending`), whether it is lent or not.  A `release` may follow or not.
 
         Args:
             slot: which.

@@ -79,5 +79,5 @@ class Ending:
                     assert isinstance(message, ErrorResponse)
                     closed.also.append(message.error)
         except RemoteProtocolError:
-            # Not messages any more.  Nothing behind this point can be trusted to be one.
+            # Not messages any more.  Nothing after this point can be trusted to be one.
             self._searched = _MAX_DIAGNOSTIC_BYTES + 1

@@ -163,7 +163,7 @@ class Skipped(Message):
 class Secure(Message):
     """The peer agreed to encrypt: hand the byte stream to TLS, then call `Connection.secured()`.
 
-    Not a byte may be buffered behind the answer; `Connection` has made sure of it.
+    Not a byte may be buffered after the answer; `Connection` has made sure of it.
     """
 
     __slots__ = ()
@@ -179,7 +179,7 @@ class Closed(Message):
 
     `error` is the first cause: a PostgresError (FATAL, or an ERROR that EOF followed), a
     RemoteProtocolError, a ConnectionLost (EOF without a word), or None after a local `close()` or
-    Terminate.  `also` has what was found behind it; later bytes can still add to it.  `unanswered` has
+    Terminate.  `also` has what was found after it; later bytes can still add to it.  `unanswered` has
     every request that was in flight, in the order in which it was sent.
     """
 

@@ -73,11 +73,11 @@ class InFlight:
         return True
 
     def after(self, tag: int) -> int:
-        """The state behind an answer of this type; NEVER if it is not legal now."""
+        """The state after an answer of this type; NEVER if it is not legal now."""
         return states.ANSWER[self.state << 8 | tag]
 
     def advance(self, after: int) -> None:
-        """The answer has come: go to the state behind it."""
+        """The answer has come: go to the state after it."""
         if after != states.DONE:
             self.state = after
             return
@@ -136,10 +136,10 @@ class InFlight:
         return skipped
 
     def begin_copy_in(self) -> bool:
-        """COPY IN has begun: void the Syncs behind the head (the server ignores them); is that all?
+        """COPY IN has begun: void the Syncs after the head (the server ignores them); is that all?
 
         Manual: "COPY Operations" (the backend ignores Flush and Sync during copy-in mode).  Anything
-        else behind the head would be read as a violation of the COPY sub-protocol.
+        else after the head would be read as a violation of the COPY sub-protocol.
         """
         requests = self.requests
         self._requests = requests[:1]

@@ -9,7 +9,7 @@ are `challenge` and `finish`; each side checks what the other said before it goe
     server-final   v=<signature>  or  e=<error>            ScramClient.verify
 
 Rules.  The parsers know exactly one order of attributes, no extensions, canonical base64, a cap for each
-value, and nothing behind the end (RFC 5802 lets a receiver ignore optional extensions; PostgreSQL has
+value, and nothing after the end (RFC 5802 lets a receiver ignore optional extensions; PostgreSQL has
 never sent one, so one that turns up is a reason to stop).  The iteration count is judged as digits,
 before it costs anything.  Secrets are compared in constant time, and no repr or error text has one.
 

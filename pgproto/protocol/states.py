@@ -96,7 +96,7 @@ FRONTEND_PHASES: Final[dict[int, dict[type[Message], int]]] = {
     GSS: {GSSResponse: GSS_SENT},
 }
 
-# AuthenticationOk after SASL has begun is legal behind SASLFinal alone: a server that skips it has not
+# AuthenticationOk after SASL has begun is legal after SASLFinal alone: a server that skips it has not
 # proved that it knows the password.
 BACKEND_PHASES: Final[dict[int, dict[type[Message], int]]] = {
     STARTUP: {
@@ -249,7 +249,7 @@ ANSWERS: Final[dict[int, dict[int, int]]] = {
     END_OF_QUERY: {tags.READY_FOR_QUERY: DONE},
 }
 
-# What the *requesting* side sends inside of a request: the COPY sub-protocol, and nothing else.
+# What the *requesting* side sends within a request: the COPY sub-protocol, and nothing else.
 COPY_SENDS: Final[dict[int, dict[int, int]]] = {
     EXECUTE_COPY_IN: {
         tags.COPY_DATA: EXECUTE_COPY_IN,
@@ -305,7 +305,7 @@ AFTER_ERROR: Final[dict[int, int]] = {
 NEVER: Final = 255
 """In `ANSWER`: no answer that is legal in this state."""
 # What is looked up for every message is in bytes, which compiled code reads without a call.  At state * 256 +
-# type byte: the state behind an answer.
+# type byte: the state after an answer.
 ANSWER: Final = bytes([ANSWERS.get(key >> 8, {}).get(key & 255, NEVER) for key in range((DONE + 1) << 8)])
 
 FIRST: Final = bytes([FIRST_STATE.get(tag, NEVER) for tag in range(256)])

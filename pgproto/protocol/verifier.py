@@ -190,7 +190,7 @@ def to_base64(data: bytes) -> bytes:
 
 
 def from_base64(text: bytes, cap: int) -> bytes | None:
-    """The bytes behind canonical base64 of at most `cap` characters; None if it is anything else."""
+    """The bytes of canonical base64 of at most `cap` characters; None if it is anything else."""
     if len(text) > cap:
         return None
     try:

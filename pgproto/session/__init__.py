@@ -1,7 +1,7 @@
 """Sessions: the engine that runs operations over one connection, and the flows made of them.
 
 Everything here is free of I/O and of waiting.  An adapter moves bytes between a transport and `Engine`,
-wakes whoever waits for an operation, and runs the flows (`Connector.connect`, `Transaction.commit`).
+wakes those who wait for an operation, and runs the flows (`Connector.connect`, `Transaction.commit`).
 What an adapter keeps to, beyond the docstrings of `Engine`:
 
 **One thread at a time** is in an engine.  After every call that says what happened (`submit`,

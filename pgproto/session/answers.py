@@ -15,7 +15,7 @@ def unasked(event: Message) -> RemoteProtocolError:
     """The error of an answer that the protocol knows, to a question that no operation here asks.
 
     PortalSuspended would pass a part of the rows off as the whole (every Execute is without a limit), and
-    behind CopyBothResponse (replication) both sides would wait for each other.
+    after CopyBothResponse (replication) both sides would wait for each other.
     """
     return RemoteProtocolError(
         f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked"

@@ -103,7 +103,7 @@ class Channel:
         self.produced = 0
         self.handed_over = 0
         self._output: list[bytes] = []
-        self._piece = b""  # what the transport is being offered; `_output` comes behind it
+        self._piece = b""  # what the transport is being offered; `_output` comes after it
         self._savepoints = 0
 
     def sign(self, error: BaseException | None) -> None:
@@ -340,7 +340,7 @@ class Channel:
         return outcome
 
     def _ran_in_block(self, segment: Segment) -> bool:
-        """True if the segment, which is in flight, certainly runs inside of a transaction block.
+        """True if the segment, which is in flight, certainly runs in a transaction block.
 
         More may be known by now than when it was written: a BEGIN before it has been answered.  One that was
         not may have failed (it was cancelled, say), and what came after it was committed by its own Sync.
@@ -357,7 +357,7 @@ class Channel:
         return self._savepoints
 
     def in_transaction(self, operation: Operation) -> bool:
-        """True if what the operation writes next certainly runs inside of a transaction block.
+        """True if what the operation writes next certainly runs in a transaction block.
 
         Certain is: its transaction has sent its BEGIN (or is about to), or the server said T (or E), and
         nothing that is unanswered could have ended the block.

@@ -2,7 +2,7 @@
 
 Both run as a simple Query, so that an error needs no Sync: the server drops what is still under way and
 says ReadyForQuery.  (`CopyRecords` cannot.)  Both are exclusive: the caller feeds or drains them, so nothing
-can queue behind.
+can be queued after them.
 
 COPY in commits when the server has got CopyDone; until that is handed over, a lost COPY is certainly not
 committed.  Where the caller stops in the middle, CopyFail undoes it.
@@ -226,7 +226,7 @@ class CopyIn(_Copy):
         segment = self._segment
         if self.over:
             # Given up before the server has answered: CopyInResponse may still come, and nothing may be
-            # queued behind it on the wire.
+            # queued after it on the wire.
             return WAITING if segment in channel.segments else SENT
         if segment is None:
             if not self.may_send(channel):

@@ -5,9 +5,9 @@ A batch keeps an item for each of its statements.  Here are none: the caller fee
 that are alike are read as one event.  So a million executions need the memory of a few hundred, and the
 rows that they may return are dropped.
 
-All of it is one segment, which the server runs as one transaction; one Sync ends it, and nothing can queue
-behind.  Where the caller stops in the middle, what was sent must not be stored: an Execute that is certain to
-fail goes in front of the Sync, as CopyFail ends a COPY.
+All of it is one segment, which the server runs as one transaction; one Sync ends it, and nothing can be
+queued after it.  Where the caller stops in the middle, what was sent must not be stored: an Execute that
+is certain to fail goes before the Sync, as CopyFail ends a COPY.
 """
 
 from __future__ import annotations

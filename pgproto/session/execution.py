@@ -124,7 +124,7 @@ class Execution(Preparing):
     def prepare(self, channel: Channel) -> None:
         """Prepare what is not prepared yet, ahead of turn.
 
-        Not where a transaction block may be open: there a failing Parse would hit whoever is in front.
+        Not where a transaction block may be open: there a failing Parse would hit the one in front.
         """
         if not channel.statements.named or not channel.pipelining or self.transaction is not None:
             return
@@ -132,7 +132,7 @@ class Execution(Preparing):
             return
         for segment in channel.segments:
             if not segment.plain or segment.operation.exclusive or segment.commit is None:
-                # It may open a transaction; or be a COPY, behind which nothing may lie; or be half written,
+                # It may open a transaction; or be a COPY, after which nothing may lie; or be half written,
                 # and a Sync of ours would commit the half.
                 return
         self._ahead = True
@@ -330,7 +330,7 @@ class Execution(Preparing):
             item.parameters = None
 
     def _write_next(self, channel: Channel) -> None:
-        """Write the next item, and with it those behind it that have the same statement, as one run."""
+        """Write the next item, and with it those after it that have the same statement, as one run."""
         item = self.items[self._next]
         statement = item.statement
         if statement is None or item.parameters is None:
@@ -436,7 +436,7 @@ class Execution(Preparing):
         statement = item.statement
         if statement is None or item.error is not None:
             return
-        if self.abandoned:  # whoever reads the item all the same must not take a part for the whole
+        if self.abandoned:  # who reads the item all the same must not take a part for the whole
             item.rows = []
             item.error = self.cut_short()
             return

@@ -68,7 +68,7 @@ class Listener:
 
     Attributes:
         inbox: what has arrived.
-        waiter: what the adapter keeps with it, to wake whoever waits.
+        waiter: what the adapter keeps with it, to wake who waits.
         heard: the server has confirmed its LISTEN.
         unsure: that was in a transaction, which can still be rolled back.
         depth: in how many savepoints of ours.

@@ -35,7 +35,7 @@ class Loss:
 
     Attributes:
         cause: the first cause; None if this side closed the connection.
-        also: what came behind it.
+        also: what came after it.
     """
 
     __slots__ = ("also", "cause")

@@ -43,7 +43,7 @@ class Operation:
         error: what the caller gets raised; None if it succeeded.  No `Error` if it came from the caller's own
             code and is no Exception: KeyboardInterrupt, a cancellation.
         abandoned: nobody waits for it any more; its answers are read and dropped.
-        exclusive: nothing may be queued behind it (COPY and streams: the caller feeds or drains them).
+        exclusive: nothing may be queued after it (COPY and streams: the caller feeds or drains them).
         deadline: when it times out, in seconds of the engine's clock; None for never.
         again: it asks the engine for another turn, from the beginning; see `Execution`.
         begun: something of it was written that the server executes; it cannot be taken back.
@@ -55,7 +55,7 @@ class Operation:
             over; None if it is not, or nobody asks.
         transaction: the innermost transaction block that was open when it was submitted, or None.
         last_word: it is what ends that block: COMMIT, ROLLBACK, ...
-        waiter: what the adapter keeps with it, to wake whoever waits.
+        waiter: what the adapter keeps with it, to wake who waits.
     """
 
     __slots__ = (
@@ -101,7 +101,7 @@ class Operation:
         self.fail(channel, error)
 
     def prepare(self, channel: Channel) -> None:
-        """Called once when the operation is queued behind others: write what may go ahead of its turn."""
+        """Called once when the operation is queued after others: write what may go ahead of its turn."""
 
     def produce(self, channel: Channel) -> int:
         """Write some output: MORE, WAITING or SENT."""
@@ -124,7 +124,7 @@ class Operation:
     def lost_query(self, channel: Channel, segment: Segment | None, loss: Loss, *, executed: bool) -> None:
         """`lost` for a simple Query: the server's own error decides, if it named one before it went.
 
-        A simple Query commits before it says CommandComplete: behind that (`executed`), an error decides
+        A simple Query commits before it says CommandComplete: after that (`executed`), an error decides
         nothing, and neither does a pooler's, which has no `V` field, or one that crossed what was not sent.
         A FATAL may come while the data of a COPY is not all sent: then it was not committed.
         """

@@ -2,7 +2,7 @@
 
 The messages are Parse and Describe for each statement, then one Sync (or one after each, where errors are
 to be isolated).  A failure is pinned on its statement: the first of the segment that is not described yet.
-The ones behind it were skipped, and are not to blame.
+The ones after it were skipped, and are not to blame.
 """
 
 from __future__ import annotations

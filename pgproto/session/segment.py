@@ -34,7 +34,7 @@ class Segment:
         commit: stream position of what makes the server commit it (Sync, Query, CopyDone); None if that was
             not written (yet).
         plain: nothing in it ends a transaction or commits on its own.
-        in_transaction: it runs inside of a transaction block, which it cannot end if it is plain.
+        in_transaction: it runs in a transaction block, which it cannot end if it is plain.
         preparing: it only prepares statements.
         first, last: the operation's items that it carries, as a half-open range of their indexes.
         position: the item that is being answered.

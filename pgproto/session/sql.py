@@ -349,7 +349,7 @@ def copies_in(sql: str) -> bool:
 def check_no_copy_in(sql: str) -> None:
     """Refuse COPY FROM STDIN where there are no data for it.
 
-    On the wire it would take for data what lies behind it: other statements, of other callers perhaps.
+    On the wire it would take for data what comes after it: other statements, of other callers perhaps.
 
     Raises:
         LocalProtocolError: a statement of this text is one, as far as the text can be read.

@@ -296,7 +296,7 @@ class StatementCache:
             self.close(statement)
 
     def forget(self, statement: Statement) -> None:
-        """What the server has is not this statement any more: whoever uses it next prepares it anew."""
+        """What the server has is not this statement any more: its next user prepares it anew."""
         if not statement.kept:
             self.drop(statement)
         elif statement.state == READY:

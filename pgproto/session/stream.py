@@ -3,9 +3,9 @@
 The server sends at the speed at which the consumer takes: above the limit the engine stops reading, and
 the transport's own flow control does the rest.  So the session is the stream's alone until it ends.
 
-Rows are dropped only where nobody waits for them any more; whoever asks all the same (the lease has ended
+Rows are dropped only where nobody waits for them any more; who asks all the same (the lease has ended
 under it) gets an error.  What comes after the deadline is delivered: if the cancel request was too late the
-stream is whole, else there is an error behind it.
+stream is whole, else an error comes after it.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _LEFT_OPEN: Final = (
 
 
 class Transaction:
-    """One transaction block; inside of another one, a savepoint.
+    """One transaction block; in another one, a savepoint.
 
     It can be entered again once it has ended.
 
@@ -215,7 +215,7 @@ class Transaction:
         return block in self._engine.channel.prologue and not self._engine.turns.queued_inside(block)
 
     def _release(self, block: Block, last_word: Script | None = None) -> None:
-        """Leave the block behind.
+        """The block is left.
 
         If its last word was never said (it was out of time before its turn came, or its task was cancelled)
         the block is open at the server.  Whatever came next would be a part of it, and what is called

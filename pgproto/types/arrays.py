@@ -9,7 +9,7 @@ innermost dimension outwards; a list that contains itself ends at the seventh le
 Rule: every count is checked against the bytes that are there before anything is allocated for it.
 
 Lower bounds are not kept: a Python list starts at 0 whatever the array's subscripts start at.  For json and
-jsonb a list inside of the list is a JSON array and not a dimension, so those arrays have one dimension on
+jsonb a list in the list is a JSON array and not a dimension, so those arrays have one dimension on
 the way out.
 """
 

@@ -1,7 +1,7 @@
 """What a codec is: one SQL type's values to and from PostgreSQL's binary format.
 
 Rule: `encode` raises TypeError or ValueError with a reason, never quoting the value (it may be a secret);
-whoever calls it knows which parameter or column it was and turns that into a DataError.
+its caller knows which parameter or column it was and turns that into a DataError.
 Rule: `decode` looks at `buffer[start:end]` and nowhere else, takes all of it, and answers anything that
 no server would send with DataError.  The caller guarantees `0 <= start <= end <= len(buffer)`.
 

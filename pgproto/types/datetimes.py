@@ -13,7 +13,7 @@ select it as text.  A naive datetime for timestamptz (and an aware one for times
 either would need a time zone that nobody named.
 
 Binary forms: int32 days or int64 microseconds since 2000-01-01; timetz has an int32 of seconds *west* of
-UTC behind it; interval is int64 microseconds, int32 days, int32 months.
+UTC after it; interval is int64 microseconds, int32 days, int32 months.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Binary form (numeric_send): int16 ndigits, int16 weight, uint16 sign, uint16 dscale, then ndigits base-10000
 digits.  The value is the sum of digit[i] * 10000 ** (weight - i); dscale is how many decimal digits are
-shown behind the point, so 1.10 keeps its zero.
+shown after the point, so 1.10 keeps its zero.
 
 Rule: linear time.  Digits go through text, because big-integer arithmetic on 131,072 digits does not.
 
@@ -10,7 +10,7 @@ Input: Decimal, int, and float as the decimal number that repr() shows, the shor
 the same float.  NaN and the infinities (PostgreSQL 14 and later) go both ways.  PostgreSQL knows neither a
 negative zero nor a positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number that
 ends in more than 1,000 zeros on the wire comes as Decimal("1E+131000"), which is equal and small; zeros that
-its scale shows behind the point are lost then.
+its scale shows after the point are lost then.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class NumericCodec(Codec):
     __slots__ = ()
 
     def encode(self, value: object) -> bytes:
-        """Take a Decimal, int or float of at most 131,072 digits before the point and 16,383 behind it."""
+        """Take a Decimal, int or float of at most 131,072 digits before the point and 16,383 after it."""
         if isinstance(value, Decimal):
             number = value if type(value) is Decimal else Decimal(value)
         elif isinstance(value, bool):
@@ -101,7 +101,7 @@ class NumericCodec(Codec):
         else:
             whole = ""
             fraction = digits.rjust(len(digits) - point, "0")
-        # Digits behind the announced scale are zeros from PostgreSQL; another server's are not lost.
+        # Digits after the announced scale are zeros from PostgreSQL; another server's are not lost.
         fraction = fraction[:scale].ljust(scale, "0") + fraction[scale:].rstrip("0")
         minus = "-" if sign == _NEGATIVE else ""
         return Decimal(f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole or '0'}")

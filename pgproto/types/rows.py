@@ -6,7 +6,7 @@ as int32 length (-1: NULL) and value.
 Two ways lead to the values.  The one by columns reads a length and calls a codec, for each column; it is
 the fast one when compiled.  Interpreted, the one by runs comes first: the columns are cut into runs, as many
 columns of fixed width as follow one another, then at most one of variable width, and one `struct` call reads
-a run's lengths and raw values, together with the length of the variable column behind it.  It gives
+a run's lengths and raw values, together with the length of the variable column after it.  It gives
 a row up on anything unusual (a NULL of fixed width, an error), and the other way decides.
 
 Rule: every length is checked against the end of its row.  A row that does not add up is RemoteProtocolError:
@@ -64,7 +64,7 @@ class _Run:
 
 
 class _Column:
-    """One column and those behind it: compiled code checks what it takes out of a list, but no attribute."""
+    """One column and those after it: compiled code checks what it takes out of a list, but no attribute."""
 
     __slots__ = ("codec", "following")
 
@@ -119,7 +119,7 @@ class RowDecoder:
         Args:
             buffer: what the messages are in, whole.
             start: the index of the first one's type byte.
-            end: the index behind the last one's body.
+            end: the index after the last one's body.
             before: how many rows of the result came before them.
 
         Raises:

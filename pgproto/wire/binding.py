@@ -44,7 +44,7 @@ class BindTemplate:
         self.head = cstrings(f"\x00{statement}\x00", 2) + formats + len(parameter_formats).to_bytes(2, "big")
         self._tail = int16s(result_formats)
         self.execution_tail = self._tail + EXECUTE_ALL
-        """What stands behind the values of a Bind that is executed at once."""
+        """What stands after the values of a Bind that is executed at once."""
         self._header = b""  # type byte, length and head of a message whose values take `_size` bytes
         self._size = -1
 

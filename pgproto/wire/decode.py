@@ -1,7 +1,7 @@
 """The bodies of frames -> messages, for both directions: two tables from type byte to function.
 
 A decoder gets the buffer and the borders of one body, which `frames` found, and gives the message or
-raises RemoteProtocolError; nothing else comes out, whatever the bytes are.  It never reads behind
+raises RemoteProtocolError; nothing else comes out, whatever the bytes are.  It never reads past
 `end`, bounds every count by the bytes that remain before it allocates, and refuses bytes left over.
 
 A backend's text is decoded as UTF-8 with what is no UTF-8 shown as escapes: a server with another
@@ -52,7 +52,7 @@ def decode_backend(tag: int, buffer: bytes, start: int, end: int) -> Message:
         tag: the frame's type byte.
         buffer: where the body lies.
         start: index of its first byte.
-        end: index behind its last byte, at most `len(buffer)`.
+        end: index after its last byte, at most `len(buffer)`.
 
     Raises:
         RemoteProtocolError: the type is unknown or the body is malformed.
@@ -110,7 +110,7 @@ def decode_password(kind: int, buffer: bytes, start: int, end: int) -> Message:
             tags.SASL_RESPONSE_KIND or tags.GSS_KIND.
         buffer: where the body lies.
         start: index of its first byte.
-        end: index behind its last byte.
+        end: index after its last byte.
 
     Raises:
         RemoteProtocolError: the body is malformed.

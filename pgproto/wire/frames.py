@@ -57,7 +57,7 @@ SMALL_BACKEND: Final = 30_000
 SMALL_FRONTEND: Final = 10_000
 """PostgreSQL's limit for the messages that are never long (PQ_SMALL_MESSAGE_LIMIT)."""
 MAX_STARTUP_SIZE: Final = 10_004
-"""PostgreSQL's limit for a start-up packet: 10,000 bytes behind the length."""
+"""PostgreSQL's limit for a start-up packet: 10,000 bytes after the length."""
 MAX_TOKEN_SIZE: Final = 65_535
 """PostgreSQL's limit for a password or token (PG_MAX_AUTH_TOKEN_LENGTH)."""
 
@@ -116,8 +116,8 @@ class FrameReader:
         self.end: i64 = 0
         """Where its body ends in `buffer` (exclusive)."""
         self._next: i64 = 0  # the first byte in `buffer` that isn't consumed
-        self._pieces: list[bytes] = []  # what came behind `buffer`
-        self._gathered = bytearray()  # small pieces behind `_pieces`, on their way to become one
+        self._pieces: list[bytes] = []  # what came after `buffer`
+        self._gathered = bytearray()  # small pieces after `_pieces`, on their way to become one
         self._waiting = 0  # bytes in both
 
     def receive_data(self, data: bytes) -> None:

@@ -216,7 +216,7 @@ class CopyDone(PlainMessage):
 
 
 def frame(tag: int, body: bytes, more: int = 0) -> bytes:
-    """Return `body` as a frame of type `tag`, behind which `more` bytes of the body will be put."""
+    """Return `body` as a frame of type `tag`, after which `more` bytes of the body will be put."""
     if type(body) is not bytes:
         body = exact_bytes(body)
     length = 4 + len(body) + more
@@ -242,7 +242,7 @@ def too_long(length: int) -> LocalProtocolError:
 
 
 def cstrings(text: str, count: int) -> bytes:
-    """Return `text` as UTF-8: `count` strings, each with its NUL behind it.
+    """Return `text` as UTF-8: `count` strings, each with a NUL at its end.
 
     Raises:
         LocalProtocolError: one of them has a NUL inside, or a lone surrogate.
@@ -263,7 +263,7 @@ def cstrings(text: str, count: int) -> bytes:
 
 
 def cstring(text: str | bytes) -> bytes:
-    """Return a string with its NUL behind it: text as UTF-8, bytes as they are.
+    """Return a string with a NUL at its end: text as UTF-8, bytes as they are.
 
     Raises:
         LocalProtocolError: it has a NUL inside, or a lone surrogate.

@@ -1,8 +1,8 @@
 """Where the compiled build goes another way than the interpreted one, and why.
 
 One source serves both.  Compiled, big-endian integers by shifts cost a few nanoseconds and a `struct` call a
-hundred; interpreted it is the other way round, and the fewer calls the better.  Whoever has two ways asks
-`COMPILED`; both have the same results, which the tests compare.
+hundred; interpreted it is the other way round, and the fewer calls the better.  A function that has two
+ways asks `COMPILED`; both have the same results, which the tests compare.
 
 In compiled code an index and a size are best declared `i64`, a machine integer, and every byte must reach an
 `i64` before it is shifted: what is read from `bytes` is an `int`, whose shift is a call.

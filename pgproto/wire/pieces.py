@@ -106,7 +106,7 @@ def read_oids(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
 
 
 def read_value(buffer: bytes, start: int, end: int) -> tuple[bytes | None, int]:
-    """A length and that many bytes, or -1 for NULL; and the index behind them."""
+    """A length and that many bytes, or -1 for NULL; and the index after them."""
     length = read_int32(buffer, start, end)
     position = start + 4
     if length == -1:
@@ -117,7 +117,7 @@ def read_value(buffer: bytes, start: int, end: int) -> tuple[bytes | None, int]:
 
 
 def read_values(buffer: bytes, start: int, end: int) -> tuple[list[bytes | None], int]:
-    """A count and that many values; and the index behind them."""
+    """A count and that many values; and the index after them."""
     count = read_uint16(buffer, start, end)
     position = start + 2
     if 4 * count > end - position:

@@ -4,7 +4,7 @@
     B	4	ParseComplete
 
 Direction, length (as on the wire: without the type byte), name and fields; strings stand in double
-quotes, values behind their length in single ones.  The rule: a message is one line of printable
+quotes, values after their length in single ones.  The rule: a message is one line of printable
 characters, whatever it holds, and no secret is in it: passwords, SASL and GSS data, cancel keys and the
 start-up parameter `options` are shown as `******`.  As in libpq, CopyData shows its length only.
 """

@@ -264,7 +264,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             soon(self.loop, then)
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        """The lease is over: what is under way ends, and who still waits for it is told."""
         if not self.inherited and not self.engine.idle:
             self.engine.end_lease()
             self.pump()

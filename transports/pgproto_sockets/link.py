@@ -1,4 +1,4 @@
-"""The readiness `Link`: whoever waits does the work.  It knows no PostgreSQL, and its loop by `Waits`.
+"""The readiness `Link`: the task that waits does the work.  It knows no PostgreSQL, and its loop by `Waits`.
 
 There is no task in the background.  Of the tasks that wait on a session one is the *pump*: it sleeps until
 bytes can be moved or a deadline comes.  The others are parked until their operation has something for
@@ -220,7 +220,7 @@ class Link(OneThread):
                 await self.wait(operation)
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        """The lease is over: what is under way ends, and who still waits for it is told."""
         if not self.engine.idle:
             self.engine.end_lease()
             self.turn()
@@ -458,7 +458,7 @@ class Link(OneThread):
     async def _pump_and_cancel(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send a cancel request, and go on reading meanwhile.
 
-        Shielded: whoever is cancelled now would have to have it sent anyway.
+        Shielded: a task that is cancelled now would have to have it sent anyway.
         """
         with self._waits.scope(shield=True):
             async with self._waits.group() as nursery:

@@ -12,7 +12,7 @@ __all__ = ["check_peer"]
 
 
 def check_peer(sock: socket.socket, host: Host, config: Config) -> None:
-    """See to `requirepeer`: the server behind a unix socket must run as that user.
+    """See to `requirepeer`: the server at the other end of a unix socket must run as that user.
 
     Raises:
         ConnectError: it runs as somebody else.
