@@ -436,3 +436,41 @@ def test_an_unknown_statement_and_an_answer_that_fails_later() -> None:
 
     answer = Answer("INSERT 0 1", error=error_fields("23505"), spares=2)
     with_connection(work, ModelServer({"twice": answer}))
+
+
+# ---- Blocks and listeners that an interrupt leaves
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises."""
+
+
+def test_an_interrupt_when_a_block_was_just_opened_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would end the block, and what came next would be a part of it."""
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        def interrupted(self: object, work: Any, *rest: object) -> None:
+            work()
+            raise Interrupt
+
+        monkeypatch.setattr(type(conn.link), "alone", interrupted)
+        with pytest.raises(Interrupt):
+            await conn.transaction().start()
+        monkeypatch.undo()
+        assert conn.closed
+
+    with_connection(work)
+
+
+def test_an_interrupt_when_a_block_is_about_to_end_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        def interrupted(self: object, *rest: object) -> None:
+            raise Interrupt
+
+        with pytest.raises(Interrupt):
+            async with conn.transaction():
+                monkeypatch.setattr(type(conn.link), "alone", interrupted)
+        monkeypatch.undo()
+        assert conn.closed
+
+    with_connection(work)
