@@ -55,8 +55,8 @@ test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpa
 # The two halves of `test` on the pure build: what fails fast, and what needs servers.
 quick: check unit
 
-# Nothing of it needs a server: `make unit ARGS=tests/test_frames.py` is the shortest way to a test.
-unit: $(VENV)/.installed-unit
+# `make unit ARGS=tests/test_frames.py` is the shortest way to a test: hardly a unit needs a server.
+unit: $(VENV)/.installed-$(if $(ARGS),unit,test)
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(PYTEST) $(UNITS))
 
 rest: $(VENV)/.installed-test
