@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from pgproto import (
     PostgresError,
     QueryTimeout,
 )
-from pgproto.client import Connection
-from pgproto.session import GRACE
+from pgproto.client import Connection, Queries
+from pgproto.session import GRACE, Operation
+from pgproto.session import Script as SimpleQuery
 from pgproto.testing import (
     Answer,
     Cancelled,
@@ -38,6 +41,14 @@ from pgproto.wire import (
     Terminate,
 )
 from tests.support.virtual import TABLE, queries, with_connection, world
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a test leaves is collected in it, where its warnings belong."""
+    yield
+    gc.collect()
+
 
 # ---- Queries
 
@@ -181,6 +192,9 @@ def test_a_statement_that_is_kept() -> None:
             await conn.prepare("unknown")
         with pytest.raises(TypeError, match="cannot be copied"):
             copy.copy(one)
+        last = await conn.prepare("select 1")
+        await conn.close()
+        await last.close()  # it is closed with its session
 
     server = ModelServer(TABLE)
     with_connection(work, server)
@@ -436,6 +450,99 @@ def test_an_unknown_statement_and_an_answer_that_fails_later() -> None:
 
     answer = Answer("INSERT 0 1", error=error_fields("23505"), spares=2)
     with_connection(work, ModelServer({"twice": answer}))
+
+
+def test_a_connection_that_was_awaited_is_entered_too() -> None:
+    runtime = world()
+
+    async def main() -> None:
+        conn = await runtime.connect()
+        async with conn as same:
+            assert same is conn
+        assert conn.closed
+        await conn.settled()  # there is nothing to wait for
+
+    runtime.run(main)
+
+
+def test_what_is_done_last_takes_two_graces_at_the_most() -> None:
+    """Of a cancelled caller: a flow that would go on for longer costs the session."""
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        def flow() -> Generator[Operation, None, None]:
+            while True:
+                with contextlib.suppress(QueryTimeout):
+                    yield SimpleQuery("select slow")
+
+        begin = runtime.now()
+        await conn.clean_up(flow, Cancelled())
+        assert runtime.now() - begin == pytest.approx(2 * GRACE)
+        assert conn.closed
+
+    with_connection(work)
+
+
+def test_a_flow_that_the_collector_ends_after_its_run() -> None:
+    runtime = world()
+    kept: list[Any] = []
+
+    async def main() -> None:
+        conn = await runtime.connect()
+        work = conn.listen("jobs").__aenter__()
+        work.send(None)
+        kept.extend([conn, work])
+
+    runtime.run(main)
+    conn, work = kept
+    work.close()
+    assert not conn.closed  # nobody is there to end it
+    kept.clear()
+    with pytest.warns(ResourceWarning):  # noqa: PT031 - whoever holds it last
+        del work, conn
+        gc.collect()
+
+
+def test_what_has_no_way_to_run_statements_says_so() -> None:
+    async def main() -> None:
+        with pytest.raises(NotImplementedError):
+            await Queries().fetch("select 1")
+
+    world().run(main)
+
+
+def test_a_call_that_is_cancelled_is_cancelled_where_it_begins() -> None:
+    """Nothing of it is sent, and a batch can be sent once more."""
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        batch = Batch()
+        batch.queue("insert")
+
+        async def cancelled() -> None:
+            task.cancel()
+            await conn.send_batch(batch)
+
+        task = runtime.spawn(cancelled)
+        await task.ended.wait()
+        assert isinstance(task.error, Cancelled)
+        assert server.committed == []
+
+    server = ModelServer(TABLE)
+    with_connection(work, server)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_an_answer_is_the_same_whatever_the_order_of_tasks(seed: int) -> None:
+    runtime = VirtualRuntime(ModelServer(TABLE), seed=seed)
+
+    async def main() -> None:
+        async with runtime.connect() as conn:
+            tasks = [
+                runtime.spawn(conn.fetch, sql) for sql in ("select 1", "select three", "select none") * 5
+            ]
+            lengths = [len(await task.wait()) for task in tasks]
+            assert lengths == [1, 3, 0] * 5
+
+    runtime.run(main)
 
 
 # ---- Blocks and listeners that an interrupt leaves

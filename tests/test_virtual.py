@@ -80,6 +80,31 @@ def test_a_scope_whose_deadline_is_moved() -> None:
     run(main)
 
 
+def test_a_scope_that_is_cancelled_before_it_is_entered() -> None:
+    async def main(run: Run) -> None:
+        scope = Scope(run)
+        scope.cancel()
+        async with scope:
+            await run.sleep(1)
+        assert scope.expired
+        assert run.now == 1000.0
+
+    run(main)
+
+
+def test_who_is_cancelled_before_it_is_woken_is_cancelled() -> None:
+    async def main(run: Run) -> None:
+        event = Event(run)
+        task = run.spawn(event.wait)
+        await run.sleep(1)
+        task.cancel()
+        event.set()
+        await task.ended.wait()
+        assert isinstance(task.error, Cancelled)
+
+    run(main)
+
+
 def test_cancelling_is_by_level_until_the_scope_is_left() -> None:
     raised: list[str] = []
 

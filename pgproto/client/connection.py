@@ -431,6 +431,7 @@ class Connection(Queries):
         """
         if self._link is None or self.closed:
             return
+        self._link.flush()  # a stream that was just dropped is abandoned here
         busy = self.engine.exclusive
         if busy is None or busy.unwanted:
             await self._link.settled()

@@ -120,10 +120,9 @@ class Driver:
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's.  A pool that was never opened is nobody's."""
-        if self.started:
+        if self._alarm is not None:
             self.inherited = True
-            if self._alarm is not None:
-                self._alarm.set(None)
+            self._alarm.set(None)
 
     def start(self) -> bool:
         """Begin to open `min_size` connections; False if that was done before."""
@@ -169,6 +168,8 @@ class Driver:
             self._begin_to_close(self._settings.close_timeout if timeout is None else timeout)
             await self._closed.wait()
         except BaseException:
+            if self.over:
+                raise
             self._begin_to_close(0.0)
             async with self.runtime.shield(LONGEST_GRACE):
                 await self._closed.wait()
@@ -327,7 +328,8 @@ class Driver:
 
     def _act(self) -> None:
         """Carry out what the machine has decided, then keep its deadline."""
-        if self.over:
+        alarm = self._alarm
+        if alarm is None or self.over:
             return
         machine, spawn = self._machine, self._tasks.spawn
         while actions := machine.take_actions():
@@ -341,12 +343,12 @@ class Driver:
                     spawn(self._check, action.slot, action.generation)
                 elif isinstance(action, Reset):
                     spawn(self._reset, action.slot, action.generation)
-                elif isinstance(action, Close):
+                else:
+                    assert isinstance(action, Close)
                     self._close_slot(action)
         if machine.done and self._closed is not None:
             self._closed.set()
-        if self._alarm is not None:
-            self._alarm.set(machine.next_deadline())
+        alarm.set(machine.next_deadline())
 
     def _ring(self) -> None:
         self._machine.tick(self._now())

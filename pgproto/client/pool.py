@@ -112,9 +112,9 @@ class Pool(Queries):
         if wait:
             try:
                 await self._driver.first()
-            except BaseException:
+            except BaseException as error:
                 if started:
-                    await self.close(timeout=0.0)
+                    await self.runtime.do_last(self._driver.home, lambda: self.close(timeout=0.0), error)
                 raise
         return self
 

@@ -7,7 +7,6 @@ from collections.abc import Generator
 from functools import partial
 from typing import TypeVar
 
-from pgproto.errors import ConnectError
 from pgproto.session import Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
 
@@ -64,7 +63,8 @@ class _Stepper:
             if step.fresh:
                 self._deadline = None if self._budget is None else now() + self._budget
             self.link = await self._runtime.dial(step, self._config, self._deadline, self._peer)
-        elif self.link is not None:
+        else:
+            assert self.link is not None, "a flow dials before anything else"
             await self.link.run(step, None if self._deadline is None else max(0.0, self._deadline - now()))
 
     def _hang_up(self) -> None:
@@ -88,8 +88,7 @@ async def open_session(runtime: Runtime, connector: Connector, budget: float | N
     stepper = _Stepper(runtime, connector, budget)
     await stepper.run(connector.connect())
     link = stepper.link
-    if link is None:
-        raise ConnectError("the connection was closed")
+    assert link is not None, "a flow that has not failed has a session"
     link.send_cancel = partial(send_cancel, runtime, connector, link.engine, link.peer)
     return link
 

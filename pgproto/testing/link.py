@@ -120,8 +120,6 @@ class Link(OneThread):
 
     async def wait(self, operation: Operation) -> None:
         """Wait until an operation has ended or made progress."""
-        if operation.finished:
-            return
         event = virtual.Event(self._run)
         operation.waiter = Wakes(event.set)
         try:
@@ -137,6 +135,8 @@ class Link(OneThread):
 
     async def leave(self, operation: Operation) -> None:
         """Abandon an operation; its answers are read by themselves."""
+        if self._run.over:  # a coroutine is closed that the run has left
+            return
         self.engine.abandon(operation)
         self.turn()
 
@@ -230,10 +230,8 @@ class Link(OneThread):
             waiter = operation.waiter
             if isinstance(waiter, Wakes):
                 waiter.call()
-        if engine.wants_cancel and self.send_cancel is not None:
-            key = engine.take_cancel()
-            if key is not None:
-                self._run.spawn(self._cancel, self.send_cancel, key)
+        if self.send_cancel is not None and (key := engine.take_cancel()) is not None:
+            self._run.spawn(self._cancel, self.send_cancel, key)
         if self.on_change is not None and engine.take_news() & CHANGE:
             try:
                 self.on_change()
@@ -264,11 +262,7 @@ class Link(OneThread):
     def _write(self) -> None:
         engine, wire = self.engine, self._wire
         while not wire.closed and self._burial is None and (data := engine.data_to_send()):
-            try:
-                count = wire.write(data)
-            except OSError as error:
-                engine.write_failed(error)
-                return
+            count = wire.write(data)
             if not count:
                 return
             engine.data_sent(count)

@@ -468,7 +468,8 @@ class ModelSession:
             return
         if isinstance(event, CopyDone):
             self._complete(sql, self._answer(sql))
-        elif isinstance(event, CopyFail):
+        else:
+            assert isinstance(event, CopyFail)
             self._copying = ""
             self._fail(error_fields("57014", f"COPY from stdin failed: {event.message}"))
         if isinstance(self.connection.head, Query):
@@ -478,6 +479,8 @@ class ModelSession:
 
     def _answer(self, sql: str) -> Answer:
         known = self.script.get(sql)
+        if not sql.strip():
+            return Answer("")
         if known is None and sql == PROCESS:
             return rows_of(self.key.process_id)
         if known is None:

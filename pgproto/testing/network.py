@@ -62,7 +62,7 @@ class Faults:
 
     Attributes:
         latency: seconds that bytes take, each way.
-        piece: the client gets so many bytes at once, at the most; 0 for as many as the server has said.
+        piece: the client gets so many bytes at once, at the most.
         window: so many bytes can be on their way to the server.
         refused: nobody listens.
         deaf: nobody answers the attempt to connect.
@@ -73,7 +73,7 @@ class Faults:
     """
 
     latency: float = 0.001
-    piece: int = 0
+    piece: int = 65536
     window: int = 65536
     refused: bool = False
     deaf: bool = False
@@ -136,13 +136,7 @@ class Wire:
         return b"" if self._eof else None
 
     def write(self, data: bytes) -> int:
-        """Send as much as there is room for; how much that was.
-
-        Raises:
-            OSError: the connection has failed.
-        """
-        if self.error is not None:
-            raise self.error
+        """Send as much as there is room for; how much that was.  What has failed is told by `read`."""
         count = min(len(data), self._faults.window - self._flying)
         if count > 0:
             self._flying += count
@@ -213,9 +207,8 @@ class Wire:
         cut = faults.cut_after
         if cut is not None and self._said >= cut:
             data = data[: max(0, cut - before)]
-        size = faults.piece or len(data)
-        for start in range(0, len(data), size or 1):
-            self._later(partial(self._deliver, data[start : start + size]))
+        for start in range(0, len(data), faults.piece):
+            self._later(partial(self._deliver, data[start : start + faults.piece]))
         if cut is not None and self._said >= cut:
             self._break()
 

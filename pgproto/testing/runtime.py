@@ -43,6 +43,8 @@ class VirtualRuntime:
         server: answers whatever host a client names; or a server for each host by its name.
         faults: of the connections, in the order in which clients make them (cancel requests have none); those
             after the last are in order.
+        seed: of the order in which tasks go on that could do so at the same time, and of what else is left to
+            chance; 0: tasks go on in the order in which they could.
 
     Attributes:
         connect: opens a connection; see `pgproto.client.Connect`.
@@ -52,7 +54,9 @@ class VirtualRuntime:
         requests: how many cancel requests were sent.
     """
 
-    def __init__(self, server: Server | Mapping[str, Server], faults: Sequence[Faults] = ()) -> None:
+    def __init__(
+        self, server: Server | Mapping[str, Server], faults: Sequence[Faults] = (), *, seed: int = 0
+    ) -> None:
         class VirtualPool(Pool):
             __doc__ = Pool.__doc__
 
@@ -65,7 +69,8 @@ class VirtualRuntime:
         self._server = server
         self._run: Run | None = None
         self._now = _START
-        self._chance = 0
+        self._chance = seed
+        self._choose = self._any_of if seed else None
         self._holders: weakref.WeakSet[Forgetting] = weakref.WeakSet()
 
     # ---- For tests
@@ -80,7 +85,7 @@ class VirtualRuntime:
         """
         if self._run is not None:
             raise RuntimeError("it runs already")
-        self._run = run = Run(self._now)
+        self._run = run = Run(self._now, self._choose)
         try:
             return run.run(work, *args)
         finally:
@@ -111,6 +116,9 @@ class VirtualRuntime:
         """The next of a fixed row of floats in [0, 1)."""
         self._chance = (self._chance * _FACTOR + _STEP) % _MODULUS
         return self._chance / _MODULUS
+
+    def _any_of(self, count: int) -> int:
+        return int(self.random() * count)
 
     def _random_bytes(self, count: int) -> bytes:
         return bytes([int(self.random() * 256) for _ in range(count)])
@@ -183,7 +191,7 @@ class VirtualRuntime:
         if not isinstance(error, GeneratorExit) or home is None:
             await work()
         elif isinstance(home, Run) and not home.over:
-            home.spawn(work)
+            await home.spawn(work).ended.wait()
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
         """Have something called in a run; False after its end."""
@@ -202,11 +210,11 @@ class VirtualRuntime:
         raise TimeoutError
 
     def goes_up(self, error: BaseException) -> bool:
-        """True for an interrupt, and for a cancellation of the task that runs."""
+        """True for an interrupt, the end of a coroutine, and a cancellation of the task that runs."""
         if isinstance(error, Cancelled):
             task = self.task()
             return task is not None and task.is_cancelled()
-        return isinstance(error, KeyboardInterrupt | SystemExit)
+        return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
     def report(self, home: object, name: str, error: BaseException) -> None:
         """Add it to `reports`."""

@@ -169,7 +169,7 @@ class Task:
 
     Args:
         run: runs it.
-        work: what it does.
+        work: what it does; called in its first step.
 
     Attributes:
         ended: set at its end.
@@ -178,7 +178,7 @@ class Task:
         suspensions: how many times it has come to a place where it could be cancelled.
     """
 
-    def __init__(self, run: Run, work: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, run: Run, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         self.ended = Event(run)
         self.error: BaseException | None = None
         self._root = Scope(run)
@@ -187,14 +187,14 @@ class Task:
         self.suspensions = 0
         self._cancel_at = -1
         self._run = run
-        self._work = work
-        self._name = getattr(work, "__qualname__", "?")
+        self._work: Coroutine[Any, Any, Any] | None = None
+        self._to_begin = [work]  # empty once it has begun: a task keeps nothing alive that it is done with
         self._result: Any = None
         self._parked = False
         self._interrupted = False
 
     def __repr__(self) -> str:
-        return f"<Task {self._name}>"
+        return f"<Task {getattr(self._work, '__qualname__', 'that has not begun')}>"
 
     def result(self) -> Any:
         """What it has returned.
@@ -285,6 +285,8 @@ class Task:
         run = self._run
         run.current = self
         try:
+            if self._work is None:
+                self._work = self._to_begin.pop()()
             self._work.send(None)
         except StopIteration as stop:
             self._end(stop.value, None)
@@ -313,6 +315,8 @@ class Run:
 
     Args:
         now: what the clock says at the begin, in seconds.
+        choose: says which of so many (a number below that) goes on next, where several could; None for the
+            one that could first.
 
     Attributes:
         now: what it says.
@@ -321,9 +325,10 @@ class Run:
         tasks: those that have not ended, the oldest first.
     """
 
-    def __init__(self, now: float = 1000.0) -> None:
+    def __init__(self, now: float = 1000.0, choose: Callable[[int], int] | None = None) -> None:
         self.now = now
         self.over = False
+        self._choose = choose
         self.current: Task | None = None
         self.tasks: list[Task] = []
         self._ready: deque[Callable[[], object]] = deque()
@@ -362,7 +367,7 @@ class Run:
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Task:
         """Begin a task."""
-        task = Task(self, work(*args))
+        task = Task(self, partial(work, *args))
         self.tasks.append(task)
         self.call_soon(task.step)
         return task
@@ -386,20 +391,26 @@ class Run:
     def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run a task to its end; then cancel what it has left running, and wait for that too.
 
-        What is carried then still arrives.
+        What is carried then still arrives.  After an interrupt nothing goes on.
 
         Raises:
             Deadlock: it waits for something that never happens.
             BaseException: what it has raised.
         """
         main = self.spawn(work, *args)
+        deadlock: Deadlock | None = None
         try:
-            self._go_on_while(lambda: not main.ended.is_set)
+            try:
+                self._go_on_while(lambda: not main.ended.is_set)
+            except Deadlock as error:
+                deadlock = error
             for task in list(self.tasks):
                 task.cancel()
             self._go_on_while(lambda: bool(self.tasks or self._flying))
         finally:
             self.over = True
+        if deadlock is not None:
+            raise deadlock
         result: T = main.result()
         return result
 
@@ -410,6 +421,8 @@ class Run:
                 steps += 1
                 if steps > _MOST_STEPS:
                     raise Deadlock(f"no time passes; running: {self.tasks}")
+                if self._choose is not None:
+                    self._ready.rotate(-self._choose(len(self._ready)))
                 self._ready.popleft()()
                 continue
             moment = self._next_moment()

@@ -87,9 +87,9 @@ class Pool(Queries):
         if wait:
             try:
                 self._driver.first()
-            except BaseException:
+            except BaseException as error:
                 if started:
-                    self.close(timeout=0.0)
+                    self.runtime.do_last(self._driver.home, lambda: self.close(timeout=0.0), error)
                 raise
         return self
 

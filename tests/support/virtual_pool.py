@@ -1,0 +1,72 @@
+"""A pool in virtual time and a model server, for the tests of the client's pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pgproto.client import Pool
+from pgproto.testing import (
+    Answer,
+    Faults,
+    ModelServer,
+    ModelSession,
+    ScriptedServer,
+    VirtualRuntime,
+    copy_in,
+    copy_out,
+    error_fields,
+    fails,
+    fatal,
+    ok,
+    rows_of,
+    table,
+)
+
+INT4 = 23
+TABLE = {
+    "select 1": rows_of(1),
+    "select many": rows_of(*range(100)),
+    "select huge": rows_of(*range(20_000)),
+    "select slow": rows_of(1, delay=100.0),
+    "bad": fails("22012"),
+    "insert": ok(),
+    "insert $1": ok("INSERT 0 1", types=[INT4]),
+    "set x = 1": ok("SET"),
+    "flaky": Answer("INSERT 0 1", error=error_fields("40001"), spares=0),
+    "copy in": copy_in("COPY 2"),
+    "copy out": copy_out(b"a\n", b"b\n"),
+    'SELECT "a" FROM "t"': table({"a": INT4}, []),
+    'COPY "t" ("a") FROM STDIN (FORMAT binary)': copy_in("COPY 1"),
+}
+
+Work = Callable[[VirtualRuntime, Pool], Coroutine[Any, Any, None]]
+
+
+def with_pool(
+    work: Work,
+    server: ModelServer | ScriptedServer | None = None,
+    faults: list[Faults] | None = None,
+    **options: Any,
+) -> VirtualRuntime:
+    """Run something with a pool; at its end no connection is left."""
+    server = ModelServer(TABLE) if server is None else server
+    runtime = VirtualRuntime(server, faults or ())
+
+    async def main() -> None:
+        async with runtime.Pool(**options) as pool:
+            await work(runtime, pool)
+        assert pool.stats().size == 0
+
+    runtime.run(main)
+    if isinstance(server, ModelServer):
+        assert all(session.ended or session.silent for session in server.sessions)
+    return runtime
+
+
+def kill(session: ModelSession) -> None:
+    """The server ends a session that is idle."""
+    session.out += fatal("57P01").encode()
+    session.ended = "fin"
+    assert session.on_output is not None
+    session.on_output()
