@@ -162,7 +162,7 @@ def test_a_copy_that_was_not_expected_with_others_behind_it_ends_the_session(pai
 def test_output_is_bounded(atomic: bool) -> None:
     pair = Pair({"insert": Answer("INSERT 0 1", types=[23])})
     pair.run(query("insert", 1))
-    count = 100_000
+    count = 20_000  # a dozen times the high-water mark
     batch = Batch(atomic=atomic)
     for number in range(count):
         batch.queue("insert", number)

@@ -11,6 +11,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,13 @@ def module_name(file: Path, root: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(file: Path, root: Path) -> Iterator[Import]:
+def imports_of(file: Path, root: Path) -> tuple[Import, ...]:
     """Every module that a file imports; `from package import module` counts as the module."""
+    return _imports_in(file.read_text(), file, root)
+
+
+@cache
+def _imports_in(text: str, file: Path, root: Path) -> tuple[Import, ...]:
     package = module_name(file, root).split(".")
     if file.name != "__init__.py":
         package.pop()
@@ -116,7 +122,7 @@ def imports_of(file: Path, root: Path) -> Iterator[Import]:
             for child in ast.iter_child_nodes(node):
                 yield from walk(child, type_checking, inside)
 
-    yield from walk(ast.parse(file.read_text(), str(file)), False, False)
+    return tuple(walk(ast.parse(text, str(file)), False, False))
 
 
 def layer(module: str) -> str:
