@@ -6,7 +6,6 @@ import copy
 import importlib
 import inspect
 import pickle
-import pkgutil
 from typing import Any
 
 import pytest
@@ -14,29 +13,31 @@ import pytest
 import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
+from pgproto import client
+from pgproto.client import blocking
 from pgproto.client.unique import Unique
 from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 
-PARTS = {"Transport", "Waiter", "Opening", "Driver", "Held", "Hooks"}  # they stay inside
+PARTS = {"Connect", "Keeper"}  # of these nobody is given one
 # Where the classes are of which callers are given objects.
-MODULES = ("connection", "copying", "handles", "leases", "pool")
+MODULES = ("connection", "leases", "notifications", "pieces", "pool", "prepared", "transactions")
 
 
 def classes() -> list[type]:
     found: list[type] = []
-    for package in (pgproto_asyncio, pgproto_blocking, pgproto_trio):
-        for module in pkgutil.iter_modules(package.__path__):
-            if module.name in MODULES:
-                members = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
-                found += [each for each in members.values() if inspect.isclass(each)]
-    ours = ("pgproto_", "pgproto.client")
-    return [each for each in found if each.__module__.startswith(ours) and each.__name__[0] != "_"]
+    for package in (client, blocking):
+        for name in MODULES:
+            module = importlib.import_module(f"{package.__name__}.{name}")
+            members = [each for each in vars(module).values() if inspect.isclass(each)]
+            found += [each for each in members if each.__module__ == module.__name__]
+    return found
 
 
 def test_every_class_of_which_callers_are_given_objects_is_unique() -> None:
     names = {each.__name__ for each in classes() if issubclass(each, Unique)}
     assert {"Connection", "Pool", "Lease", "Pieces", "PreparedStatement", "TransactionContext"} <= names
+    assert "Notifications" in names
     others = {each.__name__ for each in classes() if not issubclass(each, Unique)}
     assert others <= PARTS
 
