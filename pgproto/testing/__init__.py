@@ -14,8 +14,6 @@
 Nothing here opens a socket, sleeps, or is left to chance.  A `ScriptedServer` says what a test makes it say;
 a `ModelServer` answers from a table, and keeps transactions.  Both are sessions that take bytes and collect
 answers, so that they serve a driver on any transport; `Faults` are what `VirtualRuntime`'s network does.
-
-`pgproto_pytest` has the conformance suite, and fixtures with a real server.
 """
 
 from __future__ import annotations
