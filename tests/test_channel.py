@@ -7,7 +7,7 @@ import contextvars
 import pytest
 
 from pgproto import Outcome, QueryTimeout
-from pgproto.protocol import CLIENT, Connection
+from pgproto.protocol import CLIENT, PGConnection
 from pgproto.session import GRACE, Operation, Prepare, Script, Statement, Transaction
 from pgproto.session.channel import Channel
 from pgproto.session.statements import StatementCache
@@ -132,6 +132,6 @@ def test_nothing_is_produced_once_it_is_over() -> None:
     pair.engine.resume()
     pair.engine.cancel_done()
     assert pair.engine.data_to_send() == b"X\0\0\0\4"
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(StartupMessage({"user": "app"}))
     assert connection.in_flight == 0

@@ -1,4 +1,4 @@
-"""The client's side of Connection: events, attribution, the end that comes once."""
+"""The client's side of PGConnection: events, attribution, the end that comes once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import ConnectionClosed, ConnectionLost, PostgresError
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, DataRows, Skipped, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, DataRows, PGConnection, Skipped, states
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,
@@ -47,7 +47,7 @@ each_backend_vector = pytest.mark.parametrize("vector", BACKEND_VECTORS, ids=[v.
 ERROR = ErrorResponse(error_fields("22012"))
 
 
-def place_for(vector: Vector) -> Connection:
+def place_for(vector: Vector) -> PGConnection:
     """A client in a state in which the vector is legal, if there is one."""
     tag, kind = vector.message.tag, type(vector.message)
     for phase, table in states.BACKEND_PHASES.items():
@@ -168,7 +168,7 @@ def test_a_length_without_a_body_takes_no_memory() -> None:
     (closed,) = drain(connection)
     assert isinstance(closed, Closed)
     assert isinstance(closed.error, RemoteProtocolError)
-    connection = Connection(CLIENT, max_message_size=1000)
+    connection = PGConnection(CLIENT, max_message_size=1000)
     connection.send(StartupMessage({"user": "a"}))
     connection.receive_data(AuthenticationOk().encode() + ReadyForQuery("I").encode())
     drain(connection)
@@ -177,7 +177,7 @@ def test_a_length_without_a_body_takes_no_memory() -> None:
     closed = drain(connection)[-1]
     assert isinstance(closed, Closed)
     assert "allowed are 4 to 1000" in str(closed.error)
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(StartupMessage({"user": "a"}))
     connection.receive_data(b"R\x00\x00\xff\xff")
     assert isinstance(connection.next_event(), Closed)
@@ -211,7 +211,7 @@ def test_two_fatals_in_one_read(chop: Callable[[bytes], list[bytes]], eof: bool)
     assert closed.error.sqlstate == "57P01"
     with pytest.raises(ConnectionClosed, match="cannot send Query"):
         connection.send(Query("select 1"))
-    assert repr(connection) == "<Connection CLIENT CLOSED>"
+    assert repr(connection) == "<PGConnection CLIENT CLOSED>"
 
 
 def test_what_is_kept_behind_the_end_is_bounded() -> None:
@@ -397,7 +397,7 @@ def test_asynchronous_messages_between_any_two(message: Message) -> None:
         ReadyForQuery("I"),
     ]
     for place in range(len(answers) + 1):
-        connection = Connection(CLIENT)
+        connection = PGConnection(CLIENT)
         connection.send(StartupMessage({"user": "a"}))
         events: list[Message] = []
         for index, answer in enumerate(answers):

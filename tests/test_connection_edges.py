@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import ConnectionLost, LocalProtocolError, PostgresError, RemoteProtocolError
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, PGConnection
 from pgproto.wire import (
     CancelRequest,
     CommandComplete,
@@ -26,7 +26,7 @@ def error(code: str, severity: str = "ERROR") -> ErrorResponse:
     return ErrorResponse({"S": severity, "V": severity, "C": code, "M": code})
 
 
-def closed(connection: Connection) -> Closed:
+def closed(connection: PGConnection) -> Closed:
     event = drain(connection)[-1]
     assert isinstance(event, Closed)
     return event
@@ -86,7 +86,7 @@ def test_parameters_take_one_mib_together() -> None:
 
 
 def test_a_refusal_with_the_start_behind_it_in_one_segment() -> None:
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     start = StartupMessage({"user": "app"})
     connection.receive_data(SSLRequest().encode() + start.encode())
     assert connection.next_event() == SSLRequest()
@@ -95,7 +95,7 @@ def test_a_refusal_with_the_start_behind_it_in_one_segment() -> None:
 
 
 def test_the_answer_is_to_the_last_request_for_encryption() -> None:
-    client, server = Connection(CLIENT), Connection(SERVER)
+    client, server = PGConnection(CLIENT), PGConnection(SERVER)
     for request, answer in ((GSSENCRequest(), b"N"), (SSLRequest(), b"S")):
         server.receive_data(client.send(request))
         assert server.next_event() == request
@@ -110,7 +110,7 @@ def test_the_answer_is_to_the_last_request_for_encryption() -> None:
 
 def test_new_connections() -> None:
     for role in (CLIENT, SERVER):
-        connection = Connection(role)
+        connection = PGConnection(role)
         assert (connection.role, connection.encrypted, connection.protocol) == (role, False, 0x30000)
         assert (connection.parameters, connection.backend_key, connection.transaction_status) == (
             {},
@@ -130,7 +130,7 @@ def test_the_status_is_what_the_last_ready_for_query_said() -> None:
 
 
 def test_nothing_is_encrypted_twice() -> None:
-    client = Connection(CLIENT)
+    client = PGConnection(CLIENT)
     client.send(SSLRequest())
     client.receive_data(b"S")
     client.next_event()
@@ -157,7 +157,7 @@ def test_only_a_notice_of_the_end_explains_it(code: str, told: bool) -> None:
 
 
 def test_the_answer_to_an_earlier_request_for_encryption_is_refused() -> None:
-    client = Connection(CLIENT)
+    client = PGConnection(CLIENT)
     client.send(GSSENCRequest())
     client.receive_data(b"N")
     client.next_event()
@@ -168,7 +168,7 @@ def test_the_answer_to_an_earlier_request_for_encryption_is_refused() -> None:
 
 def test_half_an_answer_to_a_request_to_cancel() -> None:
     for data, clean in ((b"", True), (b"E\0\0", False)):
-        client = Connection(CLIENT)
+        client = PGConnection(CLIENT)
         client.send(CancelRequest(7, b"0123"))
         if data:
             client.receive_data(data)

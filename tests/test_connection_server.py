@@ -1,4 +1,4 @@
-"""The server's side of Connection: what servers, proxies and test doubles are written with."""
+"""The server's side of PGConnection: what servers, proxies and test doubles are written with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import ConnectionClosed, ConnectionLost
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, states
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, PGConnection, states
 from pgproto.wire import (
     AuthenticationOk,
     Bind,
@@ -48,7 +48,7 @@ ERROR = ErrorResponse(error_fields("22012"))
 FATAL = ErrorResponse(error_fields("57P01", severity="FATAL"))
 
 
-def server(*received: Message) -> Connection:
+def server(*received: Message) -> PGConnection:
     """A server that is ready and has received these."""
     connection = walk(SERVER, LOGIN)
     for message in received:
@@ -57,7 +57,7 @@ def server(*received: Message) -> Connection:
     return connection
 
 
-def place_for(vector: Vector) -> Connection:
+def place_for(vector: Vector) -> PGConnection:
     """A server in a state in which the vector is legal."""
     for phase, table in states.FRONTEND_PHASES.items():
         if type(vector.message) in table:
@@ -99,8 +99,8 @@ def test_every_vector_truncated_is_no_event(vector: Vector) -> None:
 
 @pytest.mark.parametrize("chop", [whole, byte_by_byte])
 def test_two_connections_talk(chop: Callable[[bytes], list[bytes]]) -> None:
-    client, host = Connection(CLIENT), Connection(SERVER)
-    dialogue: list[tuple[Connection, Message]] = [
+    client, host = PGConnection(CLIENT), PGConnection(SERVER)
+    dialogue: list[tuple[PGConnection, Message]] = [
         (client, SSLRequest()),
         (host, EncryptionResponse(b"N")),
         (client, GSSENCRequest()),
@@ -129,14 +129,14 @@ def test_two_connections_talk(chop: Callable[[bytes], list[bytes]]) -> None:
         events = receive(listener, chop(speaker.send(message)))
         assert events[0] == message
     assert host.phase == client.phase == states.CLOSED
-    assert repr(host) == "<Connection SERVER CLOSED>"
+    assert repr(host) == "<PGConnection SERVER CLOSED>"
     assert host.protocol == 196610
     assert host.transaction_status == client.transaction_status == "T"
 
 
 @pytest.mark.parametrize(("request_type", "code"), [(SSLRequest, b"S"), (GSSENCRequest, b"G")])
 def test_nothing_may_lie_behind_a_request_for_encryption(request_type: type[Message], code: bytes) -> None:
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     connection.receive_data(request_type().encode() + b"x")
     assert connection.next_event() == request_type()
     with pytest.raises(LocalProtocolError, match="bytes behind its request"):
@@ -144,7 +144,7 @@ def test_nothing_may_lie_behind_a_request_for_encryption(request_type: type[Mess
     closed = connection.next_event()
     assert isinstance(closed, Closed)
     assert isinstance(closed.error, RemoteProtocolError)
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     connection.receive_data(request_type().encode())
     assert connection.next_event() == request_type()
     with pytest.raises(LocalProtocolError, match="did not ask for encryption of kind"):
@@ -162,7 +162,7 @@ def test_nothing_may_lie_behind_a_request_for_encryption(request_type: type[Mess
 
 
 def test_bytes_before_the_handshake_are_fatal() -> None:
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     connection.receive_data(SSLRequest().encode())
     assert connection.next_event() == SSLRequest()
     connection.send(EncryptionResponse(b"S"))
@@ -175,7 +175,7 @@ def test_bytes_before_the_handshake_are_fatal() -> None:
 
 
 def test_a_refusal_lets_the_client_go_on_in_clear_in_one_segment() -> None:
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     connection.receive_data(SSLRequest().encode())
     assert connection.next_event() == SSLRequest()
     connection.send(EncryptionResponse(b"N"))
@@ -208,7 +208,7 @@ def test_requests_that_were_read_before_the_error_are_discarded_too() -> None:
 
 
 def test_an_error_during_the_start_and_a_fatal_end_the_session() -> None:
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     connection.receive_data(StartupMessage({"user": "a"}).encode())
     assert connection.next_event() == StartupMessage({"user": "a"})
     assert connection.send(ERROR) == ERROR.encode()
@@ -251,7 +251,7 @@ def test_a_copy_in_of_an_extended_query_ignores_flush_and_sync() -> None:
     "data", [b"\0\0\0\x07....", b"\0\0\x27\x15\0\3\0\0", b"\0\0\0\x08\0\2\0\0", b"GET / HT"]
 )
 def test_a_start_that_is_none(data: bytes) -> None:
-    connection = Connection(SERVER)
+    connection = PGConnection(SERVER)
     connection.receive_data(data + bytes(100))
     closed = connection.next_event()
     assert isinstance(closed, Closed)

@@ -1,4 +1,4 @@
-"""The client's side of Connection up to the first ReadyForQuery."""
+"""The client's side of PGConnection up to the first ReadyForQuery."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import PostgresError
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, Secure, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection, Secure, states
 from pgproto.wire import (
     AuthenticationOk,
     AuthenticationSASL,
@@ -36,13 +36,13 @@ ERROR = ErrorResponse(error_fields("22012"))
 def test_the_answer_to_a_request_for_encryption_is_one_byte(request_type: type[Message]) -> None:
     yes = b"S" if request_type is SSLRequest else b"G"
     for rest in (b"x", FATAL, yes):
-        connection = Connection(CLIENT)
+        connection = PGConnection(CLIENT)
         connection.send(request_type())
         connection.receive_data(yes + rest)
         closed = connection.next_event()
         assert isinstance(closed, Closed)
         assert isinstance(closed.error, RemoteProtocolError)
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(request_type())
     assert connection.next_event() is NEED_DATA
     connection.receive_data(yes)
@@ -53,11 +53,11 @@ def test_the_answer_to_a_request_for_encryption_is_one_byte(request_type: type[M
         connection.secured()
     assert isinstance(connection.next_event(), Closed)
     for byte in set(range(256)) - {ord("N"), yes[0]}:
-        connection = Connection(CLIENT)
+        connection = PGConnection(CLIENT)
         connection.send(request_type())
         connection.receive_data(bytes((byte,)))
         assert isinstance(connection.next_event(), Closed)
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(request_type())
     connection.receive_data(b"N")
     assert connection.next_event() == EncryptionResponse(b"N")
@@ -65,7 +65,7 @@ def test_the_answer_to_a_request_for_encryption_is_one_byte(request_type: type[M
 
 
 def test_encryption_begins_once_and_before_anything_else() -> None:
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.secured()
     with pytest.raises(LocalProtocolError):
         connection.secured()
@@ -75,7 +75,7 @@ def test_encryption_begins_once_and_before_anything_else() -> None:
 
 def test_authentication_ok_at_every_state_of_sasl() -> None:
     for steps in range(5):
-        connection = Connection(CLIENT)
+        connection = PGConnection(CLIENT)
         connection.send(StartupMessage({"user": "a"}))
         conversation: list[Message] = [
             AuthenticationSASL(("SCRAM-SHA-256",)),
@@ -101,7 +101,7 @@ def test_authentication_ok_at_every_state_of_sasl() -> None:
 
 @pytest.mark.parametrize("version", [196608, 196609, 196610, 196611, 131072, 0, 262144])
 def test_negotiation_of_the_protocol_version(version: int) -> None:
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(StartupMessage({"user": "a"}))
     assert connection.protocol == 196610
     connection.receive_data(NegotiateProtocolVersion(version, ()).encode())
@@ -116,7 +116,7 @@ def test_negotiation_of_the_protocol_version(version: int) -> None:
 
 @pytest.mark.parametrize(("protocol", "length"), [(196608, 4), (196608, 8), (196610, 4), (196610, 256)])
 def test_the_length_of_a_cancel_key(protocol: int, length: int) -> None:
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(StartupMessage({"user": "a"}, protocol))
     connection.receive_data(AuthenticationOk().encode() + BackendKeyData(1, bytes(length)).encode())
     event = drain(connection)[-1]
@@ -146,7 +146,7 @@ def test_a_flood_of_parameters_is_bounded() -> None:
 
 
 def test_the_error_of_a_refused_start_is_an_event_and_the_cause() -> None:
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     connection.send(StartupMessage({"user": "a"}))
     error, closed = receive(connection, [ERROR.encode() + POOLER_FATAL])
     assert error == ERROR
@@ -160,6 +160,6 @@ def test_what_does_not_fit_the_wire_changes_nothing() -> None:
     with pytest.raises(LocalProtocolError):
         connection.send(Query("a\0b"))
     assert connection.in_flight == 0
-    assert repr(connection) == "<Connection CLIENT READY IDLE, 0 in flight>"
+    assert repr(connection) == "<PGConnection CLIENT READY IDLE, 0 in flight>"
     assert connection.unread == 0
     assert connection.head is None

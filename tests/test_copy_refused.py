@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import LocalProtocolError
-from pgproto.protocol import SERVER, Connection
+from pgproto.protocol import SERVER, PGConnection
 from pgproto.wire import (
     Bind,
     BindComplete,
@@ -27,16 +27,16 @@ from tests.support.drive import LOGIN, drain, ready, walk
 ERROR = ErrorResponse({"S": "ERROR", "C": "22P02", "M": "no number"})
 
 
-def take(connection: Connection, *answers: Message) -> None:
+def take(connection: PGConnection, *answers: Message) -> None:
     connection.receive_data(b"".join([answer.encode() for answer in answers]))
     drain(connection)
 
 
-def is_refused(connection: Connection) -> bool:
+def is_refused(connection: PGConnection) -> bool:
     return connection.copy_refused
 
 
-def failed(begin: Message) -> Connection:
+def failed(begin: Message) -> PGConnection:
     """A client whose simple COPY has failed under its hands."""
     connection = ready(Query("copy t from stdin"))
     take(connection, begin)

@@ -11,9 +11,9 @@ from pgproto.protocol import (
     SERVER,
     Closed,
     CommandCompletes,
-    Connection,
     DataRows,
     Frames,
+    PGConnection,
     Skipped,
     states,
 )
@@ -65,8 +65,8 @@ class Proxy:
     """A proxy in memory: what its client and its server said, and what it told them."""
 
     def __init__(self) -> None:
-        self.client_side = Connection(SERVER, raw=True)
-        self.server_side = Connection(CLIENT, raw=True)
+        self.client_side = PGConnection(SERVER, raw=True)
+        self.server_side = PGConnection(CLIENT, raw=True)
         self.events: list[Message] = []
         for role, message in LOGIN:
             (self.asks if role == CLIENT else self.answers)(message.encode())
@@ -79,7 +79,7 @@ class Proxy:
         """The server sends: what the client is told."""
         return self._forward(data, self.server_side, self.client_side)
 
-    def _forward(self, data: bytes, source: Connection, target: Connection) -> bytes:
+    def _forward(self, data: bytes, source: PGConnection, target: PGConnection) -> bytes:
         source.receive_data(data)
         events = drain(source)
         self.events += events
@@ -257,7 +257,7 @@ def test_what_is_not_legal_ends_a_raw_session_too() -> None:
 
 
 def test_a_run_of_executions_is_counted_in_a_raw_session() -> None:
-    connection = Connection(CLIENT, raw=True)
+    connection = PGConnection(CLIENT, raw=True)
     for role, message in LOGIN:
         if role == CLIENT:
             connection.send(message)
@@ -324,7 +324,7 @@ def test_a_notice_is_a_notice_in_a_raw_session() -> None:
 
 def after(role: int, state: int, data: bytes, *, raw: bool) -> tuple[object, ...]:
     """Where a connection is that has received some bytes in a state of its head, and what was sent on."""
-    connection = Connection(role, raw=raw)
+    connection = PGConnection(role, raw=raw)
     for speaker, message in HEADS[state]:
         if speaker == role:
             connection.send(message)

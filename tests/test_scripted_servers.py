@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgproto import ConnectError, ConnectionLost, Outcome, QueryTimeout
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import GRACE
@@ -61,7 +61,7 @@ class Client:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.connection = Connection(CLIENT)
+        self.connection = PGConnection(CLIENT)
 
     def say(self, *messages: Message) -> list[str]:
         """Send messages; the types of what comes back."""

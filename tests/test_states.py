@@ -10,7 +10,7 @@ import pytest
 
 from pgproto import LocalProtocolError, RemoteProtocolError
 from pgproto.errors import PostgresError
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows, Secure, states
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, DataRows, PGConnection, Secure, states
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,
@@ -105,7 +105,7 @@ each_phase = pytest.mark.parametrize(
 )
 
 
-def snapshot(connection: Connection) -> tuple[object, ...]:
+def snapshot(connection: PGConnection) -> tuple[object, ...]:
     return (
         connection.phase,
         connection.head_state,
@@ -115,7 +115,7 @@ def snapshot(connection: Connection) -> tuple[object, ...]:
     )
 
 
-def refused(connection: Connection, message: Message, where: str) -> None:
+def refused(connection: PGConnection, message: Message, where: str) -> None:
     """Sending is an error of ours that changes nothing."""
     before = snapshot(connection)
     with pytest.raises(LocalProtocolError) as caught:
@@ -124,7 +124,7 @@ def refused(connection: Connection, message: Message, where: str) -> None:
     assert snapshot(connection) == before
 
 
-def poisoned(connection: Connection, data: bytes, text: str | None) -> None:
+def poisoned(connection: PGConnection, data: bytes, text: str | None) -> None:
     """Receiving is an error of theirs that ends the session, once and for all."""
     connection.receive_data(data)
     event = connection.next_event()
@@ -186,7 +186,9 @@ def test_client_receives_every_type_in_every_head_state(state: int) -> None:
             poisoned(connection, message.encode(), f"unexpected {name} in state {where}")
 
 
-def client_receives_error(connection: Connection, state: int, message: Message, head: Message | None) -> None:
+def client_receives_error(
+    connection: PGConnection, state: int, message: Message, head: Message | None
+) -> None:
     connection.receive_data(message.encode())
     event = connection.next_event()
     assert event == message
@@ -403,7 +405,7 @@ def test_encryption_is_asked_for_once(kind: type[Message]) -> None:
 
 
 def test_securing_leads_back_to_start() -> None:
-    client = Connection(CLIENT)
+    client = PGConnection(CLIENT)
     client.send(SSLRequest())
     client.receive_data(b"S")
     assert isinstance(client.next_event(), Secure)
@@ -417,7 +419,7 @@ def test_securing_leads_back_to_start() -> None:
 
 
 def test_a_request_to_cancel_is_all_there_is() -> None:
-    client = Connection(CLIENT)
+    client = PGConnection(CLIENT)
     client.send(CancelRequest(1, b"0123"))
     client.receive_data(b"")
     closed = client.next_event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgproto.protocol import CLIENT, SERVER, Closed, Connection, DataRows, Executes
+from pgproto.protocol import CLIENT, SERVER, Closed, DataRows, Executes, PGConnection
 from pgproto.wire import (
     AuthenticationCleartextPassword,
     AuthenticationOk,
@@ -54,7 +54,7 @@ SENT: list[tuple[int, list[Message]]] = [
 @pytest.mark.parametrize("raw", [False, True])
 def test_it_has_every_message_of_both_sides(chop: object, raw: bool) -> None:
     assert callable(chop)
-    halves = {role: Connection(role, raw=raw) for role in (CLIENT, SERVER)}
+    halves = {role: PGConnection(role, raw=raw) for role in (CLIENT, SERVER)}
     traces: dict[int, list[tuple[str, bytes, bool]]] = {CLIENT: [], SERVER: []}
     for role, half in halves.items():
         half.trace = lambda *shown, seen=traces[role]: seen.append(shown)

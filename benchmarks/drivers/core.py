@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection
 from pgproto.types import ParameterEncoder, RowDecoder
 from pgproto.wire import (
     AuthenticationOk,
@@ -99,16 +99,16 @@ class Core(Session):
         return [tuple(row) for row in result] if kind == "decode" else result
 
 
-def _ready() -> Connection:
+def _ready() -> PGConnection:
     """A client's connection that may send queries."""
-    conn = Connection(CLIENT)
+    conn = PGConnection(CLIENT)
     conn.send(StartupMessage({"user": "u"}))
     conn.receive_data(AuthenticationOk().encode() + ReadyForQuery("I").encode())
     _events(conn)
     return conn
 
 
-def _events(conn: Connection) -> int:
+def _events(conn: PGConnection) -> int:
     """Take all events there are: how many."""
     count = 0
     while (event := conn.next_event()) is not NEED_DATA:

@@ -1,6 +1,6 @@
 """A PostgreSQL session without I/O: bytes in, events out, for either role.
 
-    connection = Connection(CLIENT)
+    connection = PGConnection(CLIENT)
     data = connection.send(Query("select 1"))     # bytes for the peer
     connection.receive_data(data_from_the_peer)   # b"" means EOF
     event = connection.next_event()               # a message, an event, or NEED_DATA
@@ -56,7 +56,7 @@ from .ending import Ending
 from .events import NEED_DATA, Closed, CommandCompletes, DataRows, Frames, Secure, Skipped
 from .inflight import InFlight
 
-__all__ = ["CLIENT", "SERVER", "Connection"]
+__all__ = ["CLIENT", "SERVER", "PGConnection"]
 
 # A server has some 40 reportable parameters; a peer that invents thousands is not one.
 _MAX_PARAMETERS: Final = 1000
@@ -86,7 +86,7 @@ _PASSWORD_KINDS: Final[dict[int, int]] = {
 Trace: TypeAlias = Callable[[str, bytes, bool], None]
 
 
-class Connection:
+class PGConnection:
     """One session, seen from the client or from the server.
 
     Args:
@@ -156,7 +156,7 @@ class Connection:
 
     def __repr__(self) -> str:
         role = "CLIENT" if self.role == CLIENT else "SERVER"
-        text = f"<Connection {role} {states.PHASE_NAMES[self._phase]}"
+        text = f"<PGConnection {role} {states.PHASE_NAMES[self._phase]}"
         if self._phase == states.READY:
             text += f" {states.HEAD_NAMES[self._in_flight.state]}, {len(self._in_flight)} in flight"
         return text + ">"

@@ -1,4 +1,4 @@
-"""What `Connection.next_event()` returns besides the peer's messages.
+"""What `PGConnection.next_event()` returns besides the peer's messages.
 
 The rule: an event is a message of the wire, as it came, or one of the few classes here, which stand for
 what the wire does not say in one message.  `request` tells which of your requests an event belongs to.
@@ -86,8 +86,9 @@ class DataRows(Message):
 class Frames(Message):
     """Messages of one type as they came, neither decoded nor checked beyond their lengths.
 
-    What a `Connection(role, raw=True)` returns, so that a proxy can send them on byte for byte, whatever the
-    session's encoding.  As a rule it is one message; CopyData messages that arrived together are one event.
+    What a `PGConnection(role, raw=True)` returns, so that a proxy can send them on byte for byte, whatever
+    the session's encoding.  As a rule it is one message; CopyData messages that arrived together are one
+    event.
 
     Args:
         sender: who sent them: "F" for the frontend, "B" for the backend.
@@ -161,9 +162,9 @@ class Skipped(Message):
 
 
 class Secure(Message):
-    """The peer agreed to encrypt: hand the byte stream to TLS, then call `Connection.secured()`.
+    """The peer agreed to encrypt: hand the byte stream to TLS, then call `PGConnection.secured()`.
 
-    Not a byte may be buffered after the answer; `Connection` has made sure of it.
+    Not a byte may be buffered after the answer; `PGConnection` has made sure of it.
     """
 
     __slots__ = ()

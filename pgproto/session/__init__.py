@@ -47,7 +47,7 @@ bounded.
 
 A flow yields steps: do each, send None into it, or throw what it raised; `Poller` does so without
 blocking.  What a session came to is in `engine.host`, `engine.connection` and `engine.channel` (`tls`).
-Servers and proxies use `pgproto.protocol`: `Connection(SERVER)`, `ServerAuthenticator`, `ScramVerifier`,
+Servers and proxies use `pgproto.protocol`: `PGConnection(SERVER)`, `ServerAuthenticator`, `ScramVerifier`,
 and `pgproto.protocol.tls` for TLS.  An operation of one's own is a subclass of `Operation`.
 """
 

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ..errors import Error, Outcome
-from ..protocol import Connection
+from ..protocol import PGConnection
 from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
 from .blocks import Block, Blocks
 from .listening import Listeners
@@ -84,7 +84,7 @@ class Channel:
         "tls",
     )
 
-    def __init__(self, connection: Connection, statements: StatementCache) -> None:
+    def __init__(self, connection: PGConnection, statements: StatementCache) -> None:
         self.connection = connection
         self.statements = statements
         self.listeners = Listeners()

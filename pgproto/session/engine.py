@@ -22,7 +22,7 @@ from typing import Final
 
 from ..config import Host
 from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
-from ..protocol import CLIENT, NEED_DATA, Closed, Connection, states
+from ..protocol import CLIENT, NEED_DATA, Closed, PGConnection, states
 from ..wire import (
     BackendKeyData,
     ErrorResponse,
@@ -116,7 +116,7 @@ class Engine:
         pipelining: bool = True,
         max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
     ) -> None:
-        connection = Connection(CLIENT, max_message_size=max_message_size)
+        connection = PGConnection(CLIENT, max_message_size=max_message_size)
         statements = StatementCache(statement_cache_size, prefix, named=named_statements)
         self.clock = clock
         self.connection = connection

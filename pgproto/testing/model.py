@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..protocol import NEED_DATA, SERVER, Closed, Connection
+from ..protocol import NEED_DATA, SERVER, Closed, PGConnection
 from ..protocol.server_authentication import ServerAuthenticator
 from ..session.whereabouts import PROCESS
 from ..wire import (
@@ -158,7 +158,7 @@ class ModelSession:
         self.on_cancel: Callable[[CancelRequest], None] | None = None
         self.listening: set[str] = set()
         self._running: tuple[str, bool] | None = None  # a statement that takes its time: text, simple
-        self.connection = Connection(SERVER)
+        self.connection = PGConnection(SERVER)
         self.out = bytearray()
         self.committed: list[str] = []
         self.heard: list[Message] = []

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Final, TypeAlias, TypeVar
 
-from ..protocol import NEED_DATA, SERVER, Closed, Connection
+from ..protocol import NEED_DATA, SERVER, Closed, PGConnection
 from ..wire import (
     AuthenticationOk,
     BackendKeyData,
@@ -89,7 +89,7 @@ class Peer:
         self.server = server
         self.number = number
         self.pid = 1000 + number
-        self.connection = Connection(SERVER)
+        self.connection = PGConnection(SERVER)
         self.startup: StartupMessage | None = None
         self.heard: list[Message] = []
         self.out = bytearray()

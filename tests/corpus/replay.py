@@ -1,4 +1,4 @@
-"""Playing a recording to a `Connection`: it says what its side said, and hears the other side in pieces.
+"""Playing a recording to a `PGConnection`: it says what its side said, and hears the other side in pieces.
 
 A run of the other side's bytes is cut where the test says; it is never joined with the next one, because
 between the two this side has spoken: nobody answers before he was asked.
@@ -15,7 +15,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, Secure
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, PGConnection, Secure
 from pgproto.wire import (
     AuthenticationCleartextPassword,
     AuthenticationMD5Password,
@@ -122,7 +122,7 @@ class Replay:
 
     def __init__(self, play: Play) -> None:
         self.play = play
-        self.connection = Connection(play.role)
+        self.connection = PGConnection(play.role)
         self.sent: list[Message] = []
         self.events: list[Message] = []
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from pgproto.errors import Error
-from pgproto.protocol import CLIENT, NEED_DATA, Authenticator, Closed, Connection, Secure, states
+from pgproto.protocol import CLIENT, NEED_DATA, Authenticator, Closed, PGConnection, Secure, states
 from pgproto.protocol.certificate import tls_server_end_point
 from pgproto.session import Engine, Operation, Startup
 from pgproto.wire import EncryptionResponse, Message, StartupMessage, Terminate, tags
@@ -76,7 +76,7 @@ class Client:
             about |= {"protocol": scene.protocol, "turns": list(scene.turns)}
         self.tape = Tape(scene.name, about)
         self.socket = socket.create_connection(address, PATIENCE)
-        self.connection = Connection(CLIENT)
+        self.connection = PGConnection(CLIENT)
         self.closed = False
         self._authority = authority
 

@@ -3,7 +3,7 @@
     python -m tests.embedding.fake_server        prints the port that it listens on
 
 A statement's answer is what `answer` returns for its text and its parameters: the names of the columns, and
-rows; all values are text.  The protocol (what may follow what) is the business of `Connection(SERVER)`.
+rows; all values are text.  The protocol (what may follow what) is the business of `PGConnection(SERVER)`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from pgproto.protocol import NEED_DATA, SERVER, Closed, Connection, ScramVerifier, ServerAuthenticator
+from pgproto.protocol import NEED_DATA, SERVER, Closed, PGConnection, ScramVerifier, ServerAuthenticator
 from pgproto.wire import (
     BackendKeyData,
     Bind,
@@ -70,7 +70,7 @@ class Session(asyncio.Protocol):
     skipping = False  # after an error, up to the next Sync
 
     def __init__(self) -> None:
-        self.core = Connection(SERVER)
+        self.core = PGConnection(SERVER)
         self.statements: dict[str, Parse] = {}
         self.portals: dict[str, tuple[str, Values]] = {}
 

@@ -2,8 +2,9 @@
 
     python -m tests.embedding.proxy host port        prints the port that it listens on
 
-A client's half is a `Connection(SERVER)`, the server's half a `Connection(CLIENT)`.  What one half receives,
-the other half sends.  Both check what may follow what, so nothing that breaks the protocol gets through.
+A client's half is a `PGConnection(SERVER)`, the server's half a `PGConnection(CLIENT)`.  What one half
+receives, the other half sends.  Both check what may follow what, so nothing that breaks the protocol gets
+through.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import sys
 
 from pgproto import Error
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, Skipped
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, PGConnection, Skipped
 from pgproto.wire import EncryptionResponse, GSSENCRequest, SSLRequest
 
 
@@ -23,7 +24,7 @@ class Half(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, role: int) -> None:
-        self.core = Connection(role, raw=True)
+        self.core = PGConnection(role, raw=True)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport

@@ -23,7 +23,7 @@ from pgproto.errors import (
     PostgresError,
     RemoteProtocolError,
 )
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows, states
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, DataRows, PGConnection, states
 from pgproto.protocol.saslprep import prepare_password
 from pgproto.protocol.scram import ScramClient, ScramServer
 from pgproto.protocol.verifier import ScramVerifier
@@ -89,7 +89,7 @@ def _role(role: int, data: bytes) -> None:
         assert comparable(whole) == comparable(parts), "the segmentation made a difference"
 
 
-def _events(connection: Connection, pieces: list[bytes]) -> list[Message]:
+def _events(connection: PGConnection, pieces: list[bytes]) -> list[Message]:
     sent = sum(len(piece) for piece in pieces)
     events: list[Message] = []
     for piece in [*filter(None, pieces), b""]:

@@ -8,7 +8,7 @@ allowed.  What a stranger gets to say, `heard`, and what it was told, `told`, ar
 from __future__ import annotations
 
 from pgproto.errors import LocalProtocolError, RemoteProtocolError
-from pgproto.protocol import SERVER, Closed, Connection
+from pgproto.protocol import SERVER, Closed, PGConnection
 from pgproto.protocol.scram import ScramClient
 from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.verifier import ScramVerifier, md5_verifier
@@ -46,14 +46,14 @@ class Door(Backend):
     Args:
         method: of the `ServerAuthenticator`.
         encryption: its answer to SSLRequest and GSSENCRequest.
-        size: the largest message that its `Connection` takes.
+        size: the largest message that its `PGConnection` takes.
     """
 
     def __init__(
         self, method: str = "scram-sha-256", *, encryption: bytes = b"N", size: int = 1 << 20
     ) -> None:
         super().__init__({"select 1": rows_of(1)})
-        self.connection = Connection(SERVER, max_message_size=size)
+        self.connection = PGConnection(SERVER, max_message_size=size)
         self.method = method
         self.encryption = encryption
         self.inside = False

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from pgproto import LocalProtocolError, RemoteProtocolError, Row
-from pgproto.protocol import CLIENT, Closed, Connection
+from pgproto.protocol import CLIENT, Closed, PGConnection
 from pgproto.session import Execution
 from pgproto.wire import (
     AuthenticationOk,
@@ -186,7 +186,7 @@ def test_the_most_columns_that_a_message_can_have() -> None:
 
 def test_the_result_of_a_function_is_bounded_by_the_caller() -> None:
     """CVE-2025-12818, CVE-2026-6477: the server sizes an answer that the client has to hold."""
-    connection = Connection(CLIENT, max_message_size=1000)
+    connection = PGConnection(CLIENT, max_message_size=1000)
     for speaker, message in LOGIN:
         if speaker == CLIENT:
             connection.send(message)

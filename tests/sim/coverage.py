@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from pgproto.protocol import Connection, states
+from pgproto.protocol import PGConnection, states
 from pgproto.protocol.inflight import InFlight
 from pgproto.wire import Message, tags
 
@@ -59,12 +59,12 @@ UNIVERSE: Final = _universe()
 @contextlib.contextmanager
 def watching(seen: set[Pair]) -> Iterator[None]:
     """Add to `seen` what clients meet while the context is open."""
-    next_startup: Any = Connection._next_startup_answer
-    next_error: Any = Connection._error
-    next_asynchronous: Any = Connection._asynchronous
+    next_startup: Any = PGConnection._next_startup_answer
+    next_error: Any = PGConnection._error
+    next_asynchronous: Any = PGConnection._asynchronous
     after: Any = InFlight.after
 
-    def startup(self: Connection, tag: int) -> Message | None:
+    def startup(self: PGConnection, tag: int) -> Message | None:
         seen.add((states.PHASE_NAMES[self.phase], _tag_name(tag)))
         message: Message | None = next_startup(self, tag)
         return message
@@ -73,12 +73,12 @@ def watching(seen: set[Pair]) -> Iterator[None]:
         seen.add((states.HEAD_NAMES[self.state], _tag_name(tag)))
         return int(after(self, tag))
 
-    def error(self: Connection, message: Message) -> Message | None:
+    def error(self: PGConnection, message: Message) -> Message | None:
         seen.add((states.HEAD_NAMES[self.head_state], _tag_name(tags.ERROR_RESPONSE)))
         event: Message | None = next_error(self, message)
         return event
 
-    def asynchronous(self: Connection, message: Message) -> Message:
+    def asynchronous(self: PGConnection, message: Message) -> Message:
         if self.phase == states.READY:
             seen.add((states.HEAD_NAMES[self.head_state], _tag_name(message.tag)))
         event: Message = next_asynchronous(self, message)
@@ -91,13 +91,13 @@ def watching(seen: set[Pair]) -> Iterator[None]:
     }
     try:
         for name, wrapper in wrapped.items():
-            setattr(Connection, name, wrapper)
+            setattr(PGConnection, name, wrapper)
         InFlight.after = looked_up  # type: ignore[method-assign]
         yield
     finally:
-        Connection._next_startup_answer = next_startup  # type: ignore[method-assign]
-        Connection._error = next_error  # type: ignore[method-assign]
-        Connection._asynchronous = next_asynchronous  # type: ignore[method-assign]
+        PGConnection._next_startup_answer = next_startup  # type: ignore[method-assign]
+        PGConnection._error = next_error  # type: ignore[method-assign]
+        PGConnection._asynchronous = next_asynchronous  # type: ignore[method-assign]
         InFlight.after = after  # type: ignore[method-assign]
 
 

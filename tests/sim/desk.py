@@ -10,7 +10,7 @@ import itertools
 import random
 from collections.abc import Callable
 
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, Skipped
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection, Skipped
 from pgproto.protocol.events import DataRows
 from pgproto.wire import (
     CopyData,
@@ -135,7 +135,7 @@ class Client:
 
     def __init__(self, desk: Desk, server: str = "postgres", start: Message | None = None) -> None:
         self.desk = desk
-        self.connection = Connection(CLIENT)
+        self.connection = PGConnection(CLIENT)
         self.heard: list[Message] = []
         self.raw = b""
         self.eof_seen = False

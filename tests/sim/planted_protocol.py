@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.protocol import Connection
+from pgproto.protocol import PGConnection
 from pgproto.protocol.ending import Ending
 from pgproto.session.copy import _Copy
 from pgproto.wire.frames import FrameReader
@@ -119,7 +119,7 @@ closed.error = message.error""",
         "pgx #1920 (root cause): FATAL is one more error, and what follows it is still taken for answers",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_error",
                 (
                     "if error.fatal:",
@@ -134,7 +134,7 @@ closed.error = message.error""",
         "pgx HEAD: severity from the S field, which the server translates: a FATAL is no FATAL",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_error",
                 ("if error.fatal:", 'if error.fields.get("S") in ("FATAL", "PANIC"):'),
             )
@@ -147,7 +147,7 @@ closed.error = message.error""",
         "severity from the V field alone: pgbouncer's FATAL has none, and is taken for an ERROR",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_error",
                 ("if error.fatal:", 'if error.fields.get("V") in ("FATAL", "PANIC"):'),
             )
@@ -159,7 +159,7 @@ closed.error = message.error""",
         "pgbouncer before 1.16 says ERROR and hangs up; who waits for ReadyForQuery waits for ever",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_receive_eof",
                 (
                     "self._end(ConnectionLost(text))",
@@ -172,7 +172,7 @@ closed.error = message.error""",
     Bug(
         "crash-notice-ignored",
         "most drivers: the WARNING 57P02 before EOF is a notice like others, and the reason is lost",
-        [Edit(Connection, "_asynchronous", ('in ("57P01", "57P02")', "in ()"))],
+        [Edit(PGConnection, "_asynchronous", ('in ("57P01", "57P02")', "in ()"))],
         kinds="cause",
     ),
     Bug(
@@ -180,7 +180,7 @@ closed.error = message.error""",
         "pgbouncer #141, pglite #958: a stray ReadyForQuery is absorbed",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_next_backend",
                 (
                     "if after == states.NEVER:",
@@ -195,7 +195,7 @@ if after == states.NEVER:""",
     Bug(
         "unexpected-message-skipped",
         'Npgsql #1636: "received X while expecting Y" is logged, and the next message tried',
-        [Edit(Connection, "_next_other", ("raise self._unexpected(tag)", "return None"))],
+        [Edit(PGConnection, "_next_other", ("raise self._unexpected(tag)", "return None"))],
         kinds="poison hang late rows",
     ),
     Bug(
@@ -245,7 +245,7 @@ if tags.DATA_ROW not in limits.by_tag:
         "libpq (psycopg #314, #350): a notice in the middle of a pipeline shifts the queue by one",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_next_other",
                 (
                     "if tag in states.ASYNCHRONOUS:",
@@ -262,7 +262,7 @@ if tag in states.ASYNCHRONOUS:""",
         "a ParameterStatus in the middle of answers counts as one",
         [
             Edit(
-                Connection,
+                PGConnection,
                 "_next_other",
                 (
                     "if tag in states.ASYNCHRONOUS:",

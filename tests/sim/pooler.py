@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection
 from pgproto.wire import (
     PROTOCOL_3_0,
     BackendKeyData,
@@ -327,7 +327,7 @@ class ServerLink:
         self.since = 0.0
         self.close_needed = False
         self.parameters: dict[str, str] = {}
-        self._login = Connection(CLIENT)
+        self._login = PGConnection(CLIENT)
         self._frames = Frames()
         self._resetting = False
         self._held: list[bytes] = []

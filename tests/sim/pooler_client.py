@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from pgproto.protocol import NEED_DATA, SERVER, Connection
+from pgproto.protocol import NEED_DATA, SERVER, PGConnection
 from pgproto.wire import (
     PROTOCOL_3_0,
     AuthenticationOk,
@@ -98,7 +98,7 @@ class PoolerClient:
         self.dead = False
         self.complaint: str | None = None
         self._end = end
-        self._login: Connection | None = Connection(SERVER)
+        self._login: PGConnection | None = PGConnection(SERVER)
         self._unread = b""  # it starts with a message
         self._left = 0  # bytes of the message that is half forwarded
         self._halfway: ServerLink | None = None  # where the first half went
@@ -124,7 +124,7 @@ class PoolerClient:
 
     # ---- Login
 
-    def _log_in(self, login: Connection, data: bytes) -> None:
+    def _log_in(self, login: PGConnection, data: bytes) -> None:
         login.receive_data(data)
         while not self.dead and (event := login.next_event()) is not NEED_DATA:
             if isinstance(event, SSLRequest | GSSENCRequest):
@@ -139,7 +139,7 @@ class PoolerClient:
                 self.disconnect("bad packet header")
                 return
 
-    def _start(self, login: Connection, event: StartupMessage) -> None:
+    def _start(self, login: PGConnection, event: StartupMessage) -> None:
         unknown = [name for name in event.parameters if name.lower() not in _KNOWN]
         if event.protocol != PROTOCOL_3_0 and not self.pooler.names.limit:
             self.disconnect("bad packet header")

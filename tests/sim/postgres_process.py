@@ -1,12 +1,12 @@
 """One backend process of the model server, as far as it does not matter what it is asked.
 
-    bytes -> `received` -> Connection.next_event -> a row of `HANDLERS` -> answers -> `end.write`
+    bytes -> `received` -> PGConnection.next_event -> a row of `HANDLERS` -> answers -> `end.write`
 
 A handler that takes time is a generator of `Wait`s; while it runs nothing else is read, as in the real
 one.  So a client that is gone is noticed only when the server reads again: a statement that was running
 then runs to its end, and commits if it ended there.
 
-Rule: answers go through the server role of `Connection`, which is code under test as well: what it refuses
+Rule: answers go through the server role of `PGConnection`, which is code under test as well: what it refuses
 to send is a finding, and raises.  Rule: a process never outlives `end_of_process`, which rolls back.
 Manual: "Message Flow"; src/backend/tcop/postgres.c.
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pgproto.errors import ConnectionLost, RemoteProtocolError
-from pgproto.protocol import NEED_DATA, SERVER, Closed, Connection, states
+from pgproto.protocol import NEED_DATA, SERVER, Closed, PGConnection, states
 from pgproto.wire import (
     ErrorResponse,
     Message,
@@ -74,7 +74,7 @@ class Process:
         self.end = end
         self.pid = pid
         self.key = b""
-        self.connection = Connection(SERVER)
+        self.connection = PGConnection(SERVER)
         self.statements: dict[str, Prepared] = {}
         self.portals: dict[str, Portal] = {}
         self.locks: set[int] = set()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection, states
 from pgproto.wire import CancelRequest, Message, Query, ReadyForQuery, StartupMessage, Terminate
 from tests.sim.conversations import BY_HAND, Step
 from tests.sim.conversations_more import INTERRUPTED, TERMINATE, by_chance
@@ -37,7 +37,7 @@ class Real:
     """A session with the real server, on a blocking socket with a deadline."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.connection = Connection(CLIENT)
+        self.connection = PGConnection(CLIENT)
         self.sock = socket.create_connection(address, 3)
         self.spare: list[str] = []
         self.send(StartupMessage({"user": "postgres", "database": "model"}))

@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from pgproto import PostgresError
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection
 from pgproto.wire import (
     PROTOCOL_3_0,
     PROTOCOL_3_2,
@@ -68,7 +68,7 @@ class Stage(Protocol):
         """A command of the admin console."""
 
 
-def last_words(connection: Connection) -> list[str]:
+def last_words(connection: PGConnection) -> list[str]:
     """What came behind the first FATAL, and the end."""
     closed = connection.closed
     assert closed is not None
@@ -124,7 +124,7 @@ class ModelStage:
 
 class RealPeer:
     def __init__(self, bouncer: PgBouncer, start: Message) -> None:
-        self.connection = Connection(CLIENT)
+        self.connection = PGConnection(CLIENT)
         self.sock = socket.create_connection((bouncer.host, bouncer.port), 5)
         self.heard: list[str] = []
         self.send(start)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pgproto import LocalProtocolError, RemoteProtocolError
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, states
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection, states
 from pgproto.wire import (
     Bind,
     Close,
@@ -78,8 +78,8 @@ class _Walk:
     def __init__(self, world: World) -> None:
         self.world = world
         self.rng = world.rng
-        self.conn = Connection(CLIENT)
-        self.twin = Connection(CLIENT)
+        self.conn = PGConnection(CLIENT)
+        self.twin = PGConnection(CLIENT)
         self.requests = 0
         self.settled = 0
         # When nonsense is said: after so many messages of the server; most walks say it once they are ready.
@@ -169,7 +169,7 @@ class _Walk:
         if found != other:
             self._wrong(f"in pieces {found}, whole {other}")
 
-    def _drain(self, conn: Connection, *, count: bool) -> list[str]:
+    def _drain(self, conn: PGConnection, *, count: bool) -> list[str]:
         found: list[str] = []
         while True:
             event = conn.next_event()

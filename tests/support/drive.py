@@ -1,10 +1,10 @@
-"""Driving a Connection by hand: walk it somewhere, feed it, and compare what it said."""
+"""Driving a PGConnection by hand: walk it somewhere, feed it, and compare what it said."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, Connection, DataRows
+from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, DataRows, PGConnection
 from pgproto.wire import AuthenticationOk, Message, ReadyForQuery, StartupMessage
 
 # A step: who speaks (CLIENT or SERVER), and what.
@@ -16,9 +16,9 @@ LOGIN: Path = [
 ]
 
 
-def walk(role: int, path: Path) -> Connection:
+def walk(role: int, path: Path) -> PGConnection:
     """A connection of this role behind a conversation."""
-    connection = Connection(role)
+    connection = PGConnection(role)
     for speaker, message in path:
         if speaker == role:
             connection.send(message)
@@ -30,7 +30,7 @@ def walk(role: int, path: Path) -> Connection:
     return connection
 
 
-def ready(*requests: Message) -> Connection:
+def ready(*requests: Message) -> PGConnection:
     """A client that is logged in and has sent these."""
     connection = walk(CLIENT, LOGIN)
     for request in requests:
@@ -38,7 +38,7 @@ def ready(*requests: Message) -> Connection:
     return connection
 
 
-def drain(connection: Connection) -> list[Message]:
+def drain(connection: PGConnection) -> list[Message]:
     """All events that are there; Closed at most once."""
     events: list[Message] = []
     while True:
@@ -65,7 +65,7 @@ def comparable(events: Iterable[Message]) -> list[tuple[object, ...]]:
     return seen
 
 
-def receive(connection: Connection, pieces: Iterable[bytes]) -> list[Message]:
+def receive(connection: PGConnection, pieces: Iterable[bytes]) -> list[Message]:
     """The events, asked for after each piece; a Closed is taken as it is at the end."""
     events: list[Message] = []
     for piece in pieces:

@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable
 
 from pgproto import RemoteProtocolError
-from pgproto.protocol import SERVER, Authenticator, Connection
+from pgproto.protocol import SERVER, Authenticator, PGConnection
 from pgproto.protocol.tls import TLS
 from pgproto.session import Engine, Operation, Startup
 from pgproto.session.startup import ENCRYPT_NEVER
@@ -169,7 +169,7 @@ class MemoryPeer(Peer):
         self.pid = next(self._pids)
         self.startup: StartupMessage | None = None
         self.received = b""
-        self.connection = Connection(SERVER)
+        self.connection = PGConnection(SERVER)
         self.tls: TLS | None = None
 
     def secure(self, context: ssl.SSLContext) -> None:

@@ -1,4 +1,4 @@
-"""A client that says what it is told, to a real server: our `Connection`, a socket, and a record of the wire.
+"""A client that says what it is told, to a real server: our `PGConnection`, a socket, and a record.
 
     with Raw(server) as raw:
         raw.send(Parse("", "select 1"), ..., Sync())
@@ -18,7 +18,7 @@ import time
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pgproto.protocol import CLIENT, NEED_DATA, Closed, Connection, DataRows
+from pgproto.protocol import CLIENT, NEED_DATA, Closed, DataRows, PGConnection
 from pgproto.wire import (
     DataRow,
     ErrorResponse,
@@ -49,7 +49,7 @@ class Raw:
     """
 
     def __init__(self, server: PostgresServer) -> None:
-        self.connection = Connection(CLIENT)
+        self.connection = PGConnection(CLIENT)
         self.notices: list[NoticeResponse] = []
         self.blocked = 0
         self._log: list[tuple[str, bytes]] = []

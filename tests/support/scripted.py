@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
-from pgproto.protocol import NEED_DATA, SERVER, Closed, Connection
+from pgproto.protocol import NEED_DATA, SERVER, Closed, PGConnection
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,
@@ -119,7 +119,7 @@ class Peer:
         self.pid = 1000 + number
         self.startup: StartupMessage | None = None
         self.received = b""
-        self.connection = Connection(SERVER)
+        self.connection = PGConnection(SERVER)
         self.sock = sock
         sock.settimeout(DEADLINE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
