@@ -19,7 +19,7 @@ import pytest
 import trio
 
 import pgproto
-from tests.support.drivers import Driver
+from tests.support.drivers import Driver, only
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
@@ -334,6 +334,45 @@ SCRIPTS = {
             pool.fetchval(sys.argv[2])
     """,
 }
+
+
+@pytest.mark.holds("T5")
+@only("asyncio", "trio")
+def test_close_outlasts_the_cancel_request_of_what_was_aborted(driver: Driver, pg18: PostgresServer) -> None:
+    """The server hangs up first, and the request is still under way: nobody needs it any more."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as watch:
+            conn = await pg.connect(pg18.dsn()).__aenter__()
+            asked: list[float] = []
+            really = conn.link.send_cancel
+
+            async def slowly(key: Any, timeout: float) -> None:
+                asked.append(timeout)
+                await watch.execute("select pg_terminate_backend($1)", conn.pid)
+                while await watch.fetchval("select count(*) from pg_stat_activity where pid = $1", conn.pid):
+                    pass
+                await really(key, timeout)
+
+            async def call() -> None:
+                with contextlib.suppress(pgproto.Error):
+                    await conn.execute("select pg_sleep(30)")
+
+            async def abort() -> None:
+                while not await watch.fetchval(
+                    "select count(*) from pg_stat_activity where pid = $1 and wait_event = 'PgSleep'",
+                    conn.pid,
+                ):
+                    pass
+                conn.link.send_cancel = slowly
+                conn.abort()
+                await conn.close()
+
+            await pg.together(call, abort)
+            assert asked
+            # The driver sees to it that no task is left behind.
+
+    driver.run(scenario)
 
 
 @pytest.mark.holds("T5")

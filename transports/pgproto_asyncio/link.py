@@ -48,6 +48,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
         self.peer: object = None
         self._cancels: set[asyncio.Task[None]] = set()
+        self._burial: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
         self.closed = self.loop.create_future()
         self._buffer = bytearray(_BUFFER_SIZE)
@@ -292,7 +293,8 @@ class Link(OneThread, asyncio.BufferedProtocol):
     @property
     def over(self) -> bool:
         """True once there is nothing left to be closed."""
-        return self.engine.finished and self.closed.done() and not self._cancels
+        buried = self._burial is None or self._burial.done()
+        return self.engine.finished and self.closed.done() and buried and not self._cancels
 
     @property
     def quiet(self) -> bool:
@@ -348,10 +350,13 @@ class Link(OneThread, asyncio.BufferedProtocol):
             else:
                 self.engine.close()
                 self.pump()
-        if not self.closed.done():
+        ends: list[asyncio.Future[None]] = (
+            [self.closed] if self._burial is None else [self.closed, self._burial]
+        )
+        if not all(end.done() for end in ends):
             left = None if deadline is None else max(0.0, deadline - self.loop.time())
-            _, pending = await asyncio.wait([self.closed], timeout=left)
-            if pending and self._transport is not None:
+            _, pending = await asyncio.wait(ends, timeout=left)
+            if self.closed in pending and self._transport is not None:
                 self._transport.abort()
         if self._cancels:  # there is nothing left for them to cancel
             for task in self._cancels:
@@ -367,7 +372,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             if key is None or send_cancel is None or transport.is_closing():
                 transport.abort()
             else:
-                spawn(self.loop, _burials, self._bury, transport, send_cancel, key)
+                self._burial = spawn(self.loop, _burials, self._bury, transport, send_cancel, key)
         self._closing = True
         self.pump()
 
