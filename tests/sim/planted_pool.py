@@ -64,7 +64,9 @@ _SLOTS: Final = (
         self._machine.cancel(ticket, self._now())
         self._act()
         raise
-    return ticket, ticket.connection.lend()
+    held = Held(self._machine, ticket, ticket.connection)
+    keep(held)
+    return held.lent
 except ZeroDivisionError:""",
                 ),
             )
