@@ -15,7 +15,7 @@ from .unique import Unique
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Notifications"]
+__all__ = ["Notifications", "wake"]
 
 
 class Notifications(Unique):
@@ -88,12 +88,14 @@ class Notifications(Unique):
             connection.check_here()
         if not await self._turn.take(deadline):
             return None
+        interrupted = self._listener.waiter  # of a call of this thread that a signal handler has interrupted
         try:
             if self._listener.ended is None:
                 connection.link.flush()
             return await self._taken(deadline)
         finally:
-            self._listener.waiter = None
+            self._listener.waiter = interrupted
+            wake([self._listener])  # it looks again: what this call has left may be its own
             self._turn.leave()
 
     async def _taken(self, deadline: float | None) -> Notification | None:
@@ -118,3 +120,11 @@ class Notifications(Unique):
             with contextlib.suppress(Error):
                 connection.link.alone(connection.engine.stop_listening, GRACE)
                 connection.link.flush()
+
+
+def wake(listeners: list[Listener]) -> None:
+    """Wake those who wait for what these hear."""
+    for listener in listeners:
+        waiter = listener.waiter
+        if waiter is not None:
+            waiter.set()

@@ -128,8 +128,8 @@ def lines_of(
 
     A real interrupt can come only behind a call or a jump backwards.  So the lines are left out between
     which it cannot come, and where it would do harm: the release of a lock, by `_locked`, `with_lock` or at
-    the end of a `with` block (whose first line is traced once more then).  And so is the one place where it
-    can come and nothing can be done about it: the entry of an `__exit__`, in front of its `try`.
+    the end of a `with` block (whose first line is traced once more then), and a `try:`, which does nothing.
+    So is the one place where it can come and nothing can be done about it: the entry of an `__exit__`.
 
     It has a thread of its own: what a tracer raises where an exception is being handled leaves that one the
     thread's (CPython 3.11 to 3.13), and every later error would have it for its context.
@@ -144,8 +144,7 @@ def lines_of(
         if frame.f_back is not None and frame.f_back.f_code.co_name == "__del__":
             return None  # the interpreter swallows what comes out of it
         source = getline(frame.f_code.co_filename, frame.f_lineno)
-        entry = frame.f_code.co_name == "__exit__" and source.strip() == "try:"
-        if event == "line" and not entry and "with self._steps.lock:" not in source:
+        if event == "line" and source.strip() != "try:" and "with self._steps.lock:" not in source:
             count += 1
             if count == interrupt_at:
                 raise Interrupt(f"{frame.f_code.co_filename}:{frame.f_lineno}")

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, Final
 
 import anyio
@@ -28,12 +28,20 @@ def _trio() -> Any:
     return sys.modules["trio"].lowlevel
 
 
+def _of_asyncio() -> Context:
+    """Where anyio finds the loop: it asks sniffio, and sniffio for the task, which callbacks do not have."""
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
+
+
 class _Waits:
     """See `pgproto_sockets.waits.Waits`."""
 
     closed = anyio.ClosedResourceError
     log = "pgproto_anyio"
-    now = staticmethod(anyio.current_time)
     event = staticmethod(anyio.Event)
     group = staticmethod(anyio.create_task_group)
     checkpoint = staticmethod(anyio.lowlevel.checkpoint)
@@ -44,6 +52,11 @@ class _Waits:
     readable = staticmethod(anyio.wait_readable)
     writable = staticmethod(anyio.wait_writable)
     notify_closing = staticmethod(anyio.notify_closing)
+
+    def now(self) -> float:
+        # Callbacks of asyncio's loop have no task, where anyio knows no loop.
+        loop = asyncio._get_running_loop()
+        return anyio.current_time() if loop is None else loop.time()
 
     def scope(self, *, deadline: float = float("inf"), shield: bool = False) -> Scope:
         return anyio.CancelScope(deadline=deadline, shield=shield)
@@ -67,7 +80,7 @@ class _Waits:
     def soon(self, home: object, call: Callable[[], object]) -> bool:
         try:
             if isinstance(home, asyncio.AbstractEventLoop):
-                home.call_soon_threadsafe(call)
+                home.call_soon_threadsafe(call, context=_of_asyncio())
             else:
                 home.run_sync_soon(call)  # type: ignore[attr-defined]
         except Exception:  # noqa: BLE001 - each says in its own way that it is over

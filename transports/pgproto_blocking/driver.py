@@ -30,6 +30,7 @@ from pgproto import ConnectError, Error
 from pgproto.client.blocking import Connection, Held, Hook, Hooks, Runtime
 from pgproto.pool import (
     FAILED,
+    GRANTED,
     WAITING,
     Action,
     Check,
@@ -212,8 +213,13 @@ class Driver:
         """A lease that was claimed ends; `done` is called in the moment in which it has."""
         if sys.is_finalizing() or self._is_between:
             self._leave(held, done, wanted=True)
-        else:
-            self._end(held.machine, held.ticket, held.conn, held.lent, done)
+            return
+        try:
+            self._end(held, done)
+        except BaseException:  # an interrupt: what it has left undone is for a thread of the pool's
+            if held.ticket.state == GRANTED:
+                self._leave(held, done, wanted=False)
+            raise
 
     give_back_later = give_back
 
@@ -276,7 +282,7 @@ class Driver:
         limit = time.monotonic() + patience + 2 * GRACE
         self._questions.end(limit - GRACE)
         if not machine.done:
-            closer.acquire(timeout=min(limit - time.monotonic(), threading.TIMEOUT_MAX))
+            closer.acquire(timeout=min(max(0.0, limit - time.monotonic()), threading.TIMEOUT_MAX))
         for thread in [*list(self._workers), self._keeper]:
             # One that an interrupt kept from being started, or that is starting, cannot be joined.
             if thread is not None and thread.is_alive() and thread is not threading.current_thread():
@@ -336,7 +342,7 @@ class Driver:
                 if held.claim():  # else the lease has been told to end it
                     self.give_back(held, _nothing)
             elif asked is not None and self._hooks.acquire is not None:
-                self._end(machine, tickets[0], asked, None, _nothing)  # the hook may have used it
+                self._end(Held(machine, tickets[0], asked), _nothing)  # the hook may have used it
             elif tickets:
                 self._tell(machine, lambda now: machine.cancel(tickets[0], now))
             raise
@@ -364,21 +370,13 @@ class Driver:
 
     # ---- Giving back
 
-    def _end(
-        self,
-        machine: PoolMachine,
-        ticket: Ticket,
-        conn: Connection,
-        lent: Connection | None,
-        done: Callable[[], None],
-    ) -> None:
+    def _end(self, held: Held, done: Callable[[], None]) -> None:
         wanted = False
         try:
-            if lent is not None:
-                lent.take_back()
-            wanted = self._released(conn, self._hooks.release)
+            held.lent.take_back()
+            wanted = self._released(held.conn, self._hooks.release)
         finally:  # an interrupt, out of the hook or not, ends the lease too
-            self._take(machine, ticket, conn, wanted, done)
+            self._take(held, wanted, done)
 
     def _end_left(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
         """Do for a lease what its borrower would have done, and close its connection if it is not wanted."""
@@ -393,7 +391,7 @@ class Driver:
         except BaseException:  # noqa: BLE001 - nobody waits for this thread
             _log.exception("on_release raised")
         finally:
-            self._take(held.machine, held.ticket, held.conn, wanted, done)
+            self._take(held, wanted, done)
 
     def _released(self, conn: Connection, hook: Hook | None) -> bool:
         """Ask `on_release` whether a connection that came back is wanted."""
@@ -409,14 +407,8 @@ class Driver:
             return False
         return wanted
 
-    def _take(
-        self,
-        machine: PoolMachine,
-        ticket: Ticket,
-        conn: Connection,
-        wanted: bool,
-        done: Callable[[], None],
-    ) -> None:
+    def _take(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
+        machine, ticket, conn = held.machine, held.ticket, held.conn
         usable, clean = state_left(conn, self._resetting)
 
         def event(now: float) -> bool:

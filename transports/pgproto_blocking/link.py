@@ -154,11 +154,14 @@ class Link:
                 left = None if deadline is None else deadline - time.monotonic()
                 with contextlib.suppress(QueryTimeout):
                     transport.alone(transport.look, None, left, self._lease)
-                if event.happened or transport.closed:
+                descriptor = transport.descriptor
+                if event.happened or transport.closed or descriptor < 0:
                     return True
-                if left is not None and left <= 0:
-                    return False
-                readiness.wait(transport.descriptor, readiness.READABLE, left, waker)
+                if deadline is not None:
+                    left = deadline - time.monotonic()  # another thread may have been in a call so long
+                    if left <= 0:
+                        return False
+                readiness.wait(descriptor, readiness.READABLE, left, waker)
         finally:
             event.close()
 

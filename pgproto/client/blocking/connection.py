@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ from pgproto.types import CopyRowEncoder, Row
 
 from .. import refusals
 from .feeding import Chunks, Source, encoded, feed
-from .notifications import Notifications
+from .notifications import Notifications, wake
 from .pieces import Pieces
 from .prepared import PreparedStatement
 from .queries import Queries, Query
@@ -441,7 +442,7 @@ class Connection(Queries):
         """The lease of this handle is over: the connection behind it."""
         link, self._link = self._link, None
         self.listeners.end_lease(self._lease)
-        _wake(self.listeners.dispatch([]))
+        wake(self.listeners.dispatch([]))
         if link is not None:
             link.engine.blocks.take_back()
             link.dismiss()
@@ -487,6 +488,10 @@ class Connection(Queries):
                     operation = link.alone(partial(next, flow), time)
         except StopIteration:
             return
+        except BaseException:
+            with suppress(Error):  # where an interrupt has come between two steps; a compiled flow needs it
+                link.alone(flow.close, GRACE)
+            raise
         finally:
             if self.runtime.is_gone(link.home):
                 pass  # the collector has ended the flow
@@ -511,7 +516,7 @@ class Connection(Queries):
         woken = self.listeners.dispatch(engine.take_notifications())
         if engine.finished:  # not before: the server's last words are still being read
             woken = [*woken, *self.listeners.everyone()]
-        _wake(woken)
+        wake(woken)
         if engine.finished:
             self._tell_of_the_end()
         for notice in engine.take_notices():
@@ -541,13 +546,6 @@ class Connection(Queries):
             if self.runtime.goes_up(error):
                 raise
             self.runtime.report(self._home, name, error)
-
-
-def _wake(woken: list[Listener]) -> None:
-    for listener in woken:
-        waiter = listener.waiter
-        if waiter is not None:
-            waiter.set()
 
 
 def _weakly(connection: Connection) -> Callable[[], None]:

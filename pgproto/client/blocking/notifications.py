@@ -16,7 +16,7 @@ from ..unique import Unique
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Notifications"]
+__all__ = ["Notifications", "wake"]
 
 
 class Notifications(Unique):
@@ -89,12 +89,14 @@ class Notifications(Unique):
             connection.check_here()
         if not self._turn.take(deadline):
             return None
+        interrupted = self._listener.waiter  # of a call of this thread that a signal handler has interrupted
         try:
             if self._listener.ended is None:
                 connection.link.flush()
             return self._taken(deadline)
         finally:
-            self._listener.waiter = None
+            self._listener.waiter = interrupted
+            wake([self._listener])  # it looks again: what this call has left may be its own
             self._turn.leave()
 
     def _taken(self, deadline: float | None) -> Notification | None:
@@ -119,3 +121,11 @@ class Notifications(Unique):
             with contextlib.suppress(Error):
                 connection.link.alone(connection.engine.stop_listening, GRACE)
                 connection.link.flush()
+
+
+def wake(listeners: list[Listener]) -> None:
+    """Wake those who wait for what these hear."""
+    for listener in listeners:
+        waiter = listener.waiter
+        if waiter is not None:
+            waiter.set()
