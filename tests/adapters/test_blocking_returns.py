@@ -93,3 +93,22 @@ def test_a_pool_is_closed_although_its_time_has_passed(pg18: PostgresServer) -> 
         conn = pool.acquire().start()
         pool.close(timeout=-5.0)
         assert conn.closed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_the_thread_of_a_reset(pg18: PostgresServer) -> None:
+    """Its connection is replaced at once, and not when the time for a reset is over."""
+
+    def leave(notice: object) -> None:
+        raise SystemExit
+
+    def on_connect(conn: pg.Connection) -> None:
+        conn.on_notice = leave
+
+    script = "do $$ begin raise notice 'reset'; end $$"
+    with pg.Pool(pg18.dsn(), max_size=1, reset=script, on_connect=on_connect, reset_timeout=8) as pool:
+        before = time.monotonic()
+        for _ in range(2):
+            with pool.acquire() as conn:
+                conn.execute("select 1")
+        assert time.monotonic() - before < 5

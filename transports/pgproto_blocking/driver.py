@@ -616,27 +616,31 @@ class Driver:
     def _check(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
         usable = False
-        with contextlib.suppress(Error):
-            conn.script("", timeout=self._settings.check_timeout)
-            usable = conn.reusable
-        self._tell(machine, lambda now: machine.check_done(slot, generation, usable, now))
+        try:
+            with contextlib.suppress(Error):
+                conn.script("", timeout=self._settings.check_timeout)
+                usable = conn.reusable
+        finally:  # a callback may have raised SystemExit, which ends this thread
+            self._tell(machine, lambda now: machine.check_done(slot, generation, usable, now))
 
     def _reset(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
         seconds = self._settings.reset_timeout
         usable = False
-        with contextlib.suppress(Error):
-            conn.reset(conn.reset_script(self._resetting), timeout=seconds)
-            try:
-                self._set_up(conn, seconds)
-                usable = conn.reusable
-            except Error as error:
-                cause = error.__cause__
-                wanted = slot.generation == generation  # else the pool has closed it meanwhile
-                if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
-                    # Nobody waits for this thread: say it.
-                    _log.error("on_connect raised", exc_info=cause or error)
-        self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
+        try:
+            with contextlib.suppress(Error):
+                conn.reset(conn.reset_script(self._resetting), timeout=seconds)
+                try:
+                    self._set_up(conn, seconds)
+                    usable = conn.reusable
+                except Error as error:
+                    cause = error.__cause__
+                    wanted = slot.generation == generation  # else the pool has closed it meanwhile
+                    if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
+                        # Nobody waits for this thread: say it.
+                        _log.error("on_connect raised", exc_info=cause or error)
+        finally:
+            self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
 
     def _cut_off(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
         conn: Connection = slot.connection
