@@ -350,9 +350,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             else:
                 self.engine.close()
                 self.pump()
-        ends: list[asyncio.Future[None]] = (
-            [self.closed] if self._burial is None else [self.closed, self._burial]
-        )
+        ends = [end for end in (self.closed, self._burial) if end is not None]
         if not all(end.done() for end in ends):
             left = None if deadline is None else max(0.0, deadline - self.loop.time())
             _, pending = await asyncio.wait(ends, timeout=left)
