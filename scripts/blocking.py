@@ -134,7 +134,7 @@ def _cut(source: str) -> str:
         return starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
 
     def edits(node: ast.AST, owner: str) -> Iterator[tuple[int, int, bytes]]:
-        """What to put where; nothing that lies inside of something else."""
+        """What to put where; nothing that lies within something else."""
         match node:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 if LEFT_OUT.keys() & {name, f"{owner}.{name}"} or _takes_asynchronous(node):

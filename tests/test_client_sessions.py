@@ -497,7 +497,7 @@ def test_a_flow_that_the_collector_ends_after_its_run() -> None:
     work.close()
     assert not conn.closed  # nobody is there to end it
     kept.clear()
-    with pytest.warns(ResourceWarning):  # noqa: PT031 - whoever holds it last
+    with pytest.warns(ResourceWarning):  # noqa: PT031 - the one who holds it last
         del work, conn
         gc.collect()
 

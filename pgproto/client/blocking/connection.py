@@ -90,7 +90,7 @@ class Connection(Queries):
         else logged); KeyboardInterrupt and SystemExit end the session and go up.
         """
         self.on_lost: Callable[[], None] | None = None
-        """Called once when the session has ended, whoever ended it.
+        """Called once when the session has ended, on either side.
 
         On a connection that a pool has lent, both are called while it is lent; those that `on_connect` has
         set are called whenever the connection lives.
