@@ -14,29 +14,19 @@ from pgproto.testing import (
     ScriptedServer,
     VirtualRuntime,
     copy_in,
-    copy_out,
     error_fields,
-    fails,
     fatal,
     ok,
     rows_of,
-    table,
 )
 
-INT4 = 23
+from . import virtual_answers
+
 TABLE = {
-    "select 1": rows_of(1),
+    **virtual_answers.TABLE,
     "select many": rows_of(*range(100)),
-    "select huge": rows_of(*range(20_000)),
-    "select slow": rows_of(1, delay=100.0),
-    "bad": fails("22012"),
-    "insert": ok(),
-    "insert $1": ok("INSERT 0 1", types=[INT4]),
     "set x = 1": ok("SET"),
     "flaky": Answer("INSERT 0 1", error=error_fields("40001"), spares=0),
-    "copy in": copy_in("COPY 2"),
-    "copy out": copy_out(b"a\n", b"b\n"),
-    'SELECT "a" FROM "t"': table({"a": INT4}, []),
     'COPY "t" ("a") FROM STDIN (FORMAT binary)': copy_in("COPY 1"),
 }
 
