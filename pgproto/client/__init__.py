@@ -11,7 +11,7 @@ from .driver import Driver
 from .feeding import Source
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
-from .loops import OneTask, OneThread
+from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
 from .notifications import Notifications
 from .pieces import Pieces
 from .pool import Opening, Pool
@@ -41,7 +41,9 @@ __all__ = [
     "Lender",
     "Link",
     "NamedRecords",
+    "NoBlock",
     "Notifications",
+    "OneLoop",
     "OneTask",
     "OneThread",
     "Opening",
@@ -52,6 +54,7 @@ __all__ = [
     "Queries",
     "Query",
     "Reader",
+    "Reading",
     "Records",
     "Runtime",
     "Source",

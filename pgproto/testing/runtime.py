@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from ..client import END, Bound, Connect, Forgetting, OneTask, Pool, Reader, Tasks
+from ..client import END, Connect, Forgetting, NoBlock, OneLoop, Pool, Reader, Reading, Tasks
 from ..client import Link as AnyLink
 from ..config import Config, ConnectOptions, parse_config
 from ..errors import ConnectError
@@ -28,7 +27,7 @@ _STEP: Final = 1442695040888963407
 _MODULUS: Final = 1 << 64
 
 
-class VirtualRuntime:
+class VirtualRuntime(OneLoop):
     """A `pgproto.client.Runtime` in virtual time, and the network that its clients connect over.
 
         runtime = VirtualRuntime(ModelServer({"select 1": rows_of(1)}))
@@ -154,10 +153,6 @@ class VirtualRuntime:
         """A new event."""
         return Event(self._here())
 
-    def turn(self, refusal: str) -> OneTask:
-        """A new turn."""
-        return OneTask(refusal)
-
     async def checkpoint(self) -> None:
         """Let others run, and be cancelled."""
         await self._here().running().checkpoint()
@@ -199,15 +194,6 @@ class VirtualRuntime:
             return False
         home.call_soon(call)
         return True
-
-    async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
-        """Call a hook."""
-        answer = call()
-        if not isinstance(answer, Awaitable):
-            return answer
-        async with bound:
-            return await answer
-        raise TimeoutError
 
     def goes_up(self, error: BaseException) -> bool:
         """True for an interrupt, the end of a coroutine, and a cancellation of the task that runs."""
@@ -269,7 +255,7 @@ class _Alarm:
         self._timer = None if deadline is None else self._run.call_at(deadline, self._call)
 
 
-class _Tasks:
+class _Tasks(NoBlock):
     """The tasks of a pool."""
 
     def __init__(self, runtime: VirtualRuntime) -> None:
@@ -296,15 +282,6 @@ class _Tasks:
         """What calls when it is time."""
         return _Alarm(self._runtime._here(), call)
 
-    async def enter(self) -> None:
-        """Nothing."""
-
-    async def leave(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        """Nothing."""
-        return None
-
     async def wait(self) -> None:
         """Wait until all have ended."""
         while self._tasks:
@@ -312,23 +289,12 @@ class _Tasks:
             self._tasks = [task for task in self._tasks if not task.ended.is_set]
 
 
-class _Reader:
+class _Reader(Reading):
     """Takes the pieces out of a source, while the session goes on."""
 
     def __init__(self, runtime: VirtualRuntime, iterator: AsyncIterator[Any]) -> None:
+        super().__init__(iterator)
         self._runtime = runtime
-        self._iterator = iterator
-        self._ended = False
-
-    def __aiter__(self) -> _Reader:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._iterator)
-        except StopAsyncIteration:
-            self._ended = True
-            raise
 
     async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
         """The next piece; END at the end of the source, or once the server wants no more."""

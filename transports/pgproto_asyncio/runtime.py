@@ -10,13 +10,12 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from pgproto import ConnectError
-from pgproto.client import END, Bound, OneTask
+from pgproto.client import END, Bound, NoBlock, OneLoop, Reading
 from pgproto.client import Link as AnyLink
 from pgproto.config import Config
 from pgproto.session import GRACE, CopyIn, Dial, ExecuteMany
 from pgproto_sockets import options, peer
 from pgproto_sockets.process import Process
-from pgproto_sockets.reading import Reading
 
 from .collected import do_last, seen, soon, spawn
 from .link import Link
@@ -86,7 +85,7 @@ class _Alarm:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._call)
 
 
-class _Tasks:
+class _Tasks(NoBlock):
     """The loop keeps no task alive, so the pool does."""
 
     def __init__(self) -> None:
@@ -100,22 +99,13 @@ class _Tasks:
         """What calls when it is time."""
         return _Alarm(call)
 
-    async def enter(self) -> None:
-        """Nothing."""
-
-    async def leave(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        """Nothing."""
-        return None
-
     async def wait(self) -> None:
         """Wait until all have ended."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
 
-class Runtime(Process):
+class Runtime(OneLoop, Process):
     """See `pgproto.client.Runtime`."""
 
     def now(self) -> float:
@@ -141,10 +131,6 @@ class Runtime(Process):
     def event(self) -> asyncio.Event:
         """A new event."""
         return asyncio.Event()
-
-    def turn(self, refusal: str) -> OneTask:
-        """A new turn."""
-        return OneTask(refusal)
 
     async def checkpoint(self) -> None:
         """Nothing: a cancellation comes where something is waited for."""

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final
 
@@ -23,16 +24,13 @@ __all__ = ["RUNTIME"]
 _log = logging.getLogger("pgproto")
 
 
-class _Bound:
+class _Bound(AbstractContextManager["_Bound"]):
     """See `pgproto.client.blocking.Bound`.  What is waited for in it has a timeout of its own."""
 
     expired = False
 
     def shorten(self, deadline: float) -> None:
         """Nothing."""
-
-    def __enter__(self) -> _Bound:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,12 +7,12 @@ import logging
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
 from pgproto import ConnectError
-from pgproto.client import END, Bound, OneTask
+from pgproto.client import END, OneLoop, Reading
 from pgproto.client import Link as AnyLink
 from pgproto.config import Config, Host
 from pgproto.session import GRACE, CopyIn, Dial, Engine, ExecuteMany
@@ -20,7 +20,6 @@ from pgproto.session import GRACE, CopyIn, Dial, Engine, ExecuteMany
 from . import options, peer
 from .link import Link, Waiter, unwrap
 from .process import Process
-from .reading import Reading
 from .waits import Address, Group, Groups, Happening, Scope, Waits
 
 __all__ = ["Runtime"]
@@ -179,7 +178,7 @@ class _Tasks:
             self._alarm.end()
 
 
-class Runtime(Process):
+class Runtime(OneLoop, Process):
     """See `pgproto.client.Runtime`.
 
     Args:
@@ -215,10 +214,6 @@ class Runtime(Process):
         """A new event."""
         return Waiter(self.waits)
 
-    def turn(self, refusal: str) -> OneTask:
-        """A new turn."""
-        return OneTask(refusal)
-
     async def checkpoint(self) -> None:
         """Where a call begins."""
         await self.waits.checkpoint()
@@ -252,15 +247,6 @@ class Runtime(Process):
     def soon(self, home: object, call: Callable[[], object]) -> bool:
         """Have something called there."""
         return self.waits.soon(home, call)
-
-    async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
-        """Call a hook."""
-        answer = call()
-        if not isinstance(answer, Awaitable):
-            return answer
-        async with bound:
-            return await answer
-        raise TimeoutError
 
     def goes_up(self, error: BaseException) -> bool:
         """True if nobody should keep the exception, or the group of them."""
