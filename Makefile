@@ -1,7 +1,7 @@
 # Each command sets up what it needs in a virtual environment of its own and then does its work.
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
-#   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all of them, with their coverage
+#   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all but the slow, with their coverage
 #   make quick                              check, and the unit tests with their coverage: what fails fast
 #   make demo | test | check | bench | budget | wheel | clean
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
@@ -23,7 +23,8 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 # The unit tests alone run every line and branch of pgproto/; the others are not slowed down by being traced.
-UNITS := tests/test_*.py --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
+UNITS := tests/test_*.py
+COVERED := $(UNITS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 OTHERS := $(addprefix tests/,adapters chaos corpus embedding faults fuzz hostile postgres promise sim)
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
@@ -33,7 +34,7 @@ COMPILED := build/compiled-$(notdir $(VENV))
 ifeq ($(BUILD),compiled)
 export PYTHONSAFEPATH := 1
 export PYTHONPATH := $(CURDIR)/$(COMPILED):$(CURDIR)
-UNITS := tests/test_*.py
+COVERED := $(UNITS)
 PYTEST += --import-mode=append -o 'pythonpath=$(COMPILED) .'
 endif
 export PGPROTO_BUILD := $(BUILD)
@@ -50,17 +51,17 @@ demo: $(VENV)/.installed-demo
 
 # The rest runs even if a unit test has failed: whoever repeats what failed must not skip what never ran.
 test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
-	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
+	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(COVERED) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
-# The two halves of `test` on the pure build: what fails fast, and what needs servers.
+# The two halves of `test` on the pure build: what fails fast, and what is slow or needs servers.
 quick: check unit
 
 # `make unit ARGS=tests/test_frames.py` is the shortest way to a test: hardly a unit needs a server.
 unit: $(VENV)/.installed-$(if $(ARGS),unit,test)
-	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(PYTEST) $(UNITS))
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(PYTEST) -m "not slow" $(COVERED))
 
 rest: $(VENV)/.installed-test
-	$(PYTEST) $(or $(ARGS),$(OTHERS))
+	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) -m slow $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check

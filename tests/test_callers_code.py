@@ -459,6 +459,7 @@ def padded(text: str, size: int) -> str:
     return text + " " * (size - len(text))
 
 
+@pytest.mark.slow
 @pytest.mark.holds("D1")
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 @pytest.mark.parametrize("size", [60, 600, 20_000, HIGH_WATER - 20, HIGH_WATER, 5 * HIGH_WATER])
@@ -482,6 +483,7 @@ def test_long_texts(named: bool, size: int, count: int, atomic: bool) -> None:
         assert labels(pair.run(held)) == [C]
 
 
+@pytest.mark.slow
 @pytest.mark.holds("D1")
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 @pytest.mark.parametrize("count", [2_500])
@@ -535,6 +537,7 @@ def test_more_evictions_than_the_high_water_mark(named: bool, count: int) -> Non
         assert pair.engine.idle
 
 
+@pytest.mark.slow
 @pytest.mark.holds("D1")
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 def test_long_texts_in_a_transaction_and_for_many_records(named: bool) -> None:

@@ -362,6 +362,13 @@ def test_fuzz_decoders(seed: int) -> None:
     assert inputs // 20 < decoded < inputs - inputs // 20
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 5000])
+def test_a_command_tag_of_any_length_comes_out_each_time(size: int) -> None:
+    body = b"T" * size + b"\0"
+    for _ in range(2):
+        assert decode_backend(tags.COMMAND_COMPLETE, body, 0, len(body)) == CommandComplete("T" * size)
+
+
 def test_limits_of_struct_are_what_the_decoders_assume() -> None:
     assert struct.calcsize(">IhIhih") == 18
     assert frames.DEFAULT_MAX_MESSAGE_SIZE == 2**30 - 2

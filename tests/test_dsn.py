@@ -297,6 +297,7 @@ def test_the_examples_are_what_libpq_does(dsn: str) -> None:
     assert agrees_with_libpq(dsn)
 
 
+@pytest.mark.slow
 @pytest.mark.holds("D13")
 @pytest.mark.parametrize(
     "dsn",

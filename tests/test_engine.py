@@ -158,6 +158,7 @@ def test_a_copy_that_was_not_expected_with_others_behind_it_ends_the_session(pai
         assert isinstance(operation.error, ConnectionLost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("atomic", [True, False])
 def test_output_is_bounded(atomic: bool) -> None:
     pair = Pair({"insert": Answer("INSERT 0 1", types=[23])})

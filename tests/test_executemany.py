@@ -85,6 +85,7 @@ def test_golden(pair: Pair) -> None:
     assert pair.engine.reusable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chop", [whole, byte_by_byte])
 def test_many_records_are_one_transaction_in_bounded_memory(chop: Any) -> None:
     pair = Pair(script(), chop=chop)

@@ -405,6 +405,7 @@ def test_a_value_that_does_not_fit_does_not_take_the_statement_from_the_other_it
     assert isinstance(items[1].error, DataError)
 
 
+@pytest.mark.slow
 @pytest.mark.holds("L2")
 @pytest.mark.parametrize("kind", ["batch", "isolated"])
 def test_nobody_prepares_in_the_middle_of_a_batch(pair: Pair, kind: str) -> None:

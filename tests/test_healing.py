@@ -382,6 +382,7 @@ def test_it_takes_its_turn_before_those_that_wait(code: str) -> None:
     assert pair.engine.transaction_status == "T"
 
 
+@pytest.mark.slow
 @ways
 def test_not_into_the_middle_of_a_batch(pair: Pair, code: str) -> None:
     pair.run(Execution([QueuedQuery("insert $1", (1,))]))

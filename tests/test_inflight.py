@@ -188,3 +188,15 @@ def test_copy_in_out_of_a_run_needs_to_be_its_last() -> None:
         assert answered(queue, tags.BIND_COMPLETE)
         assert answered(queue, tags.COPY_IN_RESPONSE)
         assert queue.begin_copy_in() == (count == 1)
+
+
+def test_what_is_answered_is_let_go_of_while_others_are_in_flight() -> None:
+    queue = InFlight()
+    for number in range(3000):
+        assert queue.add(Query(f"select {number}"))
+    for number in range(2999):
+        assert head(queue) == Query(f"select {number}")
+        assert answered(queue, tags.COMMAND_COMPLETE)
+        assert answered(queue, tags.READY_FOR_QUERY)
+        assert len(queue) == len(queue.requests) == 2999 - number
+    assert queue.requests == [Query("select 2999")]

@@ -167,6 +167,7 @@ def test_errors_say_the_same_as_the_labels() -> None:
     assert [item.error for item in items] == [None] * 3
 
 
+@pytest.mark.slow
 def test_labels_take_linear_time() -> None:
     items = walk(["call p()", "rollback to sch\u00f6n = ROLLBACK"] * 20000, "I", in_block=False)
     assert len(labels(items)) == 40000

@@ -128,6 +128,7 @@ moves = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.lists(moves, max_size=30), st.booleans())
 def test_whatever_is_submitted(actions: list[tuple[object, ...]], named: bool) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -489,7 +490,7 @@ class Pool(RuleBasedStateMachine):
         assert self.pool.take_actions() == []
 
 
-TestPool = Pool.TestCase
+TestPool = pytest.mark.slow(Pool.TestCase)
 TestPool.settings = settings(
     max_examples=200,
     stateful_step_count=50,

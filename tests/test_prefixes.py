@@ -159,6 +159,7 @@ ENDINGS: dict[str, bytes] = {
 }
 
 
+@pytest.mark.slow
 @each_scenario
 @pytest.mark.parametrize("ending", [*ENDINGS, "silence", "reset", "abandoned"])
 def test_every_prefix(name: str, ending: str) -> None:

@@ -379,6 +379,7 @@ def test_a_text_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
         check_sql("x" * (0x3FFFFFFE - 65536 + 3))
 
 
+@pytest.mark.slow
 @pytest.mark.holds("L5")
 @pytest.mark.parametrize(
     "piece",
