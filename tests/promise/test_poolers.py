@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import pgproto_blocking
 from pgproto import Batch, DataError, Outcome, PostgresError, QueryTimeout
 from tests.support import pgbouncer
 from tests.support.drivers import Driver
@@ -243,10 +244,14 @@ def test_a_migration_that_a_pooler_hides(
     told: list[str] = []
 
     async def scenario(pg: Driver) -> None:
+        with pgproto_blocking.connect(pg18.dsn()) as owner:
+            await migrations(pg, owner)
+
+    async def migrations(pg: Driver, owner: pgproto_blocking.Connection) -> None:
         async with pg.connect(bouncer.dsn()) as conn:
             for (before, _, _), (after, values, expected) in itertools.permutations(TABLES, 2):
                 table = f"migrated_{driver.name}_{mode}_{kept}_{next(numbers)}"
-                pg18.query(f"create table {table} ({before}); insert into {table} (a) values (1)")
+                owner.script(f"create table {table} ({before}); insert into {table} (a) values (1)")
                 select = f"select * from {table} where $1::int4 > 0"
                 insert = f"insert into {table} (a) values ($1)"
                 if kept:
@@ -254,17 +259,18 @@ def test_a_migration_that_a_pooler_hides(
                 await conn.fetch(select, 1)
                 await conn.execute(insert, 7)
                 await conn.executemany(insert, [(7,)])
-                pg18.query(f"drop table {table}; create table {table} ({after})")
+                owner.script(f"drop table {table}; create table {table} ({after})")
                 for _ in range(4):
-                    pg18.query(f"truncate {table}; insert into {table} values ({values})")
+                    owner.script(f"truncate {table}; insert into {table} values ({values})")
                     with noted(told, f"{before} -> {after}"):
                         assert tuple((await conn.fetch(select, 1))[0]) == expected
                     for run, value in ((conn.execute, 7), (conn.executemany, [(7,)])):
-                        pg18.query(f"truncate {table}")
+                        owner.script(f"truncate {table}")
                         with noted(told, f"{before} -> {after}"):
                             await run(insert, value)
-                            assert pg18.query(f"select a from {table}") == [["7"]]
-                pg18.query(f"drop table {table}")
+                            (stored,) = owner.script(f"select a from {table}")
+                            assert list(map(tuple, stored.rows)) == [("7",)]
+                owner.script(f"drop table {table}")
 
     numbers = itertools.count()
     settings = {"default_pool_size": "2", "min_pool_size": "2", "server_round_robin": "1"}
