@@ -67,9 +67,13 @@ class _Copy(SimpleQuery):
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
-        self.exclusive = True
         self.tag = ""
         self._stage = _NOT_BEGUN
+
+    @property
+    def exclusive(self) -> bool:
+        """The caller feeds or drains it."""
+        return True
 
     @property
     def rowcount(self) -> int:

@@ -87,7 +87,6 @@ class ExecuteMany(Preparing):
 
     def __init__(self, sql: str, statement: Statement | None = None) -> None:
         super().__init__()
-        self.exclusive = True
         self.sql = sql
         self.rowcount = 0
         self._user = statement
@@ -97,6 +96,11 @@ class ExecuteMany(Preparing):
         self._source = _MORE
         self._segment: Segment | None = None
         self._tag = ""  # what the last execution has ended with
+
+    @property
+    def exclusive(self) -> bool:
+        """The caller feeds it."""
+        return True
 
     @staticmethod
     def of(query: object) -> ExecuteMany:

@@ -43,7 +43,6 @@ class Operation:
         error: what the caller gets raised; None if it succeeded.  No `Error` if it came from the caller's own
             code and is no Exception: KeyboardInterrupt, a cancellation.
         abandoned: nobody waits for it any more; its answers are read and dropped.
-        exclusive: nothing may be queued after it (COPY and streams: the caller feeds or drains them).
         deadline: when it times out, in seconds of the engine's clock; None for never.
         again: it asks the engine for another turn, from the beginning; see `Execution`.
         begun: something of it was written that the server executes; it cannot be taken back.
@@ -54,7 +53,6 @@ class Operation:
         stopped: why it is being cancelled, for a caller who waits: its deadline has passed, or the lease is
             over; None if it is not, or nobody asks.
         transaction: the innermost transaction block that was open when it was submitted, or None.
-        last_word: it is what ends that block: COMMIT, ROLLBACK, ...
         waiter: what the adapter keeps with it, to wake who waits.
     """
 
@@ -65,9 +63,7 @@ class Operation:
         "cancel_asked",
         "deadline",
         "error",
-        "exclusive",
         "finished",
-        "last_word",
         "progressed",
         "stopped",
         "transaction",
@@ -83,11 +79,9 @@ class Operation:
         self.begun = False
         self.cancel_asked = False
         self.progressed = False
-        self.exclusive = False
         self.stopped: Loss | None = None
         self.deadline: float | None = None
         self.transaction: Block | None = None
-        self.last_word = False
         self.waiter: object = None
         self.work: Callable[[], None] | None = None
 
@@ -159,6 +153,16 @@ class Operation:
     def has_room(self) -> bool:
         """False while its consumer has to catch up, so that nothing more should be read."""
         return True
+
+    @property
+    def exclusive(self) -> bool:
+        """True if nothing may be queued after it (COPY and streams: the caller feeds or drains them)."""
+        return False
+
+    @property
+    def last_word(self) -> bool:
+        """True if it is what ends its transaction block: COMMIT, ROLLBACK, ..."""
+        return False
 
     @property
     def unwanted(self) -> bool:

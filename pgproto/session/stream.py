@@ -33,10 +33,14 @@ class Stream(Execution):
 
     def __init__(self, item: QueuedQuery) -> None:
         super().__init__([item])
-        self.exclusive = True
         self._given = 0  # how many rows the consumer may have seen
         self._rows: list[Row] = []
         self._size = 0
+
+    @property
+    def exclusive(self) -> bool:
+        """The caller drains it."""
+        return True
 
     def take_rows(self, channel: Channel, item: QueuedQuery, event: DataRows) -> None:
         """Decode a run of rows for the consumer."""

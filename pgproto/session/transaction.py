@@ -39,6 +39,21 @@ _LEFT_OPEN: Final = (
 )
 
 
+class LastWord(Script):
+    """What ends a transaction block: COMMIT, ROLLBACK, ..."""
+
+    __slots__ = ()
+
+    def __init__(self, sql: str, block: Block) -> None:
+        super().__init__(sql)
+        self.transaction = block
+
+    @property
+    def last_word(self) -> bool:
+        """It does."""
+        return True
+
+
 class Transaction:
     """One transaction block; in another one, a savepoint.
 
@@ -191,15 +206,12 @@ class Transaction:
         finally:
             self._release(block, script)
 
-    def _last_word(self, block: Block, sql: str) -> Script:
+    def _last_word(self, block: Block, sql: str) -> LastWord:
         """What ends the block.  A stream or a COPY that is not at its end is left with it, as if dropped."""
         busy = self._engine.exclusive
         if busy is not None:
             self._engine.abandon(busy, block_over())
-        script = Script(sql)
-        script.transaction = block
-        script.last_word = True
-        return script
+        return LastWord(sql, block)
 
     def _leave(self) -> Block:
         """From here on nothing can be submitted in the block."""
@@ -214,7 +226,7 @@ class Transaction:
         """True if the server never heard of the block, and never will, so that there is nothing to say."""
         return block in self._engine.channel.prologue and not self._engine.turns.queued_inside(block)
 
-    def _release(self, block: Block, last_word: Script | None = None) -> None:
+    def _release(self, block: Block, last_word: LastWord | None = None) -> None:
         """The block is left.
 
         If its last word was never said (it was out of time before its turn came, or its task was cancelled)
