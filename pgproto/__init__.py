@@ -1,14 +1,14 @@
 """pgproto: a PostgreSQL wire-protocol core that does no I/O, and the client over it.
 
-Here are the names that applications need besides those of an adapter: `pgproto_asyncio`, `pgproto_trio`,
-`pgproto_anyio` or `pgproto_blocking`.  Those who embed the core take a floor of it:
+This package exports the names that applications need besides those of their adapter (`pgproto_asyncio`,
+`pgproto_trio`, `pgproto_anyio` or `pgproto_blocking`).  To embed the core, import one of its layers:
 
     pgproto.wire       messages and bytes
     pgproto.protocol   the protocol's state machine, for either role: bytes in, events out
     pgproto.types      values and bytes
     pgproto.session    the engine: queries, batches, COPY, with outcomes and a cache of statements
     pgproto.pool       the pool as a state machine
-    pgproto.client     the client over an event loop of anybody's
+    pgproto.client     the client, for any event loop
 
 `docs/architecture.md` shows how they fit together, `docs/embedding.md` how to use each of them.
 """
@@ -50,7 +50,7 @@ build = "compiled" if _COMPILED else "pure"
 """Which build this is: "compiled" with mypyc, or "pure" Python.  One source, the same behaviour."""
 
 __all__ = [
-    # What a connection is told before it is one
+    # Connecting
     "Config",
     "ConnectOptions",
     "parse_config",
@@ -59,7 +59,7 @@ __all__ = [
     "PoolSettings",
     "PoolStats",
     "Retry",
-    # What goes in and comes out
+    # Queries and their results
     "Batch",
     "Interval",
     "Notification",
@@ -67,9 +67,9 @@ __all__ = [
     "Row",
     "ScriptResult",
     "Statement",
-    # How it ended
+    # What became of a query
     "Outcome",
-    # Errors: their tree is in `pgproto.errors`, one class per SQLSTATE in `pgproto.sqlstates`
+    # Errors: the tree is in `pgproto.errors`, the classes for SQLSTATEs are in `pgproto.sqlstates`
     "ConfigError",
     "ConnectError",
     "ConnectionClosed",

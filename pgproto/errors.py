@@ -61,15 +61,15 @@ E = TypeVar("E", bound=Exception)
 def because(error: E, cause: BaseException) -> E:
     """The error, with its cause.
 
-    For `raise because(error, cause) from cause`: code that mypyc 2.4.1 compiles forgets what a `raise` is
-    `from`, and the first cause is never to be lost.
+    Use it as `raise because(error, cause) from cause`: code compiled by mypyc 2.4.1 drops the `from` of a
+    `raise`, and the first cause must never be lost.
     """
     error.__cause__ = cause
     return error
 
 
 class Outcome(enum.Enum):
-    """What became of one query, told from the bytes sent and received alone.
+    """What became of one query, judged only by the bytes sent and received.
 
     `safe_to_retry` is true where the server cannot have made the query's effects permanent.
     """
@@ -93,7 +93,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "unknown"
     """The Sync (or COMMIT) was handed over, and no answer tells what the server did with it.
 
-    So is a procedure, a script or a batch that failed when a part of it may have been committed already."""
+    Also a procedure, script or batch that failed after a part of it may have been committed."""
 
     @property
     def safe_to_retry(self) -> bool:
@@ -116,7 +116,7 @@ class Error(Exception):
     likely_committed: bool = False
     """True if the server said that the transaction was committed locally before it hung up."""
     session: int | None = None
-    """Which session of this process it came from, as a number (`Engine.session`); None for none."""
+    """The number of the session that the error came from (`Engine.session`), unique in this process."""
     query: str | None = None
     """The text of the statement that this error is about, as it was sent; never a part of `str()`."""
     also: Sequence[Exception] = ()
@@ -150,8 +150,8 @@ def not_sent(text: str, sql: str | None = None) -> LocalProtocolError:
 class ConnectionClosed(LocalProtocolError):
     """The connection was closed before this call; nothing was sent.
 
-    If it was not this side that closed it, `__cause__` is the first thing that went wrong, and the text says
-    so: a server's time-out for idle sessions (57P05, 25P03), its shutdown (57P01), the network.
+    If this side did not close it, `__cause__` is the first thing that went wrong, and the text names it: the
+    server's timeout for idle sessions (57P05, 25P03), its shutdown (57P01), the network.
     """
 
     outcome = Outcome.NOT_SENT
@@ -173,14 +173,14 @@ def _last_words(error: Error) -> str:
 class RemoteProtocolError(Error):
     """They did it: the peer sent what the protocol does not allow here.
 
-    A connection that saw it is closed; it is never "resynchronised".
+    The connection is closed: pgproto never tries to resynchronise.
     """
 
 
 class ReportFields(dict[str, str]):
-    """The fields of an error or notice by their one-letter code, in a session that is not all UTF-8.
+    """The fields of an error or notice by their one-letter code, when some of them are not UTF-8.
 
-    A text that is no UTF-8 has escapes in place of what could not be read; `raw` has its bytes.
+    Their texts have escapes for the bytes that are not UTF-8; `raw` has the original bytes.
     """
 
     raw: Mapping[str, bytes]
@@ -191,7 +191,7 @@ class ReportFields(dict[str, str]):
 
 
 def raw_field(fields: Mapping[str, str], code: str) -> bytes | None:
-    """The bytes of a field that the server sent, if its text does not have them all; else None."""
+    """The bytes of a field as the server sent them, if its text has escapes for some; else None."""
     data = fields.raw.get(code) if isinstance(fields, ReportFields) else None
     return data if data is not None and escaped(data) == fields[code] else None
 
@@ -206,7 +206,7 @@ def raw_fields(fields: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def escaped(data: bytes) -> str:
-    """The text of a server: UTF-8, with escapes in place of what is none."""
+    """A server's text, decoded as UTF-8 with escapes for the bytes that are not."""
     return data.decode("utf-8", "backslashreplace")
 
 
@@ -223,7 +223,7 @@ class PostgresError(Error):
 
     by_sqlstate: ClassVar[dict[str, type[PostgresError]]] = {}
     stale_statement: bool = False
-    """True if all it says is that a prepared statement is out of date.  It was forgotten: repeat."""
+    """True if the only fault was a prepared statement out of date.  It was forgotten, so repeat the query."""
 
     def __init_subclass__(cls, code: str | None = None) -> None:
         super().__init_subclass__()
@@ -237,7 +237,7 @@ class PostgresError(Error):
 
     @staticmethod
     def of(fields: Mapping[str, str]) -> PostgresError:
-        """The error as an instance of the most specific class that its SQLSTATE has."""
+        """The error, as an instance of the most specific class for its SQLSTATE."""
         code = fields.get("C", "")
         known = PostgresError.by_sqlstate
         return (known.get(code) or known.get(code[:2]) or PostgresError)(fields)
@@ -246,7 +246,7 @@ class PostgresError(Error):
     def raw_fields(self) -> dict[str, bytes]:
         """The fields' bytes as the server sent them, in the session's client_encoding.
 
-        `fields` is text: what is no UTF-8 in it stands as escapes.
+        `fields` has them as text, with escapes for bytes that are not UTF-8.
         """
         return raw_fields(self.fields)
 
@@ -277,7 +277,7 @@ class PostgresError(Error):
 
     @property
     def hint(self) -> str | None:
-        """A suggestion what to do about it."""
+        """A suggestion of what to do about the problem."""
         return self.fields.get("H")
 
     @property
@@ -330,8 +330,8 @@ class PostgresError(Error):
     def report(self, sql: str | None = None) -> str:
         """The error as psql shows it: LINE and caret, DETAIL, HINT, QUERY and CONTEXT.
 
-        It quotes the statement, so it is for the eyes of who wrote it, not for a log.  Where the
-        statement is not known, the first line ends with the place in it ("at character 8").
+        It quotes the statement, so show it to the author of the statement and do not log it.  If the
+        statement is not known, the first line ends with the position ("at character 8").
         Manual: "Error and Notice Message Fields"; libpq: PQresultErrorMessage.
 
         Args:
@@ -358,7 +358,7 @@ _SHOWN: Final = 60  # columns of a long line that are shown around the caret, as
 
 
 def _number(text: str | None) -> int | None:
-    """The number in a field of an ErrorResponse; None for what is none."""
+    """A field of an ErrorResponse as a number; None if it is not one."""
     if text is None or not text.isascii() or not text.isdigit() or len(text) >= 12:
         return None
     return int(text)
@@ -369,7 +369,7 @@ def _line_and_caret(sql: str, position: int | None) -> list[str]:
 
     Args:
         sql: the statement.
-        position: counted in characters, from 1; one after the end is the end.
+        position: in characters, counted from 1; a position after the end means the end.
     """
     if position is None or not 1 <= position <= len(sql) + 1:
         return []
@@ -397,13 +397,13 @@ def _width(character: str) -> int:
 class ConnectError(Error):
     """No connection could be made.
 
-    `errors` has what went wrong with every address that was tried, in order; the last of them, or
-    the one that ended the attempts, is the `__cause__`.
+    `errors` has one error for every address that was tried, in order.  The last of them, or the one that
+    ended the attempts, is the `__cause__`.
 
     Args:
         message: what went wrong.
         errors: see above.
-        permanent: True if another attempt can only fail in the same way, whatever `errors` say.
+        permanent: True if every further attempt would fail in the same way, whatever `errors` say.
     """
 
     outcome = Outcome.NOT_SENT
@@ -456,19 +456,19 @@ class DataError(Error, ValueError):
 
 
 class _PoolBusy(Error):
-    """What a pool tells a caller that gets no connection: one text for all, and the counts beside it.
+    """A pool has no connection for a caller.  The text is constant and the counts are attributes.
 
-    Two hundred callers that time out together are one message for those who group errors by their text.
+    Tools that group errors by text then show two hundred callers that time out together as one error.
     """
 
     outcome = Outcome.NOT_SENT
 
     size: int = 0
-    """Connections in any state at that moment, `max_size` of them at the most."""
+    """Connections in any state at that moment, at most `max_size`."""
     used: int = 0
     """Connections that were lent."""
     idle: int = 0
-    """Connections that were free, but due for a check, or at the end of their time."""
+    """Connections that were free, but due for a check or past their lifetime."""
     opening: int = 0
     """Connections that were being opened."""
     waiting: int = 0
@@ -493,7 +493,7 @@ class TooManyWaiting(_PoolBusy):
 
 
 class HookTimeout(TimeoutError):
-    """A hook of a pool did not return in time: the cause of what its connection's users are told.
+    """A hook of a pool did not return in time: the `__cause__` of the error that the caller gets.
 
     Args:
         hook: its name.

@@ -1,9 +1,9 @@
-"""The compiled build belongs to the main interpreter: a subinterpreter is refused before it loads anything.
+"""The compiled build works in the main interpreter only: in a subinterpreter its import fails at once.
 
-What mypyc makes keeps its classes and constants in variables of the C library, which all interpreters of the
-process share.  A second interpreter that loads it breaks both: classes of the other one, "invalid PyCapsule"
-in the main one's import, or an abort.  CPython itself refuses such a library only where a subinterpreter
-has a lock of its own (3.12 and newer).  The pure build runs in any.
+Code compiled by mypyc keeps its classes and constants in C globals, which all interpreters of a process
+share.  A second interpreter that loads it breaks both: it sees the other's classes, the main interpreter's
+import fails with "invalid PyCapsule", or the process aborts.  CPython itself refuses such a library only in
+a subinterpreter with its own GIL (3.12 and newer).  The pure build runs in any interpreter.
 
 This module is not compiled, and runs before everything that is.
 """
@@ -19,14 +19,14 @@ __all__ = ["check_interpreter", "in_subinterpreter", "is_compiled"]
 
 
 def is_compiled(path: Sequence[str]) -> bool:
-    """True if the package at `path` (its `__path__`) is the compiled build; nothing is loaded for that."""
+    """True if the package at `path` (its `__path__`) is the compiled build; loads nothing to find out."""
     spec = PathFinder.find_spec("pgproto.wire.native", [f"{place}/wire" for place in path])
     return spec is not None and str(spec.origin).endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def in_subinterpreter() -> bool:
     """True if this is not the main interpreter; False where the interpreter cannot tell."""
-    # Private modules: there is no public way before 3.14, whose `concurrent.interpreters` is a heavy one.
+    # Private modules: there is no public way before 3.14, whose `concurrent.interpreters` is slow to import.
     name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
     try:
         module = import_module(name)

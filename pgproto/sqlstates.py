@@ -1,9 +1,9 @@
-"""The server's errors as classes: one for every SQLSTATE class, one for every code that programs catch.
+"""The server's errors as classes: one for every SQLSTATE class, and one for each code that programs catch.
 
-The names are those of the manual's appendix "PostgreSQL Error Codes" in CamelCase; where that would end
-in "Error" or collide with Python or pgproto, "Fault" stands for it.  A code without a class of its own is
-raised as the class of its first two characters, so that `except IntegrityConstraintViolation` catches
-codes that a later server version adds.
+The names are those of the manual's appendix "PostgreSQL Error Codes" in CamelCase; "Fault" replaces an
+"Error" at the end, or a name that Python or pgproto already uses.  A code without a class of its own is
+raised as the class of its first two characters, so `except IntegrityConstraintViolation` also catches
+codes that later servers add.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Messages of the PostgreSQL protocol, 3.0 and 3.2, in both directions, and the bytes that they are.
+"""The messages of the PostgreSQL protocol, 3.0 and 3.2, in both directions, and their encoding as bytes.
 
-`FrameReader` finds the frames in what was received, `decode_*` makes a message of a frame's body, and
-a message's `encode` makes bytes of it.  Nothing here knows what may follow what (`pgproto.protocol`
-does).  `trace_line` shows a message in the shape of libpq's PQtrace, without its secrets.
+`FrameReader` finds the frames in the received bytes, `decode_*` turns a frame's body into a message, and
+a message's `encode` turns it into bytes.  The legal order of messages is in `pgproto.protocol`, not here.
+`trace_line` shows a message in the format of libpq's PQtrace, without its secrets.
 """
 
 from __future__ import annotations

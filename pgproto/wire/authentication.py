@@ -1,4 +1,4 @@
-"""The requests for authentication that a backend sends: one type byte, told apart by the int32 in front.
+"""The requests for authentication that a backend sends: one type byte, then an int32 that says which.
 
 Manual: "Message Formats", AuthenticationOk and what follows it there.
 """

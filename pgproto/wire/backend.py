@@ -1,7 +1,7 @@
 """The messages that a backend sends, by the names and fields of the manual's "Message Formats".
 
-CopyData and CopyDone, which travel both ways, are in `messages`.  The classes with a body of their own
-come first; those that are nothing but a type byte and a length are at the end.
+CopyData and CopyDone, which travel both ways, are in `messages`.  Messages with a body come first; those
+that are only a type byte and a length are at the end.
 """
 # ruff: noqa: D102 - `encode` is documented once, in Message
 
@@ -56,7 +56,7 @@ class EncryptionResponse(Message):
 
 
 class BackendKeyData(Message):
-    """What a CancelRequest for this session must carry.  `secret_key` has 4 bytes, up to 256 in 3.2."""
+    """The data for a CancelRequest to this session.  `secret_key` has 4 bytes, in protocol 3.2 up to 256."""
 
     __slots__ = ("process_id", "secret_key")
     tag: ClassVar[int] = tags.BACKEND_KEY_DATA
@@ -170,7 +170,7 @@ class Report(Message):
 
     @property
     def raw_fields(self) -> dict[str, bytes]:
-        """The fields' bytes in the session's client_encoding; `fields` has escapes for what is no UTF-8."""
+        """The fields in the session's client_encoding; `fields` has escapes for bytes that are not UTF-8."""
         return raw_fields(self.fields)
 
     def encode(self) -> bytes:
@@ -189,7 +189,7 @@ class ErrorResponse(Report):
     """The server reports an error.
 
     Attributes:
-        binding: it answers a Bind, or that of one of the executions in `request`: nothing was executed by it.
+        binding: it answers a Bind (also one within a run of executions): the Execute after it did not run.
     """
 
     __slots__ = ("_error", "binding")
@@ -203,14 +203,14 @@ class ErrorResponse(Report):
 
     @property
     def error(self) -> PostgresError:
-        """The error that it reports: the same object each time, so all who are told of it are told of one."""
+        """The error that it reports: always the same object, so that every caller gets the same one."""
         if self._error is None:
             self._error = PostgresError.of(self.fields)
         return self._error
 
 
 class NoticeResponse(Report):
-    """The server reports something that is no error."""
+    """The server reports something that is not an error."""
 
     __slots__ = ()
     tag: ClassVar[int] = tags.NOTICE_RESPONSE
@@ -290,7 +290,7 @@ class NotificationResponse(Message):
 
     @property
     def raw_payload(self) -> bytes:
-        """The same of the payload."""
+        """The payload's bytes in the session's client_encoding, where `payload` may have escapes."""
         return as_bytes(self._raw_payload, self.payload)
 
     def encode(self) -> bytes:
@@ -340,7 +340,7 @@ class ParameterStatus(Message):
 
 
 class ReadyForQuery(Message):
-    """A segment is over.  `status`: "I" idle, "T" in a transaction block, "E" in a failed one."""
+    """The end of a segment.  `status`: "I" idle, "T" in a transaction block, "E" in a failed one."""
 
     __slots__ = ("status",)
     tag: ClassVar[int] = tags.READY_FOR_QUERY
@@ -393,7 +393,7 @@ class RowDescription(Message):
         return join_frame(tags.ROW_DESCRIPTION, parts, 4 + sum(map(len, parts)))
 
 
-# A type byte, a length, and no more (for AuthenticationOk and its like: a code).
+# Messages that are only a type byte and a length.
 
 
 class ParseComplete(PlainMessage):
@@ -407,7 +407,7 @@ class ParseComplete(PlainMessage):
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class BindComplete(PlainMessage):
-    """The portal is there."""
+    """The portal was created."""
 
     __slots__ = ()
     tag: ClassVar[int] = tags.BIND_COMPLETE
@@ -425,7 +425,7 @@ class CloseComplete(PlainMessage):
 
 
 class EmptyQueryResponse(PlainMessage):
-    """The query was empty; it stands in place of CommandComplete."""
+    """The query was empty; sent instead of CommandComplete."""
 
     __slots__ = ()
     tag: ClassVar[int] = tags.EMPTY_QUERY_RESPONSE
@@ -434,7 +434,7 @@ class EmptyQueryResponse(PlainMessage):
 
 
 class NoData(PlainMessage):
-    """What was described returns no rows."""
+    """The described statement or portal returns no rows."""
 
     __slots__ = ()
     tag: ClassVar[int] = tags.NO_DATA
@@ -443,7 +443,7 @@ class NoData(PlainMessage):
 
 
 class PortalSuspended(PlainMessage):
-    """Execute reached its `max_rows`; the portal has more."""
+    """Execute reached its `max_rows`; the portal may have more rows."""
 
     __slots__ = ()
     tag: ClassVar[int] = tags.PORTAL_SUSPENDED

@@ -1,8 +1,8 @@
-"""Binds by template: for a statement that is executed again and again.
+"""Bind messages made from a template, for a statement that is executed many times.
 
-What is the same in each Bind of a statement (its name, the format codes) is encoded once; what differs
-comes as the bytes that stand in the message.  `BindValues` is one Bind.  `Executes` is a run of them, each
-with its Execute: one object on the way out for as many executions as fit a piece of output.
+The parts that all Binds of a statement share (its name, the format codes) are encoded once; the parameters
+come already encoded.  `BindValues` is one Bind.  `Executes` is a run of Binds, each followed by its Execute:
+one object for as many executions as fit into one piece of output.
 """
 # ruff: noqa: D102 - `encode` is documented once, in Message
 
@@ -19,19 +19,19 @@ from .messages import Message, cstrings, frame, int16s
 
 __all__ = ["BindTemplate", "BindValues", "Executes"]
 
-_SHORT: Final = 4096  # bytes that are copied twice sooner than joined
+_SHORT: Final = 4096  # bytes; up to this size, copying twice is faster than join()
 
 
 class BindTemplate:
-    """What is the same in every Bind of a statement to the unnamed portal, encoded once.
+    """The constant parts of every Bind of a statement to the unnamed portal, encoded once.
 
     Args:
         statement: the statement's name.
-        parameter_formats: one for each parameter: 0 text, 1 binary.
+        parameter_formats: 0 (text) or 1 (binary) for each parameter.
         result_formats: as for Bind.
 
     Raises:
-        LocalProtocolError: one of them does not fit the protocol.
+        LocalProtocolError: an argument does not fit the protocol.
     """
 
     __slots__ = ("_header", "_size", "_tail", "execution_tail", "head", "statement")
@@ -44,12 +44,12 @@ class BindTemplate:
         self.head = cstrings(f"\x00{statement}\x00", 2) + formats + len(parameter_formats).to_bytes(2, "big")
         self._tail = int16s(result_formats)
         self.execution_tail = self._tail + EXECUTE_ALL
-        """What stands after the values of a Bind that is executed at once."""
+        """The bytes after the values: the end of the Bind, and an Execute."""
         self._header = b""  # type byte, length and head of a message whose values take `_size` bytes
         self._size = -1
 
     def header(self, size: int) -> bytes:
-        """A Bind up to its values, which take `size` bytes.  As a rule they are as long as the last ones."""
+        """A Bind up to its values, which take `size` bytes.  Kept: the next values often have that size."""
         if size != self._size:
             self._header = frame(tags.BIND, self.head, size + len(self._tail))
             self._size = size
@@ -66,11 +66,11 @@ class BindTemplate:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class BindValues(Message):
-    """A Bind by its template.
+    """A Bind made from a template.
 
     Args:
-        template: what all of its Binds share.
-        values: the parameters as they stand in the message: each with its length in front.
+        template: the parts that all Binds of the statement share.
+        values: the encoded parameters, each with its length in front.
     """
 
     __slots__ = ("template", "values")
@@ -96,12 +96,12 @@ class BindValues(Message):
 class Executes(Message):
     """A run of executions of one statement: `count` times a Bind to the unnamed portal and its Execute.
 
-    It is one request for as many answers: their rows come as DataRows, their ends as CommandCompletes.
+    It is one request with `count` answers: the rows come as DataRows, the ends as CommandCompletes.
 
     Args:
         statement: the statement's name.
-        data: the messages, as they stand on the wire (`BindTemplate` has their parts).
-        count: how many executions they are, at least 1.
+        data: the encoded messages (`BindTemplate` has their parts).
+        count: the number of executions, at least 1.
     """
 
     __slots__ = ("count", "data", "statement")
@@ -121,5 +121,5 @@ class Executes(Message):
         return self.data
 
     def __len__(self) -> int:
-        """How many bytes they are."""
+        """The length of `data` in bytes."""
         return len(self.data)

@@ -1,12 +1,12 @@
-"""The bodies of frames -> messages, for both directions: two tables from type byte to function.
+"""Decodes the bodies of frames into messages: a table from type byte to function for each direction.
 
-A decoder gets the buffer and the borders of one body, which `frames` found, and gives the message or
-raises RemoteProtocolError; nothing else comes out, whatever the bytes are.  It never reads past
-`end`, bounds every count by the bytes that remain before it allocates, and refuses bytes left over.
+A decoder gets the buffer and the bounds of one body, found by `frames`.  It returns the message or raises
+RemoteProtocolError and nothing else, whatever the bytes are.  It never reads past `end`, checks every count
+against the bytes that remain before it allocates, and refuses bytes left over.
 
-A backend's text is decoded as UTF-8 with what is no UTF-8 shown as escapes: a server with another
-encoding, or one that fails before it knows the client's, must not cost the connection.  A
-frontend's text is strict UTF-8, because a query that was changed on the way must not run.
+A backend's text is decoded as UTF-8, with escapes for bytes that are not: a server that uses another
+encoding, or fails before it knows the client's, must not cost the connection.  A frontend's text must be
+valid UTF-8, because a query that was altered must not run.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def decode_backend(tag: int, buffer: bytes, start: int, end: int) -> Message:
 
     Args:
         tag: the frame's type byte.
-        buffer: where the body lies.
+        buffer: contains the body.
         start: index of its first byte.
         end: index after its last byte, at most `len(buffer)`.
 
     Raises:
         RemoteProtocolError: the type is unknown or the body is malformed.
     """
-    # Three come with every statement; out of the tables compiled code pays tenfold.
+    # Three types come with every statement; looking them up costs compiled code ten times as much.
     if tag == tags.BIND_COMPLETE and start == end:
         return backend.BindComplete()
     if tag == tags.COMMAND_COMPLETE:
@@ -108,7 +108,7 @@ def decode_password(kind: int, buffer: bytes, start: int, end: int) -> Message:
     Args:
         kind: what the authentication under way expects: tags.PASSWORD_KIND, tags.SASL_INITIAL_KIND,
             tags.SASL_RESPONSE_KIND or tags.GSS_KIND.
-        buffer: where the body lies.
+        buffer: contains the body.
         start: index of its first byte.
         end: index after its last byte.
 
@@ -128,7 +128,7 @@ def decode_password(kind: int, buffer: bytes, start: int, end: int) -> Message:
         expect_end(position, end)
         return frontend.SASLInitialResponse(strict_text(buffer, start, nul), data)
     except RemoteProtocolError as error:
-        # The bytes may be a password: the text has none of them.
+        # The bytes may be a password, so the text quotes none of them.
         raise RemoteProtocolError(f"malformed authentication message: {error}") from None
 
 
@@ -139,7 +139,7 @@ def decode_startup(buffer: bytes, start: int, end: int) -> Message:
         StartupMessage, SSLRequest, GSSENCRequest or CancelRequest.
 
     Raises:
-        RemoteProtocolError: the packet is none of them.
+        RemoteProtocolError: the packet is malformed or of another kind.
     """
     if end - start < 4:
         raise RemoteProtocolError("start-up packet too short for a protocol version")
@@ -198,9 +198,9 @@ def _backend_key_data(buffer: bytes, start: int, end: int) -> Message:
     return backend.BackendKeyData(process_id, buffer[start + 4 : end])
 
 
-# Command tags that were decoded, by their bytes: there are few, and one comes with every statement.
+# Decoded command tags by their bytes: there are few different ones, and every statement brings one.
 _COMMAND_TAGS: Final[dict[bytes, str]] = {}
-# The last of them, in one place, so that no other thread sees half of it: comparing costs less than hashing.
+# The last one, because comparing costs less than hashing; a single tuple, so that no thread sees half of it.
 _LAST_COMMAND_TAG: Final[list[tuple[bytes, str]]] = [(b"\0", "")]
 _MAX_COMMAND_TAGS: Final = 256
 _MAX_COMMAND_TAG: Final = 64

@@ -1,9 +1,8 @@
-"""A caller's value as the built-in type itself, by that type's own methods.
+"""Converts a caller's value to the exact built-in type, by that type's own methods.
 
-A subclass can lie about its length, its bytes and its items.  What it writes after the length that it told
-would be read by the server as further messages.  So everything that goes out is made of exact `bytes` and
-`str`, and every length is theirs.  Callers of these functions ask for the exact type first, as a rule: it is
-the common one, and costs no call.
+A subclass can lie about its length, its bytes and its items.  Bytes beyond the announced length would be
+read by the server as further messages.  So all output is made of exact `bytes` and `str`, measured by their
+own `len`.  Most callers test for the exact type before they call these functions, to save the call.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ __all__ = ["exact_bytes", "exact_int", "exact_str"]
 
 
 def exact_bytes(value: object) -> bytes:
-    """The bytes of a bytes, bytearray or memoryview object, or of one of a subclass.
+    """The bytes of a bytes, bytearray or memoryview object, subclasses included.
 
     Raises:
-        TypeError: it is none of them.
+        TypeError: it is none of these.
     """
     if type(value) is bytes:
         return value
@@ -23,16 +22,16 @@ def exact_bytes(value: object) -> bytes:
         return bytes.__getitem__(value, slice(None))
     if isinstance(value, bytearray):
         return bytes(bytearray.__getitem__(value, slice(None)))
-    if isinstance(value, memoryview):  # it can have no subclass
+    if isinstance(value, memoryview):  # cannot be subclassed
         return bytes(value)
     raise TypeError(f"expected bytes, got {type(value).__name__}")
 
 
 def exact_str(value: object) -> str:
-    """The characters of a str, or of an object of a subclass.
+    """The characters of a str, subclasses included.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is not a str.
     """
     if type(value) is str:
         return value
@@ -42,10 +41,10 @@ def exact_str(value: object) -> str:
 
 
 def exact_int(value: object) -> int:
-    """The number that an int is, or an object of a subclass, a bool included.
+    """The value of an int, subclasses and bool included.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is not an int.
     """
     if type(value) is int:
         return value

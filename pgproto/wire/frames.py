@@ -1,12 +1,13 @@
-"""The receive buffer, and where the frames in it begin and end; for one direction of one connection.
+"""The receive buffer of one direction of a connection; finds where its frames begin and end.
 
-Framing comes before decoding and needs no more than the five bytes of a header, so a body that cannot
-be decoded never loses the place in the stream.  Two rules.  A length is judged as soon as the header
-is there, before its body is waited for; and memory is only ever taken for bytes that have arrived.
+Framing needs only the five bytes of a header, so a body that cannot be decoded never loses the place in
+the stream.  Two rules: a length is checked as soon as the header has arrived, before waiting for the body;
+and memory is allocated only for bytes that have arrived.
 
-What was received is one `bytes` object, `buffer`, plus the pieces that came while a frame was
-incomplete.  They are joined once, when the frame is complete, so any segmentation costs linear time:
-small pieces gather in a bytearray first, or a million 1-byte reads would be a million objects.
+The received bytes are one `bytes` object, `buffer`, plus the pieces that arrived while a frame was
+incomplete.  The pieces are joined once, when the frame is complete, so the cost is linear however the
+stream is cut up.  Small pieces are first gathered in a bytearray, or a million 1-byte reads would make a
+million objects.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _GATHERED: Final = 65536
 
 
 class Limits:
-    """The largest length field (in bytes, itself included) that a phase of the session accepts.
+    """The largest length field (in bytes, including itself) that a phase of the session accepts.
 
     Args:
-        default: for the types that `by_tag` doesn't name.
-        by_tag: for single types.
+        default: the limit for types that are not in `by_tag`.
+        by_tag: limits by type byte.
     """
 
     __slots__ = ("by_tag", "default", "lowest")
@@ -51,7 +52,7 @@ class Limits:
 
 
 DEFAULT_MAX_MESSAGE_SIZE: Final = 0x3FFFFFFE
-"""1 GiB - 2: what PostgreSQL itself takes (MaxAllocSize - 1)."""
+"""1 GiB - 2: the limit of PostgreSQL itself (MaxAllocSize - 1)."""
 SMALL_BACKEND: Final = 30_000
 """libpq's limit for the messages that are never long."""
 SMALL_FRONTEND: Final = 10_000
@@ -73,7 +74,7 @@ def backend_limits(max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> Limits:
     """Return the limits for a backend's messages in a running session.
 
     Args:
-        max_message_size: bytes, for the messages that carry data or text of any length.
+        max_message_size: in bytes, for messages that carry data or text of any length.
     """
     large = (
         tags.ROW_DESCRIPTION,
@@ -92,17 +93,17 @@ def frontend_limits(max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE) -> Limits:
     """Return the limits for a frontend's messages in a running session.
 
     Args:
-        max_message_size: bytes, for the messages that carry data or text of any length.
+        max_message_size: in bytes, for messages that carry data or text of any length.
     """
     large = (tags.QUERY, tags.PARSE, tags.BIND, tags.FUNCTION_CALL, tags.COPY_DATA)
     return Limits(SMALL_FRONTEND, dict.fromkeys(large, max_message_size))
 
 
 class FrameReader:
-    """Takes bytes as they come and finds the frames in them.
+    """Takes bytes as they arrive and finds the frames in them.
 
-    After `next_frame` (or `next_startup`) returned true, the body is `buffer[start:end]`; `buffer`
-    is never changed, so an index into it stays good for as long as somebody keeps that object.
+    When `next_frame` (or `next_startup`) has returned true, the body is `buffer[start:end]`.  The bytes
+    object is never changed: indexes stay valid for a caller that keeps a reference to it.
     """
 
     __slots__ = ("_gathered", "_next", "_pieces", "_waiting", "buffer", "end", "start", "tag")
@@ -116,12 +117,12 @@ class FrameReader:
         self.end: i64 = 0
         """Where its body ends in `buffer` (exclusive)."""
         self._next: i64 = 0  # the first byte in `buffer` that isn't consumed
-        self._pieces: list[bytes] = []  # what came after `buffer`
-        self._gathered = bytearray()  # small pieces after `_pieces`, on their way to become one
-        self._waiting = 0  # bytes in both
+        self._pieces: list[bytes] = []  # received after `buffer`
+        self._gathered = bytearray()  # small pieces received after `_pieces`
+        self._waiting = 0  # bytes in `_pieces` and `_gathered` together
 
     def receive_data(self, data: bytes) -> None:
-        """Add what was read from the network; b"" adds nothing."""
+        """Add bytes read from the network; b"" adds nothing."""
         size = len(data)
         if not size:
             return
@@ -142,7 +143,7 @@ class FrameReader:
         """Go on to the next frame.
 
         Returns:
-            True if it is there as a whole; False if more data is needed (nothing is consumed).
+            True if all of it has arrived; False if more data is needed (nothing is consumed).
 
         Raises:
             RemoteProtocolError: its length is below 4 or above the limit for its type.
@@ -196,13 +197,13 @@ class FrameReader:
         return self.buffer[self._next - 1]
 
     def skip_run(self, limits: Limits) -> int:
-        """Take the whole frames of the current one's type that follow it in `buffer`.
+        """Take all complete frames of the same type that directly follow the current one in `buffer`.
 
         Args:
-            limits: as for `next_frame`; a frame that breaks them is left for it to report.
+            limits: as for `next_frame`; a frame that breaks them is left for `next_frame` to report.
 
         Returns:
-            How many frames were taken, the current one included; `end` is the end of the last.
+            How many frames were taken, including the current one; `end` is the end of the last.
         """
         buffer = self.buffer
         tag: i64 = self.tag
@@ -225,20 +226,20 @@ class FrameReader:
         return count
 
     def skip_repeats(self, before: bytes, most: int) -> int:
-        """Take the current frame again as long as it comes again, byte for byte, with others in front.
+        """Take repetitions of a sequence of frames: `before` and the current frame, byte for byte.
 
         Args:
-            before: the frames in front of it, whole.
-            most: how many times they may be taken.
+            before: the complete frames that come before the current one in each repetition.
+            most: the largest number of repetitions to take.
 
         Returns:
-            How many times they were taken.
+            How many repetitions were taken.
         """
         buffer = self.buffer
         position: i64 = self._next
         place: i64 = position + len(before)
         if place >= len(buffer) or buffer[place] != self.tag:
-            return 0  # as a rule, when rows come: then nothing has to be put together
+            return 0  # the usual case when there are rows; saves the concatenation below
         frames = before + buffer[self.start - 5 : self.end]
         size: i64 = len(frames)
         count: i64 = 0
@@ -251,11 +252,11 @@ class FrameReader:
 
     @property
     def pending(self) -> int:
-        """How many bytes were received and not consumed."""
+        """The number of bytes received and not yet consumed."""
         return len(self.buffer) - self._next + self._waiting
 
     def take_rest(self) -> bytes:
-        """Consume and return all that is left (for diagnostics when the stream is over)."""
+        """Consume and return everything that is left (for diagnostics, after the end of the stream)."""
         self._join()
         rest = self.buffer[self._next :]
         self.buffer = b""
@@ -263,13 +264,13 @@ class FrameReader:
         return rest
 
     def _have(self, needed: int) -> bool:
-        """Whether `needed` bytes are there; if so, they lie in `buffer` from `_next` on."""
+        """Whether `needed` bytes have arrived; if so, `buffer` has them from `_next` on."""
         available = len(self.buffer) - self._next
         if available >= needed:
             return True
         if available + self._waiting < needed:
             if not available and not self._waiting:
-                # All is consumed: don't hold a large buffer while the connection idles.
+                # All is consumed: don't keep a large buffer while the connection is idle.
                 self.buffer = b""
                 self._next = 0
             return False
@@ -277,7 +278,7 @@ class FrameReader:
         return True
 
     def _join(self) -> None:
-        """Make what is left of `buffer` and all the pieces one buffer."""
+        """Join the unconsumed part of `buffer` and all pieces into a new `buffer`."""
         self._settle()
         if self._pieces:
             self._pieces.insert(0, self.buffer[self._next :])
@@ -287,7 +288,7 @@ class FrameReader:
             self._waiting = 0
 
     def _settle(self) -> None:
-        """Move the gathered small pieces to the others."""
+        """Make the gathered small pieces one of `_pieces`."""
         if self._gathered:
             self._pieces.append(bytes(self._gathered))
             self._gathered = bytearray()

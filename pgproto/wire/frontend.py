@@ -1,10 +1,10 @@
 """The messages that a frontend sends, by the names and fields of the manual's "Message Formats".
 
-SQL and names are given as text, which is sent as UTF-8, or as bytes, which are sent as they are: for a
-session in another client_encoding.  The attributes are text, with escapes for what is no UTF-8.
+SQL and names are given as text, which is sent as UTF-8, or as bytes, which are sent unchanged (for a
+session with another client_encoding).  The attributes are text, with escapes for bytes that are not UTF-8.
 
-CopyData and CopyDone, which travel both ways, are in `messages`.  What is legal when is not this file's
-business: any message can be made and encoded at any time.
+CopyData and CopyDone, which travel both ways, are in `messages`.  The legal order of messages is not
+checked here: any message can be made and encoded at any time.
 """
 # ruff: noqa: D102 - `encode` is documented once, in Message
 
@@ -320,7 +320,7 @@ class Execute(Message):
 
 
 class Close(Message):
-    """Closes a statement (kind "S") or a portal (kind "P"); it is no error if there is none."""
+    """Closes a statement (kind "S") or a portal (kind "P"); no error if it does not exist."""
 
     __slots__ = ("_raw_name", "kind", "name")
     tag: ClassVar[int] = tags.CLOSE
@@ -337,7 +337,7 @@ class Close(Message):
 
 
 class Flush(PlainMessage):
-    """Asks the server to send what it has answered so far."""
+    """Asks the server to send its pending answers."""
 
     __slots__ = ()
     tag: ClassVar[int] = tags.FLUSH

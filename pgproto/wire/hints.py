@@ -1,11 +1,11 @@
-"""A word to the compiler about a class; interpreted, it says nothing.
+"""A decorator that gives mypyc hints about a class; in interpreted code it does nothing.
 
-`@mypyc_attr(acyclic=True)` takes a class out of the cyclic garbage collector's hands: for one whose objects
-are many, and are in no reference cycle unless somebody builds one.  `@mypyc_attr(free_list_len=1)` keeps the
-last object that died for the next one: for one that is made and dropped with every message.
+`@mypyc_attr(acyclic=True)` exempts a class from the cyclic garbage collector: for classes with many objects,
+which are in no reference cycle unless somebody builds one.  `@mypyc_attr(free_list_len=1)` keeps the memory
+of the last freed object for the next: for classes whose objects are made and dropped with every message.
 
-The compiler knows the decorator by its name in mypy_extensions, which must not be imported at run time; this
-file is not compiled, because the compiler would take the branch that it believes in.
+mypyc knows the decorator by its name in mypy_extensions, which must not be imported at run time.  This file
+is not compiled, because mypyc would follow the TYPE_CHECKING branch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
 
     def mypyc_attr(**_options: object) -> Callable[[type], type]:
-        """Leave the class as it is."""
+        """Return a decorator that does nothing."""
         return lambda cls: cls
 
 

@@ -1,9 +1,9 @@
-"""What all messages share: the base class, the two COPY messages of both directions, and packing.
+"""The base class of all messages, the two COPY messages of both directions, and packing.
 
-A message is a plain object with the fields and names of the manual's "Message Formats".  Its rule:
-`encode` either returns the whole message as bytes or raises LocalProtocolError, and what doesn't fit
-the protocol (a NUL inside a string, more than 65,535 of something, more than 2^31 - 1 bytes) is found
-before a byte exists that could be sent.  Text is UTF-8.
+A message is a plain object with the fields and names of the manual's "Message Formats".  The rule:
+`encode` either returns the whole message as bytes or raises LocalProtocolError; whatever doesn't fit
+the protocol (a NUL in a string, more than 65,535 of something, more than 2^31 - 1 bytes) is found before
+any byte could be sent.  Text is UTF-8.
 
 A message that a connection returned as an event has `request`: the message that it answers.
 """
@@ -21,23 +21,23 @@ from . import tags
 from .exact import exact_bytes, exact_str
 from .hints import mypyc_attr
 
-_SHOWN: Final = 200  # characters of a field in a repr: enough to know it, too few to flood a log
+_SHOWN: Final = 200  # characters of a field in a repr: enough to recognise it, too few to flood a log
 
 _HEADER: Final = Struct(">Bi")
 _COUNT: Final = Struct(">H")
 _LENGTH: Final = Struct(">i")
 NULL: Final = b"\xff\xff\xff\xff"
-"""What stands for a NULL: the length -1 and nothing."""
-# Most values are short and few: their lengths and counts ready made save a call each.
+"""An encoded NULL: the length -1 and no bytes."""
+# Most values are short and few: a packed length or count from a table saves a call.
 _COUNTS: Final = [_COUNT.pack(count) for count in range(64)]
 LENGTHS: Final = [_LENGTH.pack(length) for length in range(256)]
 
 
-@mypyc_attr(acyclic=True)  # as is every message that is made and dropped with every statement
+@mypyc_attr(acyclic=True)  # so are the subclasses whose objects are made and dropped with every statement
 class Message:
     """One message of the protocol.
 
-    Equal to a message of the same type with equal fields; `request` plays no part in it.
+    Two messages of the same type with equal fields are equal; `request` is not compared.
     """
 
     __slots__ = ("request",)
@@ -45,11 +45,11 @@ class Message:
     tag: ClassVar[int] = tags.NO_TAG
     """The type byte; 0 for the messages that have none."""
     type_byte: int = tags.NO_TAG
-    """The same of an object: compiled code finds it at its place, and a class variable by its name."""
+    """`tag` as an attribute of the object: compiled code reads that faster than a class variable."""
     field_names: ClassVar[tuple[str, ...]] = ()
     """The names of the fields, in the order of the constructor's arguments."""
     secret_names: ClassVar[tuple[str, ...]] = ()
-    """The fields that `repr` and the trace don't show."""
+    """The fields that `repr` and the trace mask."""
 
     request: Message | None
 
@@ -60,7 +60,7 @@ class Message:
         """Return the whole message as bytes.
 
         Raises:
-            LocalProtocolError: a field doesn't fit the protocol, or this is an event and no message.
+            LocalProtocolError: a field doesn't fit the protocol, or this is an event, not a message.
         """
         raise LocalProtocolError(f"{type(self).__name__} is no message that can be sent")
 
@@ -73,7 +73,7 @@ class Message:
         return True
 
     def __hash__(self) -> int:
-        # Fields may change and hold lists; equal messages have one type, and that is all a hash needs.
+        # Fields may change and may be lists, which have no hash; equal messages have the same type.
         return hash(type(self).__name__)
 
     def __repr__(self) -> str:
@@ -98,7 +98,7 @@ class PlainMessage(Message):
 
     __slots__ = ()
     encoded: ClassVar[bytes] = b""
-    """The whole message."""
+    """The whole encoded message."""
 
     def encode(self) -> bytes:
         return self.encoded
@@ -216,7 +216,7 @@ class CopyDone(PlainMessage):
 
 
 def frame(tag: int, body: bytes, more: int = 0) -> bytes:
-    """Return `body` as a frame of type `tag`, after which `more` bytes of the body will be put."""
+    """Return a frame of type `tag` with `body`; its length includes `more` bytes that will be appended."""
     if type(body) is not bytes:
         body = exact_bytes(body)
     length = 4 + len(body) + more
@@ -226,9 +226,9 @@ def frame(tag: int, body: bytes, more: int = 0) -> bytes:
 
 
 def join_frame(tag: int, parts: list[bytes], length: int) -> bytes:
-    """Return the frame of type `tag` whose body is `parts[1:]`; `parts[0]` makes room for the header.
+    """Return the frame of type `tag` whose body is `parts[1:]`; `parts[0]` is replaced by the header.
 
-    `length` is the body's and the length's own four bytes: it is judged before anything is joined.
+    `length` is the body's length plus four; it is checked before anything is joined.
     """
     if length > tags.MAX_INT32:
         raise too_long(length)
@@ -242,10 +242,10 @@ def too_long(length: int) -> LocalProtocolError:
 
 
 def cstrings(text: str, count: int) -> bytes:
-    """Return `text` as UTF-8: `count` strings, each with a NUL at its end.
+    """Return `text`, which is `count` strings, each with a NUL at its end, as UTF-8.
 
     Raises:
-        LocalProtocolError: one of them has a NUL inside, or a lone surrogate.
+        LocalProtocolError: there are more NULs than that, or a lone surrogate.
     """
     reason = ""
     data = b""
@@ -255,7 +255,7 @@ def cstrings(text: str, count: int) -> bytes:
         data = text.encode()
     except UnicodeEncodeError as error:
         reason = error.reason
-    if reason:  # not raised in the handler: as a __context__ the error would show the text, secrets and all
+    if reason:  # raised outside the handler, because its __context__ would show the text, secrets included
         raise LocalProtocolError(f"text is not encodable as UTF-8: {reason}")
     if data.count(0) != count:
         raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
@@ -277,12 +277,12 @@ def cstring(text: str | bytes) -> bytes:
 
 
 def as_sent(raw: bytes | None, text: str) -> str | bytes:
-    """The bytes that a text was read from, as long as it says the same; else the text."""
+    """The raw bytes if they still decode to `text`; else the text."""
     return raw if raw is not None and escaped(raw) == text else text
 
 
 def taken(given: str | bytes) -> tuple[str, bytes | None]:
-    """What was given as text and, if that does not say it all, as bytes."""
+    """A string as text, and also as bytes if the text has escapes for some of them."""
     if isinstance(given, str):
         return given, None
     text = escaped(given)
@@ -290,7 +290,7 @@ def taken(given: str | bytes) -> tuple[str, bytes | None]:
 
 
 def as_bytes(raw: bytes | None, text: str) -> bytes:
-    """The same as bytes: a text as UTF-8."""
+    """The raw bytes; without them, the text as UTF-8."""
     sent = as_sent(raw, text)
     return sent if isinstance(sent, bytes) else sent.encode(errors="backslashreplace")
 
@@ -323,7 +323,7 @@ def add_values(parts: list[bytes], values: Sequence[bytes | None]) -> int:
     """Append a count (uint16) and that many values, each a length (int32, -1 for NULL) and its bytes.
 
     Returns:
-        How many bytes that are.
+        How many bytes were appended.
     """
     if type(values) is not list:
         values = list(values)

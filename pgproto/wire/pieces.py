@@ -1,4 +1,4 @@
-"""The pieces that bodies are made of: read from a buffer between two borders.
+"""Readers for the pieces of message bodies: integers, strings, lists, between `start` and `end` of a buffer.
 
 Each function checks `end` before it reads, bounds counts by the bytes that remain, and raises
 RemoteProtocolError; the text names what was wrong and never quotes the bytes.
@@ -24,7 +24,7 @@ def find_nul(buffer: bytes, start: int, end: int) -> int:
 
 
 def lenient_text(buffer: bytes, start: int, end: int) -> str:
-    """Text of a backend: what is no UTF-8 becomes escapes."""
+    """A backend's text: bytes that are not UTF-8 become escapes."""
     return escaped(buffer[start:end])
 
 
@@ -38,17 +38,17 @@ def is_utf8(data: bytes) -> bool:
 
 
 def raw_or_none(buffer: bytes, start: int, end: int) -> bytes | None:
-    """The bytes of a text that `lenient_text` has put escapes into; None where the text says it all."""
+    """The bytes of a text, if `lenient_text` has escapes for some of them; else None."""
     data = buffer[start:end]
     return None if is_utf8(data) else data
 
 
 def strict_text(buffer: bytes, start: int, end: int) -> str:
-    """Text of a frontend: UTF-8."""
+    """A frontend's text, which must be UTF-8."""
     try:
         return buffer[start:end].decode()
     except UnicodeDecodeError:
-        pass  # raised below: as a __context__ it would show the text, which may be a secret
+        pass  # raised below, because the __context__ would show the text, which may be a secret
     raise RemoteProtocolError("text that is not UTF-8")
 
 
@@ -69,13 +69,13 @@ def read_int32(buffer: bytes, start: int, end: int) -> int:
 
 
 def expect_end(position: int, end: int) -> None:
-    """The body ends where its last piece did."""
+    """Raise if the body has bytes after its last piece."""
     if position != end:
         raise RemoteProtocolError(f"{end - position} bytes left over")
 
 
 def read_int16s(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
-    """A count and that many int16; they take `2 + 2 * count` bytes."""
+    """A count and that many int16, together `2 + 2 * count` bytes."""
     count = read_uint16(buffer, start, end)
     if 2 * count > end - start - 2:
         raise RemoteProtocolError(f"{count} int16 announced, {end - start - 2} bytes left")
@@ -83,7 +83,7 @@ def read_int16s(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
 
 
 def read_formats(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
-    """As `_int16s`, to the end of the body, and all of them 0 or 1."""
+    """A count and that many format codes (0 or 1), which must end the body."""
     formats = read_int16s(buffer, start, end)
     expect_end(start + 2 + 2 * len(formats), end)
     for code in formats:
@@ -92,13 +92,13 @@ def read_formats(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
 
 
 def check_format(code: int) -> None:
-    """A format code is 0 (text) or 1 (binary)."""
+    """Raise unless the format code is 0 (text) or 1 (binary)."""
     if code != 0 and code != 1:
         raise RemoteProtocolError(f"format code {code}")
 
 
 def read_oids(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
-    """A count and that many uint32, to the end of the body."""
+    """A count and that many uint32, which must end the body."""
     count = read_uint16(buffer, start, end)
     if 4 * count != end - start - 2:
         raise RemoteProtocolError(f"{count} OIDs announced, {end - start - 2} bytes left")
@@ -106,7 +106,7 @@ def read_oids(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
 
 
 def read_value(buffer: bytes, start: int, end: int) -> tuple[bytes | None, int]:
-    """A length and that many bytes, or -1 for NULL; and the index after them."""
+    """A value (a length and that many bytes, or -1 for NULL), and the index after it."""
     length = read_int32(buffer, start, end)
     position = start + 4
     if length == -1:
@@ -117,7 +117,7 @@ def read_value(buffer: bytes, start: int, end: int) -> tuple[bytes | None, int]:
 
 
 def read_values(buffer: bytes, start: int, end: int) -> tuple[list[bytes | None], int]:
-    """A count and that many values; and the index after them."""
+    """The values of a count and that many values, and the index after them."""
     count = read_uint16(buffer, start, end)
     position = start + 2
     if 4 * count > end - position:
@@ -142,7 +142,7 @@ def read_values(buffer: bytes, start: int, end: int) -> tuple[list[bytes | None]
 
 
 def read_parameters(buffer: bytes, start: int, end: int) -> dict[str, str]:
-    """Pairs of strings up to an empty name, to the end of the body."""
+    """Pairs of strings up to an empty name, which must end the body."""
     parameters: dict[str, str] = {}
     position = start
     while True:
@@ -156,7 +156,7 @@ def read_parameters(buffer: bytes, start: int, end: int) -> dict[str, str]:
 
 
 def read_report(buffer: bytes, start: int, end: int) -> dict[str, str]:
-    """Pairs of a code byte and a string up to a NUL in the code's place; of two of one code, the first."""
+    """Pairs of a code byte and a string, up to a NUL instead of a code; a repeated code is ignored."""
     fields: dict[str, str] = {}
     raw: dict[str, bytes] = {}
     position = start

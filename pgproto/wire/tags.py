@@ -2,7 +2,7 @@
 
 A frame is a type byte, an int32 length that counts itself but not the type byte, and a body.  The
 same byte means different messages in the two directions ('C' is Close from a frontend and
-CommandComplete from a backend), so a tag is only ever looked up together with its direction.
+CommandComplete from a backend), so a tag is always looked up together with its direction.
 Source: PostgreSQL manual, "Message Formats".
 """
 
@@ -73,7 +73,7 @@ AUTH_SASL: Final = 10
 AUTH_SASL_CONTINUE: Final = 11
 AUTH_SASL_FINAL: Final = 12
 
-# What a 'p' message is depends on the authentication under way.
+# The kinds of 'p' message: which one it is depends on the authentication method.
 PASSWORD_KIND: Final = 0
 SASL_INITIAL_KIND: Final = 1
 SASL_RESPONSE_KIND: Final = 2

@@ -1,12 +1,12 @@
-"""Messages as lines, in the shape of libpq's PQtrace (without its timestamps).
+"""Messages as lines of text, in the format of libpq's PQtrace (without its timestamps).
 
     F	16	Describe	 S "select_one"
     B	4	ParseComplete
 
-Direction, length (as on the wire: without the type byte), name and fields; strings stand in double
-quotes, values after their length in single ones.  The rule: a message is one line of printable
-characters, whatever it holds, and no secret is in it: passwords, SASL and GSS data, cancel keys and the
-start-up parameter `options` are shown as `******`.  As in libpq, CopyData shows its length only.
+A line has direction, length (without the type byte), name and fields; strings are in double quotes, values
+are a length and single quotes.  The rule: a message is one line of printable characters, whatever it
+contains, and has no secrets: passwords, SASL and GSS data, cancel keys and the start-up parameter `options`
+are shown as `******`.  As in libpq, only the length of CopyData is shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def trace_line(direction: str, message: Message, length: int = -1) -> str:
     Args:
         direction: "F" for a message of the frontend, "B" of the backend.
         message: the message.
-        length: its length on the wire if that is known; else the message is encoded to find out.
+        length: its length on the wire; if it is not given, the message is encoded to find out.
 
     Raises:
         LocalProtocolError: the length is not given, and the message can't be encoded.
@@ -48,16 +48,16 @@ def trace_line(direction: str, message: Message, length: int = -1) -> str:
 
 
 def trace_bytes(direction: str, data: bytes, startup: bool = False) -> list[str]:
-    """Return the messages in what one side sent, a line each.
+    """Return the messages in the bytes that one side sent, one line each.
 
-    What a 'p' message is cannot be told from one direction alone: it is an AuthenticationResponse here.
-    Bytes that are no message become a line that starts with "#", so a broken stream can be looked at.
+    The kind of a 'p' message depends on the other side: it is shown as AuthenticationResponse.
+    Bytes that are not a message become a line that starts with "#", so a broken stream can be examined.
 
     Args:
         direction: "F" or "B": who sent it.
         data: the bytes.
-        startup: they begin where the connection does: with untagged packets ("F"), or with the byte
-            that answers SSLRequest or GSSENCRequest ("B").
+        startup: the bytes are the beginning of the connection: untagged packets ("F"), or the byte that
+            answers SSLRequest or GSSENCRequest ("B").
     """
     reader = FrameReader()
     reader.receive_data(data)
@@ -117,12 +117,12 @@ def _quoted(text: str) -> str:
 
 
 def _bytes(data: bytes) -> str:
-    # As PQtrace does: printable ASCII as it is, every other byte in hexadecimal.
+    # As PQtrace does: printable ASCII unchanged, every other byte in hexadecimal.
     return "'" + _escaped(data.decode("latin-1")).encode("ascii", "backslashreplace").decode() + "'"
 
 
 def _item(value: object) -> str:
-    """A member of a list, or a field of its own."""
+    """A member of a list, or a field that is not a list."""
     if value is None:
         return "-1"
     if isinstance(value, bytes):
@@ -149,7 +149,7 @@ def _fields(message: Message) -> str:
         elif name == "salt":
             shown.append(_bytes(value))
         elif isinstance(value, (list, tuple)):
-            if name != "mechanisms":  # the one list that has no count on the wire
+            if name != "mechanisms":  # the only list without a count on the wire
                 shown.append(str(len(value)))
             shown += [_item(member) for member in value]
         else:
