@@ -209,7 +209,8 @@ class Engine:
             news = OUTPUT
         if channel.ready:
             news |= READY
-        if len(self._unasked) > 0 or self.listeners.woken or self._cancelling.state == WANTED or self.closed:
+        told = self.listeners.woken or not self._unasked.empty
+        if told or self._cancelling.state == WANTED or self.closed:
             news |= CHANGE
         if not self.turns.has_room():
             news |= HOLD

@@ -29,41 +29,39 @@ class Inbox:
 
     Attributes:
         dropped: how many messages were dropped because it was full.
+        messages: what it holds, oldest first.
     """
 
-    __slots__ = ("_limit", "_max_size", "_messages", "_size", "_sizes", "dropped")
+    __slots__ = ("_limit", "_max_size", "_size", "_sizes", "dropped", "messages")
 
     def __init__(self, limit: int = LIMIT, max_size: int = MAX_SIZE) -> None:
         self.dropped = 0
         self._limit = limit
         self._max_size = max_size
-        self._messages: deque[object] = deque()
+        self.messages: deque[object] = deque()
         self._sizes: deque[int] = deque()
         self._size = 0
 
-    def __len__(self) -> int:
-        return len(self._messages)
-
     def put(self, message: object, size: int) -> None:
         """One has arrived, with so many characters."""
-        while self._messages and (len(self._messages) >= self._limit or self._size + size > self._max_size):
+        while self.messages and (len(self.messages) >= self._limit or self._size + size > self._max_size):
             self.next()
             self.dropped += 1
-        self._messages.append(message)
+        self.messages.append(message)
         self._sizes.append(size)
         self._size += size
 
     def next(self) -> object:
         """The oldest one, taken; None if there is none."""
-        if not self._messages:
+        if not self.messages:
             return None
         self._size -= self._sizes.popleft()
-        return self._messages.popleft()
+        return self.messages.popleft()
 
     def take(self) -> list[object]:
         """All of them, oldest first."""
-        taken = list(self._messages)
-        self._messages.clear()
+        taken = list(self.messages)
+        self.messages.clear()
         self._sizes.clear()
         self._size = 0
         return taken
@@ -78,8 +76,10 @@ class Unasked:
         self._notices = Inbox()
         self._notifications = Inbox()
 
-    def __len__(self) -> int:
-        return len(self._notices) + len(self._notifications)
+    @property
+    def empty(self) -> bool:
+        """True if there are none."""
+        return not (self._notices.messages or self._notifications.messages)
 
     @property
     def dropped(self) -> int:

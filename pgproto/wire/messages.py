@@ -268,6 +268,8 @@ def cstring(text: str | bytes) -> bytes:
     Raises:
         LocalProtocolError: it has a NUL inside, or a lone surrogate.
     """
+    if type(text) is str:
+        return cstrings(text + "\0", 1)
     if isinstance(text, str):
         return cstrings(exact_str(text) + "\0", 1)
     data = exact_bytes(text)
