@@ -1,13 +1,13 @@
 """The protocol's state machine: bytes in, events out, for the client and for the server.
 
-`PGConnection` knows what may follow what (the tables are in `states`) and which request an event belongs
-to; `Authenticator` answers the server's authentication messages under a policy.  Nothing here does I/O.
+`PGConnection` knows the legal order of messages (the tables are in `states`) and which request an event
+belongs to; `Authenticator` answers the server's authentication messages under a policy.  No I/O here.
 
-For servers and proxies: `ServerAuthenticator` asks a client who it is, by what a `ScramVerifier` or
-`md5_verifier` has kept of a password, and `pgproto.protocol.tls` has TLS for both roles (`TLS`,
-`make_context`); it is a module of its own because it loads `ssl`.  Encryption goes so: the client's
-SSLRequest is answered with `EncryptionResponse(b"S")`, the bytes go through `TLS(context, None,
-server_side=True)` from there on, and `PGConnection.secured` says so.
+For servers and proxies: `ServerAuthenticator` authenticates a client against a stored `ScramVerifier` or
+`md5_verifier`, and `pgproto.protocol.tls` has TLS for both roles (`TLS`, `make_context`); import it
+separately, because it loads `ssl`.  To start encryption, answer the client's SSLRequest with
+`EncryptionResponse(b"S")`, pass all further bytes through `TLS(context, None, server_side=True)`, and call
+`PGConnection.secured`.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""The client's side of authentication: what the server may ask for, and the answer to it.
+"""The client's side of authentication: which requests of the server are allowed, and the answers.
 
-Three things decide, and all of them before a byte of the answer exists:
+Three checks come before any byte of an answer is made:
 
 1. the user's policy: `require_auth` and `channel_binding`, with libpq's grammar, meaning and messages;
-2. the link: a cleartext password or an MD5 hash goes over TLS or a unix socket only, unless
+2. the link: a cleartext password or an MD5 hash is only sent over TLS or a unix socket, unless
    `require_auth` names the method;
-3. the order, a table: one request, one method.  A server that asks for SCRAM and then for a cleartext
-   password, or says Ok before its own signature was verified, is refused whatever the policy says.
-   (libpq accepts the latter without require_auth, and calls it "a point to revisit" itself.)
+3. the order, a table: one method per session.  A server that asks for SCRAM and then for a cleartext
+   password, or sends AuthenticationOk before its signature was verified, is refused under any policy.
+   (libpq accepts the latter without require_auth; its source calls this "a point to revisit".)
 
-Contract: no I/O, no randomness, and no error text or repr has a secret.  Any error is final.
+Contract: no I/O, no randomness, no secret in an error text or repr.  Any error is final.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _LEGAL: Final[dict[int, tuple[type[Message], ...]]] = {
     _FAILED: (),
 }
 
-# --- requests: the methods that stand for them, libpq's words, and where there is no answer, why -------
+# --- requests: their methods in require_auth, libpq's error text, and the name of what is not supported ----
 
 _REQUESTS: Final[dict[type[Message], tuple[tuple[str, ...], str, str]]] = {
     AuthenticationCleartextPassword: (("password",), "server requested a cleartext password", ""),
@@ -102,8 +102,8 @@ _SASL_REQUESTS: Final = (AuthenticationSASL, AuthenticationSASLContinue, Authent
 class Authenticator:
     """Answers a server's authentication requests, as far as the policy allows.
 
-    `respond` does it in one call.  An adapter that wants to keep its event loop free calls `receive`,
-    looks at `pending_iterations`, and runs `reply` where it likes.
+    `respond` does it in one call.  An adapter that must not block its event loop calls `receive`, looks at
+    `pending_iterations`, and runs `reply` in a thread if they are many.
 
     Args:
         user: the name of the StartupMessage; MD5 hashes it.
@@ -173,11 +173,10 @@ class Authenticator:
         self._pending: type[Message] | None = None
         self._state: int = _START
         self.method: str = ""
-        """The method that was used, as `require_auth` names it; "" before one was chosen."""
+        """The chosen method, as `require_auth` names it; "" before the choice."""
         self.password_asked = False
-        """The server has asked for a password, in whatever way; there may have been none.
-
-        libpq: PQconnectionUsedPassword, and PQconnectionNeedsPassword where there was none."""
+        """True once the server has asked for a password, by any method, whether there is one or not.
+        libpq: PQconnectionUsedPassword; PQconnectionNeedsPassword if there is none."""
 
     @property
     def authenticated(self) -> bool:
@@ -197,7 +196,7 @@ class Authenticator:
         return 0
 
     def respond(self, message: Message) -> Message | None:
-        """Take one message of the server and give the answer to it: `receive`, then `reply`.
+        """Take one message of the server and return the answer: `receive`, then `reply`.
 
         Returns:
             The message to send, or None if none is due.
@@ -209,16 +208,16 @@ class Authenticator:
         return self.reply()
 
     def receive(self, message: Message) -> None:
-        """Judge one Authentication message.  Hashes nothing.
+        """Check one Authentication message.  Hashes nothing.
 
         Args:
             message: AuthenticationOk, or the server's request.
 
         Raises:
-            RemoteProtocolError: the policy, the link or the order of messages does not allow it, it is
-                malformed, or the method is not supported.
-            ConfigError: the server asks for a password and there is none, or none that can be sent.
-            LocalProtocolError: the last reply was not taken.
+            RemoteProtocolError: the policy, the link or the order of messages does not allow the message,
+                it is malformed, or the method is not supported.
+            ConfigError: the server asks for a password, and there is none or it cannot be sent.
+            LocalProtocolError: `reply` was not called for the last message.
         """
         if self._pending is not None:
             raise LocalProtocolError("the reply to the last authentication request was not taken")
@@ -252,12 +251,12 @@ class Authenticator:
             raise RemoteProtocolError(f"{_REQUESTS[kind][2]} authentication not supported")
 
     def reply(self) -> Message | None:
-        """The answer to what `receive` took; None if none is due.
+        """The answer to the message given to `receive`; None if none is due.
 
-        This is the call that hashes; see `pending_iterations`.
+        This call does the hashing; see `pending_iterations`.
 
         Raises:
-            ConfigError: MD5 was asked for, and this Python has none (FIPS mode).
+            ConfigError: MD5 was asked for, and this Python does not offer it (FIPS mode).
         """
         kind = self._pending
         self._pending = None
@@ -280,7 +279,7 @@ class Authenticator:
         return PasswordMessage(data)
 
     def _check_request(self, kind: type[Message]) -> None:
-        """The policy and the link, in libpq's order (fe-auth.c, check_expected_areq)."""
+        """Check policy and link, in libpq's order (fe-auth.c, check_expected_areq)."""
         methods, reason, _ = _REQUESTS.get(kind, ((), "server requested an unknown authentication type", ""))
         allowed = False
         for method in methods:
@@ -301,7 +300,7 @@ class Authenticator:
             )
 
     def _accept(self, state: int) -> None:
-        """AuthenticationOk, in a state that allows it: what the policy says to the whole."""
+        """Check a legal AuthenticationOk against the policy."""
         if state == _START and self._require.required:
             raise self._requirement_failed("server did not complete authentication")
         if self._channel_binding == "require" and not self.channel_bound:
@@ -313,13 +312,13 @@ class Authenticator:
         self._state = _DONE
 
     def _choose_mechanism(self, offered: Sequence[str]) -> None:
-        """The best mechanism that both sides and the policy have (fe-auth.c, pg_SASL_init)."""
+        """Choose the best mechanism that both sides and the policy allow (fe-auth.c, pg_SASL_init)."""
         required = self._channel_binding == "require"
         if required and not self._encrypted:
             raise RemoteProtocolError("channel binding required, but SSL not in use")
         plus_offered = SCRAM_SHA_256_PLUS in offered
         if plus_offered and not self._encrypted:
-            # Either TLS was stripped by somebody between us, or the server lies.
+            # Either an attacker in between has stripped TLS, or the server lies.
             raise RemoteProtocolError(
                 "server offered SCRAM-SHA-256-PLUS authentication over a non-SSL connection"
             )
@@ -354,7 +353,7 @@ class Authenticator:
         self._pending = AuthenticationSASL
 
     def _take_password(self, method: str) -> None:
-        """Name the method, if there is a password for it that can be sent."""
+        """Choose a method, if there is a password that can be sent."""
         self.password_asked = True
         if not self._password:
             raise ConfigError("no password supplied")
@@ -372,5 +371,5 @@ class Authenticator:
 
 
 def _shown(name: str) -> str:
-    """A name that a stranger sent, fit for an error text."""
+    """An untrusted name, made safe for an error text."""
     return ascii(name[:40])[1:-1]

@@ -1,14 +1,14 @@
-"""Channel binding data out of a certificate: tls-server-end-point, RFC 5929 section 4.
+"""Channel binding data of a certificate: tls-server-end-point, RFC 5929 section 4.
 
-The data is a hash of the whole certificate, by the hash function of the certificate's own signature.  So
-one field has to be found in it, `signatureAlgorithm`, and that is all the DER that is read here:
+The data is a hash of the whole certificate, by the hash function of its own signature.  So only one field
+has to be read from the DER, `signatureAlgorithm`:
 
     Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm AlgorithmIdentifier, ... }
     AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
 
-Rule: every length is checked against what is there, nothing recurses, and a certificate that cannot be read,
-or whose signature has no hash of its own (Ed25519), has no binding: None, never an empty one.  Whether that
-is a failure is the caller's policy (`channel_binding=require`).
+Rule: every length is checked against the bytes present, and nothing recurses.  A certificate that cannot be
+read, or whose signature has no hash of its own (Ed25519), has no binding data: None, never b"".  Whether
+that is a failure is the caller's policy (`channel_binding=require`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def tls_server_end_point(certificate: bytes) -> bytes | None:
 
 
 def signature_hash(certificate: bytes) -> str | None:
-    """The hash function that tls-server-end-point takes for a certificate, by hashlib's name, or None."""
+    """The hash function for the tls-server-end-point of a certificate, by its name in hashlib, or None."""
     try:
         outer = _Reader(certificate).enter(_SEQUENCE)
         outer.enter(_SEQUENCE)  # tbsCertificate
@@ -105,7 +105,7 @@ def _pss_hash(algorithm: _Reader) -> str | None:
 
 
 class _Reader:
-    """A bounded walk over DER elements; ValueError when they do not add up."""
+    """A bounded walk over DER elements; ValueError if their lengths or tags do not fit."""
 
     __slots__ = ("_data", "_end", "_position")
 
@@ -124,7 +124,7 @@ class _Reader:
         return self._data[self._position]
 
     def enter(self, tag: int) -> _Reader:
-        """Step over the next element, which must have this tag; a reader of its contents."""
+        """Step over the next element, which must have this tag; return a reader of its contents."""
         if self.tag() != tag:
             raise ValueError("another element was expected")
         start = self._position + 1

@@ -5,9 +5,9 @@
     connection.receive_data(data_from_the_peer)   # b"" means EOF
     event = connection.next_event()               # a message, an event, or NEED_DATA
 
-Rule 1: what is legal stands in `states`; this file moves bytes and messages through those tables.
-Rule 2: whatever ends the session goes through `_end`, once: see `ending`.
-Rule 3: receiving never raises.  The peer's mistakes end the session and are in the `Closed` event.
+Rule 1: the tables in `states` say what is legal; this file moves bytes and messages through them.
+Rule 2: the session ends by `_end`, whatever the reason, and only once: see `ending`.
+Rule 3: receiving never raises.  A mistake of the peer ends the session and is in the `Closed` event.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from .inflight import InFlight
 
 __all__ = ["CLIENT", "SERVER", "PGConnection"]
 
-# A server has some 40 reportable parameters; a peer that invents thousands is not one.
+# A server reports some 40 parameters; a peer that sends thousands is no PostgreSQL server.
 _MAX_PARAMETERS: Final = 1000
 _MAX_PARAMETER_BYTES: Final = 1 << 20
 
@@ -67,7 +67,7 @@ CLIENT: Final = 0
 SERVER: Final = 1
 """The role that answers them."""
 
-# Some type bytes mean one thing from a client and another from a server: these are never ours to send.
+# Some type bytes mean one message from a client and another from a server.  These a role must never send.
 _FOREIGN: Final[dict[int, frozenset[type[Message]]]] = {
     CLIENT: frozenset(
         {CommandComplete, DataRow, DataRows, ErrorResponse, ParameterStatus, CopyOutResponse, Frames}
@@ -92,17 +92,17 @@ class PGConnection:
     Args:
         role: CLIENT or SERVER.
         max_message_size: the largest message body that is accepted, in bytes (default 1 GiB - 2).
-        raw: give the messages of a running session as they came (`Frames`), where the session's state does
-            not hang on what is in them: for a proxy, which sends them on byte for byte.
+        raw: return messages undecoded (`Frames`) once the session is ready, unless their content changes
+            its state: for a proxy, which forwards them byte for byte.
 
     Attributes:
         closed: the Closed event, once the session is over; None before that.
-        asked_encoding: the client_encoding of the StartupMessage; UTF8 where it names none.
-        trace: called with each message that is sent or taken in, or with a run of them, as the arguments of
-            `pgproto.wire.trace_bytes`: who sent it ("F" or "B"), its bytes, and whether it is a packet of the
-            start that has no type byte.  The bytes may hold secrets; `trace_bytes` shows none.  None, as at
-            first, for no trace.  A hook that raises is taken out.
-        trace_error: what the last hook that was taken out has raised.
+        asked_encoding: the client_encoding of the StartupMessage; UTF8 if it has none.
+        trace: a function that is called with each message sent or received, or with a run of them, with the
+            arguments of `pgproto.wire.trace_bytes`: the sender ("F" or "B"), the bytes, and whether it is a
+            start-up packet without a type byte.  The bytes may contain secrets; `trace_bytes` shows none.
+            None (the default) for no trace.  A function that raises is removed.
+        trace_error: the exception of the last function that was removed.
     """
 
     __slots__ = (
@@ -163,7 +163,7 @@ class PGConnection:
 
     @property
     def phase(self) -> int:
-        """Where the session is: one of the phases in `states`, START to CLOSED."""
+        """The session's phase: one of those in `states`, START to CLOSED."""
         return self._phase
 
     @property
@@ -173,7 +173,7 @@ class PGConnection:
 
     @property
     def head(self) -> Message | None:
-        """The oldest request in flight, the one that the next answer belongs to."""
+        """The oldest request in flight, to which the next answer belongs."""
         return self._in_flight.head
 
     @property
@@ -183,11 +183,11 @@ class PGConnection:
 
     @property
     def unread(self) -> int:
-        """How many received bytes have not become events yet."""
+        """The number of received bytes that have not become events yet."""
         return self._reader.pending
 
     def _end(self, error: Exception | None) -> None:
-        """Whatever ends the session ends it here."""
+        """End the session, whatever the reason."""
         alive = self.closed is None
         self.closed = self._ending.end(self.closed, error, self._in_flight)
         if alive:
@@ -197,20 +197,21 @@ class PGConnection:
                 self._search(rest)
 
     def _search(self, data: bytes) -> None:
-        """Look for the server's further errors in what comes after the end."""
+        """Look for further errors of the server in bytes received after the end."""
         if self.role == CLIENT and self.closed is not None:
             self._ending.search(self.closed, self._reader, data)
 
     # ---- Sending
 
     def send(self, message: Message) -> bytes:
-        """The bytes that tell the peer `message`; the session's state moves with them.
+        """Encode `message` and move the session's state on.
 
-        b"" for the data of a COPY IN that the server has failed already, up to its CopyDone or CopyFail: it
-        would be thrown away there (see `copy_refused`).
+        Returns:
+            The bytes for the peer.  b"" for the data, CopyDone or CopyFail of a COPY IN that the server has
+            already failed, because it would discard them (see `copy_refused`).
 
         Raises:
-            LocalProtocolError: the message is not legal now, or does not fit the wire.  Nothing has
+            LocalProtocolError: the message is not legal now, or does not fit the protocol.  Nothing has
                 changed.
             ConnectionClosed: the session is over.
         """
@@ -231,17 +232,17 @@ class PGConnection:
         return data
 
     def _show(self, sender: str, data: bytes, startup: bool) -> None:
-        """Call the trace: whatever it does, the session goes on."""
+        """Call the trace; an exception of it is kept and does not disturb the session."""
         trace = self.trace
         if trace is not None:
             try:
                 trace(sender, data, startup)
-            except Exception as error:  # noqa: BLE001 - it is kept
+            except Exception as error:  # noqa: BLE001 - kept in trace_error
                 self.trace = None
                 self.trace_error = error
 
     def _show_frames(self, start: int) -> None:
-        """Call the trace with what was received, from `start` in the reader's buffer on."""
+        """Call the trace with the bytes of the reader's buffer from `start` to the current frame's end."""
         reader = self._reader
         if start < reader.end:
             self._show("B" if self.role == CLIENT else "F", reader.buffer[start : reader.end], False)
@@ -251,17 +252,18 @@ class PGConnection:
 
     @property
     def copy_refused(self) -> bool:
-        """True from an error that ended a COPY IN before its CopyDone until that, or a request, is sent.
+        """True while the data of a COPY IN would be discarded, because the server has failed the COPY.
 
-        Manual: "COPY Operations" (the frontend may have sent more, and the backend throws it away).
+        It lasts until CopyDone, CopyFail or another request is sent.  Manual: "COPY Operations" (the backend
+        discards CopyData that the frontend had already sent).
         """
         return self._in_flight.copy_refused
 
     def secured(self) -> None:
-        """The byte stream is encrypted from here on (after `Secure`, or before anything with direct TLS).
+        """Note that the byte stream is encrypted from now on: after `Secure`, or at the start of direct TLS.
 
         Raises:
-            LocalProtocolError: encryption was not agreed upon, or bytes had arrived before it.
+            LocalProtocolError: encryption was not agreed on, or unencrypted bytes are in the buffer.
         """
         if self._phase not in (states.SECURING, states.START) or self.encrypted or self._reader.pending:
             raise LocalProtocolError("TLS cannot begin here")
@@ -269,10 +271,10 @@ class PGConnection:
         self._phase = states.START
 
     def close(self, error: Exception | None = None) -> None:
-        """End the session on this side, without a word to the peer.  Idempotent.
+        """End the session on this side without sending anything.  Idempotent.
 
         Args:
-            error: why, if it is not the caller's plain wish: it becomes `Closed.error`.
+            error: the reason, for `Closed.error`; None for a normal close.
         """
         self._end(error)
 
@@ -284,7 +286,7 @@ class PGConnection:
         flight = self._in_flight
         copying = states.IS_COPY_IN[flight.state]
         if states.FIRST[tag] != states.NEVER and not copying:
-            if not flight.add(message):
+            if not flight.add(message):  # the server discards until Sync: this request gets no answer
                 self._skip(message, None)
         elif isinstance(message, Terminate):
             self._end(None)
@@ -295,7 +297,7 @@ class PGConnection:
             raise self._not_now(message)
 
     def _walk(self, table: dict[int, dict[type[Message], int]], message: Message) -> None:
-        """Make a phase's transition for a message that this side sends."""
+        """Move to the next phase for a message that this side sends."""
         after = table.get(self._phase, {}).get(type(message), -1)
         if after < 0:
             if isinstance(message, Terminate) and self.role == CLIENT and self._phase in states.MAY_TERMINATE:
@@ -312,7 +314,7 @@ class PGConnection:
         self._phase = after
 
     def _request_encryption(self, message: Message) -> None:
-        """SSLRequest and GSSENCRequest: one of each, and never on top of encryption."""
+        """SSLRequest and GSSENCRequest are legal once each, and not after encryption has begun."""
         answer = b"S" if isinstance(message, SSLRequest) else b"G"
         if self.encrypted or answer in self._requested:
             raise self._not_now(message)
@@ -346,7 +348,7 @@ class PGConnection:
         if not refused and message.code != self._requested[-1:]:
             raise LocalProtocolError(f"the client did not ask for encryption of kind {message.code!r}")
         if not refused and self._reader.pending:
-            # CVE-2021-23214: these bytes would pass for ones that came through TLS.
+            # CVE-2021-23214: these unencrypted bytes would be taken for decrypted ones.
             raise LocalProtocolError("the client sent bytes behind its request for encryption")
         self._phase = states.START if refused else states.SECURING
 
@@ -368,7 +370,7 @@ class PGConnection:
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer; b"" means that it has closed its side.
 
-        Never raises; ask `next_event` what they mean.
+        Never raises; `next_event` returns what they mean.
         """
         if not data:
             self._receive_eof()
@@ -381,7 +383,7 @@ class PGConnection:
         before: list[Message] = []
         event = self.next_event()
         while event is not NEED_DATA and event is not self.closed:
-            before.append(event)  # what came before EOF is still good
+            before.append(event)  # messages that arrived before EOF are still valid
             event = self.next_event()
         self._events.extend(before)
         if self._phase == states.CLOSED:
@@ -396,7 +398,7 @@ class PGConnection:
         self._end(ConnectionLost(text))
 
     def next_event(self) -> Message:
-        """The next event, NEED_DATA if there is none yet, or Closed again and again once it is over."""
+        """The next event; NEED_DATA if more bytes are needed; Closed, repeatedly, after the end."""
         while True:
             if self._events:
                 return self._events.popleft()
@@ -411,7 +413,7 @@ class PGConnection:
                 return event
 
     def _next_backend(self) -> Message | None:
-        """The client's side of reading: one message of the server, or None if it made no event."""
+        """Client role: read one message of the server; None if it is no event of its own."""
         reader = self._reader
         if self._phase == states.ENCRYPTION:
             return self._next_encryption_answer()
@@ -444,12 +446,12 @@ class PGConnection:
         if self._raw and not flight.executions and tag not in states.DECODED_ANSWERS:
             flight.advance(after)
             return self._frames("B", request)
-        # Decoded before it counts: an answer that cannot be read has answered nothing.
+        # Decode before the state moves: an answer that cannot be read has answered nothing.
         event = decode_backend(tag, reader.buffer, reader.start, reader.end)
         if flight.executions:
             if tag == tags.BIND_COMPLETE:
                 flight.advance(after)
-                return None  # CommandCompletes will stand for it
+                return None  # CommandCompletes includes it
             if isinstance(event, CommandComplete):
                 event = self._completes(event)
         event.request = request
@@ -462,7 +464,7 @@ class PGConnection:
         return event
 
     def _frames(self, sender: str, request: Message | None) -> Frames:
-        """The current message as it came; of COPY data all that follows it."""
+        """The current message undecoded, and all CopyData messages after it if it is one."""
         reader = self._reader
         start, first = reader.start - 5, reader.end
         count = reader.skip_run(self._limits) if reader.tag == tags.COPY_DATA else 1
@@ -473,7 +475,7 @@ class PGConnection:
         return event
 
     def _completes(self, event: CommandComplete) -> CommandCompletes:
-        """The end of one execution of a run, and of those behind it that ended alike."""
+        """The end of one execution of a run, and of the executions after it with the same command tag."""
         first = self._reader.end
         repeats = self._reader.skip_repeats(BindComplete.encoded, self._in_flight.executions - 1)
         if self.trace is not None:
@@ -482,7 +484,7 @@ class PGConnection:
         return CommandCompletes(event.command_tag, 1 + repeats)
 
     def _next_other(self, tag: int) -> Message | None:
-        """What answers no request: legal between any two messages, an error, or the end."""
+        """A message that is no regular answer: an asynchronous one, an error, or a protocol violation."""
         reader = self._reader
         if tag in states.ASYNCHRONOUS:
             event = self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
@@ -498,8 +500,8 @@ class PGConnection:
             return NEED_DATA
         self._show("B", bytes((code,)), True)
         if code == tags.ERROR_RESPONSE:
-            # Servers before 7.0, and peers that want their text shown to the user.  Nobody has proved who
-            # is speaking, so nothing of it is read.
+            # A server before 7.0, or an attacker who wants a text shown to the user.  The peer is not
+            # authenticated, so the text is not read (CVE-2024-10977).
             raise RemoteProtocolError("the server answered the request for encryption with an error")
         if code == ord("N"):
             self._phase = states.START
@@ -535,7 +537,7 @@ class PGConnection:
         return message
 
     def _negotiate(self, message: NegotiateProtocolVersion) -> None:
-        """Manual: "Message Formats", NegotiateProtocolVersion: the newest minor version that it supports."""
+        """Take the newest version that the server supports (manual: NegotiateProtocolVersion)."""
         if not PROTOCOL_3_0 <= message.protocol <= self.protocol or message.protocol >> 16 != 3:
             raise RemoteProtocolError(f"the server negotiated protocol {tags.version(message.protocol)}")
         self.protocol = message.protocol
@@ -559,13 +561,13 @@ class PGConnection:
             if message.name in known or len(known) < _MAX_PARAMETERS:
                 known[message.name] = message.value
             self._parameter_bytes += len(message.name) + len(message.value)
-            if self._parameter_bytes > _MAX_PARAMETER_BYTES:  # or old values are counted still
+            if self._parameter_bytes > _MAX_PARAMETER_BYTES:  # the sum still includes replaced values
                 self._parameter_bytes = sum(len(name) + len(value) for name, value in known.items())
                 if self._parameter_bytes > _MAX_PARAMETER_BYTES:
                     raise RemoteProtocolError("the server's parameters exceed 1 MiB")
         elif isinstance(message, NoticeResponse) and message.fields.get("C") in ("57P01", "57P02"):
-            # Immediate shutdown, crash, and a commit that no standby confirmed are announced as a
-            # WARNING, and EOF follows: the warning is the first cause.
+            # An immediate shutdown, a crash, and a commit that no standby has confirmed are announced by
+            # a WARNING before the EOF: the warning is the first cause.
             self._ending.hint = message
         return message
 
@@ -580,7 +582,7 @@ class PGConnection:
             return None
         skipped = self._in_flight.fail()
         if skipped is None:
-            # An ERROR that nobody asked for is how old poolers say good-bye (pgbouncer before 1.16).
+            # Old poolers (pgbouncer before 1.16) announce the end by an ERROR that answers no request.
             self._events.append(message)
             self._end(error)
             return None
@@ -604,7 +606,7 @@ class PGConnection:
         return RemoteProtocolError(f"unexpected {name} in state {where}")
 
     def _next_frontend(self) -> Message | None:
-        """The server's side of reading: one message of the client, or None if it made no event."""
+        """Server role: read one message of the client; None if it is no event."""
         reader = self._reader
         phase = self._phase
         if phase == states.START:
@@ -653,7 +655,7 @@ class PGConnection:
         tag = message.type_byte
         flight = self._in_flight
         if tag in states.COPY_TAGS:
-            # Outside of COPY they are dropped: the client may not know yet that its COPY has failed.
+            # Dropped outside of COPY: the client may not know yet that its COPY has failed.
             return message if flight.copy_message(tag) else None
         if tag == tags.FLUSH:
             return None if flight.state in states.COPY_IN_STATES else message

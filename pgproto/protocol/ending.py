@@ -1,11 +1,11 @@
-"""How a session ends: once, whatever ends it.
+"""How a session ends: once, whatever the reason.
 
-CLOSED is a state and not an action.  FATAL, PANIC, EOF, a broken frame, an unexpected message and a local
-close all go through `end`.  The first cause stays; everything that was in flight is settled with it, and
-later bytes are searched for further ErrorResponses, and for nothing else.
+FATAL, PANIC, EOF, a broken frame, an unexpected message and a local close all go through `end`.  The first
+cause is kept, and all requests in flight are settled with it.  Bytes received later are searched for
+further ErrorResponses, and for nothing else.
 
-(pgx closed a channel here, on several code paths; the second FATAL of one read closed it again and
-crashed the program.  A state that is entered twice is entered once.)
+(pgx closed a channel on several code paths instead; the second FATAL of one read closed it again and
+crashed the program.  Here the end is a state, and entering it again does nothing.)
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _MAX_DIAGNOSTIC_BYTES: Final = 1 << 16
 
 
 class Ending:
-    """How one session ends, and what comes after that.
+    """The end of one session, and the search for errors after it.
 
     Attributes:
-        hint: an error or warning that explains the EOF, should one follow before the next ReadyForQuery.
+        hint: an error or warning that explains an EOF, if one follows before the next ReadyForQuery.
     """
 
     __slots__ = ("_searched", "hint")
@@ -38,15 +38,15 @@ class Ending:
         self._searched = 0
 
     def end(self, closed: Closed | None, error: Exception | None, flight: InFlight) -> Closed:
-        """The one transition.  The first cause stays; later ones are kept beside it.
+        """The only transition.  The first cause is kept; later ones are added to `also`.
 
         Args:
-            closed: the session's end, if it has come already.
-            error: what ends the session; None for a plain end.
+            closed: the Closed event, if the session has already ended.
+            error: the reason; None for a normal end.
             flight: the requests in flight, which are settled.
 
         Returns:
-            The session's end.
+            The Closed event.
         """
         if closed is not None:
             if error is not None and len(closed.also) < _MAX_ALSO and error is not closed.error:
@@ -54,20 +54,20 @@ class Ending:
             return closed
         also: list[Exception] = []
         if self.hint is not None and isinstance(error, ConnectionLost):
-            # Its own error: what an ErrorResponse carries is that of the query which it has answered.
+            # A new exception: the one in the ErrorResponse belongs to the query that it has answered.
             error, also = PostgresError.of(self.hint.fields), [error]
         return Closed(error, also, flight.settle())
 
     def search(self, closed: Closed, reader: FrameReader, data: bytes) -> None:
-        """Look for further errors of the server after the end, and for nothing else.
+        """Look for further errors of the server after the end.
 
         Args:
-            closed: the session's end.
-            reader: what has read all that came before.
-            data: what came.
+            closed: the Closed event, to whose `also` they are added.
+            reader: the session's reader, with the bytes before `data`.
+            data: the received bytes.
         """
         if not isinstance(closed.error, PostgresError):
-            return  # where the stream was left in the middle of a message, nothing in it can be trusted
+            return  # the reader may be in the middle of a message, so later frames cannot be trusted
         if self._searched > _MAX_DIAGNOSTIC_BYTES:
             return
         self._searched += len(data)
@@ -79,5 +79,5 @@ class Ending:
                     assert isinstance(message, ErrorResponse)
                     closed.also.append(message.error)
         except RemoteProtocolError:
-            # Not messages any more.  Nothing after this point can be trusted to be one.
+            # These bytes are no messages, so nothing after them can be trusted to be one.
             self._searched = _MAX_DIAGNOSTIC_BYTES + 1

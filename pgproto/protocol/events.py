@@ -1,7 +1,7 @@
-"""What `PGConnection.next_event()` returns besides the peer's messages.
+"""The events of `PGConnection.next_event()` that are not messages of the peer.
 
-The rule: an event is a message of the wire, as it came, or one of the few classes here, which stand for
-what the wire does not say in one message.  `request` tells which of your requests an event belongs to.
+The rule: an event is either a message as it was received, or one of these classes, for which there is no
+single message.  `request` is the request that an event belongs to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["NEED_DATA", "Closed", "CommandCompletes", "DataRows", "Frames", "Nee
 
 
 class NeedData(Message):
-    """Nothing can be said before more bytes arrive: call `receive_data`."""
+    """There is no event before more bytes arrive: call `receive_data`."""
 
     __slots__ = ()
     tag: ClassVar[int] = 0
@@ -35,8 +35,8 @@ NEED_DATA: Final = NeedData()
 class DataRows(Message):
     """A run of DataRow messages that arrived together, not yet decoded.
 
-    `buffer[start:end]` has them as they came, each from its type byte on; `count` is how many there are.
-    A server's side sends a run as it is: `send` counts it as that many rows.
+    `buffer[start:end]` has the `count` messages unchanged, including their type bytes.
+    In the server role, `send` accepts a run and counts it as that many rows.
     Manual: "Message Formats", DataRow.
     """
 
@@ -53,7 +53,7 @@ class DataRows(Message):
         self.count = count
 
     def bodies(self) -> list[bytes]:
-        """Each row's body as bytes of its own, for code that decodes one row at a time."""
+        """Each row's body as a bytes object, for code that decodes one row at a time."""
         found: list[bytes] = []
         position = self.start
         while position < self.end:
@@ -63,7 +63,7 @@ class DataRows(Message):
         return found
 
     def values(self) -> list[list[bytes | None]]:
-        """The rows, each as its columns' values in the formats that they came in; None for NULL.
+        """The rows as lists of column values, in the formats they were received in; None for NULL.
 
         Raises:
             RemoteProtocolError: a row is malformed.
@@ -79,22 +79,21 @@ class DataRows(Message):
         return rows
 
     def encode(self) -> bytes:
-        """The messages as they came."""
+        """The messages as they were received."""
         return self.buffer[self.start : self.end]
 
 
 class Frames(Message):
-    """Messages of one type as they came, neither decoded nor checked beyond their lengths.
+    """Messages of one type as they were received, not decoded; only their lengths were checked.
 
-    What a `PGConnection(role, raw=True)` returns, so that a proxy can send them on byte for byte, whatever
-    the session's encoding.  As a rule it is one message; CopyData messages that arrived together are one
-    event.
+    `PGConnection(role, raw=True)` returns them, so that a proxy can forward them byte for byte, whatever the
+    session's encoding.  Usually it is one message; CopyData messages that arrived together are one event.
 
     Args:
-        sender: who sent them: "F" for the frontend, "B" for the backend.
+        sender: "F" for the frontend, "B" for the backend.
         type_byte: the messages' type byte.
-        data: the messages, each from its type byte on.
-        count: how many there are.
+        data: the messages, including their type bytes.
+        count: the number of messages.
     """
 
     __slots__ = ("count", "data", "sender", "type_byte")
@@ -124,16 +123,16 @@ class Frames(Message):
         return found
 
     def encode(self) -> bytes:
-        """The messages as they came."""
+        """The messages as they were received."""
         return exact_bytes(self.data)
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class CommandCompletes(Message):
-    """As many executions of an `Executes` as `count` says have ended, with the same CommandComplete each.
+    """`count` executions of an `Executes` have ended, each with the same CommandComplete.
 
-    For an `Executes`, this stands for the BindComplete and CommandComplete messages; how many come in one
-    event depends on how the bytes arrived.
+    It replaces their BindComplete and CommandComplete messages; how many there are in one event depends on
+    how the bytes arrived.
     """
 
     __slots__ = ("command_tag", "count")
@@ -147,7 +146,7 @@ class CommandCompletes(Message):
 
 
 class Skipped(Message):
-    """The server discards `request`, because an earlier one (`cause`) failed before the next Sync.
+    """The server discards `request`, because an earlier request of the segment failed with `cause`.
 
     Manual: "Extended Query" (after an error the backend discards messages until a Sync is reached).
     """
@@ -164,7 +163,7 @@ class Skipped(Message):
 class Secure(Message):
     """The peer agreed to encrypt: hand the byte stream to TLS, then call `PGConnection.secured()`.
 
-    Not a byte may be buffered after the answer; `PGConnection` has made sure of it.
+    `PGConnection` has checked that no byte arrived after the answer.
     """
 
     __slots__ = ()
@@ -176,12 +175,12 @@ class Secure(Message):
 
 
 class Closed(Message):
-    """The connection is over.  The last event, and from now on the only one.
+    """The connection is over.  The last event; `next_event` returns it again from now on.
 
-    `error` is the first cause: a PostgresError (FATAL, or an ERROR that EOF followed), a
-    RemoteProtocolError, a ConnectionLost (EOF without a word), or None after a local `close()` or
-    Terminate.  `also` has what was found after it; later bytes can still add to it.  `unanswered` has
-    every request that was in flight, in the order in which it was sent.
+    `error` is the first cause: a PostgresError (FATAL, or an ERROR followed by EOF), a RemoteProtocolError,
+    a ConnectionLost (EOF without an error), or None after a local `close()` or Terminate.  `also` has later
+    errors; bytes received later can still add to it.  `unanswered` has every request that was in flight, in
+    the order of sending.
     """
 
     __slots__ = ("also", "error", "unanswered")

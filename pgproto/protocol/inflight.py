@@ -1,14 +1,14 @@
-"""The requests in flight: which one an answer belongs to, and what an error does to the others.
+"""The requests in flight: which request an answer belongs to, and which ones an error discards.
 
-The one queue that both roles keep.  A client adds a request when it sends it and settles it when the
-answer arrives; a server adds it when it arrives and settles it when it sends the answer.  The queue's
-first request is the *head*; `state` says how far its answer has come (`states.ANSWERS`).  A run of
-executions (`Executes`) is one request: as the head it goes through the states of Bind and of Execute,
-again and again, until none of its executions is left.
+Both roles keep this queue.  A client adds a request when it sends it and removes it when the answer
+arrives; a server adds it when it arrives and removes it when it sends the answer.  The queue's first
+request is the *head*; `state` says how far its answer has come (`states.ANSWERS`).  A run of executions
+(`Executes`) is one request: as the head it goes through the states of Bind and Execute once for each of
+its executions.
 
-After an error in an extended request the server discards what it reads until a Sync (manual: "Extended
-Query"), a simple Query and a FunctionCall included.  So `fail` takes the requests up to the next Sync out
-of the queue; if no Sync is there yet, `skipping` stays on until one is added.
+After an error in an extended request the server discards everything it reads until a Sync (manual:
+"Extended Query"), even a simple Query or a FunctionCall.  So `fail` removes the requests up to the next Sync
+from the queue; if there is no Sync yet, `skipping` is true until one is added.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InFlight"]
 
-# The list is cut when so many in front are answered, and half of it is.
+# The list is cut when more than this many requests, and more than half of it, are answered.
 _LEFT_BEHIND: Final = 1000
 _ANSWERED: Final = PlainMessage()
 
@@ -37,15 +37,15 @@ class InFlight:
     __slots__ = ("_head", "_requests", "copy_refused", "executions", "skipping", "state")
 
     def __init__(self) -> None:
-        # A list and an index: compiled code reaches into a list without a call, and a deque takes four.
+        # A list and an index: compiled code indexes a list without a call; a deque would take four.
         self._requests: list[Message] = []
         self._head: i64 = 0
         self.state = states.IDLE
         self.skipping = False
         self.copy_refused = False
-        """The server has failed a COPY IN whose data was still being sent: what comes of it goes nowhere."""
+        """True if the server has failed a COPY IN before its CopyDone: further data would be discarded."""
         self.executions: i64 = 0
-        """How many executions of the head are unanswered, the current one included; 0 if it is no run."""
+        """Executions of the head that are not answered, including the current one; 0 if it is no run."""
 
     def __len__(self) -> int:
         return len(self._requests) - self._head
@@ -61,7 +61,7 @@ class InFlight:
         return self._requests[self._head] if self._head < len(self._requests) else None
 
     def add(self, request: Message) -> bool:
-        """Queue a request; False if the server will discard it, because an error precedes it."""
+        """Queue a request; False if the server will discard it because of an earlier error."""
         self.copy_refused = False
         if self.skipping:
             if request.type_byte != tags.SYNC:
@@ -77,11 +77,13 @@ class InFlight:
         return states.ANSWER[self.state << 8 | tag]
 
     def advance(self, after: int) -> None:
-        """The answer has come: go to the state after it."""
+        """Go to the state `after` an answer; if that is DONE, to the next execution or request."""
         if after != states.DONE:
             self.state = after
             return
         if self.executions:
+            # DONE comes twice for each execution of a run: after its Bind and after its Execute.  The run
+            # stays the head until the last one, so that errors and rows always find their request here.
             if self.state == states.BIND:
                 self.state = states.EXECUTE
                 return
@@ -90,7 +92,7 @@ class InFlight:
                 self.state = states.BIND
                 return
         requests = self._requests
-        requests[self._head] = _ANSWERED  # let go of it
+        requests[self._head] = _ANSWERED  # drop the reference: the list is cut only now and then
         self._head += 1
         if self._head == len(requests):
             requests.clear()
@@ -103,7 +105,7 @@ class InFlight:
         self._begin(requests[self._head])
 
     def copy_message(self, tag: int) -> bool:
-        """CopyData, CopyDone or CopyFail of the requesting side; False if it is not legal now."""
+        """Note a CopyData, CopyDone or CopyFail of the requesting side; False if it is not legal now."""
         after = states.COPY_SENDS.get(self.state, {}).get(tag, -1)
         if after < 0:
             return False
@@ -111,15 +113,17 @@ class InFlight:
         return True
 
     def fail(self) -> list[Message] | None:
-        """The head failed (ErrorResponse): the requests that are discarded with it, or None.
+        """The head failed (ErrorResponse).
 
-        None means that no request can have failed now, which makes the message a protocol error.
+        Returns:
+            The requests that the server discards because of it; None if no request can have failed now,
+            which makes the ErrorResponse a protocol error.
         """
         if self.state in states.NO_ERROR:
             return None
         self.copy_refused = self.state in states.COPY_IN_STATES
         after = states.AFTER_ERROR.get(self.state, -1)
-        if after >= 0:
+        if after >= 0:  # the head still has its ReadyForQuery to come, so nothing after it is discarded
             self.state = after
             return []
         skipped: list[Message] = []
@@ -128,6 +132,8 @@ class InFlight:
             if request.type_byte == tags.SYNC:
                 break
             skipped.append(request)
+        # If anything is left, it begins with a Sync, and that answers next.  If nothing is left, the Sync is
+        # still to be sent, and `add` refuses every other request before it.
         self._requests = requests[1 + len(skipped) :]
         self._head = 0
         self.executions = 0
@@ -136,10 +142,12 @@ class InFlight:
         return skipped
 
     def begin_copy_in(self) -> bool:
-        """COPY IN has begun: void the Syncs after the head (the server ignores them); is that all?
+        """COPY IN has begun: remove the Syncs after the head, which the server ignores.
 
-        Manual: "COPY Operations" (the backend ignores Flush and Sync during copy-in mode).  Anything
-        else after the head would be read as a violation of the COPY sub-protocol.
+        Manual: "COPY Operations" (the backend ignores Flush and Sync during copy-in mode).
+
+        Returns:
+            False if other requests follow the head; the server takes them for a protocol violation.
         """
         requests = self.requests
         self._requests = requests[:1]
@@ -147,7 +155,7 @@ class InFlight:
         return self.executions < 2 and all(request.type_byte == tags.SYNC for request in requests[1:])
 
     def settle(self) -> tuple[Message, ...]:
-        """The session is over: every request that was in flight, and none is any more."""
+        """The session is over: empty the queue and return the requests that were in it."""
         unanswered = tuple(self.requests)
         self._requests = []
         self._head = 0
@@ -157,7 +165,7 @@ class InFlight:
         return unanswered
 
     def _begin(self, request: Message) -> None:
-        """The request is the head now."""
+        """Make the request the head."""
         self.state = states.FIRST[request.type_byte]
         if isinstance(request, Executes):
             self.executions = request.count
@@ -166,7 +174,7 @@ class InFlight:
 
 
 def _is_of_portal(request: Message) -> bool:
-    """Whether a Describe, decoded or not, is of a portal."""
+    """Whether a Describe (decoded, or as Frames) is for a portal."""
     if isinstance(request, Frames):
         return request.data[5:6] == b"P"
     return isinstance(request, Describe) and request.kind == "P"

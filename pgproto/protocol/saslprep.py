@@ -1,13 +1,13 @@
 """SASLprep (RFC 4013), as PostgreSQL applies it to passwords.
 
 The rule is PostgreSQL's `pg_saslprep` (src/common/saslprep.c), because client and server must agree on
-every byte: a password that the profile refuses (prohibited, unassigned, bidirectional, empty after
-mapping, not UTF-8) is not an error, its bytes are used as they are.  Two details follow the server and
-not the letter of the RFC: ASCII is never touched, and the checks look at the mapped text *before*
-normalisation, while the RFC looks at it afterwards.
+every byte.  A password that the profile refuses (prohibited, unassigned, bidirectional, empty after
+mapping, not UTF-8) is not an error: its bytes are used unchanged.  In two details this follows the server
+and not the RFC: ASCII is never changed, and the checks look at the mapped text *before* normalisation; in
+the RFC they look at it afterwards.
 
-Contract: pure functions.  A `str` carries undecodable bytes as the lone surrogates of PEP 383, the way
-`os.environ` and `surrogateescape` do, and they come out as those bytes again.
+Contract: pure functions.  A `str` carries undecodable bytes as the lone surrogates of PEP 383, as
+`os.environ` does; they are encoded as those bytes again.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ __all__ = ["encode_password", "prepare_password"]
 
 
 def encode_password(password: str, what: str = "password") -> bytes:
-    """The password's own bytes, without any preparation: what cleartext and MD5 authentication use.
+    """The password's bytes without preparation, as cleartext and MD5 authentication use them.
 
     Args:
         password: the password; lone surrogates U+DC80 to U+DCFF stand for undecodable bytes.
-        what: what it is called in an error text, if it is something else.
+        what: the word for it in error texts.
 
     Returns:
         Its bytes in UTF-8.
 
     Raises:
-        ConfigError: it holds a NUL, which the protocol cannot carry, or a surrogate that is no byte.
-            The text does not quote the password.
+        ConfigError: the password contains a NUL, which the protocol cannot carry, or a surrogate that
+            stands for no byte.  The text does not quote the password.
     """
     data: bytes | None = None
     password = exact_str(password)
     try:
         data = password.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        # Raised below, outside of this block: the UnicodeEncodeError holds the password, and would
-        # travel along as the __context__.
+        # Raised below, outside of the handler: as the __context__, the UnicodeEncodeError would show the
+        # password.
         pass
     if data is None:
         raise ConfigError(f"the {what} cannot be encoded in UTF-8")
@@ -57,7 +57,7 @@ def prepare_password(password: str) -> bytes:
         password: the password; lone surrogates U+DC80 to U+DCFF stand for undecodable bytes.
 
     Returns:
-        The prepared password in UTF-8, or its own bytes where SASLprep refuses it.
+        The prepared password in UTF-8, or its own bytes if SASLprep refuses it.
 
     Raises:
         ConfigError: as `encode_password`.
@@ -95,8 +95,8 @@ def _saslprep(text: str) -> str | None:
         left_to_right or not stringprep.in_table_d1(mapped[0]) or not stringprep.in_table_d1(mapped[-1])
     ):
         return None
-    # Step 2, normalise.  Last, because of the order described above; and with today's tables, as the
-    # server does: what Unicode 3.2 had assigned normalises the same, but for five corrected characters.
+    # Step 2, normalise.  It comes last, as the server does it (see above), and uses today's tables, also as
+    # the server does: for characters of Unicode 3.2 they differ in five corrected ones only.
     return unicodedata.normalize("NFKC", "".join(mapped))
 
 

@@ -1,19 +1,18 @@
 """SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, both roles (RFC 5802, RFC 7677; manual: "SASL Authentication").
 
-One conversation is four messages.  The client's are `first_message` and `final_message`, the server's
-are `challenge` and `finish`; each side checks what the other said before it goes on:
+An exchange has four messages.  The client makes its own by `first_message` and `final_message`, the server
+by `challenge` and `finish`; each side checks the other's message before it goes on:
 
     client-first   <gs2 header>n=,r=<client nonce>         ScramClient.first_message -> ScramServer.challenge
     server-first   r=<both nonces>,s=<salt>,i=<count>      ScramClient.receive_challenge
     client-final   c=<binding>,r=<both nonces>,p=<proof>   ScramClient.final_message -> ScramServer.finish
     server-final   v=<signature>  or  e=<error>            ScramClient.verify
 
-Rules.  The parsers know exactly one order of attributes, no extensions, canonical base64, a cap for each
-value, and nothing after the end (RFC 5802 lets a receiver ignore optional extensions; PostgreSQL has
-never sent one, so one that turns up is a reason to stop).  The iteration count is judged as digits,
-before it costs anything.  Secrets are compared in constant time, and no repr or error text has one.
-
-Contract: no randomness here, the nonces and salts are arguments.  A failed call ends the conversation.
+Rules.  The parsers accept exactly one order of attributes, canonical base64, values up to a limit, no
+extensions, and nothing after the end (RFC 5802 lets a receiver ignore optional extensions, but PostgreSQL
+has never sent one, so an extension is refused).  The iteration count is checked before any hashing.
+Secrets are compared in constant time, and no repr or error text contains one.
+Contract: no randomness, nonces and salts are arguments.  A failed call ends the exchange.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ SCRAM_SHA_256: Final = "SCRAM-SHA-256"
 SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 
 MAX_ITERATIONS: Final = 1_000_000
-"""Default cap for the iteration count that a server may ask for: about half a second of hashing."""
+"""Default limit for the server's iteration count: about half a second of hashing."""
 
-# What a value may be long.  PostgreSQL sends nonces of 24 + 24 and salts of 24 characters.
+# Lengths of values.  PostgreSQL sends nonces of 24 + 24 and salts of 24 characters.
 _MIN_NONCE: Final = 16
 _MAX_NONCE: Final = 1024
 _MAX_SALT: Final = 1024
@@ -63,18 +62,18 @@ _FAILED: Final = 5
 
 
 class ScramClient:
-    """The client's half of one conversation.
+    """The client's side of one exchange.
 
-    The calls come in this order: `first_message`, `receive_challenge`, `final_message`, `verify`.
+    The order of calls: `first_message`, `receive_challenge`, `final_message`, `verify`.
 
     Args:
         password: the password, not empty.
-        nonce: the client's nonce: fresh for every conversation, from 16 to 512 printable ASCII
-            characters without a comma.  libpq sends 18 random bytes in base64.
+        nonce: the client's nonce: fresh for every exchange, 16 to 512 printable ASCII characters without a
+            comma.  libpq sends 18 random bytes in base64.
         channel_binding: the tls-server-end-point data (RFC 5929): the hash of the server's certificate.
-            If given, the conversation is SCRAM-SHA-256-PLUS.  Never empty.
-        binding_supported: for a conversation without binding: True says "I could have bound the channel,
-            but you did not offer it" (`y`), which lets the server find out that somebody cut the offer.
+            If given, the mechanism is SCRAM-SHA-256-PLUS.  Never empty.
+        binding_supported: for an exchange without binding: True tells the server (`y`) that the client
+            supports binding but saw no offer of it, so that the server notices if its offer was removed.
         username: the name in the client-first-message.  Empty, as libpq sends it: PostgreSQL ignores it
             and takes the name from the StartupMessage.
         max_iterations: the largest iteration count to accept.
@@ -162,8 +161,8 @@ class ScramClient:
             data: the data of AuthenticationSASLContinue.
 
         Raises:
-            RemoteProtocolError: the message is malformed, its nonce is not ours, or it asks for more
-                iterations than allowed.
+            RemoteProtocolError: the message is malformed, its nonce does not begin with the client's, or it
+                asks for more iterations than allowed.
             LocalProtocolError: called out of order.
         """
         self._expect(_CHALLENGE_DUE, _FAILED)
@@ -188,8 +187,8 @@ class ScramClient:
     def final_message(self) -> bytes:
         """The client-final-message with the proof.
 
-        This is the call that hashes: PBKDF2 over `iterations` rounds, about 0.5 s per million, with the
-        interpreter lock released.  The password is forgotten afterwards.
+        This call does the hashing: PBKDF2 over `iterations` rounds, about 0.5 s per million, with the
+        GIL released.  The password is forgotten afterwards.
 
         Raises:
             LocalProtocolError: called out of order.
@@ -211,8 +210,8 @@ class ScramClient:
             data: the data of AuthenticationSASLFinal.
 
         Raises:
-            RemoteProtocolError: the message is malformed, reports an error, or the signature is wrong:
-                whoever is at the other end does not know the password.
+            RemoteProtocolError: the message is malformed, reports an error, or its signature is wrong,
+                which means that the peer does not know the password.
             LocalProtocolError: called out of order.
         """
         self._expect(_SIGNATURE_DUE, _FAILED)
@@ -236,11 +235,11 @@ class ScramClient:
 
 
 class ScramServer:
-    """The server's half of one conversation: `challenge`, then `finish`.
+    """The server's side of one exchange: `challenge`, then `finish`.
 
     Args:
         verifier: the user's verifier, or `ScramVerifier.mock` for a user who does not exist.
-        nonce: the server's nonce: fresh, from 16 to 512 printable ASCII characters without a comma.
+        nonce: the server's nonce: fresh, 16 to 512 printable ASCII characters without a comma.
         channel_binding: the tls-server-end-point data of this connection's certificate, if the server
             offered SCRAM-SHA-256-PLUS.  Never empty.
         mechanism: the mechanism that the client chose.
@@ -278,10 +277,10 @@ class ScramServer:
         return self._state == _VERIFIED
 
     def challenge(self, data: bytes) -> bytes:
-        """Take the client-first-message, give the server-first-message.
+        """Take the client-first-message, return the server-first-message.
 
         Raises:
-            RemoteProtocolError: the message is malformed, or its channel binding is not what was offered.
+            RemoteProtocolError: the message is malformed, or its channel binding does not fit the offer.
             LocalProtocolError: called out of order.
         """
         self._expect(_CHALLENGE_DUE)
@@ -293,7 +292,7 @@ class ScramServer:
         if self._plus != (self._gs2 == _BINDING_HEADER):
             raise _malformed(where, "the GS2 header does not fit the mechanism")
         if self._gs2 == b"y,," and self._binding:
-            # Somebody between us removed the offer of SCRAM-SHA-256-PLUS.
+            # An attacker in between has removed the offer of SCRAM-SHA-256-PLUS.
             raise RemoteProtocolError(
                 "SCRAM channel binding negotiation error: the client supports channel binding but thinks "
                 "the server does not; however, this server does"
@@ -314,11 +313,11 @@ class ScramServer:
         return answer
 
     def finish(self, data: bytes) -> bytes | None:
-        """Take the client-final-message, give the server-final-message.
+        """Take the client-final-message, return the server-final-message.
 
         Returns:
-            The message with the server's signature; None if the proof is wrong, which is all that a
-            client may learn (PostgreSQL answers with 28P01 then, not with SCRAM's `e=`).
+            The message with the server's signature; None if the proof is wrong (PostgreSQL then answers
+            with SQLSTATE 28P01, not with SCRAM's `e=`).
 
         Raises:
             RemoteProtocolError: the message is malformed, or bound to another channel.
@@ -352,7 +351,7 @@ class ScramServer:
 def _attributes(data: bytes, names: bytes, where: str) -> list[bytes]:
     """The values of a message that has exactly these attributes, in this order.
 
-    base64 has no comma and a nonce may have none, so that commas only separate.
+    Neither base64 nor a nonce contains a comma, so every comma is a separator.
     """
     parts = data.split(b",", len(names))
     if len(parts) > len(names):
@@ -367,7 +366,7 @@ def _attributes(data: bytes, names: bytes, where: str) -> list[bytes]:
 
 
 def _iterations(digits: bytes, cap: int, where: str) -> int:
-    # The length is judged before the value: int() of a long string is quadratic.
+    # The length is checked before the value: int() of a long string is quadratic.
     if not digits.isdigit() or digits.startswith(b"0"):
         raise _malformed(where, "invalid iteration count")
     if len(digits) > _MAX_DIGITS or int(digits) > cap:
@@ -382,7 +381,7 @@ def _is_printable(value: bytes) -> bool:
 
 
 def check_nonce(nonce: str) -> bytes:
-    """Our own nonce as bytes, or LocalProtocolError."""
+    """The nonce of this side as bytes, or LocalProtocolError."""
     if nonce.isascii() and _MIN_NONCE <= len(nonce) <= _MAX_NONCE // 2:
         value = nonce.encode("ascii")
         if _is_printable(value):
@@ -394,7 +393,7 @@ def check_nonce(nonce: str) -> bytes:
 
 def check_binding(data: bytes) -> None:
     """Raise LocalProtocolError unless the data can bind a channel."""
-    # An empty binding would bind to nothing, and look like the real thing to a careless server.
+    # Empty data would bind to nothing, and a careless server would accept it as a channel binding.
     if not 0 < len(data) <= _MAX_BINDING:
         raise LocalProtocolError(f"channel binding data has 1 to {_MAX_BINDING} bytes")
 

@@ -1,8 +1,8 @@
-"""The server's side of authentication: what to ask a client for, and whether the answer is right.
+"""The server's side of authentication: the requests to a client, and the check of its answers.
 
-For servers, proxies and test doubles.  The rule: a user who does not exist, or has no secret that fits
-the method, is asked the same questions as everybody else, and then is as wrong as a wrong password
-(PostgreSQL's "mock authentication").  There is no second identity to fall back to.
+For servers, proxies and test doubles.  The rule: for a user who does not exist, or has no secret for the
+method, the exchange looks the same as for any other user and ends as with a wrong password (PostgreSQL's
+"mock authentication").
 
 Contract: no I/O, no randomness; the random bytes are an argument.  Any error is final.
 """
@@ -46,7 +46,7 @@ _FAILED: Final = 6
 
 
 class ServerAuthenticator:
-    """Authenticates one client: send `start()`, then give every answer to `receive`.
+    """Authenticates one client: send `start()`, then pass every answer to `receive`.
 
     Args:
         method: trust, password, md5, scram-sha-256, or scram-sha-256-plus (which offers nothing else).
@@ -54,11 +54,10 @@ class ServerAuthenticator:
         secret: the user's verifier as `pg_authid.rolpassword` holds it (`ScramVerifier.format`,
             `md5_verifier`); None for a user who does not exist or has no password.
         random: 18 fresh random bytes or more, for nonce and salt.
-        mock_secret: random bytes of this server that stay the same; they make up what an unknown user
-            is asked.
+        mock_secret: random bytes that this server keeps; the salts for unknown users are made from them.
         channel_binding_data: the tls-server-end-point data of this connection, if it has TLS; then
             SCRAM-SHA-256-PLUS is offered.
-        iterations: the iteration count of users who do not exist; that of those who do.
+        iterations: the iteration count for users who do not exist: the same as for those who do.
 
     Raises:
         ConfigError: the method or the secret cannot be used.
@@ -99,7 +98,7 @@ class ServerAuthenticator:
             raise LocalProtocolError("scram-sha-256-plus needs channel binding data")
         self.method: str = method
         self._user: str = user
-        # Both stand-ins are always made, so that the work is the same for everybody.
+        # The mock secrets are always made, so that an unknown user takes no more time than a known one.
         self._verifier: ScramVerifier = ScramVerifier.mock(user, mock_secret, iterations)
         self._md5: str = "md5" + mac(mock_secret, b"md5:" + user.encode("utf-8", "surrogatepass")).hex()[:32]
         self._has_md5: bool = False
@@ -117,12 +116,12 @@ class ServerAuthenticator:
 
     @property
     def authenticated(self) -> bool:
-        """True once AuthenticationOk was given out."""
+        """True once AuthenticationOk was returned."""
         return self._state == _DONE
 
     @property
     def failed(self) -> bool:
-        """True once the client was refused, or said something that is not allowed."""
+        """True once the client was refused, or sent something illegal."""
         return self._state == _FAILED
 
     @property
@@ -155,17 +154,17 @@ class ServerAuthenticator:
         return AuthenticationSASL(self.mechanisms)
 
     def receive(self, message: Message) -> list[Message]:
-        """Judge one answer of the client.
+        """Check one answer of the client.
 
         Args:
             message: PasswordMessage, SASLInitialResponse or SASLResponse.
 
         Returns:
-            What to send: the next request, or AuthenticationOk at the end, or the ErrorResponse (28P01)
-            that ends the session.
+            The messages to send: the next request, AuthenticationOk at the end, or the ErrorResponse
+            (28P01) that ends the session.
 
         Raises:
-            RemoteProtocolError: the answer is malformed, or not one to the question.
+            RemoteProtocolError: the answer is malformed, or does not belong to the request.
         """
         state = self._state
         self._state = _FAILED
@@ -197,11 +196,11 @@ class ServerAuthenticator:
         raise RemoteProtocolError(f"unexpected {type(message).__name__} during authentication")
 
     def _is_password(self, data: bytes) -> bool:
-        # An empty password is never right (CVE-2017-7546), and a NUL cannot be in one.
+        # An empty password is never right (CVE-2017-7546), and a password cannot contain a NUL.
         if not data or b"\0" in data:
             return False
         password = data.decode("utf-8", "surrogateescape")
-        # The long hash is always computed, so that the kind of secret does not show.
+        # The slow hash is always computed, so that the time does not reveal the kind of secret.
         right = self._verifier.matches(password)
         if self._has_md5:
             right = hmac.compare_digest(md5_verifier(self._user, password).encode(), self._md5.encode())

@@ -1,8 +1,7 @@
-"""What may follow what: the protocol's states and transitions, as tables.
+"""The legal order of messages: the protocol's states and transitions, as tables.
 
-Rule 1: everything that is legal stands in a table here; what is in no table is a protocol error.
-Rule 2: the tables know requests and answers, not roles.  A client and a server walk the same ones, so
-neither side is judged by rules of its own.
+Rule 1: every legal message is in a table here; a message that is in no table is a protocol error.
+Rule 2: the tables know requests and answers, not roles.  Client and server use the same ones.
 
 There are two machines.  The *phase* covers the start of a session (manual: "Start-up"), where one
 message answers another; its tables go from message class to the next phase.  From READY on, the
@@ -11,8 +10,8 @@ Operations", "Function Call"): ANSWERS goes from (head state, type byte) to the 
 means that the request is answered and the next one in the queue becomes the head.
 
 ErrorResponse, NoticeResponse, NotificationResponse and ParameterStatus are in no row of ANSWERS: the
-last three are legal between any two messages and change nothing, and an error is legal in every
-state of a request but those of NO_ERROR.
+last three are legal between any two messages and do not change the state, and an error is legal in every
+state except those in NO_ERROR.
 """
 
 from __future__ import annotations
@@ -96,8 +95,8 @@ FRONTEND_PHASES: Final[dict[int, dict[type[Message], int]]] = {
     GSS: {GSSResponse: GSS_SENT},
 }
 
-# AuthenticationOk after SASL has begun is legal after SASLFinal alone: a server that skips it has not
-# proved that it knows the password.
+# Once SASL has begun, AuthenticationOk is legal only after SASLFinal: a server that skips SASLFinal has
+# not proved that it knows the password.
 BACKEND_PHASES: Final[dict[int, dict[type[Message], int]]] = {
     STARTUP: {
         AuthenticationOk: AUTHENTICATED,
@@ -143,9 +142,9 @@ QUERY_COPY_BOTH: Final = 21
 QUERY_COPY_BOTH_CLIENT_DONE: Final = 22  # the client has sent CopyDone, the server still sends
 QUERY_COPY_BOTH_SERVER_DONE: Final = 23  # the server has sent CopyDone, the client may still send
 FUNCTION_CALL: Final = 24
-END_OF_QUERY: Final = 25  # nothing but ReadyForQuery is left of a Query, FunctionCall or failed Sync
-QUERY_NEXT: Final = 26  # a statement of the Query has completed: another one may follow, or the end
-QUERY_COPY_BOTH_FAILED: Final = 27  # the client has sent CopyFail, the server's data is still under way
+END_OF_QUERY: Final = 25  # only ReadyForQuery is missing from a Query, FunctionCall or failed Sync
+QUERY_NEXT: Final = 26  # a statement of the Query has completed: another statement or the end follows
+QUERY_COPY_BOTH_FAILED: Final = 27  # the client has sent CopyFail, data of the server is still arriving
 DONE: Final = 28
 
 HEAD_NAMES: Final[tuple[str, ...]] = (
@@ -249,7 +248,7 @@ ANSWERS: Final[dict[int, dict[int, int]]] = {
     END_OF_QUERY: {tags.READY_FOR_QUERY: DONE},
 }
 
-# What the *requesting* side sends within a request: the COPY sub-protocol, and nothing else.
+# Messages that the *requesting* side sends within a request: those of COPY.
 COPY_SENDS: Final[dict[int, dict[int, int]]] = {
     EXECUTE_COPY_IN: {
         tags.COPY_DATA: EXECUTE_COPY_IN,
@@ -273,18 +272,19 @@ COPY_SENDS: Final[dict[int, dict[int, int]]] = {
     },
 }
 
-# Phases in which a client may say good-bye; before them the server would take it for a start-up packet.
+# Phases in which a client may send Terminate; earlier, the server would read it as a start-up packet.
 MAY_TERMINATE: Final = frozenset(range(STARTUP, READY + 1))
 
-# States in which the server reads only COPY messages: a further request must wait.
+# States in which the server accepts only COPY messages: further requests must wait.
 COPY_IN_STATES: Final = frozenset(COPY_SENDS)
 
 COPY_TAGS: Final = frozenset({tags.COPY_DATA, tags.COPY_DONE, tags.COPY_FAIL})
 
-# States in which an ERROR makes no sense: the request has failed already, or there is none.
+# States in which an ERROR is illegal: the request has already failed, or there is none.
 NO_ERROR: Final = frozenset({IDLE, END_OF_QUERY})
 
-# Where a request goes on an ERROR; those in no row fail for good, and the server skips to the next Sync.
+# The state after an ERROR, for requests that end by a ReadyForQuery of their own.  After an ERROR in any
+# other state the server discards messages until the next Sync.
 AFTER_ERROR: Final[dict[int, int]] = {
     SYNC: END_OF_QUERY,
     QUERY: END_OF_QUERY,
@@ -303,22 +303,21 @@ AFTER_ERROR: Final[dict[int, int]] = {
 }
 
 NEVER: Final = 255
-"""In `ANSWER`: no answer that is legal in this state."""
-# What is looked up for every message is in bytes, which compiled code reads without a call.  At state * 256 +
-# type byte: the state after an answer.
+"""In `ANSWER`: this answer is not legal in this state."""
+# Tables used for every message are bytes, which compiled code indexes without a call.  ANSWER has, at
+# state * 256 + type byte, the state after an answer.
 ANSWER: Final = bytes([ANSWERS.get(key >> 8, {}).get(key & 255, NEVER) for key in range((DONE + 1) << 8)])
 
 FIRST: Final = bytes([FIRST_STATE.get(tag, NEVER) for tag in range(256)])
-"""FIRST_STATE, at the type byte."""
+"""FIRST_STATE, indexed by type byte."""
 IS_COPY_IN: Final = bytes([state in COPY_IN_STATES for state in range(DONE + 1)])
-"""COPY_IN_STATES, at the state."""
+"""COPY_IN_STATES, indexed by state."""
 
-# What a connection decodes even where messages are given as they came (`Frames`): more than the state hangs
-# on it.
+# Answers that a raw connection (`Frames`) decodes nevertheless, because it needs their content.
 DECODED_ANSWERS: Final = frozenset({tags.READY_FOR_QUERY, tags.COPY_IN_RESPONSE})
-# The requests with a body; the others are known by their type byte.
+# The requests with a body, which a raw connection returns as Frames.
 RAW_REQUESTS: Final = frozenset((FIRST_STATE.keys() | {tags.COPY_DATA, tags.COPY_FAIL}) - {tags.SYNC})
 
 ASYNCHRONOUS: Final = frozenset({tags.NOTICE_RESPONSE, tags.NOTIFICATION_RESPONSE, tags.PARAMETER_STATUS})
 IS_ASYNCHRONOUS: Final = bytes([tag in ASYNCHRONOUS for tag in range(256)])
-"""ASYNCHRONOUS, at the type byte."""
+"""ASYNCHRONOUS, indexed by type byte."""

@@ -1,7 +1,6 @@
 """TLS without I/O: ciphertext in, plaintext out, and the other way round.
 
-`TLS` wraps an `ssl.SSLObject` over two `ssl.MemoryBIO`s, for both roles.  The transport moves bytes and knows
-nothing of it:
+`TLS` wraps an `ssl.SSLObject` over two `ssl.MemoryBIO`s, for both roles.  The transport only moves bytes:
 
     tls = TLS(make_context(options), options.server_hostname(host))
     transport.write(tls.data_to_send())             # the ClientHello
@@ -9,13 +8,12 @@ nothing of it:
     transport.write(tls.data_to_send())             # after every call: the handshake, alerts, ciphertext
 
 Rules:
-- Whatever fails in the handshake or in a record is one RemoteProtocolError with the ssl.SSLError as its
-  cause, and is final: it is raised again by every later call.  `data_to_send` then still has the alert that
-  tells the peer; send it.
-- Plaintext that was decrypted before the failure is handed out first, since it can hold the server's last
-  words; the failure is raised by the next call.
-- An EOF without close_notify after the handshake is `eof` and `truncated`, no error: PostgreSQL's framing
-  finds a cut by itself, and servers often go without a good-bye.
+- Any failure of the handshake or a record raises a RemoteProtocolError with the ssl.SSLError as its cause.
+  It is final: every later call raises it again.  `data_to_send` still has the alert for the peer; send it.
+- Plaintext decrypted before the failure is returned first, because it may contain the server's last
+  message; the next call raises the failure.
+- An EOF without close_notify after the handshake sets `eof` and `truncated` and is no error: PostgreSQL's
+  framing detects truncation itself, and servers often end without close_notify.
 
 This is the only module that imports ssl (which imports socket); it is imported when TLS is asked for.
 """
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ALPN_PROTOCOL", "TLS", "make_context"]
 
 ALPN_PROTOCOL: Final = "postgresql"
-"""The protocol's name in TLS, registered by IANA; a server asked by `sslnegotiation=direct` needs it."""
+"""The protocol's name in TLS, registered by IANA; servers require it for `sslnegotiation=direct`."""
 
 _READ_SIZE: Final = 65536
 _WRITE_SIZE: Final = 1 << 20
@@ -50,10 +48,9 @@ _VERSIONS: Final[dict[str, ssl.TLSVersion]] = {
 def make_context(config: TLSOptions) -> ssl.SSLContext:
     """The TLS policy as an `ssl.SSLContext` for the client role.
 
-    Reads the certificate files that the policy names, so it may block for a moment; a context can be
-    kept and used for all connections of a Config.  As in libpq, a certificate authority that is given is
-    used: with `sslrootcert` even `require` verifies the chain.  Manual: "SSL Support", "Client
-    Verification of Server Certificates".
+    It reads the certificate files, so it may block for a moment; a context can be kept and used for all
+    connections of a Config.  As in libpq, `sslrootcert` makes even `require` verify the chain.  Manual: "SSL
+    Support", "Client Verification of Server Certificates".
 
     Args:
         config: the policy; its `sslmode` must not be `disable`.
@@ -80,7 +77,7 @@ def make_context(config: TLSOptions) -> ssl.SSLContext:
     if config.verifies:
         _load_authorities(context, config)
     if config.sslcert is not None:
-        # Never None, which would let OpenSSL ask for the pass phrase on the terminal.
+        # Never None: OpenSSL would then ask for the pass phrase on the terminal.
         password = "" if config.sslpassword is None else config.sslpassword.reveal()
         try:
             context.load_cert_chain(config.sslcert, config.sslkey, password)
@@ -92,7 +89,7 @@ def make_context(config: TLSOptions) -> ssl.SSLContext:
 
 
 def _load_authorities(context: ssl.SSLContext, config: TLSOptions) -> None:
-    """Whom to trust, and what was revoked."""
+    """Load the trusted authorities and the revocation lists."""
     if config.sslrootcert is None:
         raise ConfigError(f'sslmode {config.sslmode} needs sslrootcert: a file with trusted CAs, or "system"')
     if config.sslrootcert == "system":
@@ -113,7 +110,7 @@ def _load_authorities(context: ssl.SSLContext, config: TLSOptions) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What OpenSSL or the system says, without the source line of _ssl.c."""
+    """The message of OpenSSL or the system, without the source line of _ssl.c."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     reason: object = getattr(error, "reason", None)  # None for some SSLErrors, although declared as str
@@ -131,8 +128,8 @@ class TLS:
         context: from `make_context`; for the server role one of PROTOCOL_TLS_SERVER.
         server_hostname: the name to send (SNI) and to check the certificate against; None for neither.
         server_side: True for the server role.
-        require_alpn: True to refuse a peer that does not agree on ALPN `postgresql`; a client that starts
-            with TLS directly needs it, so that no other service can be talked into answering.
+        require_alpn: True to refuse a peer that does not agree on ALPN `postgresql`.  A client that starts
+            with direct TLS needs it, so that an attacker cannot redirect it to another TLS service.
 
     Raises:
         LocalProtocolError: `server_hostname` is no host name, or is missing although the context checks it.
@@ -168,13 +165,13 @@ class TLS:
         self._server_side: bool = server_side
         self._require_alpn: bool = require_alpn
         self.handshake_complete: bool = False
-        """True once both sides have proved that they have the keys (and the peer its identity)."""
+        """True once the handshake has succeeded, including the check of the peer's certificate."""
         self.eof: bool = False
-        """True once no more plaintext can come: close_notify, or the transport's EOF."""
+        """True after close_notify or the transport's EOF: no more plaintext can come."""
         self.truncated: bool = False
         """True if the transport's EOF came without a close_notify."""
         if context.check_hostname and not server_side and not server_hostname:
-            # An SSLObject would check no name at all, and say nothing (an SSLSocket refuses).
+            # An SSLObject would silently check no name at all (an SSLSocket refuses).
             raise LocalProtocolError("the host name cannot be used for TLS: it is needed, and is empty")
         try:
             self._object: ssl.SSLObject = context.wrap_bio(
@@ -219,10 +216,10 @@ class TLS:
         return plaintext
 
     def send(self, data: bytes) -> None:
-        """Encrypt plaintext; before the end of the handshake it is kept.
+        """Encrypt plaintext; before the end of the handshake, keep it until then.
 
         Args:
-            data: what to send.
+            data: the plaintext.
 
         Raises:
             LocalProtocolError: `close` was called before.
@@ -241,9 +238,9 @@ class TLS:
         return self._outgoing.read()
 
     def close(self) -> None:
-        """Say good-bye: leaves a close_notify in `data_to_send` if the handshake was done.  Idempotent.
+        """Put a close_notify into `data_to_send` if the handshake is complete.  Idempotent.
 
-        What was sent before is still encrypted in order; what waited for the handshake is dropped.
+        Data sent earlier is encrypted before it; data that waits for the handshake is dropped.
         """
         if self._closed:
             return
@@ -252,7 +249,7 @@ class TLS:
         if self.handshake_complete and self._error is None:
             try:
                 self._object.unwrap()
-            except ssl.SSLError:  # waits for the peer's close_notify, which nobody needs
+            except ssl.SSLError:  # it wants the peer's close_notify, which is not needed
                 pass
 
     # --- what was negotiated -----------------------------------------------------------------------------
@@ -305,7 +302,7 @@ class TLS:
         return True
 
     def _read(self) -> bytes:
-        """All plaintext that is there."""
+        """All plaintext that can be decrypted now."""
         chunks: list[bytes] = []
         try:
             while True:
@@ -335,13 +332,14 @@ class TLS:
             while position < size:
                 chunk = data if size <= _WRITE_SIZE else data[position : position + _WRITE_SIZE]
                 position += self._object.write(chunk)
-        except OSError as error:  # the transport's EOF was seen: OpenSSL takes no more
+        except OSError as error:  # after the transport's EOF OpenSSL accepts no more data
             raise self._fail("the TLS session failed: " + _reason(error), error) from error
 
     def _check(self) -> None:
-        """Raise what went wrong.
+        """Raise the failure, if there was one.
 
-        A method of its own: mypy narrows `_error` over calls that change it, and compiled code believes it.
+        A separate method, because mypy keeps its narrowed type of `_error` across calls that change it, and
+        compiled code relies on mypy.
         """
         if self._error is not None:
             raise self._error

@@ -1,10 +1,10 @@
-"""What a server keeps of a password, and what it compares with: SCRAM verifiers and MD5 hashes.
+"""What a server stores instead of passwords: SCRAM verifiers and MD5 hashes.
 
 The text forms are those of `pg_authid.rolpassword`:
 `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` (RFC 5803, as PostgreSQL spells it), and `md5`
 with 32 hexadecimal digits.
 
-Contract: pure; the salt is an argument.  All of this is secret, so that no repr or error text shows it.
+Contract: pure; the salt is an argument.  Verifiers are secret, so no repr or error text shows one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MAX_ITERATIONS: Final = 2**31 - 1
 class ScramVerifier:
     """What a server stores instead of a password (RFC 5802, section 3; `pg_authid.rolpassword`).
 
-    It is a secret: who has it can pose as the server, and can try passwords against it.
+    It is a secret: with it one can impersonate the server and try out passwords.
 
     Args:
         salt: the salt, 1 to 768 bytes.
@@ -66,7 +66,7 @@ class ScramVerifier:
 
         Args:
             password: the password.
-            salt: the salt: random, and of its own for every user; PostgreSQL takes 16 bytes.
+            salt: the salt, random and different for every user; PostgreSQL's has 16 bytes.
             iterations: the iteration count; PostgreSQL's `scram_iterations`.
 
         Raises:
@@ -80,12 +80,12 @@ class ScramVerifier:
     def mock(user: str, secret: bytes, iterations: int = 4096) -> ScramVerifier:
         """A verifier that no password fits, for a user who does not exist.
 
-        It is the same for the same user every time, so that a stranger cannot tell by asking twice.
+        It is the same for a user every time, so that asking twice does not reveal it.
 
         Args:
             user: the name from the StartupMessage.
-            secret: random bytes that belong to the server, do not change, and are not empty.
-            iterations: the iteration count of the real users.
+            secret: random bytes that the server keeps; not empty.
+            iterations: the iteration count of existing users.
 
         Raises:
             ConfigError: an argument does not fit.
@@ -105,7 +105,7 @@ class ScramVerifier:
         """Read PostgreSQL's form, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
 
         Raises:
-            ConfigError: it is not one.  The text does not quote it.
+            ConfigError: the text is not a verifier.  The error does not quote it.
         """
         parts = text.split("$")
         if text.isascii() and len(parts) == 3 and parts[0] == _SCHEME:
@@ -120,14 +120,14 @@ class ScramVerifier:
         raise ConfigError("invalid SCRAM verifier")
 
     def format(self) -> str:
-        """The verifier in PostgreSQL's form, which `parse` reads and `pg_authid.rolpassword` holds."""
+        """The verifier in PostgreSQL's form, as in `pg_authid.rolpassword`; `parse` reads it."""
         salt = to_base64(self.salt).decode("ascii")
         stored_key = to_base64(self.stored_key).decode("ascii")
         server_key = to_base64(self.server_key).decode("ascii")
         return f"{_SCHEME}${self.iterations}:{salt}${stored_key}:{server_key}"
 
     def matches(self, password: str) -> bool:
-        """True if this is the verifier of the password (for cleartext password authentication)."""
+        """True if this is the verifier of `password` (for cleartext password authentication)."""
         other = ScramVerifier.from_password(password, self.salt, self.iterations)
         return hmac.compare_digest(other.stored_key, self.stored_key)
 
@@ -143,10 +143,10 @@ def _check_salt(salt: bytes, iterations: int) -> None:
 
 
 def md5_verifier(user: str, password: str) -> str:
-    """What PostgreSQL stores with `password_encryption=md5`: `md5` and the hash of password and user.
+    """The secret that PostgreSQL stores with `password_encryption=md5`: `md5`, and a hash.
 
     Args:
-        user: the role's name, which is the salt.
+        user: the role's name, which serves as the salt.
         password: the password.
 
     Raises:
@@ -173,7 +173,7 @@ def md5_password(user: str, password: str, salt: bytes) -> bytes:
 
 
 def md5_answer(verifier: str, salt: bytes) -> bytes:
-    """As `md5_password`, from what a server has: the verifier."""
+    """As `md5_password`, but from the verifier that a server has."""
     return b"md5" + _md5(verifier[3:].encode("ascii") + salt).encode("ascii")
 
 
@@ -197,7 +197,7 @@ def from_base64(text: bytes, cap: int) -> bytes | None:
         data = binascii.a2b_base64(text)
     except binascii.Error:
         return None
-    # The decoder skips what it doesn't know; only canonical base64 encodes to the same text again.
+    # The decoder skips unknown characters; only canonical base64 encodes to the same text again.
     return data if to_base64(data) == text else None
 
 
