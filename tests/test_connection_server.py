@@ -139,7 +139,7 @@ def test_nothing_may_lie_behind_a_request_for_encryption(request_type: type[Mess
     connection = PGConnection(SERVER)
     connection.receive_data(request_type().encode() + b"x")
     assert connection.next_event() == request_type()
-    with pytest.raises(LocalProtocolError, match="bytes behind its request"):
+    with pytest.raises(LocalProtocolError, match="bytes after its request"):
         connection.send(EncryptionResponse(code))
     closed = connection.next_event()
     assert isinstance(closed, Closed)

@@ -220,8 +220,8 @@ def test_formats_that_do_not_fit() -> None:
         (b"\0\2\0\0\0\4abcd\x7f\xff\xff\xff", "a column of 2147483647 bytes where 0 are left"),
         (b"\0\2\0\0\0\4abcd\xff\xff\xff\xfe", "a column of -2 bytes"),
         (b"\0\2\x80\0\0\0abcd\0\0\0\0", "a column of -2147483648 bytes"),
-        (b"\0\2\0\0\0\4abcd\0\0\0\1xy", "1 bytes behind its last column"),
-        (b"\0\2\0\0\0\4abcd\xff\xff\xff\xff!", "1 bytes behind its last column"),
+        (b"\0\2\0\0\0\4abcd\0\0\0\1xy", "1 bytes after its last column"),
+        (b"\0\2\0\0\0\4abcd\xff\xff\xff\xff!", "1 bytes after its last column"),
     ],
 )
 def test_malformed_rows(data: bytes, text: str) -> None:

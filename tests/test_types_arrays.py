@@ -165,10 +165,10 @@ _HEAD = struct.pack(">iiIii", 1, 0, 23, 1, 1)
         (_HEAD, "1 elements announced in 0 bytes"),
         (_HEAD + b"\0\0\0\x04", "an element of 4 bytes with 0 left"),
         (_HEAD + b"\xff\xff\xff\xfe", "an element of -2 bytes"),
-        (_HEAD + b"\0\0\0\x04abcd!", "1 bytes behind the last element"),
+        (_HEAD + b"\0\0\0\x04abcd!", "1 bytes after the last element"),
         (_HEAD + b"\0\0\0\x02abcd", "2 bytes instead of 4"),
         (struct.pack(">iiIii", 1, 0, 23, 2, 1) + b"\0\0\0\x04abcd", "inside of an element's length"),
-        (struct.pack(">iiI", 0, 0, 23) + b"x", "1 bytes behind the last element"),
+        (struct.pack(">iiI", 0, 0, 23) + b"x", "1 bytes after the last element"),
     ],
 )
 def test_malformed(binary: bytes, text: str) -> None:

@@ -82,8 +82,8 @@ def test_other_input(value: object, like: str) -> None:
     [
         (True, TypeError, "expected Decimal, got bool"),
         ("1.5", TypeError, "expected Decimal, got str"),
-        (Decimal("1E-16384"), ValueError, "more than 16383 digits behind"),
-        (Decimal("0E-16384"), ValueError, "more than 16383 digits behind"),
+        (Decimal("1E-16384"), ValueError, "more than 16383 digits after"),
+        (Decimal("0E-16384"), ValueError, "more than 16383 digits after"),
         (Decimal("1E+131072"), ValueError, "more than 131072 digits before"),
     ],
 )

@@ -349,7 +349,7 @@ class PGConnection:
             raise LocalProtocolError(f"the client did not ask for encryption of kind {message.code!r}")
         if not refused and self._reader.pending:
             # CVE-2021-23214: these unencrypted bytes would be taken for decrypted ones.
-            raise LocalProtocolError("the client sent bytes behind its request for encryption")
+            raise LocalProtocolError("the client sent bytes after its request for encryption")
         self._phase = states.START if refused else states.SECURING
 
     def _send_error(self, message: ErrorResponse) -> None:
@@ -460,7 +460,7 @@ class PGConnection:
             self.transaction_status = event.status
             self._ending.hint = None
         elif isinstance(event, CopyInResponse) and not flight.begin_copy_in():
-            self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued behind it"))
+            self._end(LocalProtocolError("COPY FROM STDIN was started with other requests queued after it"))
         return event
 
     def _frames(self, sender: str, request: Message | None) -> Frames:
@@ -509,7 +509,7 @@ class PGConnection:
         if code not in self._requested[-1:]:
             raise RemoteProtocolError(f"the server answered the request for encryption with byte {code:#04x}")
         if self._reader.pending:
-            raise RemoteProtocolError("the server sent bytes behind its answer to SSLRequest")
+            raise RemoteProtocolError("the server sent bytes after its answer to SSLRequest")
         self._phase = states.SECURING
         return Secure()
 
@@ -617,7 +617,7 @@ class PGConnection:
             return self._walk_received(message)
         if phase in (states.ENCRYPTION, states.SECURING):
             if reader.pending:
-                raise RemoteProtocolError("the client sent bytes behind its request for encryption")
+                raise RemoteProtocolError("the client sent bytes after its request for encryption")
             return NEED_DATA
         if not reader.next_frame(self._limits):
             return NEED_DATA

@@ -207,7 +207,7 @@ class ArrayCodec(Codec):
                 raise malformed(self.name, f"an element of {length} bytes with {end - position} left")
             index += 1
         if position != end:
-            raise malformed(self.name, f"{end - position} bytes behind the last element")
+            raise malformed(self.name, f"{end - position} bytes after the last element")
         return items
 
 

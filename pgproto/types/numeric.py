@@ -113,7 +113,7 @@ def _encode_finite(number: Decimal) -> bytes:
     assert isinstance(exponent, int)
     scale = -exponent if exponent < 0 else 0
     if scale > _MAX_SCALE:
-        raise ValueError(f"more than {_MAX_SCALE} digits behind the decimal point")
+        raise ValueError(f"more than {_MAX_SCALE} digits after the decimal point")
     digits = "".join(map(str, digit_tuple)).lstrip("0")
     if not digits:
         return _HEADER.pack(0, 0, _POSITIVE, scale)

@@ -227,7 +227,7 @@ class RowDecoder:
             index += 1
         else:
             if position != end:
-                raise RemoteProtocolError(f"DataRow with {end - position} bytes behind its last column")
+                raise RemoteProtocolError(f"DataRow with {end - position} bytes after its last column")
             return
         raise refused  # out here, where no __context__ (a UnicodeDecodeError) shows the value
 

@@ -209,7 +209,7 @@ _MAX_COMMAND_TAG: Final = 64
 def _command_complete(buffer: bytes, start: int, end: int) -> Message:
     body = buffer[start:end]
     if body.find(0) != len(body) - 1 or not body:
-        raise RemoteProtocolError("a string without its NUL, or bytes behind it")
+        raise RemoteProtocolError("a string without its NUL, or bytes after it")
     command_tag = body[:-1].decode("utf-8", "backslashreplace")
     if len(_COMMAND_TAGS) < _MAX_COMMAND_TAGS and len(body) <= _MAX_COMMAND_TAG:
         _COMMAND_TAGS[body] = command_tag

@@ -162,8 +162,8 @@ BEHIND_S = named(
     [
         Case(
             f"{name} behind S{' with prefer' if way == ENCRYPT_TRY else ''}", EXACTLY_ONE,
-            after_ssl(b"S" + data), "behind its answer", Error, ASKED,
-            slow_text="behind its answer|TLS handshake failed|in time",
+            after_ssl(b"S" + data), "after its answer", Error, ASKED,
+            slow_text="after its answer|TLS handshake failed|in time",
             options=options(way), tcp=name in OVER_TCP,
         )
         for name, data in BEHIND.items()
