@@ -1,8 +1,8 @@
-"""Values to bytes and back, per SQL type; parameters, rows and COPY tuples made of them.
+"""Converts values to bytes and back, by SQL type; and parameters, rows and COPY tuples.
 
 `codec_for(oid)` is the codec of one type, `ParameterEncoder` and `RowDecoder` serve one prepared statement,
-`CopyRowEncoder` one COPY.  A type without a codec travels as text, as str.
-What takes no parameters is escaped (`quote_literal`, `quote_identifier`, ...).
+`CopyRowEncoder` one COPY.  Values of a type without a codec are sent and received as text (str).
+For commands that take no parameters there are `quote_literal`, `quote_identifier` and others.
 """
 
 from __future__ import annotations

@@ -5,12 +5,11 @@ then int32 length and int32 lower bound of each dimension, then every element in
 length (-1: NULL) and value.  An array without elements has no dimensions.
 
 Rule: no recursion.  Encoding flattens one level after the other, decoding folds the flat list from the
-innermost dimension outwards; a list that contains itself ends at the seventh level.
-Rule: every count is checked against the bytes that are there before anything is allocated for it.
+innermost dimension outwards; a list that contains itself is refused at the seventh level.
+Rule: every count is checked against the bytes that remain before anything is allocated for it.
 
 Lower bounds are not kept: a Python list starts at 0 whatever the array's subscripts start at.  For json and
-jsonb a list in the list is a JSON array and not a dimension, so those arrays have one dimension on
-the way out.
+jsonb an inner list is a JSON array and not a dimension, so these arrays are encoded with one dimension.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ _HEADER: Final = struct.Struct(">iiI")
 _DIMENSION: Final = struct.Struct(">ii")
 _EMPTY_DIMENSIONS: Final = 0
 _MAX_DIMENSIONS: Final = 6
-# MaxArraySize of PostgreSQL: what it can allocate for elements.
+# PostgreSQL's MaxArraySize: the largest number of elements.
 _MAX_ITEMS: Final = 134_217_727
-# How many elements one struct call reads or writes: struct keeps the formats that it compiled.
+# Elements per struct call.  Bounded, because struct caches every format that it has compiled.
 _CHUNK: Final = 256
 
 
@@ -59,8 +58,8 @@ class ArrayCodec(Codec):
         """Take a list or tuple of elements and None, or of lists of the same length, and so on.
 
         Raises:
-            TypeError: it is no list, or an element is of the wrong type; the text has its index.
-            ValueError: it is ragged, has more than six dimensions, or an element is unfit.
+            TypeError: the value is not a list, or an element has the wrong type; the text has its index.
+            ValueError: the list is ragged, has more than six dimensions, or an element is unfit.
         """
         if not isinstance(value, (list, tuple)):
             raise expected("list", value)
@@ -95,7 +94,7 @@ class ArrayCodec(Codec):
         while self._nests and items and isinstance(items[0], list | tuple):
             if len(lengths) == _MAX_DIMENSIONS:
                 raise ValueError(f"nested more than {_MAX_DIMENSIONS} deep")
-            width = len(list(items[0]))  # as many as it gives, whatever its len() says
+            width = len(list(items[0]))  # counted, because a subclass's len() may lie
             if len(items) * width > _MAX_ITEMS:
                 raise ValueError(f"more than {_MAX_ITEMS} elements")
             inner: list[object] = []
@@ -109,7 +108,7 @@ class ArrayCodec(Codec):
         return items
 
     def _encode_exact(self, items: list[object]) -> bytes | None:
-        """All elements by `struct`, if all of them are of the one exact type that it takes as it is."""
+        """All elements by `struct`, if all have exactly the Python type that `struct` accepts; else None."""
         fixed = self._fixed
         if fixed is None or fixed.exact is None or set(map(type, items)) != {fixed.exact}:
             return None
@@ -121,7 +120,7 @@ class ArrayCodec(Codec):
             try:
                 parts.append(struct.pack(">" + ("i" + fixed.code) * len(chunk), *fields))
             except (struct.error, OverflowError):
-                return None  # one of them is out of range: the other way says which
+                return None  # an element is out of range: encoding them one by one reports which
         return b"".join(parts)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
@@ -159,7 +158,7 @@ class ArrayCodec(Codec):
         return items
 
     def _decode_exact(self, buffer: bytes, position: int, end: int, count: int) -> list[object] | None:
-        """All elements by `struct`, if all of them have the type's one width: there is no NULL."""
+        """All elements by `struct`, if all have the type's width, so that none is NULL; else None."""
         fixed = self._fixed
         if fixed is None or end - position != count * (4 + fixed.size):
             return None
@@ -183,7 +182,7 @@ class ArrayCodec(Codec):
         element = self._element
         index: i64 = 0
         if self._int4:
-            # The commonest of all, length and element at once: 0.6 of what two calls for each take.
+            # The most common type: one read for length and element takes 0.6 of the time of two.
             while index < count and end - position >= 8:
                 both = read_int64(buffer, position)
                 if both >> 32 != 4:

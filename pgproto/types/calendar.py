@@ -1,11 +1,11 @@
-"""Microseconds since 2000-01-01 to datetime: two ways with one result, and the faster one for this build.
+"""Microseconds since 2000-01-01 to datetime: two functions with equal results, the faster one per build.
 
-Compiled, civil-from-days arithmetic on machine integers takes half the time of a timedelta; interpreted it
-takes twice.  A test compares the two.
+In compiled code, civil-from-days arithmetic on machine integers takes half the time of a timedelta; in
+interpreted code it takes twice the time.  A test compares the results.
 
-The datetime is made of its pickled form (`datetime.__reduce__`: year, month, day, hour, minute, second and
-microsecond, 2 + 1 + 1 + 1 + 1 + 1 + 3 bytes), which is copied as it is.  The constructor with seven numbers
-boxes, parses and checks each: 2,300 instructions against 800, a fifth of a row of six columns.
+The datetime is made from its pickled form (`datetime.__reduce__`: year, month, day, hour, minute, second and
+microsecond, 2 + 1 + 1 + 1 + 1 + 1 + 3 bytes), which datetime copies.  The constructor with seven numbers
+boxes, parses and checks each: 2,300 instructions instead of 800, a fifth of a row of six columns.
 
 The arithmetic is Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms" (civil_from_days): days
 are counted from 0000-03-01, so that the leap day is the last of its year, in eras of 400 years.
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EPOCH", "EPOCH_UTC", "MAX_MICROS", "MIN_MICROS", "by_arithmetic", "by_timedelta", "moment"]
 
-# A constant, which compiled code does not look up by its name.  Nothing declares what unpickling calls.
+# A constant, so that compiled code does not look it up by name; Any, because the stubs do not declare the
+# constructor that unpickling calls.
 _DATETIME: Final[Any] = datetime
 _UTC: Final = UTC
 EPOCH: Final = datetime(2000, 1, 1)
@@ -31,13 +32,13 @@ EPOCH_UTC: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MIN_MICROS: Final = -730119 * 86_400_000_000
 """0001-01-01 00:00:00, the first moment of a datetime."""
 MAX_MICROS: Final = 2921940 * 86_400_000_000 - 1
-"""9999-12-31 23:59:59.999999, the last one."""
+"""9999-12-31 23:59:59.999999, the last moment of a datetime."""
 
 
 def by_timedelta(micros: int, aware: bool) -> datetime:
-    """The datetime `micros` after 2000-01-01, by way of a timedelta."""
+    """The datetime `micros` after 2000-01-01, by means of a timedelta."""
     seconds, rest = divmod(micros, 1_000_000)
-    # Whole seconds and a rest: a timedelta of microseconds alone takes twice the time.
+    # Seconds and microseconds separately: a timedelta of microseconds alone takes twice the time.
     return (EPOCH_UTC if aware else EPOCH) + timedelta(0, seconds, rest)
 
 

@@ -1,13 +1,13 @@
-"""What a codec is: one SQL type's values to and from PostgreSQL's binary format.
+"""A codec converts the values of one SQL type to and from PostgreSQL's binary format.
 
-Rule: `encode` raises TypeError or ValueError with a reason, never quoting the value (it may be a secret);
-its caller knows which parameter or column it was and turns that into a DataError.
-Rule: `decode` looks at `buffer[start:end]` and nowhere else, takes all of it, and answers anything that
-no server would send with DataError.  The caller guarantees `0 <= start <= end <= len(buffer)`.
+Rule: `encode` raises TypeError or ValueError with a reason that never quotes the value (it may be a secret);
+the caller, which knows the parameter or column, turns that into a DataError.
+Rule: `decode` reads exactly `buffer[start:end]` and raises DataError for anything that no server would send.
+The caller guarantees `0 <= start <= end <= len(buffer)`.
 
-A `FixedCodec` is a codec of one width, which `struct` can read.  Its value is found in two steps, the raw
-number (`code`) and `convert`, so that a row or an array reads a whole run of them with one `struct` call;
-and encoded in two steps, `raw` and the number, so that its length goes with it.
+A `FixedCodec` has a fixed width and a `struct` code.  It decodes in two steps, `struct` and `convert`, so
+that a row or an array reads many neighbouring values with one `struct` call; and it encodes in two steps,
+`raw` and `struct`, so that one call writes the value and its length.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ __all__ = [
 ]
 
 MAX_FIELD: Final = 0x7FFFFFFF
-"""The longest value, in bytes, that the int32 length in front of it can announce."""
+"""The longest value in bytes: its length is an int32."""
 
 
 def expected(what: str, value: object) -> TypeError:
-    """The error for a value of the wrong Python type; the text names the type and not the value."""
+    """The error for a value of the wrong Python type; the text names the type, not the value."""
     return TypeError(f"expected {what}, got {type(value).__name__}")
 
 
 def with_type(reason: str, value: object) -> str:
-    """The reason of a refusal, with the value's Python type where the reason does not name it yet."""
+    """The reason for a refusal, with the value's Python type added unless it is already named."""
     name = type(value).__name__
     return reason if name in reason else f"{reason} (value of type {name})"
 
 
 def malformed(name: str, reason: str) -> DataError:
-    """The error for bytes that are no binary value of the SQL type `name`."""
+    """The error for bytes that are not a binary value of the SQL type `name`."""
     return DataError(f"malformed binary value of type {name}: {reason}")
 
 
 def frame_length(length: int) -> bytes:
-    """The int32 in front of a value of `length` bytes; ValueError if it does not fit."""
+    """A value's length as an int32; ValueError if it does not fit."""
     if length < 256:
         return LENGTHS[length]
     if length > MAX_FIELD:
@@ -66,12 +66,12 @@ def frame_length(length: int) -> bytes:
 def runs_of(
     codecs: Sequence[Codec], *, most: int, exact: bool
 ) -> list[tuple[list[FixedCodec], Codec | None]]:
-    """The codecs cut into runs: some of fixed width that follow one another, then at most one other.
+    """Cut the codecs into runs: neighbouring ones of fixed width, then at most one other.
 
     Args:
-        codecs: of columns or parameters, in order.
-        most: of so many of fixed width, a run ends.
-        exact: only those whose values are their own raw form count as of fixed width.
+        codecs: the codecs of columns or parameters, in order.
+        most: the largest number of codecs of fixed width in a run.
+        exact: True to count only codecs whose values need no conversion as codecs of fixed width.
     """
     runs: list[tuple[list[FixedCodec], Codec | None]] = []
     fixed: list[FixedCodec] = []
@@ -90,7 +90,7 @@ def runs_of(
 
 
 class Codec:
-    """One SQL type.  Instances are constants; they hold no state and may be shared by threads.
+    """The codec of one SQL type.  Instances have no state and may be shared by threads.
 
     Args:
         oid: the type's OID in pg_type.
@@ -107,13 +107,13 @@ class Codec:
         """The binary form of a value that is not None.
 
         Raises:
-            TypeError: the value is of a Python type that this SQL type does not take.
-            ValueError: the value is of the right type, but out of range or otherwise unfit.
+            TypeError: this SQL type does not take values of this Python type.
+            ValueError: the value has the right type, but is out of range or otherwise unfit.
         """
         raise NotImplementedError
 
     def add_field(self, parts: list[bytes], value: object) -> int:
-        """Append what Bind and COPY carry: the length of `encode(value)`, and that.  Raises as it does.
+        """Append a field of Bind or binary COPY: the length of `encode(value)` and its bytes.
 
         Returns:
             How many bytes were appended.
@@ -128,7 +128,7 @@ class Codec:
         """The value whose binary form is `buffer[start:end]`.
 
         Raises:
-            DataError: the bytes are malformed, or Python has no value for them.
+            DataError: the bytes are malformed, or Python has no such value.
         """
         raise NotImplementedError
 
@@ -143,8 +143,7 @@ class FixedCodec(Codec):
         oid: the type's OID.
         name: the type's SQL name.
         code: the item's `struct` code (big-endian, standard size).
-        exact: the Python type of values that are their own raw form both ways; None where `convert` is
-            needed.
+        exact: the Python type, if `struct` takes and returns the values without conversion; else None.
     """
 
     __slots__ = ("_by_shifts", "_pack", "_pack_field", "_with_sign", "code", "exact", "size", "unpack_from")
@@ -158,7 +157,7 @@ class FixedCodec(Codec):
         # Not "_signed": mypyc prefixes an underscore, and gcc has a keyword __signed.
         self._with_sign: bool = code in "hiq"
         self._by_shifts: bool = COMPILED and code in "hiqHI"
-        # struct's own signatures take and give anything.
+        # In the stubs these take and return Any.
         self._pack: Any = shape.pack
         self._pack_field: Any = struct.Struct(">i" + code).pack
         self.unpack_from: Any = shape.unpack_from
@@ -177,7 +176,7 @@ class FixedCodec(Codec):
         return data
 
     def add_field(self, parts: list[bytes], value: object) -> int:
-        """Append length and value, by one call."""
+        """Append length and value by one `struct` call."""
         item = self.raw(value)
         try:
             field: bytes = self._pack_field(self.size, item)
@@ -206,5 +205,5 @@ class FixedCodec(Codec):
 
     @property
     def converter(self) -> Callable[[Any], object]:
-        """What does the same for one raw item after another."""
+        """A function that does the same as `convert`."""
         return self.convert

@@ -1,10 +1,10 @@
-"""Rows for COPY ... FROM STDIN (FORMAT binary): records to tuples of the binary COPY format.
+"""Encodes records for COPY ... FROM STDIN (FORMAT binary) as tuples of the binary COPY format.
 
 A binary COPY is COPY_HEADER, then one tuple for each record (int16 number of fields, then every field as
 int32 length, -1 for NULL, and value), then COPY_TRAILER.
 
-Rule: binary COPY converts nothing, so every column needs a codec; a column without one is refused when the
-encoder is built, before the first record.
+Rule: the server converts nothing in a binary COPY, so every column needs a codec; a column without a codec is
+refused when the encoder is built, before the first record.
 
 Manual: "COPY", "File Formats", "Binary Format".
 """
@@ -24,7 +24,7 @@ __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
 COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """The signature, int32 flags (none) and int32 length of the header extension (none)."""
 COPY_TRAILER: Final = b"\xff\xff"
-"""The int16 -1 in the place of a tuple's number of fields."""
+"""The int16 -1 where a tuple would have its number of fields."""
 
 _MAX_COLUMNS: Final = 32767
 
@@ -62,20 +62,20 @@ class CopyRowEncoder:
         """The tuple of one record; None is NULL.
 
         Args:
-            record: one value for each column: a sequence in their order, or a mapping by their names, whose
-                other names are ignored.
+            record: one value for each column: a sequence in their order, or a mapping by their names; its
+                other keys are ignored.
 
         Raises:
-            DataError: wrong number of values, or one does not fit its column; the text names the record
-                (the first is 1), the column, the SQL type and the Python type.  What the caller's own code
-                raised is its `__cause__`.
+            DataError: the number of values is wrong, or a value does not fit its column; the text names the
+                record (the first is 1), the column, the SQL type and the Python type.  An exception of the
+                caller's own code is the `__cause__`.
         """
         parts: list[bytes] = []
         self.add(parts, record)
         return b"".join(parts)
 
     def add(self, parts: list[bytes], record: object) -> int:
-        """Append the tuple of one record, in pieces, or nothing of it.
+        """Append the tuple of one record in pieces; on an error, append nothing.
 
         Returns:
             How many bytes were appended.
@@ -99,7 +99,7 @@ class CopyRowEncoder:
             )
             refused.__cause__ = unfit.cause
         del parts[before:]
-        raise refused  # out here, as in ParameterEncoder: without a __context__
+        raise refused  # outside the handler, so that no __context__ shows the value
 
     def _values(self, record: object) -> tuple[Any, ...]:
         """The record's values in the order of the columns."""
@@ -110,7 +110,7 @@ class CopyRowEncoder:
         except DataError as error:
             refused = DataError(f"record {self._rows}: {error}")
             refused.__cause__ = error.__cause__
-        except Exception as error:  # noqa: BLE001 - it would not even say what it is
+        except Exception as error:  # noqa: BLE001 - even its __class__ may be the caller's code
             refused = DataError(f"record {self._rows}: {type(error).__name__} was raised when it was read")
             refused.__cause__ = error
         raise refused
@@ -120,7 +120,7 @@ class CopyRowEncoder:
         for name in self._columns:
             try:
                 values.append(record[name])
-            except Exception as error:  # noqa: BLE001 - it may be the caller's code, so it may be anything
+            except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
                 what = "is missing" if isinstance(error, KeyError) else f"raised {type(error).__name__}"
                 refused = DataError(f"the value of column {name!r} {what}")
                 refused.__cause__ = error

@@ -1,19 +1,19 @@
 """Codecs of date, time, timetz, timestamp, timestamptz and interval.
 
-    date         date         no datetime, whose time would be lost
+    date         date         not datetime, because its time would be lost
     time         time         without tzinfo
     timetz       time         with a tzinfo of fixed offset
     timestamp    datetime     without tzinfo
     timestamptz  datetime     with tzinfo; arrives in UTC
     interval     Interval     timedelta
 
-Rule: no value is bent.  PostgreSQL has dates before year 1 and after 9999, `infinity`, `-infinity` and
-`24:00:00`; Python does not.  Decoding one raises DataError, whose text names it and says how to get it:
-select it as text.  A naive datetime for timestamptz (and an aware one for timestamp) is refused, because
-either would need a time zone that nobody named.
+Rule: no value is changed to fit.  PostgreSQL has dates before year 1 and after 9999, `infinity`, `-infinity`
+and `24:00:00`; Python has not.  Decoding one raises DataError, whose text names the value and says to select
+it as text.  A naive datetime for timestamptz (and an aware one for timestamp) is refused, because the
+conversion would need a time zone that is not given.
 
-Binary forms: int32 days or int64 microseconds since 2000-01-01; timetz has an int32 of seconds *west* of
-UTC after it; interval is int64 microseconds, int32 days, int32 months.
+Binary forms: int32 days or int64 microseconds since 2000-01-01; timetz is int64 microseconds and an int32 of
+seconds *west* of UTC; interval is int64 microseconds, int32 days, int32 months.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EPOCH_ORDINAL: Final = 730120
 _MAX_ORDINAL: Final = 3652059
 _TIMETZ: Final = struct.Struct(">qi")
 _INTERVAL: Final = struct.Struct(">qii")
-# Since PostgreSQL 17 these are no lengths: (microseconds, days, months) and what they stand for.
+# Since PostgreSQL 17 these (microseconds, days, months) mean infinite intervals.
 _INFINITE: Final = {
     (2**63 - 1, 2**31 - 1, 2**31 - 1): "infinity",
     (-(2**63), -(2**31), -(2**31)): "-infinity",
@@ -73,7 +73,7 @@ class DateCodec(FixedCodec):
         super().__init__(oid, name, "i", None)
 
     def raw(self, value: object) -> object:
-        """Take a date that is no datetime."""
+        """Take a date that is not a datetime."""
         if not isinstance(value, date) or isinstance(value, datetime):
             raise expected("date", value)
         return value.toordinal() - _EPOCH_ORDINAL
@@ -130,7 +130,7 @@ class TimetzCodec(Codec):
         return _TIMETZ.pack(_micros_of_day(value), -(offset.days * 86400 + offset.seconds))
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
-        """The time, with a datetime.timezone of its offset."""
+        """The time, with its offset as a datetime.timezone."""
         if end - start != 12:
             raise malformed(self.name, f"{end - start} bytes instead of 12")
         micros, west = _TIMETZ.unpack_from(buffer, start)

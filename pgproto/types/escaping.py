@@ -1,8 +1,8 @@
-"""Values and names as pieces of SQL text: what libpq's five functions for escaping do.
+"""Values and names as pieces of SQL text: the counterparts of libpq's five functions for escaping.
 
-Rule: use parameters.  This is for what takes none: SET, LISTEN, utility commands, scripts for somebody else.
-Rule: what cannot be escaped (a NUL, a lone surrogate) is refused, never dropped.  Text is str here and not
-bytes: in encodings like SJIS and GBK a byte that looks like a quote can be half of a character.
+Rule: prefer parameters.  Use these where SQL takes none: SET, LISTEN, utility commands, generated scripts.
+Rule: text that cannot be escaped (a NUL, a lone surrogate) is refused, never dropped.  Text is str and not
+bytes, because in encodings like SJIS and GBK a byte that looks like a quote can be half of a character.
 Manual: "Escaping Strings for Inclusion in SQL Commands" (libpq), "String Constants", "bytea Hex Format".
 """
 
@@ -18,16 +18,16 @@ _BACKSLASH: Final = 0x5C
 
 
 def quote_literal(text: str) -> str:
-    r"""The text as a string literal with its quotes, the same whatever `standard_conforming_strings` says.
+    r"""The text as a quoted string literal that does not depend on `standard_conforming_strings`.
 
-    A backslash makes it ` E'...'`, with a space before it, so that it never runs into what precedes it.
+    With a backslash it becomes ` E'...'`; the space separates the E from a word before it.
     libpq: PQescapeLiteral.
 
     Args:
         text: any text without NUL.
 
     Raises:
-        TypeError, ValueError: it is no str, or has a NUL or a lone surrogate in it.
+        TypeError, ValueError: it is not a str, or contains a NUL or a lone surrogate.
     """
     quoted = _checked(text, "a literal").replace("'", "''")
     if "\\" in quoted:
@@ -39,31 +39,31 @@ def quote_identifier(name: str) -> str:
     """The name as a quoted identifier.  Manual: "Identifiers and Key Words"; libpq: PQescapeIdentifier.
 
     Args:
-        name: one name: `quote_identifier("s") + "." + quote_identifier("t")` for a table in a schema.
+        name: one name.  A table in a schema is `quote_identifier("s") + "." + quote_identifier("t")`.
 
     Raises:
-        TypeError, ValueError: it is no str, or has a NUL or a lone surrogate in it.
+        TypeError, ValueError: it is not a str, or contains a NUL or a lone surrogate.
     """
     return '"' + _checked(name, "an identifier").replace('"', '""') + '"'
 
 
 def escape_string(text: str, *, standard_conforming_strings: bool = True) -> str:
-    """The text for a place between single quotes.  libpq: PQescapeStringConn.
+    """The text, escaped for use between single quotes.  libpq: PQescapeStringConn.
 
     Args:
         text: any text without NUL.
-        standard_conforming_strings: what the session has reported (`parameters["standard_conforming_strings"]
-            == "on"`): where it is off, a backslash is escaped too.
+        standard_conforming_strings: the session's setting (`parameters["standard_conforming_strings"]
+            == "on"`); if it is off, backslashes are escaped, too.
 
     Raises:
-        TypeError, ValueError: it is no str, or has a NUL or a lone surrogate in it.
+        TypeError, ValueError: it is not a str, or contains a NUL or a lone surrogate.
     """
     escaped = _checked(text, "a literal").replace("'", "''")
     return escaped if standard_conforming_strings else escaped.replace("\\", "\\\\")
 
 
 def escape_bytea(data: bytes | bytearray | memoryview, *, standard_conforming_strings: bool = True) -> str:
-    r"""Binary data in bytea's hex format, for a place between single quotes.  libpq: PQescapeByteaConn.
+    r"""Binary data in bytea's hex format, for use between single quotes.  libpq: PQescapeByteaConn.
 
     Args:
         data: any bytes.
@@ -76,16 +76,16 @@ def escape_bytea(data: bytes | bytearray | memoryview, *, standard_conforming_st
 
 
 def unescape_bytea(text: str | bytes) -> bytes:
-    r"""The data in the text of a bytea, in either of its output formats.  libpq: PQunescapeBytea.
+    r"""Decode the text form of a bytea, in either output format.  libpq: PQunescapeBytea.
 
-    In the old format (`bytea_output = escape`) a backslash that begins neither `\\` nor an octal number is
+    In the old format (`bytea_output = escape`) a backslash that does not begin `\\` or an octal number is
     dropped, as libpq does.
 
     Args:
         text: the value as the server sent it (format 0).
 
     Raises:
-        TypeError, ValueError: it is neither str nor bytes, or no text of a bytea.
+        TypeError, ValueError: it is neither str nor bytes, or not the text form of a bytea.
     """
     data = exact_str(text).encode("latin-1") if isinstance(text, str) else _binary(text)
     if data.startswith(b"\\x"):
@@ -118,7 +118,7 @@ def _binary(data: object) -> bytes:
 
 
 def _checked(text: object, what: str) -> str:
-    """The text as a str and no subclass of it, whose methods could be the caller's own."""
+    """The text as an exact str, because a subclass could override its methods."""
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a str, not {type(text).__name__}")
     text = exact_str(text)
@@ -128,5 +128,5 @@ def _checked(text: object, what: str) -> str:
         text.encode()
         return text
     except UnicodeEncodeError:
-        pass  # raised below: as a __context__ it would show the text
+        pass  # raised below, because the __context__ would show the text
     raise ValueError(f"{what} cannot contain a lone surrogate")

@@ -1,16 +1,15 @@
-"""FieldsEncoder: a statement's values, or a record's, to what Bind and binary COPY carry.
+"""FieldsEncoder: encodes the values of a statement or record as the fields of Bind and binary COPY.
 
-Each value is a field: int32 length (-1: NULL), then its binary form.  As in `rows`, the fields are cut into
-runs: as many of fixed width as follow one another, then at most one of another codec.  One `struct` call
-writes a run's lengths and numbers, and the length of what its last codec made; a call for each field takes
-twice as long.  A run with anything out of the ordinary (a NULL, an int for a float, an error) goes value by
-value.
+A field is an int32 length (-1: NULL) and a value's binary form.  As in `rows`, the fields are cut into runs:
+neighbouring ones of fixed width, then at most one other.  One `struct` call writes the fields of fixed width
+and the length of the last; a call for each field takes twice as long.  A run with anything unusual (a NULL,
+an int for a float, an error) is encoded value by value.
 
-Rule: nothing is encoded by halves, and the first unfit value is named by its index: Unfit.
+Rule: the first unfit value raises Unfit, which has its index.
 
-Rule: a value can be code of the caller's (a tzinfo, a mapping, a subclass of int), which may raise anything.
-Each Exception is Unfit, with the caller's own as its `cause`; what is none (KeyboardInterrupt, a
-cancellation) passes as it is.
+Rule: encoding a value may run the caller's code (a tzinfo, a mapping, a subclass of int), which may raise
+anything.  An Exception becomes Unfit, with the caller's exception as its `cause`; any other BaseException
+(KeyboardInterrupt, a cancellation) propagates unchanged.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from .row import Row
 
 __all__ = ["FieldsEncoder", "Unfit", "values_of"]
 
-_MOST: Final = 4  # fields of fixed width in a run
+_MOST: Final = 4  # fields of fixed width in a run, at most
 
 
 class Unfit(Exception):
     """A value that its codec does not take.
 
     Attributes:
-        index: which one.
-        reason: why; the text never shows the value.
-        wrong_type: True if its Python type is the reason.
-        cause: what code of the caller's raised; None if it was the codec that refused the value.
+        index: the index of the value.
+        reason: a text that never shows the value.
+        wrong_type: True if the value's Python type is the reason.
+        cause: the exception of the caller's code; None if the codec refused the value.
     """
 
     def __init__(self, index: int, error: Exception) -> None:
@@ -52,11 +51,11 @@ class Unfit(Exception):
 
 
 def values_of(record: object) -> tuple[Any, ...]:
-    """The values of a record: a list, a tuple, a Row or any other sequence that is no text and no bytes.
+    """The values of a record: a list, a tuple, a Row or any other sequence except text and bytes.
 
     Raises:
-        DataError: it is something else (of a dict or a set the keys would be taken), or reading it raised an
-            Exception, which is the `__cause__` then.
+        DataError: it is not a sequence (a dict or a set would give its keys), or reading it raised an
+            Exception, which is the `__cause__`.
     """
     if type(record) is tuple:
         return record
@@ -70,14 +69,14 @@ def values_of(record: object) -> tuple[Any, ...]:
         refused = DataError(
             f"the values must be a list, a tuple or another sequence, not {_type_name(record)}"
         )
-    except Exception as error:  # noqa: BLE001 - it is the caller's code, so it may be anything
+    except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
         refused = DataError(f"{type(error).__name__} was raised when the values were read")
         refused.__cause__ = error
     raise refused
 
 
 def _is_own(error: BaseException) -> bool:
-    """True if no code of the caller's raised it: not if the innermost frame is of another package."""
+    """True if pgproto raised it: the innermost frame does not belong to another package."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -87,7 +86,7 @@ def _is_own(error: BaseException) -> bool:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an error of the caller's with a __str__ of its own
+    except Exception:  # noqa: BLE001 - the __str__ of the caller's exception may raise anything
         return f"{type(error).__name__} was raised when it was encoded"
 
 
@@ -96,12 +95,12 @@ def _type_name(value: object) -> str:
 
 
 class _Run:
-    """Neighbouring fields: up to four of fixed width, then perhaps one of another kind.
+    """Neighbouring fields: up to four of fixed width, then possibly one other.
 
     Args:
-        fixed: the codecs of the first ones.
-        tail: the codec of the last one.
-        head: what stands in front of the first field.
+        fixed: the codecs of the fields of fixed width.
+        tail: the codec of the last field; None if there is no other.
+        head: bytes to write before the first field.
     """
 
     __slots__ = (
@@ -126,7 +125,7 @@ class _Run:
         self.tail = tail
         code = ">"
         types: list[type[object] | None] = []
-        lengths: list[bytes] = []  # written as bytes, which cost `struct` a third of a number
+        lengths: list[bytes] = []  # as bytes, for which `struct` takes a third of the time of a number
         for codec in fixed:
             length = head + frame_length(codec.size)
             head = b""
@@ -143,10 +142,10 @@ class _Run:
         self.pack: Any = shape.pack
 
     def packed(self, values: tuple[Any, ...], start: int, length: bytes) -> Any:
-        """The fields of fixed width and the tail's length; None if a value is not of the type itself.
+        """The fields of fixed width and the tail's length; None if a value is not of the exact type.
 
-        The calls are written out: they need no list of arguments then, and no tuple of them, which took a
-        fifth of a record's instructions.
+        The calls are written out for each number of fields, because building an argument list took a fifth
+        of a record's instructions.
         """
         value0 = values[start]
         if type(value0) is not self.type0:
@@ -176,7 +175,7 @@ class FieldsEncoder:
 
     Args:
         codecs: one for each value.
-        head: what stands in front of the first field, each time.
+        head: bytes to write before the first field of each record.
     """
 
     __slots__ = ("_runs", "codecs")
@@ -188,7 +187,7 @@ class FieldsEncoder:
             self._runs.append(_Run(fixed, tail, b"" if self._runs else head))
 
     def add(self, parts: list[bytes], values: tuple[Any, ...]) -> int:
-        """Append the head and the fields of as many values as there are codecs, in pieces.
+        """Append the head and one field for each codec, in pieces.
 
         Returns:
             How many bytes were appended.
@@ -208,7 +207,7 @@ class FieldsEncoder:
         return size
 
     def _add_run(self, parts: list[bytes], run: _Run, values: tuple[Any, ...], start: int) -> int:
-        """Append a run's fields by one `struct` call; 0 if anything is out of the ordinary."""
+        """Append a run's fields by one `struct` call; 0 (nothing appended) if a value is unusual."""
         data = length = b""
         tail = run.tail
         unfit: Unfit | None = None
@@ -223,7 +222,8 @@ class FieldsEncoder:
         except Exception as error:  # noqa: BLE001 - as in `_add_each`
             unfit = Unfit(start + run.count, error)
         if unfit is not None:
-            # It is not asked a second time, as it may answer another way; one before it may be unfit, too.
+            # The tail is not encoded again, because the caller's code might then do something else.  But a
+            # value before it may also be unfit, and the first unfit value must be named.
             self._add_each(parts, run.head, values, start, start + run.count)
             raise unfit
         try:
@@ -252,9 +252,9 @@ class FieldsEncoder:
                 continue
             try:
                 size += self.codecs[index].add_field(parts, value)
-            except Exception as error:  # noqa: BLE001 - it may be the caller's code, so it may be anything
+            except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
                 unfit = Unfit(index, error)
                 break
         else:
             return size
-        raise unfit  # out here, where no __context__ (a UnicodeEncodeError) shows the value
+        raise unfit  # outside the handler, so that no __context__ (a UnicodeEncodeError) shows the value

@@ -1,8 +1,8 @@
 """Interval: PostgreSQL's interval without loss.
 
-A month has no fixed number of days and a day no fixed number of seconds, so PostgreSQL keeps three numbers
-and so does this class.  timedelta has no months; peers that turn a month into 30 days return another value
-than the one in the table.
+A month has no fixed number of days and a day no fixed number of seconds, so PostgreSQL keeps three numbers,
+and so does this class.  timedelta has no months; drivers that turn a month into 30 days do not return the
+value that is in the table.
 
 Manual: "Date/Time Types", "Interval Input".
 """
@@ -28,12 +28,12 @@ def _checked(name: str, value: int, limit: int) -> int:
 
 
 class Interval:
-    """Months, days and microseconds, each with a sign of its own.  Immutable and hashable.
+    """Months, days and microseconds, each with its own sign.  Immutable and hashable.
 
-    Two intervals are equal if all three numbers are; `1 month` and `30 days` are two intervals, where SQL
-    compares them as equal.  Order is PostgreSQL's (a month counts as 30 days, a day as 24 hours), and
-    between two intervals that SQL thinks equal the one with fewer months, then days, comes first.
-    PostgreSQL 17's `infinity` and `-infinity` are the largest and the smallest value in all three.
+    Two intervals are equal if all three numbers are equal; `1 month` and `30 days` differ, although SQL
+    compares them as equal.  The order is PostgreSQL's (a month counts as 30 days, a day as 24 hours); of two
+    intervals that are equal in SQL, the one with fewer months, then fewer days, comes first.
+    PostgreSQL 17's `infinity` and `-infinity` have the largest and the smallest value in all three.
 
     Args:
         months: an int32; a year is 12 months.
@@ -41,7 +41,7 @@ class Interval:
         microseconds: an int64.
 
     Raises:
-        TypeError: an argument is no int.
+        TypeError: an argument is not an int.
         ValueError: an argument is out of range.
     """
 
@@ -64,7 +64,7 @@ class Interval:
 
     @property
     def microseconds(self) -> int:
-        """The time of day part in microseconds; it may be more than a day."""
+        """The time part in microseconds; it may be more than a day."""
         return self._microseconds
 
     @staticmethod

@@ -1,16 +1,17 @@
-"""The codec of numeric: decimal.Decimal both ways, without the decimal context and without rounding.
+"""The codec of numeric: to and from decimal.Decimal, independent of the decimal context, without rounding.
 
 Binary form (numeric_send): int16 ndigits, int16 weight, uint16 sign, uint16 dscale, then ndigits base-10000
 digits.  The value is the sum of digit[i] * 10000 ** (weight - i); dscale is how many decimal digits are
 shown after the point, so 1.10 keeps its zero.
 
-Rule: linear time.  Digits go through text, because big-integer arithmetic on 131,072 digits does not.
+Rule: linear time.  The digits are converted as text, because big-integer arithmetic on 131,072 digits takes
+quadratic time.
 
-Input: Decimal, int, and float as the decimal number that repr() shows, the shortest that is read back as
-the same float.  NaN and the infinities (PostgreSQL 14 and later) go both ways.  PostgreSQL knows neither a
-negative zero nor a positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number that
-ends in more than 1,000 zeros on the wire comes as Decimal("1E+131000"), which is equal and small; zeros that
-its scale shows after the point are lost then.
+Input: Decimal, int, and float as the decimal number that repr() shows.  NaN and the infinities (PostgreSQL
+14 and later) are supported in both directions.  PostgreSQL has neither a negative zero nor a positive
+exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number with more than 1,000 zeros before
+the decimal point is returned with an exponent, as Decimal("1E+131000"), which is equal but small; zeros
+after the point are then lost.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _MAX_SCALE: Final = 16383
 _MAX_WHOLE: Final = 131072
 # More zeros than this in front of the decimal point become an exponent.
 _LONG_TAIL: Final = 1000
-# 131,072 decimal digits need at most this many bits.
+# The bits of a number of 131,072 decimal digits, at most.
 _MAX_BITS: Final = 435412
 
 
@@ -93,7 +94,7 @@ class NumericCodec(Codec):
         digits = "".join([f"{group:04d}" for group in groups])
         point = 4 * (weight + 1)
         if point - len(digits) > _LONG_TAIL and digits.strip("0"):
-            # 14 bytes on the wire may stand for 131,072 digits, nearly all of them zeros.
+            # A value of 14 bytes can have 131,072 digits, nearly all of them zeros.
             return Decimal(f"{'-' if sign == _NEGATIVE else ''}{digits}E+{point - len(digits)}")
         if point >= 0:
             whole = digits[:point].ljust(point, "0")
@@ -101,7 +102,7 @@ class NumericCodec(Codec):
         else:
             whole = ""
             fraction = digits.rjust(len(digits) - point, "0")
-        # Digits after the announced scale are zeros from PostgreSQL; another server's are not lost.
+        # Digits after the announced scale: PostgreSQL sends zeros only; those of other servers are kept.
         fraction = fraction[:scale].ljust(scale, "0") + fraction[scale:].rstrip("0")
         minus = "-" if sign == _NEGATIVE else ""
         return Decimal(f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole or '0'}")

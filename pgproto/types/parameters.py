@@ -1,10 +1,10 @@
-"""Parameters of one prepared statement: Python values to the values and format codes of Bind.
+"""Encodes the parameters of one prepared statement: Python values to the values and format codes of Bind.
 
-Rule: a parameter whose type has a codec goes in binary, any other as text, which must then be a str.
-Rule: nothing is encoded by halves.  The first unfit value raises DataError, which names the parameter, the
-SQL type and the Python type, but never shows the value.
-Rule: an Exception that a value of the caller's raises while it is encoded is the DataError's `__cause__`.
-What is no Exception (KeyboardInterrupt, a cancellation, GeneratorExit) passes as it is.
+Rule: a parameter is sent in binary if its type has a codec; else as text, and its value must be a str.
+Rule: the first unfit value raises DataError, which names the parameter, the SQL type and the Python type, but
+never shows the value.
+Rule: an Exception of the caller's code while a value is encoded is the DataError's `__cause__`.  Any other
+BaseException (KeyboardInterrupt, a cancellation, GeneratorExit) propagates unchanged.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .scalars import TextCodec
 
 __all__ = ["ParameterEncoder"]
 
-# PostgreSQL's MaxAllocSize, less what stands around the values: a longer message is refused by the server.
+# PostgreSQL's MaxAllocSize less the other parts of a Bind: the server refuses longer messages.
 _MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
-# The SQL type that takes a Python type as it is: what to cast to where the server expects another one.
+# The SQL type for each Python type: the cast to suggest if the server expects another type.
 _CAST: Final[dict[type[object], str]] = {
     bool: "bool",
     bytearray: "bytea",
@@ -69,10 +69,10 @@ class ParameterEncoder:
         self.formats: tuple[int, ...] = tuple(formats)
 
     def encode(self, values: Sequence[Any]) -> list[bytes | None]:
-        """The parameters' values as Bind takes them; None is NULL.
+        """The parameters' values for a Bind; None is NULL.
 
         Raises:
-            DataError: there are too many or too few values, or one does not fit its type.
+            DataError: there are too many or too few values, or a value does not fit its type.
         """
         encoded: list[bytes | None] = []
         parts: list[bytes] = []
@@ -87,14 +87,14 @@ class ParameterEncoder:
         return encoded
 
     def add(self, parts: list[bytes], values: Sequence[Any]) -> int:
-        """Append the values as they stand in a Bind, each with its length in front; in pieces.
+        """Append the values in pieces as they are in a Bind, each after its length.
 
         Returns:
             How many bytes were appended.
 
         Raises:
-            DataError: as `encode`; `parts` may have got a beginning then.
-            LocalProtocolError: they are more than a message can carry (CVE-2024-27304).
+            DataError: as `encode`; some values may have been appended to `parts`.
+            LocalProtocolError: the values are too long for one message (CVE-2024-27304).
         """
         codecs = self._fields.codecs
         given = values if type(values) is tuple else values_of(values)
@@ -109,10 +109,10 @@ class ParameterEncoder:
             if size > _MAX_BIND:
                 raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
             return size
-        raise refused  # out here, as it was: without a __context__
+        raise refused  # outside the handler, so that no __context__ shows the value
 
     def _refused(self, unfit: Unfit, value: object) -> DataError:
-        """The error for an unfit value, with a way out where there is one."""
+        """The error for an unfit value, with advice if there is any."""
         number = f"${unfit.index + 1}"
         codec = self._fields.codecs[unfit.index]
         text = f"parameter {number} of type {codec.name}: {with_type(unfit.reason, value)}"

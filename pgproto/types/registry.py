@@ -1,8 +1,8 @@
-"""The table of types: which OID has which codec and which name.
+"""The table of types: OIDs with their codecs and names.
 
 Rule: no look-ups in the server's catalog.  The OIDs of the built-in types are constants of PostgreSQL
-(src/include/catalog/pg_type.dat); a type that is not in the table travels as text, both ways, as str.
-That is also what reg* types do on purpose: their text is the object's name, their binary form a number.
+(src/include/catalog/pg_type.dat); values of a type that is not in the table are sent and received as text.
+The reg* types are text on purpose: their text form is the object's name, their binary form only a number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .scalars import (
 
 __all__ = ["codec_for", "type_name"]
 
-# Each codec, and the OID of the array of its type (0: there is none).
+# Each codec, and the OID of its type's array type (0: there is none).
 _SCALARS: Final[list[tuple[Codec, int]]] = [
     (BoolCodec(16, "bool"), 1000),
     (ByteaCodec(17, "bytea"), 1001),
@@ -61,7 +61,7 @@ _SCALARS: Final[list[tuple[Codec, int]]] = [
     (IntCodec(5069, "xid8", "Q"), 271),
 ]
 
-# Types without a codec, by name: OID, and the OID of their array.
+# Types without a codec: name, OID, and the OID of their array type.
 _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("aclitem", 1033, 1034),
     ("bit", 1560, 1561),
@@ -136,7 +136,7 @@ _NAMES: Final = _names()
 
 
 def codec_for(oid: int) -> Codec | None:
-    """The binary codec of a type; None if values of the type travel as text.
+    """The binary codec of a type; None if its values are sent and received as text.
 
     Args:
         oid: the type's OID, as in RowDescription and ParameterDescription.

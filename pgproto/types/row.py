@@ -1,11 +1,11 @@
 """Row: one row of a result, by position and by name.
 
-Rule: a row is a sequence of its values.  It iterates over them, unpacks, slices, compares and hashes as the
-tuple of them; on top of that it knows its columns' names, which all rows of a result share.
+Rule: a row is a sequence of its values.  It iterates, unpacks, slices, compares and hashes like a tuple of
+them; it also has the columns' names, which all rows of a result share.
 
-Rule: names come from the server and are nothing but dict keys.  `row["__class__"]` is a column, no name
-ever becomes an attribute, and "" or "?column?" are as good as any.  Of two columns with the same name the
-name means the first; the position reaches both.
+Rule: names come from the server and are only used as dict keys.  `row["__class__"]` is a column, no name
+becomes an attribute, and "" and "?column?" are valid names.  If two columns have the same name, the name
+means the first; the second can be had by its position.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Columns", "Row", "TrackedRow"]
 
 
 class Columns:
-    """The column names of a result: a tuple of them, and the position of each."""
+    """The column names of a result, and the position of each."""
 
     __slots__ = ("index", "names")
 
@@ -33,16 +33,16 @@ class Columns:
         return (Columns, (self.names,))
 
 
-# Half of a large result's objects are not the collector's then; the tuples are tracked all the same.
-# Tracked, a compiled row has 56 bytes for 40, and decoding one takes 1.4 to 1.6 times as long, or twice if
-# 200,000 are kept.  A cycle goes through a value that can be changed: rows with one are a TrackedRow.
+# acyclic: the garbage collector does not track rows, which are half of a large result's objects (the others
+# are their tuples).  Tracked, a compiled row takes 56 bytes instead of 40, and decoding takes 1.4 to 1.6
+# times as long, or twice if 200,000 are kept.  Only a mutable value can close a cycle: see TrackedRow.
 @mypyc_attr(acyclic=True)
 class Row:
-    """One immutable row.  `dict(row)`, `tuple(row)` and `id, name = row` do what they look like.
+    """One immutable row.  `dict(row)`, `tuple(row)` and `id, name = row` work as expected.
 
     Args:
         columns: the names, shared by all rows of the result.
-        row_values: as many values.
+        row_values: a value for each column.
     """
 
     __slots__ = ("_columns", "_values")
@@ -58,7 +58,7 @@ class Row:
     def __getitem__(self, key: slice) -> tuple[Any, ...]: ...
 
     def __getitem__(self, key: int | str | slice) -> Any:
-        """The value at a position or of a name, or the tuple of a slice of values.
+        """The value at a position or of a column, or a slice of the values as a tuple.
 
         Raises:
             IndexError: there is no such position.
@@ -75,7 +75,7 @@ class Row:
         return iter(self._values)
 
     def __contains__(self, value: object) -> bool:
-        """True if one of the *values* is equal; for names ask `name in row.keys()`."""
+        """True if one of the *values* is equal; for names use `name in row.keys()`."""
         return value in self._values
 
     def keys(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Row:
         return self._values
 
     def items(self) -> list[tuple[str, Any]]:
-        """Name and value of each column, in order; a name that occurs twice is there twice."""
+        """Name and value of each column, in order; duplicate names are all included."""
         return list(zip(self._columns.names, self._values, strict=True))
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -96,11 +96,11 @@ class Row:
         return default if position is None else self._values[position]
 
     def as_dict(self) -> dict[str, Any]:
-        """The values by name; of two columns with the same name, the first."""
+        """The values by name; if two columns have the same name, the first one's."""
         return {name: self._values[position] for name, position in self._columns.index.items()}
 
     def __eq__(self, other: object) -> bool:
-        """Equal to a row, or a tuple, of equal values; the names don't matter."""
+        """True for a row or a tuple with equal values; the names are not compared."""
         if isinstance(other, Row):
             return self._values == other._values
         if isinstance(other, tuple):
@@ -121,9 +121,9 @@ class Row:
 
 
 class TrackedRow(Row):
-    """The same, for the compiled build's rows with a list or a dict, which can be made to refer to the row.
+    """A Row that the garbage collector tracks: in the compiled build, a row with a list or a dict.
 
-    The cyclic collector knows it: what is in a cycle is collected.  Interpreted, it knows every Row.
+    Such a value can be made to refer to the row, which closes a cycle.  Interpreted, every Row is tracked.
     """
 
     __slots__ = ()

@@ -1,21 +1,21 @@
-"""RowDecoder: a run of DataRow messages to rows.  The hot loop of every query.
+"""RowDecoder: decodes a run of DataRow messages to rows.  The hot loop of every query.
 
 A DataRow (manual, "Message Formats"): its type byte, int32 length, int16 number of columns, then each column
 as int32 length (-1: NULL) and value.
 
-Two ways lead to the values.  The one by columns reads a length and calls a codec, for each column; it is
-the fast one when compiled.  Interpreted, the one by runs comes first: the columns are cut into runs, as many
-columns of fixed width as follow one another, then at most one of variable width, and one `struct` call reads
-a run's lengths and raw values, together with the length of the variable column after it.  It gives
-a row up on anything unusual (a NULL of fixed width, an error), and the other way decides.
+There are two decoders.  `_by_columns` reads a length and calls a codec for each column; it is the faster one
+when compiled.  Interpreted code first tries `_by_runs`: the columns are cut into runs, neighbouring ones of
+fixed width and then at most one of variable width, and one `struct` call reads a run's lengths and raw
+values, and the length of the variable column.  On anything unusual (a NULL of fixed width, an error) it
+leaves the row to `_by_columns`.
 
-Rule: every length is checked against the end of its row.  A row that does not add up is RemoteProtocolError:
-the server is not to be trusted with the next byte.  A value that cannot be decoded is DataError, names its
-row and column, and says nothing about the connection: the run of messages it came in is intact.
+Rule: every length is checked against the end of its row.  A malformed row raises RemoteProtocolError: nothing
+more of this server can be trusted.  A value that cannot be decoded raises DataError with its row and column;
+the connection stays usable, because the messages are intact.
 
-Format: a column is decoded in the format that it was described with.  Binary columns of a known type become
-that type's values; binary of an unknown type becomes bytes; text is str, whatever the type.  So the rows of a
-simple query, which the server sends as text, are rows of str.
+Format: a column is decoded in the format of its description.  Binary columns of a known type become values of
+that type, those of an unknown type become bytes; text columns become str, whatever the type.  So a simple
+query, whose rows the server sends as text, returns rows of str.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 __all__ = ["Row", "RowDecoder"]
 
 _MAX_COLUMNS: Final = 0xFFFF
-_MAX_RUN: Final = 64  # struct keeps what it compiled, and a result can have 1,664 columns
+_MAX_RUN: Final = 64  # struct caches the formats that it compiles, and a result can have 1,664 columns
 
 
 class _Run:
-    """Neighbouring columns: some of fixed width, then perhaps one of variable width.
+    """Neighbouring columns: some of fixed width, then possibly one of variable width.
 
-    The first run of a row begins with the message's header: its length and the number of columns.
+    The first run of a row also reads the message's header: its length and the number of columns.
     """
 
     __slots__ = ("lengths", "lengths_at", "size", "tail", "tail_is_text", "unpack_from", "values_at")
@@ -64,7 +64,7 @@ class _Run:
 
 
 class _Column:
-    """One column and those after it: compiled code checks what it takes out of a list, but no attribute."""
+    """A linked list of columns: compiled code checks the type of a list's items, but not of an attribute."""
 
     __slots__ = ("codec", "following")
 
@@ -78,9 +78,9 @@ class RowDecoder:
 
     Args:
         fields: the columns as the server described them.
-        formats: the format in which each column arrives, 0 text or 1 binary.  Without it, the formats of
-            `result_formats`: what an extended query gets that asked for them in Bind.  For a simple query,
-            whose RowDescription has the formats, pass `[field.format for field in fields]`.
+        formats: the format of each column, 0 text or 1 binary.  By default `result_formats`, for an extended
+            query whose Bind asks for these.  For a simple query, whose RowDescription has the formats,
+            pass `[field.format for field in fields]`.
 
     Attributes:
         columns: the names of the columns.
@@ -104,7 +104,7 @@ class RowDecoder:
         for index, codec in enumerate(codecs):
             if isinstance(codec, FixedCodec) and codec.exact is None:
                 self._converted.append((index, codec.converter))
-        # Rows of json take 1 % longer then, those of int4[3] a tenth, and others as long as before.
+        # A TrackedRow costs 1 % for rows of json and 10 % for rows of int4[3]; other rows are not affected.
         self._tracked: bool = COMPILED and any_mutable(codecs)
         self._first: _Column | None = None
         for codec in reversed(codecs):
@@ -117,10 +117,10 @@ class RowDecoder:
         """The rows of consecutive DataRow messages.
 
         Args:
-            buffer: what the messages are in, whole.
-            start: the index of the first one's type byte.
-            end: the index after the last one's body.
-            before: how many rows of the result came before them.
+            buffer: contains the complete messages.
+            start: the index of the first message's type byte.
+            end: the index after the last message's body.
+            before: the number of earlier rows of the result, for error texts.
 
         Raises:
             RemoteProtocolError: a row is malformed.
@@ -130,7 +130,7 @@ class RowDecoder:
         rows: list[Row] = []
         columns = self._columns
         tracked = self._tracked
-        values: list[Any] = [None] * len(self.columns)  # for all the rows, whose tuples are made of it
+        values: list[Any] = [None] * len(self.columns)  # reused for every row, and copied to its tuple
         while start < end:
             if not COMPILED:
                 start = self._by_runs(buffer, start, end, rows)
@@ -145,7 +145,7 @@ class RowDecoder:
         return rows
 
     def _by_runs(self, buffer: bytes, start: int, end: int, rows: list[Row]) -> int:
-        """Add the rows up to the first that is out of the ordinary; where that begins, or `end`."""
+        """Append rows up to the first unusual one; return the index where that begins, or `end`."""
         columns = self._columns
         runs = self._runs
         converted = self._converted
@@ -187,12 +187,12 @@ class RowDecoder:
                     values[index] = convert(values[index])
                 rows.append(Row(columns, tuple(values)))
                 start = stop
-        except Exception:  # noqa: BLE001 - the other way says what it is
+        except Exception:  # noqa: BLE001 - `_by_columns` reports it
             pass
         return start
 
     def _by_columns(self, buffer: bytes, start: i64, end: i64, values: list[Any], row: i64) -> None:
-        """Put the values of the body `buffer[start:end]` into the list, or raise what is wrong with it."""
+        """Decode the row `buffer[start:end]` into the list `values`."""
         position: i64 = start + 2
         if end < position:
             raise RemoteProtocolError("DataRow without a number of columns")
@@ -219,7 +219,7 @@ class RowDecoder:
                     )
                 try:
                     values[index] = column.codec.decode(buffer, position, stop)
-                except Exception as error:  # noqa: BLE001 - a codec that fails is this item's trouble alone
+                except Exception as error:  # noqa: BLE001 - a codec's failure must only concern this query
                     refused = self._named(error, row, index)
                     break
                 position = stop
@@ -229,10 +229,10 @@ class RowDecoder:
             if position != end:
                 raise RemoteProtocolError(f"DataRow with {end - position} bytes after its last column")
             return
-        raise refused  # out here, where no __context__ (a UnicodeDecodeError) shows the value
+        raise refused  # outside the handler, so that no __context__ (a UnicodeDecodeError) shows the value
 
     def _named(self, error: Exception, row: int, index: int) -> DataError:
-        """The error, with the row and column that it happened in; any but DataError is the `__cause__`."""
+        """A DataError with row and column; an error that is not a DataError becomes its `__cause__`."""
         expected = isinstance(error, DataError)
         what = str(error) if expected else f"decoding it raised {type(error).__name__}"
         named = DataError(f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {what}")
@@ -241,12 +241,12 @@ class RowDecoder:
 
 
 def any_mutable(codecs: Sequence[Codec]) -> bool:
-    """True if one of them decodes to what a caller can change, and so make refer to its row."""
+    """True if one of them decodes to a mutable value, which can be made to refer to its row."""
     return any(isinstance(codec, ArrayCodec | JsonCodec) for codec in codecs)
 
 
 def _codec(oid: int, code: int) -> Codec:
-    """What decodes a column of a type in a format."""
+    """The codec for a column of a type in a format."""
     if code == 0:
         return TextCodec(oid, type_name(oid))
     if code != 1:

@@ -1,9 +1,9 @@
 """Codecs of the plain types: bool, the integers, the floats, the texts, bytea, uuid, json and jsonb.
 
-What Python type belongs to what SQL type, and what else is taken as input:
+The Python type for each SQL type, and what else is accepted as input:
 
-    bool                        bool        nothing else; 1 is not true
-    int2 int4 int8 oid xid ...  int         nothing else; True is not 1, and the range is checked
+    bool                        bool        nothing else; 1 is refused
+    int2 int4 int8 oid xid ...  int         nothing else; True is refused, and the range is checked
     float4 float8               float       int.  A float4 is decoded to exactly the number that was sent,
                                             which has more digits than PostgreSQL prints
     text varchar bpchar name    str         nothing else; NUL characters are refused, as the server does
@@ -11,9 +11,9 @@ What Python type belongs to what SQL type, and what else is taken as input:
                                             backslash and three octal digits for a byte above 127
     bytea                       bytes       bytearray, memoryview
     uuid                        UUID        str
-    json jsonb                  any         whatever json.dumps takes.  A str is a JSON *string*: to send
-                                            ready-made JSON write $1::text::jsonb.  None is SQL's NULL;
-                                            JSON's is 'null'::jsonb
+    json jsonb                  any         anything that json.dumps takes.  A str is a JSON *string*; to
+                                            send a JSON document as text, write $1::text::jsonb.  None is
+                                            SQL's NULL; JSON's null is 'null'::jsonb
     void                        None        it cannot be sent
 
 Binary formats: the `*send` and `*recv` functions of PostgreSQL's src/backend/utils/adt.
@@ -81,7 +81,7 @@ class IntCodec(FixedCodec):
         self.maximum: int = (1 << (bits - 1)) - 1 if code.islower() else (1 << bits) - 1
 
     def raw(self, value: object) -> object:
-        """Take an int within the type's range, and no bool."""
+        """Take an int within the type's range, but no bool."""
         if type(value) is not int:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise expected("int", value)
@@ -91,7 +91,7 @@ class IntCodec(FixedCodec):
         return value
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
-        """The int; compiled, with the commonest width first."""
+        """The int; compiled code tries the most common width first."""
         if not COMPILED or end - start != 4 or self.size != 4:
             return super().decode(buffer, start, end)
         number: i64 = read_int32(buffer, start)
@@ -115,13 +115,13 @@ class FloatCodec(FixedCodec):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise expected("float", value)
         try:
-            return float(value)  # `struct` would hide what the __float__ of a subclass raises
+            return float(value)  # `struct` would hide an exception of a subclass's __float__
         except OverflowError:
             raise self._out_of_range(value) from None
 
 
 class TextCodec(Codec):
-    """Characters, in UTF-8: the client encoding that every session of this library has."""
+    """Characters in UTF-8, the client_encoding of every session of this library."""
 
     __slots__ = ()
 
@@ -134,7 +134,7 @@ class TextCodec(Codec):
             raise ValueError(
                 f"str that is not valid Unicode (at index {error.start}, lone surrogate)"
             ) from None
-        if 0 in data:  # it costs less here than in the str
+        if 0 in data:  # faster than a search in the str
             raise ValueError("str with a NUL character, which PostgreSQL cannot store")
         return data
 
@@ -146,7 +146,7 @@ class TextCodec(Codec):
             raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
 
 
-# What charout prints for each byte.
+# The output of charout for each byte.
 _CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
 
 
@@ -175,18 +175,18 @@ class CharCodec(FixedCodec):
         return _CHARS[buffer[start]]
 
     def convert(self, raw: object) -> object:
-        """The same, where a run of columns was read at once."""
+        """The byte as charout prints it, when a run of columns was read at once."""
         assert isinstance(raw, int)
         return _CHARS[raw]
 
     @property
     def converter(self) -> Callable[[Any], object]:
-        """A method of C: no frame for each value."""
+        """A method in C, which needs no Python frame for each value."""
         return _CHARS.__getitem__
 
 
 class ByteaCodec(Codec):
-    """Bytes as they are.  Also the form of any binary value whose type is not known."""
+    """Bytes, unchanged.  Also used for binary values of unknown types."""
 
     __slots__ = ()
 
@@ -199,7 +199,7 @@ class ByteaCodec(Codec):
         return buffer[start:end]
 
 
-# What a UUID is made of: the slot, which no subclass can answer for.
+# Reads the number of a UUID from its slot, which a subclass cannot override.
 _UUID_INT: Final[Callable[[object], int]] = UUID.__dict__["int"].__get__
 
 
@@ -229,14 +229,14 @@ class UuidCodec(FixedCodec):
 
 
 _JSONB_VERSION: Final = 1
-_DEPTH: Final = 64  # of a value that is looked through
-_LONGEST_KEY: Final = 40  # characters of a key that a message shows
+_DEPTH: Final = 64  # levels of a value that are searched for the fault
+_LONGEST_KEY: Final = 40  # characters of a key that an error text shows
 
 
 class JsonCodec(Codec):
     """JSON text; jsonb has a version byte (1) in front of it.
 
-    Numbers with a fraction become float, as json.loads has it; select them as text where that matters.
+    Numbers with a fraction become float, as in json.loads; select them as text if that loses digits.
     """
 
     __slots__ = ("_prefix",)
@@ -246,7 +246,7 @@ class JsonCodec(Codec):
         self._prefix = prefix
 
     def encode(self, value: object) -> bytes:
-        """Take what json.dumps takes, except for NaN and the infinities, which JSON does not have."""
+        """Take anything that json.dumps takes, except NaN and the infinities, which JSON does not have."""
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except RecursionError as error:
@@ -254,7 +254,7 @@ class JsonCodec(Codec):
         except (TypeError, ValueError) as error:
             found = _no_json(value, "", [])
             if found is None:
-                raise  # it refers to itself, or is deeper than anybody would read
+                raise  # a circular reference, or a fault below the levels that are searched
             raise because(ValueError(found), error) from error
         try:
             return self._prefix + text.encode("utf-8")
@@ -262,7 +262,7 @@ class JsonCodec(Codec):
             raise ValueError("str that is not valid Unicode (lone surrogate)") from None
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
-        """What json.loads makes of the text."""
+        """The result of json.loads."""
         if self._prefix:
             if start == end or buffer[start] != _JSONB_VERSION:
                 raise malformed(self.name, "not version 1")
@@ -279,12 +279,12 @@ class JsonCodec(Codec):
 
 
 def _no_json(value: object, path: str, around: list[object]) -> str | None:
-    """What in a value json.dumps cannot take, where it is and what to do; None if nothing is found.
+    """Find what json.dumps cannot take: a text that says what, where and what to do; None if not found.
 
     Args:
-        value: where to look.
-        path: how to get there.
-        around: the containers that it lies in.  Bounded: compiled code that recurses too far crashes.
+        value: the value to search.
+        path: its place, as Python subscripts.
+        around: the containers that it is in, at most _DEPTH: compiled code crashes if it recurses too far.
     """
     if len(around) >= _DEPTH or any(each is value for each in around):
         return None
