@@ -162,7 +162,7 @@ def lines_of(
     return count
 
 
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_leaves_the_connection_right_or_closed(pg18: PostgresServer) -> None:
     conn = pg.connect(pg18.dsn())
@@ -189,7 +189,7 @@ def test_an_interrupt_at_any_line_leaves_the_connection_right_or_closed(pg18: Po
     conn.close()
 
 
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer) -> None:
     with pg.Pool(pg18.dsn(), min_size=0, max_size=2, acquire_timeout=5.0) as pool:
@@ -217,7 +217,7 @@ def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer) 
 # A socket that is left is closed by the garbage collector, which says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ["transaction", "savepoint", "copy_in", "copy_out", "listen", "close"])
 def test_an_interrupt_at_any_line_of_a_call_leaves_the_connection_right_or_closed(
@@ -277,7 +277,7 @@ def test_an_interrupt_at_any_line_of_a_call_leaves_the_connection_right_or_close
 
 # One that strikes below a `__del__` is swallowed by the interpreter, which says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_of_the_end_of_a_pool(pg18: PostgresServer) -> None:
     """The pool can be closed again, then; nothing of it is left."""
@@ -309,7 +309,7 @@ def test_an_interrupt_at_any_line_of_the_end_of_a_pool(pg18: PostgresServer) -> 
 
 # One that strikes below a `__del__` is swallowed by the interpreter, which says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_of_the_start_of_a_pool(pg18: PostgresServer) -> None:
     pool = pg.Pool(pg18.dsn())
@@ -429,7 +429,7 @@ class Gate:
             assert not thread.is_alive()
 
 
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 def test_nobody_gets_into_a_machine_that_an_interrupt_has_torn(pg18: PostgresServer) -> None:
     pool = pg.Pool(pg18.dsn(), min_size=1).open()
     driver = pool._driver
@@ -457,7 +457,7 @@ def test_nobody_gets_into_a_machine_that_an_interrupt_has_torn(pg18: PostgresSer
     assert pool.stats().size == 0
 
 
-@pytest.mark.holds("D9")
+@pytest.mark.holds("D9", "A7")
 def test_a_thread_that_an_interrupt_kept_from_being_started_is_not_joined(pg18: PostgresServer) -> None:
     pool = pg.Pool(pg18.dsn(), min_size=1).open()
     pool._driver._workers.add(threading.Thread(target=print))

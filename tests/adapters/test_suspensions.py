@@ -326,6 +326,7 @@ def table(pg18: PostgresServer) -> Iterator[None]:
 WAYS = [(loop, False) for loop in LOOPS] + [(loop, True) for loop in LOOPS if loop.edge]
 
 
+@pytest.mark.holds("A7")
 @pytest.mark.parametrize("operation", ON_A_POOL, ids=lambda operation: operation.__name__)
 @pytest.mark.parametrize(
     ("loop", "waking"), WAYS, ids=[f"{loop!r}{'-waking' * waking}" for loop, waking in WAYS]
@@ -369,6 +370,7 @@ def test_cancelled_at_every_suspension(
     print(f"cancelled at {places} suspensions, {caught} times in time")
 
 
+@pytest.mark.holds("A7")
 @pytest.mark.parametrize("operation", [fetch, new_text, sleep, send_batch], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("loop", LOOPS, ids=repr)
 def test_neighbours_on_the_connection_are_not_disturbed(

@@ -69,6 +69,13 @@ ROWS: Final[dict[str, str]] = {
     "T8": "half-open TCP ends in tens of seconds",
     "T9": "a connect time-out is a TimeoutError in the chain",
     "T10": "a pool that cannot connect says so at its start",
+    "A1": "`on_notice` and `on_lost` are for who lends and for who borrows, on every adapter",
+    "A2": "of two tasks that wait for one thing the second is refused; threads queue up",
+    "A3": "what is entered is refused a second entry until it is left",
+    "A4": "a cancel request goes to the address of its session, whatever the name means by then",
+    "A5": "`close(timeout=)` means the same: its time, and one grace for the rest",
+    "A6": "every pool opens in the same ways",
+    "A7": "a cancellation at any suspension of any operation, or an interrupt at any step, harms nobody",
     "S1": "who ended an idle session, and why",
     "S2": "errors carry the statement, the position and the item",
     "S3": "a batch that was refused as a whole is NOT_SENT",
@@ -153,9 +160,9 @@ def _page(held: dict[str, Held]) -> Iterator[str]:
     yield ""
     yield "Version 0.1.0 was attacked from the sides that its rigs did not model: the caller's own"
     yield "code, a second task, thread, loop or process, the last borrower of a connection, old"
-    yield "poolers.  What broke is below, by number (L lies, D deaths, T time and ends, S what is"
-    yield "said), with the tests that hold what is right.  `make promise` runs them in full and writes"
-    yield "this page; a test compares it with what pytest collects."
+    yield "poolers.  What broke is below, by number (L lies, D deaths, T time and ends, A adapters that"
+    yield "differed, S what is said), with the tests that hold what is right.  `make promise` runs them in"
+    yield "full and writes this page; a test compares it with what pytest collects."
     yield ""
     yield f"{len(ROWS)} rows, {len(missing)} open{': ' if missing else ''}{', '.join(missing)}."
     yield ""

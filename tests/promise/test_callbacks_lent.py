@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from pgproto import Error, LocalProtocolError
+from tests.promise.everywhere import everywhere, in_tasks
 from tests.support.drivers import Driver, only
 from tests.support.postgres import PostgresServer
 
 _NOTICE = "do $$ begin raise notice 'hello'; end $$"
 
 
+@everywhere
+@pytest.mark.holds("A1")
 def test_notices_are_for_who_lends_and_who_borrows(driver: Driver, pg18: PostgresServer) -> None:
     owned: list[str] = []
     borrowed: list[str] = []
@@ -34,6 +37,8 @@ def test_notices_are_for_who_lends_and_who_borrows(driver: Driver, pg18: Postgre
     driver.run(scenario)
 
 
+@everywhere
+@pytest.mark.holds("A1")
 def test_the_end_is_told_to_who_lends_and_who_borrows(driver: Driver, pg18: PostgresServer) -> None:
     told: list[str] = []
 
@@ -77,7 +82,8 @@ def test_the_end_is_told_to_who_connected(driver: Driver, pg18: PostgresServer, 
     driver.run(scenario)
 
 
-@pytest.mark.holds("L7")
+@in_tasks
+@pytest.mark.holds("L7", "A2")
 def test_two_tasks_that_wait_for_one_listener(parallel: Driver, pg18: PostgresServer) -> None:
     """The second is refused, and the first one hears."""
 
@@ -105,7 +111,7 @@ def test_two_tasks_that_wait_for_one_listener(parallel: Driver, pg18: PostgresSe
 
 
 @only("blocking")
-@pytest.mark.holds("L7")
+@pytest.mark.holds("L7", "A2")
 def test_two_threads_that_wait_for_one_listener(driver: Driver, pg18: PostgresServer) -> None:
     """Each gets one: threads queue up, for this as for every call."""
 
@@ -126,6 +132,8 @@ def test_two_threads_that_wait_for_one_listener(driver: Driver, pg18: PostgresSe
     driver.run(scenario)
 
 
+@in_tasks
+@pytest.mark.holds("A3")
 def test_what_connect_returns_is_entered_once_at_a_time(parallel: Driver, pg18: PostgresServer) -> None:
     async def scenario(pg: Driver) -> None:
         connecting = pg.connect(pg18.dsn())

@@ -19,6 +19,7 @@ import pytest
 import trio
 
 import pgproto
+from tests.promise.everywhere import everywhere
 from tests.support.drivers import Driver, only
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
@@ -84,7 +85,8 @@ def test_a_cancel_request_that_overtakes_its_statement(driver: Driver, pg18: Pos
         assert proxy.connections > 2, "there was nothing to repeat"
 
 
-@pytest.mark.holds("T5")
+@everywhere
+@pytest.mark.holds("T5", "A5")
 @pytest.mark.parametrize("times", [1, 2])
 def test_close_while_a_statement_runs(driver: Driver, pg18: PostgresServer, times: int) -> None:
     sleep = Sleep(pg18)
@@ -108,7 +110,8 @@ def test_close_while_a_statement_runs(driver: Driver, pg18: PostgresServer, time
     driver.run(scenario)
 
 
-@pytest.mark.holds("T5")
+@everywhere
+@pytest.mark.holds("T5", "A5")
 @pytest.mark.parametrize("manner", ["close", "abort", "pool.close"])
 def test_a_pool_that_is_closed_while_a_statement_runs(
     driver: Driver, pg18: PostgresServer, manner: str

@@ -21,6 +21,7 @@ import trio
 
 import pgproto_blocking
 from pgproto import ConnectionClosed, Error, LocalProtocolError, Outcome, Retry, sqlstates
+from tests.promise.everywhere import everywhere
 from tests.support.drivers import Driver
 from tests.support.owned import Owned
 
@@ -368,6 +369,8 @@ def test_a_lease_in_steps(driver: Driver, owned: Owned) -> None:
     driver.run(scenario)
 
 
+@everywhere
+@pytest.mark.holds("A3")
 @pytest.mark.parametrize("what", ["acquire", "transaction"])
 def test_a_lease_that_is_entered_twice(driver: Driver, owned: Owned, what: str) -> None:
     async def scenario(pg: Driver) -> None:

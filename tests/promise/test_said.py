@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from typing import Any
 
@@ -12,7 +13,8 @@ import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
 from pgproto import Batch, ConnectError, Outcome, PoolTimeout, TooManyWaiting
-from tests.support.drivers import Driver, only
+from tests.promise.everywhere import everywhere
+from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncerFactory
 from tests.support.postgres import PostgresServer
 from tests.support.process import listening_socket
@@ -139,11 +141,10 @@ def test_a_silent_server_keeps_no_pool_for_ever(driver: Driver) -> None:
         driver.run(scenario)
 
 
-@pytest.mark.holds("T10")
-@only("asyncio", "blocking")  # trio's pool is entered, once
+@everywhere
+@pytest.mark.holds("T10", "A6")
 def test_open_is_idempotent_and_a_pool_that_failed_is_closed(driver: Driver, pg18: PostgresServer) -> None:
-    import pgproto_asyncio
-    import pgproto_blocking
+    package: Any = importlib.import_module(f"pgproto_{driver.name.partition('_')[0]}")
 
     async def good(pool: Any) -> None:
         assert await pool.open() is pool
@@ -162,17 +163,17 @@ def test_open_is_idempotent_and_a_pool_that_failed_is_closed(driver: Driver, pg1
 
     async def scenario(pg: Driver) -> None:
         nowhere = pg18.dsn(dbname="nowhere")
-        if pg.name == "asyncio":
-            await good(pgproto_asyncio.Pool(pg18.dsn()))
-            await bad(pgproto_asyncio.Pool(nowhere))
+        if pg.name != "blocking":
+            await good(package.Pool(pg18.dsn()))
+            await bad(package.Pool(nowhere))
             return
-        pool = pgproto_blocking.Pool(pg18.dsn())
+        pool = package.Pool(pg18.dsn())
         assert pool.open() is pool.open(wait=False) is pool
         assert pool.stats().idle == 1
         pool.close()
         with pytest.raises(pgproto.PoolClosed):
             pool.open()
-        pool = pgproto_blocking.Pool(nowhere)
+        pool = package.Pool(nowhere)
         with pytest.raises(ConnectError):
             pool.open()
         with pytest.raises(pgproto.PoolClosed):

@@ -12,6 +12,7 @@ import trio
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, Outcome
 from pgproto.sqlstates import QueryCanceled
+from tests.promise.everywhere import everywhere
 from tests.support.drivers import Driver
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
@@ -325,6 +326,8 @@ async def cancelled(pg: Driver, work: Any) -> None:
 # ---- Two tasks on one of them
 
 
+@everywhere
+@pytest.mark.holds("A2")
 @READING
 def test_two_tasks_on_one_iterator(driver: Driver, pg18: PostgresServer, read: Reading) -> None:
     """One is refused, and the other one goes on."""
