@@ -55,7 +55,7 @@ from __future__ import annotations
 
 from ..types import quote_identifier
 from .batch import Batch, QueuedQuery
-from .blocks import Block
+from .blocks import Block, Blocks
 from .channel import HIGH_WATER, Channel
 from .connect import Connector, Dial, HangUp, Step, check_left, check_new
 from .copy import CopyIn, CopyOut, CopyRecords
@@ -99,6 +99,7 @@ __all__ = [
     "WRITE",
     "Batch",
     "Block",
+    "Blocks",
     "Buffer",
     "Cancel",
     "Channel",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
@@ -166,7 +165,7 @@ class Runtime(OneLoop, Process):
     async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
         """Call a hook; if it waits, then in a task of its own, which may not end when it is cancelled."""
         answer = call()
-        if not inspect.isawaitable(answer):
+        if not isinstance(answer, Awaitable):
             return answer
         task: asyncio.Future[T] = asyncio.ensure_future(answer)
         task.add_done_callback(seen)
