@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pgproto_blocking import connect
-from tests.support.postgres import PostgresServer
+from pgproto_pytest.postgres import PostgresServer
 
 from . import facts, report, tables
 from .drivers import DRIVERS, FLOOR, Driver
@@ -132,7 +132,7 @@ def _server(dsn: str | None) -> Iterator[str]:
     """A URL of a database with the benchmark's tables; of a server that is given, a database of our own."""
     with contextlib.ExitStack() as stack:
         if dsn is None:
-            dsn = stack.enter_context(PostgresServer("18", tls=False, settings=_SETTINGS)).dsn()
+            dsn = stack.enter_context(PostgresServer("18", settings=_SETTINGS)).dsn()
         elsewhere = _with_database(dsn)
         with connect(dsn) as conn:
             conn.script(f"drop database if exists {_DATABASE} with (force)")

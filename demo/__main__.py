@@ -12,8 +12,8 @@ import time
 
 import pgproto
 import pgproto_blocking
-from tests.support.postgres import PostgresServer, missing
-from tests.support.process import DaemonError
+from pgproto_pytest.postgres import PostgresServer, missing
+from pgproto_pytest.process import DaemonError
 from tests.support.proxy import Proxy
 
 from . import outage
@@ -32,7 +32,7 @@ def main() -> int:
         report.say(reason)
         return 1
     started = time.monotonic()
-    with PostgresServer("18", tls=False, settings={"max_connections": "50"}) as server:
+    with PostgresServer("18", settings={"max_connections": "50"}) as server:
         with pgproto_blocking.connect(server.dsn()) as conn:
             version, protocol = conn.parameters["server_version"], conn.engine.connection.protocol
         report.say(

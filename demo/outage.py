@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pgproto
 import pgproto_blocking
-from tests.support.postgres import PostgresServer
+from pgproto_pytest.postgres import PostgresServer
 
 from .players import PLAYERS, Player
 from .report import Report

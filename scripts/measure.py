@@ -1,7 +1,8 @@
 """`python scripts/measure.py`: how much of the clients is written by hand, and what is written twice.
 
 A line counts unless it is blank or belongs to an import; comments and docstrings count.  Counted are
-`pgproto/client`, without what `scripts/blocking.py` writes, and everything in `transports`.
+`pgproto/client`, without what `scripts/blocking.py` writes, and what is in `transports` but
+for `pgproto_pytest`, which is for tests.
 `tests/test_measure.py` holds the numbers at their limits.
 """
 
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
 TRANSPORTS: Final = ROOT / "transports"
+FOR_TESTS: Final = TRANSPORTS / "pgproto_pytest"
 CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = CLIENT / "blocking"
 
@@ -50,7 +52,8 @@ def lines_of(file: Path) -> list[Line]:
 def packages() -> dict[str, list[Path]]:
     """The files that are written by hand, by package."""
     client = [file for file in sorted(CLIENT.rglob("*.py")) if GENERATED not in file.parents]
-    transports = sorted(path for path in TRANSPORTS.iterdir() if (path / "__init__.py").exists())
+    folders = sorted(path for path in TRANSPORTS.iterdir() if (path / "__init__.py").exists())
+    transports = [path for path in folders if path != FOR_TESTS]
     return {"pgproto/client": client} | {path.name: sorted(path.rglob("*.py")) for path in transports}
 
 

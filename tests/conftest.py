@@ -13,12 +13,23 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
-from tests.support import pgbouncer, postgres
+from pgproto_pytest import postgres
+from tests.support import pgbouncer
 from tests.support.pgbouncer import PgBouncerFactory
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, Version
+
+pytest_plugins = ["pgproto_pytest.plugin"]
 
 REQUIRE_SERVERS = os.environ.get("PGPROTO_REQUIRE_SERVERS") == "1"
-SERVER_FIXTURES = {"pg", "pg18", "pg15", "pg_restartable", "pg15_restartable", "pgbouncer_factory"}
+SERVER_FIXTURES = {
+    "postgres",
+    "pg",
+    "pg18",
+    "pg15",
+    "pg_restartable",
+    "pg15_restartable",
+    "pgbouncer_factory",
+}
 
 # The same examples in every run: a failure must be repeatable, and two runs comparable.
 hypothesis.settings.register_profile("pgproto", derandomize=True, deadline=None, print_blob=True)
@@ -50,7 +61,7 @@ def _require(reason: str | None) -> None:
         pytest.skip(reason)
 
 
-def _server(version: postgres.Version) -> Iterator[PostgresServer]:
+def _server(version: Version) -> Iterator[PostgresServer]:
     _require(postgres.missing(version))
     with PostgresServer(version) as server:
         yield server

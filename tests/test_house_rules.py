@@ -22,7 +22,7 @@ ESCAPES = re.compile(r"type:\s*ignore|pyright:\s*ignore|\bcast\(|\bimport cast\b
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}/-])/(?:root|work|Users/\w+|home/\w+)/")
 SLEEP = re.compile(r"\btime\.sleep\(")
 # Bounded polling loops on what has no event to wait for: that a process is ready, that a peer has read.
-MAY_SLEEP = {"tests/support/process.py", "tests/support/scripted.py"}
+MAY_SLEEP = {"transports/pgproto_pytest/process.py", "tests/support/scripted.py"}
 
 # What is compiled has plain classes; mypyc does not compile these, or makes them slow.
 NOT_COMPILED = {"pgproto/errors.py", "pgproto/interpreters.py", "pgproto/sqlstates.py"}

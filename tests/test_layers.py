@@ -38,7 +38,7 @@ TLS = "pgproto.protocol.tls"
 # Names that exist for type checkers only, from a package that isn't there at run time.
 TYPE_CHECKING_ONLY = frozenset({"mypy_extensions"})
 
-# No adapter imports another: what all of them ask of the operating system is in `pgproto_sockets`.
+# No adapter imports another, or the kit: what all of them ask of the system is in `pgproto_sockets`.
 ADAPTERS = {
     "pgproto_anyio": frozenset({"pgproto", "pgproto_sockets", "anyio"}),
     "pgproto_asyncio": frozenset({"pgproto", "pgproto_sockets"}),
@@ -53,6 +53,23 @@ NOT_IN_ADAPTER = {
     "pgproto_sockets": frozenset({"asyncio", "trio"}),
     "pgproto_trio": frozenset({"asyncio"}),
 }
+
+# The kit for tests knows what it tests: an adapter and its library where a driver uses them, in a function.
+KIT = "pgproto_pytest"
+IN_THE_KIT = frozenset({"pgproto", "pytest"})
+IN_THE_KIT_WHERE_USED = frozenset(
+    {"pgproto_anyio", "pgproto_asyncio", "pgproto_blocking", "pgproto_trio"} | {"anyio", "trio"}
+)
+BEFORE_A_TEST_ASKS = (
+    "",
+    ".behaviour",
+    ".blocking",
+    ".conformance",
+    ".driver",
+    ".drivers",
+    ".plugin",
+    ".server",
+)
 
 # Files whose classes hold one another, so that each names the others' types: one of a group imports the rest,
 # and the rest import it under TYPE_CHECKING.  The generated blocking client has the client's groups.
@@ -185,11 +202,36 @@ def test_adapters_import_the_core_and_their_runtime_only(adapter: str) -> None:
     assert wrong == []
 
 
+def test_the_kit_imports_adapters_where_it_uses_them_only() -> None:
+    root = ROOT / "transports"
+    found = [each for file in sorted((root / KIT).rglob("*.py")) for each in imports_of(file, root)]
+    wrong = [
+        str(each)
+        for each in found
+        if each.top not in sys.stdlib_module_names | IN_THE_KIT | {KIT}
+        and not (each.lazy and each.top in IN_THE_KIT_WHERE_USED)
+    ]
+    assert wrong == []
+    assert {each.top for each in found} >= IN_THE_KIT | IN_THE_KIT_WHERE_USED
+
+
+def test_the_plugin_imports_nothing_of_ours_before_a_test_asks() -> None:
+    """Every run of pytest has it: what it imported would be neither traced nor rewritten."""
+    root = ROOT / "transports"
+    files = [root / KIT / f"{name.lstrip('.') or '__init__'}.py" for name in BEFORE_A_TEST_ASKS]
+    early = [
+        each for file in files for each in imports_of(file, root) if not (each.lazy or each.type_checking)
+    ]
+    ours = {each.module for each in early if each.top.startswith("pgproto")}
+    assert ours <= {f"{KIT}{name}" for name in BEFORE_A_TEST_ASKS}
+    assert {each.file.name for each in early if each.top == "pytest"} == {"plugin.py"}
+
+
 def graph(root: Path, *, types_too: bool) -> dict[str, set[str]]:
     """What each file below `root/<package>` imports of the others, by module name."""
     files = {
         module_name(file, root): file
-        for package in ("pgproto", *ADAPTERS)
+        for package in ("pgproto", *ADAPTERS, KIT)
         for file in sorted((root / package).rglob("*.py"))
     }
     return {

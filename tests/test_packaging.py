@@ -26,6 +26,7 @@ PACKAGES = {
     "pgproto_sockets": ROOT / "transports/pgproto_sockets",
     "pgproto_trio": ROOT / "transports/pgproto_trio",
     "pgproto_anyio": ROOT / "transports/pgproto_anyio",
+    "pgproto_pytest": ROOT / "transports/pgproto_pytest",
 }
 PROGRAM = """
 import pkgutil, sys
@@ -125,4 +126,5 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Pat
     assert {name.removesuffix("__mypyc") for name in loaded.split()} == set(PACKAGES) - {
         "pgproto_trio",
         "pgproto_anyio",
+        "pgproto_pytest",
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.drivers import EVERY, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import EVERY
 
-pytest.register_assert_rewrite("tests.adapters.behaviours", "tests.adapters.scripts")
+pytest.register_assert_rewrite("tests.adapters.scripts")
 
 
 @pytest.fixture(params=EVERY, ids=repr)

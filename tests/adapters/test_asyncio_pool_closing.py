@@ -10,8 +10,8 @@ import pytest
 
 import pgproto
 import pgproto_asyncio
+from pgproto_pytest.process import listening_socket
 from tests.support.postgres import PostgresServer
-from tests.support.process import listening_socket
 
 
 @pytest.mark.parametrize("steps", range(8))

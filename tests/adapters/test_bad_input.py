@@ -10,7 +10,7 @@ import pytest
 
 import pgproto
 from pgproto import Batch, Outcome
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.scripted import ScriptedServer
 
 Work = Callable[[], Awaitable[Any]]

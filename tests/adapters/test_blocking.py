@@ -17,9 +17,9 @@ import pgproto
 import pgproto_blocking as pg
 from pgproto import Batch, ConnectError, ConnectionClosed, ConnectionLost, LocalProtocolError, Outcome
 from pgproto.sqlstates import QueryCanceled
+from pgproto_pytest.process import listening_socket
 from pgproto_sockets import options, readiness
 from tests.support.postgres import PASSWORD, PostgresServer
-from tests.support.process import listening_socket
 from tests.support.proxy import Proxy, open_sockets
 
 # A bound for what must not hang; nothing here takes a tenth of it.

@@ -13,8 +13,8 @@ import pytest
 from pgproto import ConnectError, ConnectionLost
 from pgproto.protocol import Authenticator
 from pgproto.session import Engine, Startup
-from tests.support.drivers import Driver
-from tests.support.process import listening_socket
+from pgproto_pytest import Driver
+from pgproto_pytest.process import listening_socket
 
 
 def never(encrypted: bool, binding: bytes | None) -> Authenticator:

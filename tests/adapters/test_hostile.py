@@ -32,16 +32,16 @@ from pgproto.wire import (
     RowDescription,
     Sync,
 )
+from pgproto_pytest import Driver
+from pgproto_pytest.process import free_port
 from tests.hostile.case import Case, after_startup, finish, secrets_are_kept, texts
 from tests.hostile.scram import LET_IN, challenge
 from tests.hostile.servers_authentication import AUTHENTICATION
 from tests.hostile.servers_session import SESSION
 from tests.hostile.servers_startup import STARTUP
 from tests.hostile.servers_tls import TLS_SERVERS
-from tests.support.drivers import Driver
 from tests.support.healthy import healthy
 from tests.support.memory import CANARY
-from tests.support.process import free_port
 from tests.support.scripted import PARAMETERS, Peer, Script, ScriptedServer, column
 
 SSLMODES = {None: "disable", ENCRYPT_REQUIRE: "require", ENCRYPT_TRY: "prefer"}

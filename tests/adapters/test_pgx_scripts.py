@@ -33,6 +33,7 @@ from pgproto.wire import (
     RowDescription,
     Sync,
 )
+from pgproto_pytest import Driver
 from tests.adapters.scripts import (
     BOTH,
     CASES,
@@ -51,7 +52,6 @@ from tests.adapters.scripts import (
     prepared,
     words,
 )
-from tests.support.drivers import Driver
 from tests.support.healthy import Health
 from tests.support.scripted import (
     Peer,

@@ -45,8 +45,8 @@ from pgproto.wire import (
     RowDescription,
     Sync,
 )
+from pgproto_pytest import Driver
 from tests.adapters.scripts import BOTH, DESCRIBED, OLD_POOLER, ONE, ONE_SLOT, prepared
-from tests.support.drivers import Driver
 from tests.support.healthy import Health
 from tests.support.scripted import Peer, ScriptedServer, column, encoded, error, fatal
 

@@ -22,9 +22,9 @@ from pgproto import (
     TooManyWaiting,
 )
 from pgproto.session import DEFAULT
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
+from pgproto_pytest.process import wait_until
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 from tests.support.proxy import Proxy
 
 TICK = 0.01
@@ -53,6 +53,24 @@ def dsn(pg18: PostgresServer) -> str:
 async def until(pg: Driver, condition: Callable[[], bool], what: str, timeout: float = 5.0) -> None:
     """Wait while the adapter goes on."""
     await pg.in_thread(lambda: wait_until(condition, timeout, what))
+
+
+# ---- Connecting
+
+
+def test_a_wrong_password(driver: Driver, pg18: PostgresServer) -> None:
+    """A permanent failure reaches who waits at once, and is not tried for ever."""
+
+    async def scenario(pg: Driver) -> None:
+        dsn = pg18.dsn(user="scram_user", password="not-this-one")
+        async with pg.Pool(dsn, min_size=0, max_size=2) as pool:
+            with pytest.raises(ConnectError) as caught:
+                await pool.fetchval("select 1")
+            assert caught.value.sqlstate == "28P01"
+            assert "not-this-one" not in str(caught.value)
+            assert pool.stats().open_failures == 1
+
+    driver.run(scenario)
 
 
 # ---- The lease

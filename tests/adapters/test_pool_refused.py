@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import PoolTimeout
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.scripted import Peer, ScriptedServer, fatal
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from pgproto import Batch, QueryTimeout, client
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 from tests.support.suspensions import LOOPS, Loop
 

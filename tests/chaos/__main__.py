@@ -12,9 +12,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from pgproto_pytest import Driver, postgres
 from tests.chaos.campaign import SETTINGS, Scenes, prepare
-from tests.support import pgbouncer, postgres
-from tests.support.drivers import DRIVERS, Driver
+from tests.support import pgbouncer
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer, Version
 
 VERSIONS: tuple[Version, ...] = ("18", "15")

@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 
 import pgproto_blocking
 from pgproto import Error
+from pgproto_pytest import Driver
+from pgproto_pytest.process import running, wait_until
 from tests.chaos.failover import Pair
 from tests.chaos.lag import Lag
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import CREATE, Load
 from tests.chaos.weather import CROWD, NOTICED, Weather, behind_pgbouncer, kills, network, on_a_server
 from tests.support import pgbouncer
-from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncer, PoolMode
 from tests.support.postgres import PostgresServer, Version
-from tests.support.process import running, wait_until
 from tests.support.proxy import Proxy, open_sockets
 
 __all__ = ["HEALED", "SETTINGS", "Report", "Scenes", "prepare"]

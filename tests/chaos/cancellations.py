@@ -25,14 +25,15 @@ from typing import Any
 
 import trio
 
+from pgproto_pytest import Driver
+from pgproto_pytest.process import wait_until
 from tests.chaos.campaign import SETTINGS, USER, Watch, prepare
 from tests.chaos.lag import Lag
 from tests.chaos.ledger import Ledger, Page
 from tests.chaos.load import ATOMIC, CREATE, KINDS, PIPELINED
 from tests.chaos.shared import Shared
-from tests.support.drivers import DRIVERS, Driver
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 from tests.support.proxy import open_sockets
 
 MAX_SIZE = 8
@@ -245,7 +246,7 @@ class Storm:
 
 def main(argv: Sequence[str]) -> int:
     """Run what the command line asks for."""
-    names = [each.name for each in DRIVERS if each.shares_connections]
+    names = [each.name for each in DRIVERS if each.asynchronous]
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.cancellations", description=__doc__)
     parser.add_argument("--cancellations", type=int, default=20_000, help="how many, in all")
     parser.add_argument("--adapter", choices=names, help="one adapter only")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 
+from pgproto_pytest.process import wait_until
 from tests.chaos.weather import Weather
 from tests.support.postgres import PostgresServer, Version
-from tests.support.process import wait_until
 
 __all__ = ["Pair"]
 

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgproto import Batch
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from pgproto_pytest.process import wait_until
+from tests.support.drivers import DRIVERS
 from tests.support.pgbouncer import PgBouncer, Version
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 
 __all__ = ["Inserts"]
 
@@ -84,7 +85,7 @@ class Inserts:
             dsn = bouncer.dsn(user="postgres", named_statements=0, command_timeout=DEADLINE)
 
             async def scenario(pg: Driver) -> None:
-                callers = CALLERS if pg.shares_connections else 1
+                callers = CALLERS if pg.asynchronous else 1
                 conns: list[Any] = []
                 contexts = [pg.connect(dsn) for _ in range(CONNECTIONS * (1 if callers > 1 else 2))]
                 try:

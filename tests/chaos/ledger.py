@@ -29,7 +29,7 @@ from pgproto import (
     QueuedQuery,
     TransactionAborted,
 )
-from tests.support.process import wait_until
+from pgproto_pytest.process import wait_until
 
 T = TypeVar("T")
 

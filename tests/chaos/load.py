@@ -16,9 +16,9 @@ from typing import Any
 
 from pgproto import Batch, Error, Outcome, PostgresError
 from pgproto.pool import PoolStats, Retry, transaction_outcome
+from pgproto_pytest import Driver
 from tests.chaos.ledger import Ledger, Page
 from tests.chaos.shared import Shared
-from tests.support.drivers import Driver
 
 __all__ = ["ATOMIC", "CREATE", "KINDS", "PIPELINED", "Kind", "Load"]
 
@@ -244,7 +244,7 @@ class Load:
         self._dsn = dsn
         self._ledger = ledger
         self._max_size = max_size
-        self._shared = shared if driver.shares_connections else 0
+        self._shared = shared if driver.asynchronous else 0
         self._seed = seed
         self._deadline = deadline
         self._options = options

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pgproto import Error, Outcome
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 
 __all__ = ["Shared"]
 

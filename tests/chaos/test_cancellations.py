@@ -8,18 +8,18 @@ import pytest
 import trio
 
 from pgproto import Outcome
+from pgproto_pytest import Driver, postgres
 from tests.chaos.campaign import SETTINGS, prepare
 from tests.chaos.cancellations import Storm, cut_asyncio, cut_trio
 from tests.chaos.ledger import Ledger, Page
 from tests.chaos.load import ATOMIC
-from tests.support import postgres
-from tests.support.drivers import DRIVERS, Driver
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer
 
 
 @pytest.mark.slow
 @pytest.mark.postgres
-@pytest.mark.parametrize("driver", [each for each in DRIVERS if each.shares_connections], ids=repr)
+@pytest.mark.parametrize("driver", [each for each in DRIVERS if each.asynchronous], ids=repr)
 def test_a_storm_of_cancellations(driver: Driver) -> None:
     """750 calls cut short: every row belongs to who asked, and only what was cancelled is."""
     reason = postgres.missing("18")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pytest
 
+from pgproto_pytest import Driver, postgres
 from tests.chaos.campaign import SETTINGS, Report, Scenes, prepare
 from tests.chaos.inserts import Inserts
 from tests.chaos.load import KINDS
-from tests.support import pgbouncer, postgres
-from tests.support.drivers import DRIVERS, Driver
+from tests.support import pgbouncer
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer, Version
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import pgproto_blocking
 from pgproto import ConnectError
+from pgproto_pytest.process import DaemonError, wait_until
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
-from tests.support.process import DaemonError, wait_until
 from tests.support.proxy import Proxy
 
 __all__ = ["Weather", "behind_pgbouncer", "kills", "network", "on_a_server"]

@@ -22,12 +22,12 @@ from pgproto.wire import (
     Sync,
     tags,
 )
+from pgproto_pytest.process import wait_until
 from tests.corpus.scenes_extended import ONE, run
 from tests.corpus.scenes_simple import TABLE, queries
 from tests.corpus.wire import Action, Client, Scene
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 
 DIE = "select pg_terminate_backend(pg_backend_pid())"
 SLEEP = "select pg_sleep(20)"

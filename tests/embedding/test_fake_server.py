@@ -62,7 +62,7 @@ def test_a_wrong_password(port: int) -> None:
 
 def test_psql(port: int, pg18: PostgresServer) -> None:
     done = subprocess.run(
-        [pg18._bin / "psql", "-X", "-A", "-t", dsn(port)],
+        [pg18.bin / "psql", "-X", "-A", "-t", dsn(port)],
         input=b"count 2;\nnonsense;\necho $1 $2 \\bind one two \\g\n",
         capture_output=True,
         timeout=DEADLINE,

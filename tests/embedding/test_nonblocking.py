@@ -6,9 +6,9 @@ import pytest
 
 from pgproto import ConnectError, PostgresError
 from pgproto.session import Script
+from pgproto_pytest.process import free_port
 from tests.embedding.nonblocking import Session
 from tests.support.postgres import PASSWORD, PostgresServer
-from tests.support.process import free_port
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix"])

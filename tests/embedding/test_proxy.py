@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pgproto_pytest.process import wait_until
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
@@ -36,7 +36,7 @@ def proxy_port(pg18: PostgresServer) -> Iterator[int]:
 
 def client(server: PostgresServer, port: int, program: str, *arguments: str, text: bytes = b"") -> bytes:
     """What one of PostgreSQL's programs prints, errors included."""
-    binary = server._bin / program
+    binary = server.bin / program
     target = ["-h", server.host, "-p", str(port), "-U", "postgres"]
     done = subprocess.run(
         [binary, *target, *arguments],
@@ -127,7 +127,7 @@ def test_pg_dump_writes_the_same(pg18: PostgresServer, proxy_port: int) -> None:
 
 def test_a_cancel_request_gets_through(pg18: PostgresServer, proxy_port: int) -> None:
     """psql sends one at SIGINT; `statement_timeout` is no part of it."""
-    binary = pg18._bin / "psql"
+    binary = pg18.bin / "psql"
     target = ["-h", pg18.host, "-p", str(proxy_port), "-U", "postgres", "-XAt", "-d", "postgres"]
     with subprocess.Popen(
         [binary, *target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -25,10 +25,11 @@ from pgproto.wire import (
     StartupMessage,
     decode_startup,
 )
+from pgproto_pytest import Driver
 from tests.hostile.canary import FAILURES, KEY, SECRETS, failures, leaks
 from tests.hostile.case import after_startup, finish
 from tests.hostile.scram import LET_IN, SIGNATURE, proven
-from tests.support.drivers import DRIVERS, Driver
+from tests.support.drivers import DRIVERS
 from tests.support.memory import CANARY
 from tests.support.scripted import Peer, Script, ScriptedServer, fatal
 

@@ -24,9 +24,10 @@ from pgproto import (
     QueryTimeout,
 )
 from pgproto.wire import PROTOCOL_3_0, PROTOCOL_3_2
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from pgproto_pytest.process import free_port, wait_until
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PASSWORD, PostgresServer
-from tests.support.process import free_port, wait_until
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.parametrize("driver", DRIVERS, ids=repr)

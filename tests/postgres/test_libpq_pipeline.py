@@ -15,7 +15,8 @@ import pytest
 import pgproto
 from pgproto import Batch, LocalProtocolError, Outcome, PostgresError, QueryTimeout
 from pgproto.wire import NoticeResponse
-from tests.support.drivers import DRIVERS, Driver, Scenario
+from pgproto_pytest import Driver, Scenario
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer
 
 COMMITTED, FAILED, SKIPPED, ROLLED_BACK = (
@@ -98,7 +99,7 @@ def test_multi_pipelines(driver: Driver, pg: PostgresServer) -> None:
 
     async def scenario(pg_: Driver) -> None:
         async with pg_.connect(pg.dsn()) as conn:
-            if pg_.shares_connections:
+            if pg_.asynchronous:
                 calls = [lambda n=n: conn.fetchval("SELECT $1::int", n) for n in (1, 2, 3)]
                 assert await pg_.together(*calls) == [1, 2, 3]
             batch = Batch(atomic=False)

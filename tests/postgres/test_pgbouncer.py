@@ -8,7 +8,8 @@ import pytest
 
 from pgproto import ConnectError, ConnectionLost, PostgresError, QueryTimeout
 from pgproto.wire import PROTOCOL_3_0
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import DRIVERS
 from tests.support.pgbouncer import PgBouncerFactory
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pgproto import Batch, Outcome, PostgresError
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 
@@ -186,7 +187,7 @@ def test_a_large_batch_sends_while_it_is_answered(driver: Driver, dsn: str, prox
     driver.run(scenario)
 
 
-SHARING = [each for each in DRIVERS if each.shares_connections]
+SHARING = [each for each in DRIVERS if each.asynchronous]
 
 
 @pytest.mark.parametrize("driver", SHARING, ids=repr)

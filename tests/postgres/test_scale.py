@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 from tests.support.weigh import BUFFER, MB

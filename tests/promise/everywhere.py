@@ -12,5 +12,5 @@ __all__ = ["everywhere", "in_tasks"]
 
 everywhere: Final = pytest.mark.parametrize("driver", EVERY, indirect=True, ids=repr)
 in_tasks: Final = pytest.mark.parametrize(
-    "parallel", [driver for driver in EVERY if driver.shares_connections], indirect=True, ids=repr
+    "parallel", [driver for driver in EVERY if driver.asynchronous], indirect=True, ids=repr
 )

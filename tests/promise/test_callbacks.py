@@ -15,9 +15,9 @@ import pytest
 import pgproto_asyncio
 import pgproto_blocking
 from pgproto import ConnectError, ConnectionClosed, Error
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
+from pgproto_pytest.process import wait_until
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 
 
 class Interrupt(BaseException):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pgproto import Error, LocalProtocolError
+from pgproto_pytest import Driver
 from tests.promise.everywhere import everywhere, in_tasks
-from tests.support.drivers import Driver, only
+from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
 
 _NOTICE = "do $$ begin raise notice 'hello'; end $$"

@@ -24,8 +24,7 @@ import pytest
 
 import pgproto
 from pgproto import Batch, DataError, Outcome
-from tests.adapters.behaviours import Database
-from tests.support.drivers import Driver
+from pgproto_pytest import Database, Driver
 from tests.support.postgres import PostgresServer
 
 WHOLE: Final = os.environ.get("PGPROTO_PROMISE") == "whole"

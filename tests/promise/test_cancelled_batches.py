@@ -15,7 +15,7 @@ import trio
 
 import pgproto_asyncio
 from pgproto import Batch, Error, LocalProtocolError, Outcome, QueuedQuery
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.owned import Owned
 from tests.support.proxy import Proxy
 

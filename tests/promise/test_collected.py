@@ -12,7 +12,8 @@ import pytest
 
 import pgproto_asyncio
 from pgproto.client import driver as pool_driver
-from tests.support.drivers import Driver, only
+from pgproto_pytest import Driver
+from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
 
 

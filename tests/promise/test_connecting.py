@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pgproto import ConnectError
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 
 
 @pytest.fixture(params=["silent", "full"])

@@ -16,7 +16,7 @@ import pgproto_trio
 from pgproto import client
 from pgproto.client import blocking
 from pgproto.client.unique import Unique
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 PARTS = {"Connect", "Keeper"}  # of these nobody is given one

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgproto import Error, Outcome
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.owned import Owned
 
 C, T, U, F = Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.UNKNOWN, Outcome.FAILED

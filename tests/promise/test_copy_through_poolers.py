@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pgproto import DataError, Outcome, PostgresError
+from pgproto_pytest import Driver
 from tests.support import pgbouncer
-from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncer, PoolMode, Version
 from tests.support.postgres import PostgresServer
 

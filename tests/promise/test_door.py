@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pgproto import Batch, DataError, LocalProtocolError, Outcome
-from tests.adapters.behaviours import Database
-from tests.support.drivers import Driver
+from pgproto_pytest import Database, Driver
 from tests.support.postgres import PostgresServer
 
 

@@ -12,7 +12,7 @@ import pytest
 import pgproto
 from pgproto import Batch, Outcome
 from pgproto.session import DEFAULT
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 NO_NUMBERS: list[tuple[object, type[Exception]]] = [

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from pgproto import Batch, Error
-from tests.support.drivers import Driver, only
+from pgproto_pytest import Driver
+from tests.support.drivers import only
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 

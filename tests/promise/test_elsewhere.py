@@ -16,7 +16,7 @@ import trio
 
 import pgproto_asyncio
 from pgproto import Batch, LocalProtocolError, Outcome
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.owned import Owned
 
 Work = Callable[[], Awaitable[Any]]

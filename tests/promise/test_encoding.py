@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pgproto import Batch, LocalProtocolError, Outcome
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 LATIN1 = "set client_encoding to latin1"

@@ -14,9 +14,9 @@ import pytest
 import trio
 
 from pgproto import Error, QueryTimeout
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
+from pgproto_pytest.process import listening_socket
 from tests.support.postgres import PostgresServer
-from tests.support.process import listening_socket
 from tests.support.proxy import Proxy
 
 BOUND = 2.0  # GRACE for the ROLLBACK, GRACE for its answer, and a slow machine

@@ -14,7 +14,8 @@ import pytest
 import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
-from tests.support.drivers import Driver, only
+from pgproto_pytest import Driver
+from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
 
 

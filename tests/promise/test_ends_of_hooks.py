@@ -13,7 +13,8 @@ import trio
 
 import pgproto_asyncio
 from pgproto import ConnectError, Error, PoolTimeout, client
-from tests.support.drivers import Driver, only
+from pgproto_pytest import Driver
+from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pgproto import Batch, ConnectError
 from pgproto.config.options import OPTIONS, Option
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 BIG = "x" * 3_000_000

@@ -14,7 +14,8 @@ import pytest
 import trio
 
 from pgproto import DataError, Outcome, PostgresError, QueryTimeout
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import DRIVERS
 from tests.support.postgres import PostgresServer
 
 RECORDS = 30_000  # enough for several chunks of 64 KiB before the end

@@ -19,8 +19,9 @@ import pytest
 import trio
 
 import pgproto
+from pgproto_pytest import Driver
 from tests.promise.everywhere import everywhere
-from tests.support.drivers import Driver, only
+from tests.support.drivers import only
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
@@ -90,7 +91,7 @@ def test_a_cancel_request_that_overtakes_its_statement(driver: Driver, pg18: Pos
 @pytest.mark.parametrize("times", [1, 2])
 def test_close_while_a_statement_runs(driver: Driver, pg18: PostgresServer, times: int) -> None:
     sleep = Sleep(pg18)
-    if times > 1 and not driver.shares_connections:
+    if times > 1 and not driver.asynchronous:
         times = 1
 
     async def scenario(pg: Driver) -> None:

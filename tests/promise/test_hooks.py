@@ -13,7 +13,7 @@ import trio
 
 import pgproto_asyncio
 from pgproto import ConnectError, Error, LocalProtocolError, PoolTimeout
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 

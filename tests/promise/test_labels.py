@@ -16,7 +16,7 @@ import pytest
 
 import pgproto_asyncio
 from pgproto import Batch, DataError, Error, Outcome, PostgresError, QueuedQuery, Retry, TransactionAborted
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 BATCHES = 200

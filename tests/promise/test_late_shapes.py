@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgproto import Batch, PostgresError
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.holds("L12")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Outcome
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from pgproto import Batch, ConnectionClosed, Error, LocalProtocolError
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.pgbouncer import PoolMode, Version, missing
 from tests.support.postgres import PostgresServer
 

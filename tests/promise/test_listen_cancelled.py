@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from pgproto import QueryTimeout
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
 

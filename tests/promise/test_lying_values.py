@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pgproto import Batch
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.owned import Owned
 
 

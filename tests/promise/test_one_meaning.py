@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import pgproto
+from pgproto_pytest import Driver
 from tests.promise.everywhere import everywhere
-from tests.support.drivers import Driver
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 

@@ -21,8 +21,8 @@ import trio
 
 import pgproto_blocking
 from pgproto import ConnectionClosed, Error, LocalProtocolError, Outcome, Retry, sqlstates
+from pgproto_pytest import Driver
 from tests.promise.everywhere import everywhere
-from tests.support.drivers import Driver
 from tests.support.owned import Owned
 
 Work = Callable[[], Awaitable[Any]]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgproto import ConfigError, ConnectError
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PASSWORD, PostgresServer
 
 pytestmark = pytest.mark.holds("S6")

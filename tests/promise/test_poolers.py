@@ -20,8 +20,8 @@ import pytest
 
 import pgproto_blocking
 from pgproto import Batch, DataError, Outcome, PostgresError, QueryTimeout
+from pgproto_pytest import Driver
 from tests.support import pgbouncer
-from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncer, PoolMode, Version
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
@@ -174,9 +174,9 @@ def concurrent_callers(
     async def scenario(pg: Driver) -> None:
         dsn = bouncer.dsn(user="postgres")
         async with contextlib.AsyncExitStack() as stack:
-            callers = CALLERS if pg.shares_connections else 1
+            callers = CALLERS if pg.asynchronous else 1
             works = []
-            for number in range(CONNECTIONS if pg.shares_connections else 2 * CONNECTIONS):
+            for number in range(CONNECTIONS if pg.asynchronous else 2 * CONNECTIONS):
                 context = pg.connect(dsn, named_statements=named, pipelining=pipelining)
                 conn = await stack.enter_async_context(context)
                 assert conn.engine.pipelining == (pipelining or (named and bouncer.version == "1.24"))

@@ -18,7 +18,8 @@ import pgproto_sockets.link
 import pgproto_trio
 from pgproto import Batch, ConnectionClosed, ConnectionLost, Error, Outcome, PoolTimeout, PostgresError
 from pgproto_blocking.transport import Transport
-from tests.support.drivers import Driver, only
+from pgproto_pytest import Driver
+from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
 
 BOUND = 10.0

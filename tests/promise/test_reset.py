@@ -11,7 +11,7 @@ import pytest
 
 from pgproto import ConfigError, PostgresError
 from pgproto.pool.resetting import KEEP_STATEMENTS
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 

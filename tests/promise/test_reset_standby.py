@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pgproto import PostgresError
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer, Version
 
 from .test_reset import LEFT, is_as_new, state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgproto import Batch, DataError
-from tests.support.drivers import Driver
+from pgproto_pytest import Driver
 from tests.support.owned import Owned
 
 # Some hundred kilobytes: they arrive in several pieces.

@@ -13,11 +13,11 @@ import pgproto_asyncio
 import pgproto_blocking
 import pgproto_trio
 from pgproto import Batch, ConnectError, Outcome, PoolTimeout, TooManyWaiting
+from pgproto_pytest import Driver
+from pgproto_pytest.process import listening_socket
 from tests.promise.everywhere import everywhere
-from tests.support.drivers import Driver
 from tests.support.pgbouncer import PgBouncerFactory
 from tests.support.postgres import PostgresServer
-from tests.support.process import listening_socket
 from tests.support.scripted import Peer, ScriptedServer, fatal
 
 SOON = 5.0

@@ -12,8 +12,8 @@ import trio
 
 from pgproto import ConnectionClosed, ConnectionLost, Error, LocalProtocolError, Outcome
 from pgproto.sqlstates import QueryCanceled
+from pgproto_pytest import Driver
 from tests.promise.everywhere import everywhere
-from tests.support.drivers import Driver
 from tests.support.owned import Owned
 from tests.support.postgres import PostgresServer
 

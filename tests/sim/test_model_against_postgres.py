@@ -15,6 +15,7 @@ import pytest
 
 from pgproto.protocol import CLIENT, NEED_DATA, Closed, PGConnection, states
 from pgproto.wire import CancelRequest, Message, Query, ReadyForQuery, StartupMessage, Terminate
+from pgproto_pytest.process import wait_until
 from tests.sim.conversations import BY_HAND, Step
 from tests.sim.conversations_more import INTERRUPTED, TERMINATE, by_chance
 from tests.sim.database import Database
@@ -22,7 +23,6 @@ from tests.sim.desk import Client, Desk, words
 from tests.sim.postgres import Postmaster
 from tests.sim.postgres_sql import SETUP
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 
 # Which conversations are held by chance, from:to; more of them by command when the model has changed.
 SEEDS = [int(part) for part in os.environ.get("PGPROTO_MODEL_SEEDS", "0:40").split(":")]

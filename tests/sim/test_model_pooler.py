@@ -30,13 +30,13 @@ from pgproto.wire import (
     Sync,
     Terminate,
 )
+from pgproto_pytest.process import wait_until
 from tests.sim.database import Database
 from tests.sim.desk import Client, Desk, words
 from tests.sim.pooler import Pooler
 from tests.sim.postgres import Postmaster
 from tests.support.pgbouncer import PgBouncer, PgBouncerFactory
 from tests.support.postgres import PostgresServer
-from tests.support.process import wait_until
 
 START = StartupMessage({"user": "postgres", "database": "postgres"}, PROTOCOL_3_0)
 HANG_UP = "the end"

@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
+from pgproto_pytest.process import Daemon, DaemonError, free_port, give, log_tail, owned_directory
+from pgproto_pytest.server import make_dsn
 from tests.support import pgbouncer_build
-from tests.support.postgres import PASSWORD, PostgresServer, make_dsn
-from tests.support.process import Daemon, DaemonError, free_port, give, log_tail, owned_directory
+from tests.support.postgres import PASSWORD, PostgresServer
 
 PoolMode = Literal["session", "transaction", "statement"]
 Version = Literal["", "1.18", "1.24"]
@@ -194,7 +195,8 @@ class PgBouncer:
 
     def dsn(self, **overrides: str | int | None) -> str:
         """A connection URL through the pooler, as `PostgresServer.dsn`."""
-        return make_dsn({"host": self.host, "port": self.port, "sslmode": "disable", **overrides})
+        mine: dict[str, str | int | None] = {"host": self.host, "port": self.port, "sslmode": "disable"}
+        return make_dsn({"user": "postgres", "dbname": "postgres", **mine, **overrides})
 
     def admin_dsn(self) -> str:
         """A connection URL to the admin console (it speaks the simple query protocol only)."""

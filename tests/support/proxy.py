@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, Self
 
-from tests.support.process import listening_socket
+from pgproto_pytest.process import listening_socket
 
 Side = Literal["client", "server"]
 Target = tuple[str, int] | str

@@ -42,7 +42,7 @@ from pgproto.wire import (
     StartupMessage,
     Terminate,
 )
-from tests.support.process import listening_socket
+from pgproto_pytest.process import listening_socket
 
 __all__ = [
     "Gone",

@@ -17,7 +17,7 @@ import anyio
 import trio
 import uvloop
 
-from .drivers import AnyioDriver, AsyncioDriver, Driver, TrioDriver
+from pgproto_pytest import AnyioDriver, AsyncioDriver, Driver, TrioDriver
 
 __all__ = ["LOOPS", "TRIO", "Loop"]
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pgproto import Batch, Outcome
-from tests.support.drivers import DRIVERS, Driver
+from pgproto_pytest import Driver
+from tests.support.drivers import DRIVERS
 
 MB = 1 << 20
 BUFFER = 4096

@@ -9,8 +9,9 @@ from typing import Any
 import trio
 
 import pgproto
+from pgproto_pytest import Driver
 from tests.faults.columns import ACQUIRE, CONNECT, QUERY, Play
-from tests.support.drivers import DRIVERS, Driver
+from tests.support.drivers import DRIVERS
 
 __all__ = ["Asyncio", "Blocking", "Trio"]
 

@@ -1,9 +1,4 @@
-"""The behaviours that every adapter has, as scenarios; `test_conformance` runs them on real servers.
-
-Each is named after its row in the collection of what pgx's own tests assert: B batches, P pipelines,
-L pools, C connections, X deadlines and cancelling, Y COPY, N notifications, T transactions, S prepared
-statements, Q queries and rows.  Those without a number are what a row's neighbours ask for too.
-"""
+"""What a behaviour is: a scenario of the conformance suite, and the place where it runs."""
 
 from __future__ import annotations
 
@@ -11,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.drivers import Driver
-from tests.support.postgres import PostgresServer
+from pgproto_pytest.driver import Driver
+from pgproto_pytest.server import Server
 
 __all__ = ["BEHAVIOURS", "Behaviour", "Database", "behaviour"]
 
@@ -21,12 +16,12 @@ __all__ = ["BEHAVIOURS", "Behaviour", "Database", "behaviour"]
 class Database:
     """A real server, and a name that no other test uses."""
 
-    server: PostgresServer
+    server: Server
     name: str
 
     @property
     def dsn(self) -> str:
-        """A connection string of the superuser."""
+        """The connection string."""
         return self.server.dsn()
 
     def make_table(self, columns: str = "a int") -> str:
@@ -50,8 +45,22 @@ class Behaviour:
         """The function's name: the behaviour's ID, and what it is about."""
         return self.work.__name__
 
+    def run(self, driver: Driver, server: Server) -> None:
+        """Run it.
+
+        Args:
+            driver: the adapter.
+            server: the server; the behaviour may make tables whose names begin with its own.
+
+        Raises:
+            AssertionError: the adapter behaves in another way.
+        """
+        database = Database(server, f"{self.name}_{driver.name}")
+        driver.run(lambda pg: self.work(pg, database), deadline=self.deadline)
+
 
 BEHAVIOURS: list[Behaviour] = []
+"""All of them, once `pgproto_pytest.behaviours` is imported."""
 
 
 def behaviour(work: Work) -> Work:

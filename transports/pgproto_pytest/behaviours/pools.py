@@ -9,8 +9,8 @@ import pytest
 import pgproto
 from pgproto import Outcome, PostgresError
 from pgproto.pool import Retry
-from tests.adapters.behaviours import Database, behaviour
-from tests.support.drivers import Driver
+from pgproto_pytest.behaviour import Database, behaviour
+from pgproto_pytest.driver import Driver
 
 
 async def kill(pool: Any, pids: list[int], db: Database) -> None:
@@ -310,12 +310,12 @@ async def l_retry(pg: Driver, db: Database) -> None:
 
 
 @behaviour
-async def l_wrong_password(pg: Driver, db: Database) -> None:
+async def l_refused_for_good(pg: Driver, db: Database) -> None:
     """A permanent failure reaches who waits at once, and is not tried for ever."""
-    dsn = db.server.dsn(user="scram_user", password="not-this-one")
+    dsn = db.server.dsn(dbname="no_such_database", password="not-this-one")
     async with pg.Pool(dsn, min_size=0, max_size=2) as pool:
         with pytest.raises(pgproto.ConnectError) as caught:
             await pool.fetchval("select 1")
-        assert caught.value.sqlstate == "28P01"
+        assert caught.value.sqlstate == "3D000"
         assert "not-this-one" not in str(caught.value)
         assert pool.stats().open_failures == 1

@@ -12,8 +12,8 @@ import pytest
 
 import pgproto
 from pgproto import DataError, Outcome, PostgresError, QueryTimeout
-from tests.adapters.behaviours import Database, behaviour
-from tests.support.drivers import Driver
+from pgproto_pytest.behaviour import Database, behaviour
+from pgproto_pytest.driver import Driver
 
 
 @behaviour
@@ -127,7 +127,7 @@ async def m07_pipelined_behind_others(pg: Driver, db: Database) -> None:
 
 @behaviour
 async def m08_what_is_awaited(pg: Driver, db: Database) -> None:
-    if pg.name == "blocking":
+    if not pg.asynchronous:
         return
     table = db.make_table("id int")
 

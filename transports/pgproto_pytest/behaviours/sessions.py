@@ -11,8 +11,8 @@ import pytest
 
 import pgproto
 from pgproto import Outcome, PostgresError
-from tests.adapters.behaviours import Database, behaviour
-from tests.support.drivers import Driver
+from pgproto_pytest.behaviour import Database, behaviour
+from pgproto_pytest.driver import Driver
 
 FAR = "select pg_sleep(30)"
 

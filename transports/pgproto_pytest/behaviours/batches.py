@@ -6,8 +6,8 @@ import pytest
 
 import pgproto
 from pgproto import Batch, Outcome, PostgresError
-from tests.adapters.behaviours import Database, behaviour
-from tests.support.drivers import Driver
+from pgproto_pytest.behaviour import Database, behaviour
+from pgproto_pytest.driver import Driver
 
 COMMITTED, FAILED, SKIPPED = Outcome.COMMITTED, Outcome.FAILED, Outcome.SKIPPED
 ROLLED_BACK, NOT_SENT = Outcome.ROLLED_BACK, Outcome.NOT_SENT
