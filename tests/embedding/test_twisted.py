@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from pgproto_pytest.behaviours import BEHAVIOURS
 from scripts.measure import lines_of
-from tests.embedding import on_twisted, uses_twisted
+from tests.embedding import kit_of_twisted, on_twisted, uses_twisted
 from tests.support.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +23,19 @@ def test_it_does_all_that_an_adapter_does(pg18: PostgresServer) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == [use.__name__ for use in uses_twisted.USES], done.stderr
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_it_passes_the_conformance_suite(pg18: PostgresServer) -> None:
+    """All of it, in a process of its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", kit_of_twisted.__file__]
+    options = ["--pgproto-dsn", pg18.dsn(), "-rA"]
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
+    passed = re.findall(r"^PASSED .*test_behaviour\[(\w+)-twisted\]$", done.stdout, re.MULTILINE)
+    assert done.returncode == 0, done.stdout
+    assert passed == [each.name for each in BEHAVIOURS]
 
 
 def test_it_is_small() -> None:

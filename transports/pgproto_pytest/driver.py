@@ -7,6 +7,7 @@ the asyncio adapter has it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
 from typing import Any, TypeVar
 
 __all__ = ["Driver", "Hang", "Scenario"]
@@ -19,7 +20,9 @@ class Hang(AssertionError):
 
 
 class Driver:
-    """One adapter: what the conformance suite asks of it.  Every method is for a subclass to write.
+    """One adapter: what the conformance suite asks of it.
+
+    A subclass has `name`, `adapter`, `together`, `in_thread` and `run`.
 
     Attributes:
         name: what the tests are called after.
@@ -29,6 +32,11 @@ class Driver:
 
     name = ""
     asynchronous = True
+
+    @property
+    def adapter(self) -> Any:
+        """What has the adapter's `connect` and `Pool`: its module."""
+        raise NotImplementedError
 
     def connect(self, dsn: str | None = None, **options: Any) -> Any:
         """The adapter's `connect`, to be entered with `async with`.
@@ -40,11 +48,11 @@ class Driver:
         Returns:
             A context manager whose value is the adapter's connection, or something that looks like it.
         """
-        raise NotImplementedError
+        return _Guard(self.adapter.connect(dsn, **options))
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """The adapter's `Pool`, to be entered with `async with`; otherwise as `connect`."""
-        raise NotImplementedError
+        return _Guard(self.adapter.Pool(dsn, **options))
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """Run all at once, each in a task of its own.
@@ -82,3 +90,23 @@ class Driver:
 
 
 Scenario = Callable[[Driver], Coroutine[Any, Any, None]]
+
+
+class _Guard:
+    """A context manager that may not swallow what its body raises: a scenario would end without a word."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    def open(self, **options: Any) -> _Guard:
+        """A pool's."""
+        return _Guard(self._manager.open(**options))
+
+    async def __aenter__(self) -> Any:
+        return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if await self._manager.__aexit__(kind, error, trace) and error is not None:
+            raise AssertionError(f"{self._manager} swallowed {error!r}") from error

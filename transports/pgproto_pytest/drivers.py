@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from types import TracebackType
 from typing import Any, TypeVar
 
 from pgproto_pytest.driver import Driver, Hang, Scenario
@@ -22,17 +21,12 @@ class AsyncioDriver(Driver):
 
     name = "asyncio"
 
-    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+    @property
+    def adapter(self) -> Any:
         """See `Driver`."""
         import pgproto_asyncio
 
-        return _Guard(pgproto_asyncio.connect(dsn, **options))
-
-    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
-        """See `Driver`."""
-        import pgproto_asyncio
-
-        return _Guard(pgproto_asyncio.Pool(dsn, **options))
+        return pgproto_asyncio
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -72,17 +66,12 @@ class TrioDriver(Driver):
 
     name = "trio"
 
-    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+    @property
+    def adapter(self) -> Any:
         """See `Driver`."""
         import pgproto_trio
 
-        return _Guard(pgproto_trio.connect(dsn, **options))
-
-    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
-        """See `Driver`."""
-        import pgproto_trio
-
-        return _Guard(pgproto_trio.Pool(dsn, **options))
+        return pgproto_trio
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -131,17 +120,12 @@ class AnyioDriver(Driver):
         self.name = f"anyio_{backend}"
         self._backend = backend
 
-    def connect(self, dsn: str | None = None, **options: Any) -> Any:
+    @property
+    def adapter(self) -> Any:
         """See `Driver`."""
         import pgproto_anyio
 
-        return _Guard(pgproto_anyio.connect(dsn, **options))
-
-    def Pool(self, dsn: str | None = None, **options: Any) -> Any:
-        """See `Driver`."""
-        import pgproto_anyio
-
-        return _Guard(pgproto_anyio.Pool(dsn, **options))
+        return pgproto_anyio
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -177,23 +161,3 @@ class AnyioDriver(Driver):
                 raise Hang(f"not within {deadline} s")
 
         anyio.run(main, backend=self._backend)
-
-
-class _Guard:
-    """A context manager that may not swallow what its body raises: a scenario would end without a word."""
-
-    def __init__(self, manager: Any) -> None:
-        self._manager = manager
-
-    def open(self, **options: Any) -> _Guard:
-        """A pool's."""
-        return _Guard(self._manager.open(**options))
-
-    async def __aenter__(self) -> Any:
-        return await self._manager.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if await self._manager.__aexit__(kind, error, trace) and error is not None:
-            raise AssertionError(f"{self._manager} swallowed {error!r}") from error
