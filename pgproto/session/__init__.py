@@ -1,54 +1,49 @@
 """Sessions: the engine that runs operations over one connection, and the flows made of them.
 
-Everything here is free of I/O and of waiting.  An adapter moves bytes between a transport and `Engine`,
-wakes those who wait for an operation, and runs the flows (`Connector.connect`, `Transaction.commit`).
-What an adapter keeps to, beyond the docstrings of `Engine`:
+Nothing here does I/O or waits.  An adapter moves bytes between a transport and `Engine`, wakes the tasks that
+wait for an operation, and runs the flows (`Connector.connect`, `Transaction.commit`).  The rules for an
+adapter, beyond the docstrings of `Engine`:
 
-**One thread at a time** is in an engine.  After every call that says what happened (`submit`,
+**One thread at a time** may use an engine.  After every call that reports something (`submit`,
 `receive_data`, `receive_eof`, `transport_failed`, `write_failed`, `data_sent`, `tick`, `resume`,
-`abandon`, `close`) look at what is to be done: OUTPUT, READY, CHANGE, HOLD, TIME, in one question
-(`take_news`).
+`abandon`, `close`) call `take_news`, which returns what is to be done: OUTPUT, READY, CHANGE, HOLD, TIME.
 
-**Submitting.**  Set `operation.deadline` (`engine.clock()` and the seconds) before `submit`: the engine
-ends what is late by then unsent, and cancels what is late later; `Engine.set_deadline` changes it.  Set
-`operation.waiter`, which is the adapter's own and means nothing to the core, before you wait, and not
-before `submit`, which may raise or end the operation at once: look at `finished` first.  `take_ready`
-gives the operations whose waiters are to be woken: they have ended (`finished`; raise `error`), made
-progress (`take_progress`), or have work.
+**Submitting.**  Set `operation.deadline` (in seconds of `engine.clock()`) before `submit`.  If it has passed
+by then, nothing is sent; if it passes later, the operation is cancelled; `Engine.set_deadline` changes it.
+`operation.waiter` is for the adapter alone.  Set it after `submit`, which may raise or end the operation
+(look at `finished`), and before you wait.  `take_ready` returns the operations whose waiters must be woken:
+they have ended (`finished`; raise `error`), made progress (`take_progress`), or have work.
 
 **Work** (`take_work`) is a computation that is too long for an event loop: a SCRAM proof of many rounds.
-Run it in a thread, or in place, and call `Engine.resume` then.  Nothing else of the session waits for it
-meanwhile.
+Run it in a thread, or in place, and then call `Engine.resume`.
 
-**Sending.**  `data_to_send` gives the same bytes until `data_sent` says how many the transport took; b""
-when there are none, after `write_failed`, and at the end.  Where a send is awaited and can be cancelled,
-`data_sent` comes *before* it: bytes that may have gone out count as sent, or an outcome could say
-NOT_SENT of what was executed. Where a send takes a part and returns (a socket that does not block), it
-comes after, with that part.  Never stop reading in order to write: a server that cannot write does not
-read.  A failed write is `write_failed`, after which you read on until EOF, as the server's last words
-may be under way; a failed read is `transport_failed`.
+**Sending.**  `data_to_send` returns the same bytes until `data_sent` says how many the transport took; b""
+if there are none, after `write_failed`, and at the end.  If a send is awaited and can be cancelled, call
+`data_sent` *before* it: bytes that may have gone out must count as sent, or a statement that was executed
+could be labelled NOT_SENT.  If a send takes a part and returns (a non-blocking socket), call `data_sent`
+after it, with the size of that part.  Never stop reading in order to write: a server that cannot write does
+not read.  After a failed write call `write_failed` and read on until EOF, because the server's last messages
+may be on their way; after a failed read call `transport_failed`.
 
-**Reading.**  Bytes go to `receive_data`, EOF to `receive_eof`.  While HOLD is there, read nothing: a
-consumer is slow.
+**Reading.**  Bytes go to `receive_data`, EOF to `receive_eof`.  While HOLD is set, read nothing: a consumer
+is slow.
 
 **Time.**  Call `tick` at `next_deadline`.
 
-**Cancelling.**  Who waits and is cancelled calls `abandon`, and need not wait: the engine reads on.
-With CHANGE look at `wants_cancel`: send what `take_cancel` gives over a connection of its own
-(`Connector.cancel`), then say `cancel_done`, whether it was delivered or not.
+**Cancelling.**  A task that is cancelled while it waits calls `abandon` and need not wait: the engine reads
+on.  At CHANGE look at `wants_cancel`: send the key of `take_cancel` over a connection of its own
+(`Connector.cancel`), then call `cancel_done`, whether it was delivered or not.
 
-**The end.**  `closed` means that nothing can be submitted, `finished` that every operation has been
-told: close the transport then.  `close` leaves a Terminate to be sent, which may be tried once and not
-waited for.
+**The end.**  `closed` means that nothing can be submitted, `finished` that every operation has ended: then
+close the transport.  `close` leaves a Terminate to be sent; try once, and do not wait for it.
 
-**Data.**  COPY IN and `executemany` are fed with what `chunks` (bytes, files, iterables) and `encoded`
-(records, through a `RecordBuffer` or an `ExecutionBuffer`) give, piece by piece, so that memory stays
-bounded.
+**Data.**  COPY IN and `executemany` are fed with the pieces that `chunks` (bytes, files, iterables) and
+`encoded` (records, through a `RecordBuffer` or an `ExecutionBuffer`) yield, so that memory stays bounded.
 
-A flow yields steps: do each, send None into it, or throw what it raised; `Poller` does so without
-blocking.  What a session came to is in `engine.host`, `engine.connection` and `engine.channel` (`tls`).
-Servers and proxies use `pgproto.protocol`: `PGConnection(SERVER)`, `ServerAuthenticator`, `ScramVerifier`,
-and `pgproto.protocol.tls` for TLS.  An operation of one's own is a subclass of `Operation`.
+A flow yields steps: do each, send None into the flow, or throw the step's exception into it; `Poller` does so
+without blocking.  A session's properties are in `engine.host`, `engine.connection` and `engine.channel`
+(`tls`).  Servers and proxies use `pgproto.protocol`: `PGConnection(SERVER)`, `ServerAuthenticator`,
+`ScramVerifier`, and `pgproto.protocol.tls` for TLS.  Subclass `Operation` for operations of your own.
 """
 
 from __future__ import annotations

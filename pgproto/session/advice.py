@@ -1,8 +1,8 @@
-"""What is put on a query's error for its reader: the statement, and a way out where one is known.
+"""Adds to a query's error: the statement, and advice where there is any.
 
-Rule: the statement goes into `.query`, never into a text: texts go to logs.  Values go nowhere.
-Rule: the server's message is never parsed, because it is translated.  SQLSTATE, position and the routine
-that complained say enough.
+Rule: the statement is in `.query` and never in the text, because texts go to logs.  Values are not shown.
+Rule: the server's message is never parsed, because it is translated.  SQLSTATE, position and routine are
+enough.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SYNTAX_ERROR: Final = "42601"
 # The routine of "cannot insert multiple commands into a prepared statement".
 _PARSE_MESSAGE: Final = "exec_parse_message"
 
-# What stands at the position of a syntax error, and what to write instead.
+# The text at the position of a syntax error, and the advice.
 _INSTEAD: Final[list[tuple[re.Pattern[str], str]]] = [
     (re.compile(r"%(\w|\()"), "parameters are written $1, $2, ... here, not %s or %(name)s"),
     (re.compile(r":\w"), "parameters are written $1, $2, ... here, not :name"),
@@ -29,10 +29,10 @@ _PARAMETER: Final = re.compile(r"\$\d")
 
 
 def annotate(error: BaseException | None, sql: str) -> None:
-    """Put the statement that an error is about on it, once, and a note if there is a way out.
+    """Put the statement on an error, once, and a note if there is advice.
 
     Args:
-        error: what its caller gets raised.
+        error: the error that the caller gets.
         sql: the statement, as it was sent.
     """
     if not sql or not isinstance(error, Error) or error.query is not None:
@@ -45,12 +45,12 @@ def annotate(error: BaseException | None, sql: str) -> None:
 
 
 def place(index: int, step: str) -> str:
-    """The note that says which statement of a batch an error is about, and in which step."""
+    """A note that names the statement of a batch and the step that failed."""
     return f"in statement {index + 1} of the batch ({step})"
 
 
 def unfit_error(raised: BaseException) -> DataError | LocalProtocolError:
-    """The error of an item whose values could not be encoded."""
+    """The error for an item whose values could not be encoded."""
     if isinstance(raised, (DataError, LocalProtocolError)):
         return raised
     error = DataError(f"encoding its values was ended by {type(raised).__name__}")

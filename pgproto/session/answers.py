@@ -1,4 +1,4 @@
-"""Answers that no operation has asked for, or cannot make anything of: what is said of them, once for all."""
+"""The errors for answers that no operation has asked for or can use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["refuse_copy", "unasked", "undecodable"]
 
 
 def unasked(event: Message) -> RemoteProtocolError:
-    """The error of an answer that the protocol knows, to a question that no operation here asks.
+    """The error for a legal answer to a request that no operation here sends.
 
-    PortalSuspended would pass a part of the rows off as the whole (every Execute is without a limit), and
-    after CopyBothResponse (replication) both sides would wait for each other.
+    After PortalSuspended some of the rows would be taken for all (no Execute here has a limit); after
+    CopyBothResponse (replication) both sides would wait for each other.
     """
     return RemoteProtocolError(
         f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked"
@@ -23,7 +23,7 @@ def unasked(event: Message) -> RemoteProtocolError:
 
 
 def undecodable(raised: Exception) -> DataError:
-    """The error of a query whose rows could not be made of what has come."""
+    """The error for a query whose rows could not be decoded."""
     if isinstance(raised, DataError):
         return raised
     error = DataError(f"decoding its rows was ended by {type(raised).__name__}")
@@ -32,14 +32,14 @@ def undecodable(raised: Exception) -> DataError:
 
 
 def refuse_copy(channel: Channel, segment: Segment, event: Message) -> LocalProtocolError | None:
-    """Somebody ran COPY as a query: there is no data, or the data are dropped.
+    """COPY was run as a query: fail a COPY FROM STDIN, or drop the data of a COPY TO STDOUT.
 
     Returns:
-        The error of the latter, without an outcome; of COPY FROM STDIN the server makes one itself.
+        The error for COPY TO STDOUT, without an outcome; for COPY FROM STDIN the server sends one.
     """
     if isinstance(event, CopyOutResponse):
         return LocalProtocolError("the data of COPY TO STDOUT were dropped: use copy_out")
     channel.write(CopyFail(NO_DATA))
     if segment.commit is not None:
-        channel.sync(segment)  # the server ignores the one that lies before CopyFail
+        channel.sync(segment)  # the server ignores a Sync before the CopyFail
     return None

@@ -1,10 +1,10 @@
-"""Batches: statements that travel together, and the item that knows its own end.
+"""Batches: statements that are sent together, each with its own result and outcome.
 
 A batch does no I/O and belongs to no connection: build it anywhere, send it with `send_batch`.
 
-The rule: by default a batch is one segment, which the server runs as one transaction: all or nothing.
-With `atomic=False` every statement gets a Sync of its own, so that an error leaves its neighbours alone;
-it is still one round trip.
+By default a batch is one segment, which the server runs as one transaction, all or nothing.  With
+`atomic=False` every statement has a Sync of its own, so that an error concerns that statement alone; it is
+still one round trip.
 
 All statements are prepared before any is executed.  So a statement cannot use a table that an earlier
 statement of the same batch creates; send the DDL first.
@@ -28,12 +28,12 @@ __all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "as_statement", "error
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
 
-# A part with one of these must not be run again with the rest.
+# If an item has one of these outcomes, the whole must not be run again.
 _STORED: Final = (Outcome.COMMITTED, Outcome.PREPARED, Outcome.UNKNOWN)
 
 
 class QueuedQuery:
-    """One statement of a batch, and what became of it.
+    """One statement of a batch, with its result and outcome.
 
     Attributes:
         sql: the statement's text.
@@ -42,9 +42,9 @@ class QueuedQuery:
         tag: the server's command tag, such as "INSERT 0 1"; "" for an empty statement, or one that did
             not complete.
         columns: the names of the columns.
-        error: what ended it; None if it succeeded or was never tried (see `outcome`).
-        outcome: what became of it; None until it is known.
-        holder: what `prepare` returned, if that was passed: its statement is open while it is referred to.
+        error: its error; None if it succeeded or was never tried (see `outcome`).
+        outcome: what became of it; None until that is known.
+        holder: the prepared statement that was passed, if any; this reference keeps it open.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class QueuedQuery:
 
     def __init__(self, sql: str, args: Sequence[object], statement: Statement | None = None) -> None:
         if len(args) > _MAX_PARAMETERS:
-            # Sent, it would be worse than refused: the server counts them modulo 65536.
+            # It must not be sent: the count would be taken modulo 65536.
             text = f"a statement is limited to {_MAX_PARAMETERS} parameters, not {len(args)}"
             raise not_sent(text)
         self.sql = sql
@@ -80,14 +80,14 @@ class QueuedQuery:
 
     @property
     def rowcount(self) -> int:
-        """How many rows the command tag counts; 0 if it counts none."""
+        """The number of rows in the command tag; 0 if it has none."""
         return rowcount(self.tag)
 
     def value(self) -> object:
         """The first column of its first row; None if there is no row.
 
         Raises:
-            DataError: its rows have no columns (`select from t`); the statement has run all the same.
+            DataError: its rows have no columns (`select from t`); the statement was run nevertheless.
         """
         if not self.rows:
             return None
@@ -123,13 +123,14 @@ class Batch:
         """Add a statement.
 
         Args:
-            query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned, if the batch is
-                to be sent on that connection.
+            query: one SQL statement with parameters $1, $2, ..., or a statement that `prepare` has returned,
+                if the batch is sent on the same connection.
             args: the values of the parameters.
 
         Raises:
             TypeError: the query is neither.
-            LocalProtocolError: there are more parameters than a message can carry, or the batch was sent.
+            LocalProtocolError: there are more parameters than a message can carry, or the batch was already
+                sent.
 
         Returns:
             The item, which has `rows`, `tag`, `error` and `outcome` once the batch was sent.
@@ -141,7 +142,7 @@ class Batch:
         return item
 
     def take(self) -> list[QueuedQuery]:
-        """The items, to be sent; a batch can be sent once.  One that was refused as a whole was not sent.
+        """The items, to be sent.  A batch can be sent once; if it was refused as a whole, it was not sent.
 
         Raises:
             LocalProtocolError: it was sent before.
@@ -152,8 +153,8 @@ class Batch:
         for item in self.items:
             item.outcome = item.error = item.parameters = None
             if item.statement is not None and not item.statement.kept:
-                item.statement = None  # of the session on which it was refused
-        return list(self.items)  # what is sent is decided now
+                item.statement = None  # it belongs to the session that refused the batch
+        return list(self.items)  # a copy: items that are queued later are not sent
 
     def __len__(self) -> int:
         return len(self.items)
@@ -164,13 +165,11 @@ class Batch:
 
 
 class Refusing:
-    """`with Refusing(batch):` labels the items of a batch that an error keeps from being sent at all.
+    """`with Refusing(batch):` labels the items NOT_SENT if an error keeps the whole batch from being sent.
 
-    Such a batch can be sent again.
-
-    No connection was free, the deadline had passed, the caller was cancelled: the items are NOT_SENT then.
-    Once the batch was taken, the operation that has its items labels them; one that `take` has got is
-    watched on: it may be interrupted before it is submitted.
+    For example, no connection was free, the deadline had passed, or the caller was cancelled.  Such a batch
+    can be sent again.  After `Batch.take` the operation with the items labels them.  After `Refusing.take`
+    this object still does, because the call may be interrupted before the operation is submitted.
     """
 
     __slots__ = ("_batch", "_watched")
@@ -185,7 +184,7 @@ class Refusing:
         return self
 
     def take(self) -> list[QueuedQuery]:
-        """`Batch.take`, for an operation that has ended, one way or another, when this block does.
+        """`Batch.take`, for an operation that will have ended by the end of this block.
 
         Raises:
             LocalProtocolError: it was sent before.
@@ -207,8 +206,8 @@ def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:
     """Label items of which no byte was sent.
 
     Args:
-        items: those that have an outcome keep it.
-        error: what was raised; for a cancellation or an interrupt the items get an `Error` that it caused.
+        items: the items; those with an outcome keep it.
+        error: the exception; for a cancellation or an interrupt the items get an `Error` caused by it.
     """
     if isinstance(error, Exception):
         reason: Exception = error
@@ -223,14 +222,14 @@ def refuse(items: Iterable[QueuedQuery], error: BaseException) -> None:
 
 
 def error_of_all(error: BaseException, items: Iterable[QueuedQuery]) -> BaseException:
-    """The error of a call that ran several statements, with an outcome that is true of all of them.
+    """The error of a call that ran several statements, with an outcome that is true for all of them.
 
-    Where a part of them may be stored it is UNKNOWN, so that nobody repeats the whole.  The items' own errors
-    say what became of each, so the call gets a copy.
+    If a part of them may be committed the outcome is UNKNOWN, so that the whole is not repeated.  It is set
+    on a copy, because the original is the error of one item and has that item's outcome.
 
     Args:
-        error: what one of the items has failed with; as it is if it does not invite to repeat anything.
-        items: all that were run.
+        error: the error of one of the items; returned unchanged if its outcome is not safe to retry anyway.
+        items: all items of the call.
     """
     if not isinstance(error, Error) or error.outcome is None:
         return error
@@ -264,9 +263,9 @@ def as_item(query: object, args: Sequence[object]) -> QueuedQuery:
 
 
 def as_statement(query: object) -> Statement | None:
-    """The prepared statement that was passed for a query; None if it is a text.
+    """The prepared statement that was passed as a query; None if it is a text.
 
-    An adapter's `PreparedStatement` is known by its attribute: the core cannot know its class.
+    An adapter's `PreparedStatement` is recognised by its attribute, because the core cannot import its class.
 
     Raises:
         TypeError: it is neither.
@@ -282,7 +281,7 @@ def as_statement(query: object) -> Statement | None:
 
 
 def rowcount(tag: str) -> int:
-    """The number of rows that a command tag counts: its last word, if that is a number.
+    """The number of rows in a command tag: its last word, if that is a number; else 0.
 
     Manual: "Message Formats", CommandComplete.
     """

@@ -1,19 +1,18 @@
 """Who may use a session while transaction blocks are open in it.
 
-The open blocks are a stack: the transaction, and the savepoints in it.  Statements run in the innermost one,
-so only who is inside it may submit any, or enter a further block: what another task ran there would be undone
-with work that it knows nothing of.  Inside is
+The open blocks are a stack: the transaction, and its savepoints.  Statements run in the innermost block, so
+only tasks inside that block may submit statements or enter a further block: a statement of another task would
+be rolled back together with work that it knows nothing of.  Inside a block are
 
-    - who entered the block, and every task that was started there: a context variable says so, which tasks
-      inherit;
-    - everybody, once the task that entered the block is over (a fixture's set-up, in a task of its own);
-    - everybody who has the handle of a connection that a pool has lent, as long as no savepoint is open.  It
-      was lent to one borrower, who may use it in any task or thread.
+    - the task that entered it, and every task started there: they inherit a context variable;
+    - all tasks, once the task that entered the block is over (a fixture's set-up, in a task of its own);
+    - all tasks and threads with the handle of a connection lent by a pool, as long as no savepoint is open:
+      the borrower may use it anywhere.
 
-A block ends for all who are inside it.  A task that goes on after the end of the block in which it began
-would run its statements in autocommit, one by one: it is refused, until the connection is lent anew.
+A task that goes on after the end of the block in which it was started would run its statements in autocommit:
+it is refused until the connection is lent again.
 
-Tasks are what the adapter says: objects that can be weakly referenced.
+A task is any weakly referenceable object that the adapter names.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ class Block:
         begin: the statement that opens it.
         savepoint: the savepoint's name; "" for a transaction.
         depth: how many blocks are around it.
-        problem: why nothing can be run in it any more, although it was not left yet; "" if all is well.
-        stage: OPEN; ENDING while COMMIT, ROLLBACK or its like is under way; ENDED; or UNDONE, if it has ended
-            with the block around it.
-        by_hand: a statement ended it, instead of the one who entered it.
+        problem: why nothing can be run in it any more, although it was not left yet; "" if something can.
+        stage: OPEN; ENDING while COMMIT, ROLLBACK or the like is under way; ENDED; or UNDONE if it has ended
+            together with the block around it.
+        by_hand: a statement in it has ended it (COMMIT, ROLLBACK), not the code that entered it.
     """
 
     __slots__ = (
@@ -76,22 +75,22 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What it is called in messages."""
+        """Its kind in error texts: "transaction" or "savepoint"."""
         return "savepoint" if self.savepoint else "transaction"
 
     @property
     def innermost(self) -> bool:
-        """True if no other one is open in it."""
+        """True if no other block is open in it."""
         return self.stack.open[-1] is self
 
     @property
     def ended(self) -> bool:
-        """True if it is over, however it has ended."""
+        """True if it is over, for any reason."""
         return self.stage >= ENDED
 
     @property
     def outlived(self) -> bool:
-        """True if it has ended, and the connection has not been given back since."""
+        """True if it has ended and the connection has not been given back since."""
         return self.ended and self._lease == self.stack.lease
 
     def entered_here(self) -> bool:
@@ -99,11 +98,11 @@ class Block:
         return self._owner is not None and self._owner() is self.stack.task()
 
     def concerns(self, task: object) -> bool:
-        """False once it has ended, and keeps this task, which is running, from nothing."""
+        """False if it has ended and no longer restricts this task, which is running."""
         return not self.ended or (self.outlived and (self._owner is None or self._owner() is not task))
 
     def orphaned(self) -> bool:
-        """True if the task that has entered it is over."""
+        """True if the task that entered it is over."""
         if self._owner is None:
             return False
         task = self._owner()
@@ -114,12 +113,12 @@ class Blocks:
     """The blocks that are open in one session, the outermost first.
 
     Attributes:
-        open: these.
-        task: the adapter's answer to who is running; None if nobody can tell.
-        caller: what that is called in messages.
-        is_over: whether a task has ended.
+        open: the open blocks.
+        task: a function of the adapter: the running task, or None if that is not known.
+        caller: the word for a task in error texts.
+        is_over: a function of the adapter: whether a task has ended.
         lent: a pool has lent the connection.
-        lease: a number that changes whenever it is lent or given back.
+        lease: a number that changes whenever the connection is lent or given back.
     """
 
     __slots__ = ("caller", "is_over", "lease", "lent", "open", "task")
@@ -138,7 +137,7 @@ class Blocks:
         self.lease += 1
 
     def take_back(self) -> None:
-        """It came back: what is still open ends with the session."""
+        """The connection was given back; blocks that are still open end with the session."""
         for block in self.open:
             block.stage = max(block.stage, ENDED)
             block.problem = block.problem or _GIVEN_BACK
@@ -149,8 +148,8 @@ class Blocks:
         """Raise if the running task may not run anything now.
 
         Raises:
-            LocalProtocolError: the block in which it began has ended, another task's block is open, or in
-                the block that is open nothing can be run.
+            LocalProtocolError: the block in which the task was started has ended, another task's block is
+                open, or nothing can be run in the open block.
         """
         inside = INSIDE.get()
         if inside:
@@ -177,12 +176,12 @@ class Blocks:
     def push(self, block: Block) -> None:
         """The running task enters a block."""
         self.open.append(block)
-        # Those that this task has entered and another one has ended, on connections that may be gone.
+        # Drops blocks that this task has entered and another task has ended, perhaps of other connections.
         task = self.task()
         INSIDE.set((*[each for each in INSIDE.get() if each.concerns(task)], block))
 
     def end(self, block: Block) -> None:
-        """The block has ended, and with it those that are open inside it."""
+        """The block has ended, and with it the blocks inside it."""
         self.end_inner(block)
         if self.open and self.open[-1] is block:
             self.open.pop()
@@ -190,7 +189,7 @@ class Blocks:
         INSIDE.set(tuple(each for each in INSIDE.get() if not (each.stack is self and each.ended)))
 
     def end_inner(self, block: Block) -> None:
-        """The block is about to end: with it end those that are open inside it."""
+        """The block is about to end: end the blocks inside it."""
         if block in self.open:
             for each in self.open[block.depth + 1 :]:
                 each.stage = UNDONE
@@ -198,18 +197,18 @@ class Blocks:
             del self.open[block.depth + 1 :]
 
     def stop(self, problem: str, *, by_hand: bool) -> None:
-        """The transaction that was begun is not there (any more): run nothing more in its blocks."""
+        """The transaction was not begun or is over on the server: run nothing more in its blocks."""
         for block in self.open:
             block.problem = problem
             block.by_hand = by_hand
 
 
-# The blocks that the running task (or thread) is in, of any session.  A task that it starts inherits them.
+# The blocks of all sessions that the running task (or thread) is in.  Tasks that it starts inherit them.
 INSIDE: Final[ContextVar[tuple[Block, ...]]] = ContextVar("pgproto_transactions", default=())
 
 
 def _nobody() -> object:
-    """Without an adapter, who is running is told by its context alone."""
+    """Without an adapter, the context variable alone tells who is inside."""
     return None
 
 

@@ -1,11 +1,11 @@
-"""The wish to cancel what the server is at.
+"""The wish to cancel the statement that the server is running.
 
-    NO_WISH     --ask-->   WANTED      an operation that nobody wants is all that the server has to do
-    WANTED      --take-->  UNDER_WAY   somebody delivers the request, over a connection of its own
+    NO_WISH     --ask-->   WANTED      all operations in flight are unwanted
+    WANTED      --take-->  UNDER_WAY   the adapter sends the request, over a connection of its own
     UNDER_WAY   --done-->  NO_WISH     it was delivered, or could not be
 
-While there is a wish nothing new is sent, so that a request that comes late hits nobody else.  One that
-overtakes its statement finds the server idle, and is lost: so it is repeated, after a pause that doubles.
+While there is a wish nothing new is sent, so that a late request cannot hit a wanted query.  A request that
+arrives before its statement finds the server idle and is lost, so it is repeated, after pauses that double.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ NO_WISH: Final = 0
 WANTED: Final = 1
 UNDER_WAY: Final = 2
 
-# How long after the first request the second one follows, if it is needed still, in seconds.
+# Seconds from the first request to the second, if it is still needed.
 _PAUSE: Final = 0.05
 
 
 class Cancelling:
-    """Whether a cancel request shall be sent, or is being sent.
+    """Whether a cancel request should be sent, or is being sent.
 
     Args:
         turns: the session's operations.
@@ -48,12 +48,12 @@ class Cancelling:
         self._repeat_at: float | None = None
 
     def ask(self, operation: Operation) -> bool:
-        """Ask, once, for a cancel request on behalf of an operation that nobody wants.
+        """Ask, once, for a cancel request on behalf of an unwanted operation.
 
-        Not while others want what is in flight: a request that comes late hits the next one.
+        Not while a wanted operation is in flight: a late request could hit that one.
 
         Returns:
-            True if it was asked for now.
+            True if the wish is new.
         """
         turns = self._turns
         channel = turns.channel
@@ -67,13 +67,13 @@ class Cancelling:
         return True
 
     def ask_for_next(self) -> None:
-        """What the server is at may be unwanted as well."""
+        """The next operation in flight may be unwanted as well: ask for it."""
         segments = self._turns.channel.segments
         if segments and segments[0].operation.unwanted and not segments[0].operation.finished:
             self.ask(segments[0].operation)
 
     def take(self) -> BackendKeyData | None:
-        """The key for a request that shall be sent now, until `done`; None if there is no wish."""
+        """The key for a request to send now; None if there is no wish.  Then call `done`."""
         if self.state != WANTED:
             return None
         key = self._turns.channel.connection.backend_key
@@ -81,7 +81,7 @@ class Cancelling:
         return key
 
     def done(self, now: float) -> None:
-        """The request was delivered, or could not be: see after a while whether the server has heeded it."""
+        """The request was delivered, or could not be: check after a pause whether it had an effect."""
         if self.state == UNDER_WAY:
             self.state = NO_WISH
         self._repeat_at = now + self._pause
@@ -90,9 +90,9 @@ class Cancelling:
         self.ask_for_next()
 
     def tick(self, now: float) -> None:
-        """Time has passed: it was not heeded, if the statement is unanswered, so it is repeated.
+        """Repeat the request if the pause is over and the statement is still unanswered.
 
-        Not if anybody wants what is in flight by now.
+        Not if a wanted operation is in flight by now.
         """
         if self._repeat_at is None or now < self._repeat_at:
             self._alarm.set(self._repeat_at)
@@ -104,5 +104,5 @@ class Cancelling:
             self.state = WANTED
 
     def drop(self) -> None:
-        """There is nothing left for a request: the server is idle, or the session is over."""
+        """Forget the wish: the server is idle, or the session is over."""
         self.state = NO_WISH

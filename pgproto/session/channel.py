@@ -1,7 +1,7 @@
-"""The channel: what operations write to, and what is known of what was written.
+"""The channel: the output of operations, and the record of what was written.
 
-It has the output that the transport did not take yet, the segments in flight, and the transaction blocks
-that are open; from these it says what may be written now, and what became of a query that gets no answer.
+It has the output that the transport has not taken, the segments in flight, and the open transaction blocks.
+From these it knows what may be written now, and the outcome of a query whose answer never comes.
 """
 
 from __future__ import annotations
@@ -25,39 +25,38 @@ if TYPE_CHECKING:  # ssl is not loaded before TLS is asked for
 
 __all__ = ["HIGH_WATER", "TELLING_TAGS", "Channel"]
 
-# Tags of statements after which the server has forgotten something, or will not forget it any more:
-# `Channel.told` wants to know of them.
+# Command tags that `Channel.told` must hear of: these statements drop state of the session, or make it last.
 TELLING_TAGS: Final = ALTERING_TAGS | {"COMMIT", "DEALLOCATE ALL", "DISCARD ALL", "ROLLBACK", "UNLISTEN"}
 
 _SESSIONS: Final = itertools.count(1)
 
-# Output is produced up to here and no further, so that a batch of any size needs bounded memory.
+# The limit for produced output, in bytes, so that a batch of any size needs bounded memory.
 # asyncpg uses four buffers of 32 KiB, libpq one of 16 KiB.
 HIGH_WATER: Final = 65536
 
-# A transport is offered pieces of this size at most.  What it does not take is copied, which would make
-# sending one large value through a small socket buffer quadratic.
+# A transport is offered pieces of this size at most.  The part that it does not take is copied, which would
+# make sending a large value through a small socket buffer quadratic.
 _PIECE: Final = 4 * HIGH_WATER
 
 
 class Channel:
-    """What operations write to: the connection, its statements, and the output not yet handed over.
+    """The connection, its statements, and the output that was not yet handed over.
 
     Attributes:
-        connection: the protocol's state.
+        connection: the protocol's state machine.
         statements: the statement cache.
         segments: the segments in flight, oldest first.
-        status_before: the transaction status before the oldest of them, until its ReadyForQuery was handled.
-        blocks: the transaction blocks that are open: who is not inside may not submit.
-        prologue: those of them that the server was not told of yet.  What opens them (BEGIN, SAVEPOINT) goes
-            in front of the first segment that belongs inside.
-        begin_failed: the server refused the transaction's BEGIN: nothing of it may be run.
-        session: a number that no other session of this process has; errors carry it.
+        status_before: the transaction status before the oldest segment, until its ReadyForQuery was handled.
+        blocks: the open transaction blocks, which restrict who may submit.
+        prologue: the open blocks whose BEGIN or SAVEPOINT is not sent yet.  It is sent before the first
+            request of the block, in the same segment.
+        begin_failed: the server refused the transaction's BEGIN: nothing may be run in it.
+        session: a number that no other session of this process has; it is put on errors.
         ready: operations that have ended or made progress, for the adapter to wake their waiters.
-        dirty: a statement may have left a trace in the session since `forget_traces`.
-        pipelining: several segments may be in flight; False for one at a time.
-        listeners: who waits for notifications.
-        tls: the encryption of the byte stream, once it was agreed upon.
+        dirty: a statement may have changed the session's state since `forget_traces`.
+        pipelining: True if several segments may be in flight.
+        listeners: the listeners for notifications.
+        tls: the encryption of the byte stream, once it was negotiated.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
     """
 
@@ -95,25 +94,25 @@ class Channel:
         self.prologue: list[Block] = []
         self.ready: list[Operation] = []
         self._traces = False
-        self._altered = False  # in the transaction that is open, or was the last
-        self._untouched = 0  # the stream's position when the traces were forgotten
+        self._altered = False  # the open transaction, or the last one, has altered tables or types
+        self._untouched = 0  # the stream position at the last `forget_traces`
         self.begin_failed = False
         self.pipelining = True
         self.tls: TLS | None = None
         self.produced = 0
         self.handed_over = 0
         self._output: list[bytes] = []
-        self._piece = b""  # what the transport is being offered; `_output` comes after it
+        self._piece = b""  # the bytes offered to the transport; `_output` follows them
         self._savepoints = 0
 
     def sign(self, error: BaseException | None) -> None:
-        """Note on an error which session it came from."""
+        """Put the session's number on an error."""
         if isinstance(error, Error):
             error.session = self.session
 
     @property
     def dirty(self) -> bool:
-        """True if a statement may have left a trace in the session, or one that was prepared is kept."""
+        """True if a statement may have changed the session's state, or a prepared one is kept."""
         return self._traces or bool(self.statements.kept)
 
     @dirty.setter
@@ -121,13 +120,13 @@ class Channel:
         self._traces = dirty
 
     def told(self, operation: Operation, tag: str, sql: str, before: int = 0) -> None:
-        """A statement has completed after which the server knows less: see TELLING_TAGS.
+        """A statement with one of TELLING_TAGS has completed.
 
         Args:
-            operation: whose it is.
+            operation: the operation that ran it.
             tag: its command tag.
-            sql: the text that it is in.
-            before: how many statements of the text came before it.
+            sql: the text that contains it.
+            before: the number of statements before it in the text.
         """
         block = operation.transaction
         depth = 0 if block is None else block.depth
@@ -151,14 +150,14 @@ class Channel:
             self.listeners.unlistened(unlistened(sql) if tag == "UNLISTEN" else ["*"], tag, depth)
 
     def transaction_ended(self, *, committed: bool | None) -> None:
-        """A transaction is over; None: nobody knows how."""
+        """A transaction is over; `committed` is None if its outcome is not known."""
         self.listeners.transaction_ended(committed=committed)
         if not committed:
             self._relearn()
         self._altered = False
 
     def _relearn(self) -> None:
-        """What was altered is undone: what was learned of it since is not so any more."""
+        """Alterations were rolled back: forget what was learned of the altered tables and types."""
         if self._altered:
             self.statements.relearn(None)
 
@@ -168,7 +167,7 @@ class Channel:
         return self.produced != self._untouched
 
     def forget_traces(self) -> None:
-        """The session as it is now is the one to come back to."""
+        """Take the session's present state as clean."""
         self._traces = False
         self._untouched = self.produced
         self.statements.kept.clear()
@@ -181,11 +180,11 @@ class Channel:
 
     @property
     def pending(self) -> int:
-        """How many bytes were produced and not handed over."""
+        """The number of bytes produced and not handed over."""
         return self.produced - self.handed_over
 
     def output(self) -> bytes:
-        """The next bytes that were produced and not handed over: all of them, or a piece of many."""
+        """The next bytes to hand over: all that are pending, or a piece if they are many."""
         parts = self._output
         if parts:
             if self.pending <= _PIECE:
@@ -212,22 +211,22 @@ class Channel:
         return piece
 
     def taken(self, count: int) -> None:
-        """The transport took the first `count` bytes of `output()`."""
+        """The transport has taken the first `count` bytes of `output()`."""
         self.handed_over += count
         self._piece = self._piece[count:]
 
     def discard(self) -> None:
-        """Nothing more can be sent: drop what was not handed over."""
+        """Nothing more can be sent: drop the pending output."""
         self._output = []
         self._piece = b""
         self.produced = self.handed_over
 
     def awaits(self, operation: Operation) -> bool:
-        """True if an answer to the operation is due."""
+        """True if a segment of the operation is in flight."""
         return any(segment.operation is operation for segment in self.segments)
 
     def open(self, operation: Operation, first: int = 0) -> Segment:
-        """Begin a segment that carries the operation's items from `first` on."""
+        """Begin a segment for the operation's items from `first` on."""
         segment = Segment(operation, self.produced)
         segment.first = segment.last = segment.position = first
         segment.in_transaction = self.in_transaction(operation)
@@ -235,9 +234,9 @@ class Channel:
         return segment
 
     def preamble(self, segment: Segment) -> None:
-        """Write what goes in front of an extended segment: closed names, BEGIN, SAVEPOINT.
+        """Write the start of an extended segment: Close messages, BEGIN, SAVEPOINT.
 
-        One round trip serves both: if BEGIN fails, the server skips the rest of the segment.
+        BEGIN needs no round trip of its own: if it fails, the server skips the rest of the segment.
         """
         for name in self.statements.take_closes():
             self.write(Close("S", name))
@@ -247,20 +246,20 @@ class Channel:
                 self.write(Bind("", "", (), (), ()))
                 self.write(Execute())
             if segment.prologue:
-                segment.in_transaction = True  # or nothing of it is run
+                segment.in_transaction = True  # if BEGIN fails, nothing of it is run
 
     def savepoint_due(self, operation: Operation) -> bool:
-        """True if the operation is in a savepoint that the server was not told of."""
+        """True if the operation is in a savepoint whose SAVEPOINT is not sent yet."""
         block = operation.transaction
         return block is not None and any(
             each.savepoint and each.depth <= block.depth for each in self.prologue
         )
 
     def simple_query(self, segment: Segment, sql: str) -> str:
-        """Write a simple Query; BEGIN, if it is due, goes into the same string, so that it fails as one.
+        """Write a simple Query; a BEGIN that is due goes first in the same string, so that both fail as one.
 
         Returns:
-            The string.
+            The whole string.
         """
         text = sql
         if self.prologue:
@@ -275,9 +274,9 @@ class Channel:
         self.write(Sync())
 
     def _begin(self, segment: Segment) -> list[str]:
-        """What opens the blocks that the segment's operation is in, as far as the server was not told.
+        """The statements that open the blocks of the segment's operation and are not sent yet.
 
-        What was submitted before a block was entered may be written after that, and does not belong inside.
+        An operation submitted before a block was entered may be written later; it is not in the block.
         """
         block = segment.operation.transaction
         if block is None:
@@ -289,7 +288,7 @@ class Channel:
 
     @property
     def transaction(self) -> Block | None:
-        """The transaction block that is open, or None."""
+        """The open transaction block, or None."""
         blocks = self.blocks.open
         return blocks[0] if blocks else None
 
@@ -297,10 +296,10 @@ class Channel:
     def may_open(self) -> bool:
         """True if a segment may be opened now.
 
-        Not after a BEGIN that is unanswered: what is sent after it would run without it if it failed.  Nor
-        after a statement in a block that is not plain: it may be what ends the block.  And without pipelining
-        not while anything at all is unanswered: a pooler may give the server to somebody else at each
-        ReadyForQuery, whatever has followed by then.
+        Not after an unanswered BEGIN: if it failed, the new segment would run outside of the block.  Nor
+        after a statement in a block that is not plain: it may end the block.  And without pipelining not
+        while anything is unanswered: a pooler may give the server to another client at each ReadyForQuery,
+        even if more requests have arrived.
         """
         segments = self.segments
         if not segments:
@@ -311,12 +310,12 @@ class Channel:
         return last.plain or last.operation.transaction is None
 
     def in_block(self, segment: Segment) -> bool:
-        """True if the segment, whose ReadyForQuery is being handled, may have run in a transaction block."""
+        """True if the segment whose ReadyForQuery is being handled may have run in a transaction block."""
         outside = self.status_before == "I" and self.connection.transaction_status == "I"
         return segment.in_transaction or not (outside and segment.plain)
 
     def may_repeat(self, segment: Segment) -> bool:
-        """True if what was in this segment would run outside of any block, if it were sent once more."""
+        """True if the segment's statements, sent again, would run outside of any transaction block."""
         if self.transaction is not None or segment.operation.transaction is not None:
             return False
         for each in self.segments:
@@ -325,11 +324,11 @@ class Channel:
         return True
 
     def fate(self, segment: Segment | None) -> Outcome:
-        """What became of a query of this segment (None: it has none) if no answer comes any more."""
+        """The outcome of a query in this segment (None: it has no segment) whose answer never comes."""
         if segment is None:
             return Outcome.NOT_SENT
         if self.connection.closed is None and segment.commit is not None:
-            return Outcome.UNKNOWN  # the session goes on without its caller: what was written will be run
+            return Outcome.UNKNOWN  # the session goes on without the caller, so the server will still run it
         outcome = segment.lost(self.handed_over, in_block=self._ran_in_block(segment))
         if outcome is Outcome.ROLLED_BACK:
             behind = list(self.segments)
@@ -342,10 +341,10 @@ class Channel:
     def _ran_in_block(self, segment: Segment) -> bool:
         """True if the segment, which is in flight, certainly runs in a transaction block.
 
-        More may be known by now than when it was written: a BEGIN before it has been answered.  One that was
-        not may have failed (it was cancelled, say), and what came after it was committed by its own Sync.
+        More may be known now than when it was written: a BEGIN before it may have been answered.  A BEGIN
+        without an answer may have failed (cancelled, for example); then the segment's own Sync committed it.
         """
-        # An E would not do: it may be the first byte of a pooler's FATAL.
+        # Only T is certain: an E may belong to a pooler's own error.
         if segment.in_transaction or self.status_before != "T":
             return segment.in_transaction
         segments = list(self.segments)
@@ -357,10 +356,10 @@ class Channel:
         return self._savepoints
 
     def in_transaction(self, operation: Operation) -> bool:
-        """True if what the operation writes next certainly runs in a transaction block.
+        """True if the operation's next statements certainly run in a transaction block.
 
-        Certain is: its transaction has sent its BEGIN (or is about to), or the server said T (or E), and
-        nothing that is unanswered could have ended the block.
+        That is certain if BEGIN was sent (or is about to be), or the status was T or E, and no unanswered
+        segment could have ended the block.
         """
         status = self.connection.transaction_status
         if operation.transaction is None:

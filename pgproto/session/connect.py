@@ -1,14 +1,13 @@
-"""Connecting: hosts, encryption, protocol version, target session; and cancelling over the same way.
+"""Connecting: hosts, encryption, protocol version, target session; and cancel requests.
 
-A flow is a generator in the core that says what to do next, for what takes several steps.  The steps are
-`Dial` (open a transport and attach it to the engine), an operation to start on that engine, an operation
-to run on it, and `HangUp`.  The adapter does each step and sends the result in: None, or the exception.
-A flow can be given up at any step (`close()`): the engine that it was at is closed then, and the adapter
-closes the transport.  `Poller` runs a flow for who must not block.
+A flow is a generator that yields steps.  The steps are `Dial` (open a transport and attach it to the engine),
+an operation to start on that engine, an operation to run on it, and `HangUp`.  The adapter does each step and
+sends None into the flow, or throws the exception.  A flow can be given up at any step (`close()`): it closes
+its current engine, and the adapter closes the transport.  `Poller` runs a flow without blocking.
 
-The rules, libpq's: every host gets its own time budget, whatever number of attempts it takes; a host that
-refuses the user ends the search, any other failure goes on to the next one; every attempt's error is
-reported.  A policy (TLS, authentication) never changes from one attempt to the next.
+The rules are libpq's: every host has its own time budget for all attempts; a host that refuses the user ends
+the search, after any other failure the next host is tried; every attempt's error is reported.  Policies (TLS,
+authentication) never change between attempts.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connector", "Dial", "HangUp", "Step", "check_left", "check_new"]
 
-# SSLNegotiation and mode -> the ways to try, in order.  With `allow` and `prefer` the second way is taken
-# only if the first one failed for a reason that encryption can have.
+# The ways of encryption to try, in order.  With `allow` and `prefer` the second way is tried only if the
+# first one failed for a reason that encryption can have.
 _WAYS: Final[dict[str, tuple[int, ...]]] = {
     "disable": (ENCRYPT_NEVER,),
     "allow": (ENCRYPT_NEVER, ENCRYPT_REQUIRE),
@@ -61,10 +60,10 @@ _NO_DIRECT: Final = (
     "sslnegotiation=postgres is the way there"
 )
 
-# The server knows who we are and does not want us: no other host will, and asking again locks accounts.
+# The server refuses this user or database: other hosts would too, and repeated attempts may lock the account.
 _ENDS_SEARCH: Final = ("28", "3D", "42501", "0A000", "22023", "42704")
 
-# The server has read the StartupMessage: it does not know the user or the database, is full, or not up.
+# The server has understood the StartupMessage: unknown user or database, too many connections, starting up.
 _UNDERSTOOD: Final = ("28", "3D", "53", "57")
 
 
@@ -72,7 +71,7 @@ class Dial:
     """Step: open a transport to `host` and attach it to `engine`.
 
     Attributes:
-        fresh: a new host, with a time budget of its own; else the time of the attempt before goes on.
+        fresh: True for a new host, with a new time budget; False to continue that of the last attempt.
     """
 
     __slots__ = ("engine", "fresh", "host")
@@ -93,11 +92,11 @@ class HangUp:
 
 
 Step = Dial | HangUp | Operation
-"""What a flow asks its driver to do."""
+"""A step of a flow."""
 
 
 def _ends_search(error: Exception) -> bool:
-    """True if the server was reached and does not want us as we are."""
+    """True if the server refuses this user, database or configuration."""
     if isinstance(error, ConfigError):
         return True
     return isinstance(error, PostgresError) and error.sqlstate.startswith(_ENDS_SEARCH)
@@ -108,13 +107,13 @@ class Connector:
 
     Args:
         config: how to connect.
-        clock: tells monotonic time in seconds.
-        random_bytes: gives so many unpredictable bytes (`os.urandom`).
-        any_encoding: take a configuration whose client_encoding is not UTF-8.  The operations of the core
-            write and read UTF-8: such SQL and names are given as bytes in messages, and results read raw.
+        clock: returns monotonic time in seconds.
+        random_bytes: returns so many unpredictable bytes (`os.urandom`).
+        any_encoding: True to allow a client_encoding other than UTF-8.  The operations of the core use UTF-8;
+            in such a session give SQL and names as bytes in messages, and read results raw.
 
     Raises:
-        ConfigError: the client_encoding is not UTF-8, and nobody has said that this is meant.
+        ConfigError: the client_encoding is not UTF-8, and `any_encoding` is false.
     """
 
     __slots__ = ("_asked_for_3_0", "_clock", "_context", "_random_bytes", "config")
@@ -132,15 +131,15 @@ class Connector:
         self.config = config
         self._clock = clock
         self._random_bytes = random_bytes
-        self._asked_for_3_0: set[Host] = set()  # these refused 3.2 the last time, and then took 3.0
+        self._asked_for_3_0: set[Host] = set()  # hosts that refused 3.2 the last time and then accepted 3.0
         self._context: ssl.SSLContext | None = None
 
     def connect(self) -> Generator[Step, None, Engine]:
         """A flow that returns the engine of a session that is ready for queries.
 
         Raises:
-            ConnectError: no host would do; `errors` has the reason of each attempt.
-            ConfigError: a TLS file cannot be used, or no password was given where one is needed.
+            ConnectError: no host accepted; `errors` has the error of each attempt.
+            ConfigError: a TLS file cannot be used, or a password is needed and not given.
         """
         errors: list[Exception] = []
         wanted = self.config.target_session_attrs
@@ -155,7 +154,7 @@ class Connector:
         raise _failure(errors)
 
     def cancel(self, engine: Engine, key: BackendKeyData) -> Generator[Step, None, None]:
-        """A flow that sends a cancel request for a session, the way on which the session came."""
+        """A flow that sends a cancel request for a session, to the same address with the same encryption."""
         host = engine.host
         if host is None:
             return
@@ -189,10 +188,10 @@ class Connector:
     def _try_host(
         self, host: Host, target: str, errors: list[Exception]
     ) -> Generator[Step, None, Engine | None]:
-        """Try one host in the ways that the TLS mode allows; its errors are added to `errors`."""
+        """Try one host in the ways that the TLS mode allows; append its errors to `errors`."""
         ways = list(self._ways(host))
         protocol = PROTOCOL_3_0 if host in self._asked_for_3_0 else self.config.max_protocol_version
-        refusal: Exception | None = None  # of the newer protocol version
+        refusal: Exception | None = None  # the answer to the newer protocol version
         fresh = True
         while ways:
             way = ways[0]
@@ -203,7 +202,7 @@ class Connector:
             try:
                 try:
                     yield Dial(host, engine, fresh=fresh)
-                except UnicodeError as caught:  # a label that is empty or too long: nothing to look up
+                except UnicodeError as caught:  # a label of the host name is empty or too long
                     unknown = ConnectError("the host's name is not one that can be looked up")
                     raise because(unknown, caught) from caught
                 fresh = False
@@ -228,8 +227,8 @@ class Connector:
             encryption_matters = not startup.opened or _about_encryption(error, engine)
             older = self.config.min_protocol_version <= PROTOCOL_3_0 < protocol
             refused = older and not encryption_matters and _refuses_protocol(startup, error)
-            # It may come back as another one.  A refusal is no sign of that: an attempt that was made at the
-            # same time may have learned of it already.
+            # The host may come back as another server.  A refusal does not mean that: a concurrent attempt
+            # may have learned of it already.
             if not startup.answered and not refused:
                 self._asked_for_3_0.discard(host)
             if _about_password(startup, error):
@@ -237,15 +236,15 @@ class Connector:
                     error.add_note(warning)
             if way == ENCRYPT_DIRECT and encryption_matters and isinstance(error, ConnectionLost):
                 error.add_note(_NO_DIRECT)
-            error.add_note(f"while connecting to {host}")  # the last note: `_failure` reads it
+            error.add_note(f"while connecting to {host}")  # must be the last note: `_failure` reads it
             if refusal is not None and isinstance(error, Error):
                 error.also = [*error.also, refusal]
             errors.append(error)
             if isinstance(error, ConfigError) or not startup.begun:
-                return None  # the transport did not open: no other way leads there
+                return None  # the transport did not open: another way of encryption would not help
             if refused:
                 protocol = PROTOCOL_3_0
-                # What this version is told is the host's answer; the refusal only led to it.
+                # The answer to the older version is the host's answer; the refusal only led to it.
                 refusal = errors.pop()
                 continue
             ways.pop(0)
@@ -254,10 +253,10 @@ class Connector:
         return None
 
     def _pipelining(self, protocol: int) -> bool:
-        """Whether a session that was got by asking for this protocol version is pipelined.
+        """Whether to pipeline in a session that was opened by asking for this protocol version.
 
-        Every PostgreSQL answers a request for 3.2, if only to negotiate.  Who refuses it is a pooler, as a
-        rule, and PgBouncer up to 1.20 mixes up the segments of several clients if they are pipelined.
+        Every PostgreSQL server answers a request for 3.2, if only with NegotiateProtocolVersion.  A peer that
+        refuses it is usually a pooler, and PgBouncer up to 1.20 mixes up pipelined segments of its clients.
         """
         if self.config.pipelining is not None:
             return self.config.pipelining
@@ -319,9 +318,9 @@ class Connector:
         return make_tls
 
     def _check_target(self, engine: Engine, target: str) -> Generator[Step, None, None]:
-        """See whether the session is what `target_session_attrs` asks for.
+        """Check the session against `target_session_attrs`.
 
-        Servers from 14 on report what has to be known; others are asked.
+        Servers from 14 on report the parameters needed for that; older ones are queried.
         """
         if target == "any":
             return
@@ -353,7 +352,7 @@ def _ask(engine: Engine, sql: str) -> Generator[Step, None, str]:
 
 
 def _about_encryption(error: Exception, engine: Engine) -> bool:
-    """True if another way of encryption could help: the handshake failed, or pg_hba.conf wants another."""
+    """True if another way of encryption could help: a failed handshake, or no fitting line in pg_hba.conf."""
     if isinstance(error, PostgresError):
         return error.sqlstate == "28000"  # no line of pg_hba.conf fits; a wrong password stays wrong
     tls = engine.channel.tls
@@ -361,16 +360,16 @@ def _about_encryption(error: Exception, engine: Engine) -> bool:
 
 
 def _about_password(startup: Startup, error: Exception) -> bool:
-    """True if the server wanted a password, and there was none or a wrong one."""
+    """True if the server asked for a password, and there was none or a wrong one."""
     if isinstance(error, PostgresError):
         return error.sqlstate == "28P01"
     return startup.answered and isinstance(error, ConfigError)
 
 
 def _refuses_protocol(startup: Startup, error: Exception) -> bool:
-    """True if an older protocol version could help: no answer to the StartupMessage but an error, or none.
+    """True if an older protocol version could help: the StartupMessage got only an error, or no answer.
 
-    What the error is called proves nothing: strangers to PostgreSQL (and poolers) have codes of their own.
+    The SQLSTATE proves nothing: poolers and other products have codes of their own.
     """
     if startup.answered:
         return False
@@ -402,11 +401,11 @@ def check_new(engine: Engine, hook: str = "") -> None:
 
     Args:
         engine: the session.
-        hook: the name of the hook that has used it; "" if none has.
+        hook: the name of the hook that has used it; "" for none.
 
     Raises:
-        ConnectionClosed: it has ended meanwhile, or is about to: the server's doing, to be tried again.
-        LocalProtocolError: the hook has closed it, or see `check_left`.
+        ConnectionClosed: the server has ended the session or is about to; connect again.
+        LocalProtocolError: the hook has closed it, or as `check_left`.
     """
     cause = engine.cause
     if hook and engine.closed:
@@ -422,14 +421,14 @@ def check_new(engine: Engine, hook: str = "") -> None:
 
 
 def check_left(engine: Engine, hook: str) -> None:
-    """Raise if a hook has left a session, which was in order before, so that nobody else can use it.
+    """Raise if a hook has left a session in a state in which nobody else can use it.
 
     Args:
-        engine: the session; one that has ended, or is about to, is not the hook's doing.
+        engine: the session; if it has ended or is about to, the hook is not to blame.
         hook: the hook's name.
 
     Raises:
-        LocalProtocolError: something is in flight, or a transaction is open.  Of the borrower nothing was
+        LocalProtocolError: something is in flight, or a transaction is open.  Nothing of the borrower was
             sent.
     """
     if not (engine.closed or engine.retiring or engine.reusable):

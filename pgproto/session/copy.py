@@ -1,11 +1,11 @@
 """COPY in and out, in bounded memory.  Manual: "COPY Operations".
 
-Both run as a simple Query, so that an error needs no Sync: the server drops what is still under way and
-says ReadyForQuery.  (`CopyRecords` cannot.)  Both are exclusive: the caller feeds or drains them, so nothing
-can be queued after them.
+Both run as a simple Query (`CopyRecords` as an extended one), so that an error needs no Sync: the server
+drops the remaining data and sends ReadyForQuery.  Both are exclusive: the caller feeds or drains them, so
+nothing can be queued after them.
 
-COPY in commits when the server has got CopyDone; until that is handed over, a lost COPY is certainly not
-committed.  Where the caller stops in the middle, CopyFail undoes it.
+COPY in commits when the server receives CopyDone; until that is handed over, a lost COPY is certainly not
+committed.  If the caller stops in the middle, CopyFail undoes it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from .sql import check_sql, copies_in, leaves_no_trace
 
 __all__ = ["CopyIn", "CopyOut", "CopyRecords"]
 
-# A CopyData message has less than twice as much; larger chunks of the caller are split into such pieces.
+# Larger chunks of the caller are split into pieces of this size, the last of them less than twice as large.
 _CHUNK: Final = 65536
 
 # COPY OUT stops reading above this many bytes that the consumer has not taken.
@@ -58,12 +58,12 @@ _OVER: Final = 3
 
 
 class _Copy(SimpleQuery):
-    """What both directions share: the Query, the verdict, the error."""
+    """The common part of both directions: the Query, the outcome, the error."""
 
     __slots__ = ("_stage", "tag")
 
-    _NO_COPY: ClassVar[str] = ""  # what is said of a text without a COPY of this direction
-    _UNFED: ClassVar[str] = ""  # and of a COPY FROM STDIN that gets no data
+    _NO_COPY: ClassVar[str] = ""  # the error for a text without a COPY of this direction
+    _UNFED: ClassVar[str] = ""  # the error for a COPY FROM STDIN that gets no data
 
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
@@ -77,7 +77,7 @@ class _Copy(SimpleQuery):
 
     @property
     def rowcount(self) -> int:
-        """How many rows were copied."""
+        """The number of rows copied."""
         return rowcount(self.tag)
 
     @property
@@ -87,12 +87,12 @@ class _Copy(SimpleQuery):
 
     @property
     def starting(self) -> bool:
-        """True until the server has agreed to the COPY, or refused it."""
+        """True until the server has accepted the COPY or refused it."""
         return self._stage < _COPYING and not self.finished
 
     @property
     def over(self) -> bool:
-        """True once no data will flow any more."""
+        """True once no more data will flow."""
         return self._stage == _OVER or self.finished
 
     def send(self, channel: Channel) -> Segment:
@@ -101,7 +101,7 @@ class _Copy(SimpleQuery):
         return super().send(channel)
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """The tag, or the error that ends the flow of data at once."""
+        """Take the command tag, or the error, which ends the flow of data."""
         if isinstance(event, CommandComplete):
             tag = event.command_tag
             if self.completed(channel, segment, tag) and tag.startswith("COPY"):
@@ -111,24 +111,24 @@ class _Copy(SimpleQuery):
             segment.fail(event.error)
             self.progress(channel)
         elif isinstance(event, CopyInResponse):
-            # Where data should come out; or a second one, and its data are none of this one's.
+            # COPY FROM STDIN where data should come out, or a second one, for which there are no data.
             self._refuse(self._UNFED)
-            segment.commit = None  # nothing of it is stored without CopyDone
+            segment.commit = None  # without CopyDone nothing of it is committed
             channel.write(CopyFail("wrong direction"))
         elif isinstance(event, CopyBothResponse):
             raise unasked(event)
 
     def _refuse(self, reason: str) -> None:
-        """It is not the COPY that was asked for; what became of it is for the server to say."""
+        """It is the wrong kind of COPY; its outcome is set by the server's answer."""
         self._stage = _OVER
         self.error = self.error or LocalProtocolError(reason)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """ReadyForQuery: the verdict."""
+        """ReadyForQuery: the outcome."""
         asked = self._stage == _ASKED
         self._stage = _OVER
         if self.finished:
-            return  # its caller was told before the answer came
+            return  # the caller already has an outcome
         error = segment.error
         if error is None:
             outcome = self.succeeded(channel)
@@ -146,7 +146,7 @@ class _Copy(SimpleQuery):
         return self.failed(channel, segment)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """No verdict came."""
+        """The session ended without an answer."""
         self._stage = _OVER
         if isinstance(self.error, Error):
             # CopyDone will never be sent for a COPY FROM STDIN that was refused.
@@ -171,14 +171,14 @@ class CopyIn(_Copy):
         super().__init__(sql)
         self._chunks: deque[bytes] = deque()
         self._size = 0
-        self._last: CopyDone | CopyFail | None = None  # what ends the data; None while more may be fed
+        self._last: CopyDone | CopyFail | None = None  # ends the data; None while more may be fed
         self._segment: Segment | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Queue data; it is dropped once the COPY is over.
 
         Raises:
-            TypeError: it is none of the types declared.
+            TypeError: the data has another type.
         """
         data = as_bytes(data)
         if self.over or len(data) == 0:
@@ -204,7 +204,7 @@ class CopyIn(_Copy):
         """There will be no more data: undo the COPY.
 
         Args:
-            reason: why, for the server's log; an error of ours gets to know that nothing was stored.
+            reason: the reason, for the server's log; an `Error` gets its outcome.
         """
         self._chunks.clear()
         self._size = 0
@@ -213,12 +213,12 @@ class CopyIn(_Copy):
             reason.outcome = Outcome.UNKNOWN if self._may_have_stored() else Outcome.NOT_COMMITTED
 
     def _may_have_stored(self) -> bool:
-        """True if what stands before the COPY in the text may be committed already."""
+        """True if statements before the COPY in the text may already be committed."""
         segment = self._segment
         return segment is not None and not segment.plain and (self.starting or self.has_stored())
 
     def needs_cancel(self) -> bool:
-        """Not while data may flow: CopyFail ends it."""
+        """False while data may flow, because CopyFail ends it."""
         return self._stage != _COPYING
 
     def skip_rest(self, channel: Channel) -> None:
@@ -226,18 +226,18 @@ class CopyIn(_Copy):
         self.stop("the caller has gone away")
 
     def produce(self, channel: Channel) -> int:
-        """Write the Query, then data as it comes, then CopyDone."""
+        """Write the Query, then data as it is fed, then CopyDone."""
         segment = self._segment
         if self.over:
-            # Given up before the server has answered: CopyInResponse may still come, and nothing may be
-            # queued after it on the wire.
+            # Given up before the server's answer: a CopyInResponse may still come, after which it would take
+            # other requests for COPY data.
             return WAITING if segment in channel.segments else SENT
         if segment is None:
             if not self.may_send(channel):
                 return WAITING
             segment = self._segment = self.send(channel)
             if copies_in(self.sql):
-                segment.commit = None  # if it is all, nothing is stored before CopyDone
+                segment.commit = None  # the COPY is the only statement: CopyDone makes the server commit
             return WAITING
         if self._stage != _COPYING:
             return WAITING
@@ -259,10 +259,10 @@ class CopyIn(_Copy):
         return SENT
 
     def _end_query(self, channel: Channel, segment: Segment) -> None:
-        """Nothing: the end of the data is that of a simple Query."""
+        """Write nothing: a simple Query ends with its data."""
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """CopyInResponse opens the flow."""
+        """CopyInResponse starts the flow of data."""
         if isinstance(event, CopyInResponse) and self._stage == _ASKED:
             self._stage = _COPYING
             segment.commit = None
@@ -274,19 +274,19 @@ class CopyIn(_Copy):
             super().handle(channel, segment, event)
 
     def _verdict(self, channel: Channel, segment: Segment, error: PostgresError) -> Outcome:
-        """Whether the error answers our CopyFail or a cancel request: nothing is stored."""
+        """The outcome after an error, including that of our CopyFail or a cancel request."""
         undone = segment.plain and self.was_cancelled(error)
         return Outcome.ROLLED_BACK if undone else self.failed(channel, segment)
 
 
 class CopyRecords(CopyIn):
-    """Send records into a table, encoded as what its columns are.
+    """Send records into a table, encoded by the types of its columns.
 
-    The server is asked what they are in the same transaction, so that no migration comes between: from the
-    Parse on it holds a lock on the table.  That takes an extended query, and an error in one a Sync.
+    The types are asked for in the same transaction: the Parse locks the table, so that no migration can
+    change them in between.  That needs an extended query, which after an error needs a Sync.
 
     Args:
-        select: the columns.
+        select: a SELECT of the columns.
         sql: COPY FROM STDIN of the same columns.
 
     Attributes:
@@ -302,11 +302,11 @@ class CopyRecords(CopyIn):
         self.types: tuple[int, ...] = ()
 
     def text(self) -> str:
-        """What the server's positions count."""
+        """The text to which the server's error positions refer."""
         return self.sql if self.types else self._select
 
     def send(self, channel: Channel) -> Segment:
-        """Write the question and the COPY."""
+        """Write the Parse and Describe of the SELECT, and the COPY."""
         self._stage = _ASKED
         self.begun = True
         segment = channel.open(self)
@@ -323,7 +323,7 @@ class CopyRecords(CopyIn):
         return segment
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """Take the types; after an error the server waits for a Sync."""
+        """Take the types; after an error send the Sync that the server waits for."""
         if isinstance(event, RowDescription):
             self.types = tuple([field.type_oid for field in event.fields])
         super().handle(channel, segment, event)
@@ -331,7 +331,7 @@ class CopyRecords(CopyIn):
             self._end_query(channel, segment)
 
     def _end_query(self, channel: Channel, segment: Segment) -> None:
-        """Sync; of what was not ended by CopyDone it stores nothing."""
+        """Write Sync, which makes the server commit if CopyDone was sent before it."""
         self._synced = True
         if segment.commit is not None:
             segment.commit = channel.produced
@@ -339,16 +339,16 @@ class CopyRecords(CopyIn):
 
 
 def _sendable(reason: BaseException | str) -> str:
-    """The reason as text that CopyFail can carry, whatever the caller's exceptions look like."""
+    """The reason as a text that CopyFail can carry, even if the exception's `__str__` raises."""
     try:
         text = exact_str(reason) if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
-    except BaseException:  # noqa: BLE001 - its __str__ raised; what the source raised is what matters
+    except BaseException:  # noqa: BLE001 - from __str__; the exception of the source itself matters more
         text = "the source failed"
     return text.replace("\0", "")[:1000].encode("utf-8", "replace").decode()
 
 
 class CopyOut(_Copy):
-    """Receive a table's data: `take()` the chunks as they come, then `Engine.resume`."""
+    """Receive a table's data: `take()` the chunks as they arrive, then call `Engine.resume`."""
 
     __slots__ = ("_chunks", "_dropped", "_size")
 
@@ -358,7 +358,7 @@ class CopyOut(_Copy):
     def __init__(self, sql: str) -> None:
         super().__init__(sql)
         self._chunks: list[bytes] = []
-        self._dropped = False  # nobody wanted some of them
+        self._dropped = False  # chunks were dropped because nobody waited
         self._size = 0
 
     def produce(self, channel: Channel) -> int:
@@ -371,11 +371,11 @@ class CopyOut(_Copy):
         return SENT
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """CopyData is a chunk; the server sends whole rows."""
+        """Keep each CopyData as a chunk; the server sends whole rows."""
         if isinstance(event, CopyData):
             if self.abandoned:
                 self._dropped = True
-            else:  # what comes after the deadline belongs to it all the same
+            else:  # also after the deadline: if the cancel request comes too late, the data are complete
                 self._chunks.append(event.data)
                 self._size += len(event.data)
                 self.progress(channel)
@@ -396,7 +396,7 @@ class CopyOut(_Copy):
         return self._size < _OUT_LIMIT or self.abandoned
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """Data that were dropped are an error for a caller who still asks."""
+        """If data were dropped, a caller that still asks gets an error."""
         if segment.error is None and self._dropped and self.error is None:
             self.error = self.why().error(None)
         super().segment_done(channel, segment)

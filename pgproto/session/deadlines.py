@@ -1,16 +1,16 @@
-"""The door for every `timeout=`: what a caller may give, and what it means.
+"""Checks every `timeout=` argument: the accepted values, and their meaning.
 
     not given (DEFAULT)    the default of the call: `command_timeout`, `acquire_timeout`, `close_timeout`, ...
     None, infinity         no limit
-    a number of seconds    that long; 0 or less (a deadline minus now): it has passed, and nothing is sent
+    a number of seconds    so long; 0 or less (a deadline minus now): it has passed, and nothing is sent
     anything else          TypeError or ValueError, before anything is sent or recorded
 
-A pool's call waits for a connection first.  A number of seconds is for the wait and what follows, together
-(`waiting`, `remaining`), and the wait has `acquire_timeout` at most.  Not given, or no limit: the wait has
-`acquire_timeout`, and what follows has what it has on any connection.
+A call of a pool first waits for a connection.  A number of seconds limits the wait and the query together
+(`waiting`, `remaining`), and the wait takes `acquire_timeout` at most.  Without a number the wait has
+`acquire_timeout`, and the query has the same limit as on a connection.
 
-Rule: "not given" is no number.  When it was one (-1.0), a deadline that had just passed meant 300 seconds.
-Text, Decimal and bool are refused although they could be converted: each of them has been the wrong variable.
+Rule: "not given" is not a number.  When it was (-1.0), a deadline that had just passed meant 300 seconds.
+Text, Decimal and bool could be converted but are refused, because they usually are the wrong variable.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ DEFAULT: Final = Default.DEFAULT
 """`timeout=DEFAULT` is the same as no `timeout`."""
 
 Timeout = float | None | Default
-"""What every `timeout=` takes."""
-
-# From here on (31 years) a number means no limit: clocks and poll() have limits of their own.
+"""The type of every `timeout=`."""
+# From this number of seconds on (31 years) there is no limit, because clocks and poll() have limits.
 _FOREVER: Final = 1e9
 
 
@@ -47,11 +46,11 @@ def limit(timeout: object, default: float | None) -> float | None:
     """A time limit in seconds, which may be negative; None for no limit.
 
     Args:
-        timeout: what the caller gave.
-        default: what DEFAULT means.
+        timeout: the caller's argument.
+        default: the value for DEFAULT.
 
     Raises:
-        TypeError: it is no int or float.
+        TypeError: it is not an int or a float.
         ValueError: it is NaN.
     """
     if timeout is DEFAULT:
@@ -71,11 +70,11 @@ def seconds(timeout: object, default: float | None) -> float | None:
     """How long a call that talks to the server may take; None for no limit.
 
     Args:
-        timeout: what the caller gave.
-        default: what DEFAULT means.
+        timeout: the caller's argument.
+        default: the value for DEFAULT.
 
     Raises:
-        QueryTimeout: it has passed already; NOT_SENT.
+        QueryTimeout: it has already passed; NOT_SENT.
         TypeError, ValueError: see `limit`.
     """
     if timeout is DEFAULT:
@@ -101,10 +100,10 @@ def patience(timeout: object) -> float | None:
 
 
 def waiting(timeout: object, longest: float) -> float | None:
-    """How long a pool's call may wait for a connection; None: the call sets no limit, but the pool does.
+    """How long a call of a pool may wait for a connection; None if only the pool's own limit applies.
 
     Args:
-        timeout: what the caller gave.
+        timeout: the caller's argument.
         longest: the pool's `acquire_timeout`.
 
     Raises:
@@ -115,13 +114,13 @@ def waiting(timeout: object, longest: float) -> float | None:
 
 
 def remaining(timeout: Timeout, wait: float | None, end: float, clock: Callable[[], float]) -> Timeout:
-    """The timeout of what a pool's call does with the connection that it has got.
+    """The timeout for the query of a pool's call, once it has a connection.
 
     Args:
-        timeout: what the caller gave.
-        wait: what `waiting` has made of it.
-        end: when the wait would have ended without a connection.
-        clock: tells the time; not asked if the call has no limit of its own.
+        timeout: the caller's argument.
+        wait: the result of `waiting`.
+        end: the time at which the wait would have ended without a connection.
+        clock: returns the time; not called if the call has no limit of its own.
     """
     time = limit(timeout, None)
     return timeout if time is None or wait is None else time - wait + end - clock()

@@ -1,12 +1,11 @@
-"""How a session ends, and what its operations are told then.
+"""How a session ends, and how its operations end with it.
 
-The end is a state.  Whatever brings it about, `settle` runs once: it labels every query, and from then on
-the engine only says that it is `finished`.
+Whatever the reason, `settle` runs once and gives every query its outcome.
 
-    ALIVE        nothing has ended it yet
-    LAST_WORDS   the server has said its last words (FATAL), or a write has failed.  The peer's EOF is awaited
-                 first, up to GRACE: more words may be under way, and they are kept
-    FINISHED     every operation has been told
+    ALIVE        nothing has ended the session yet
+    LAST_WORDS   the server has sent a FATAL, or a write has failed.  The engine waits for EOF, up to GRACE,
+                 because further errors may be on their way; they are kept
+    FINISHED     every operation has ended
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from .turns import Turns
 
 __all__ = ["ALIVE", "FINISHED", "GRACE", "LAST_WORDS", "Ending"]
 
-# How long a session that is over, or a query that was cancelled, may take to say its last words, in
-# seconds.  Long enough for a round trip, short enough for no call to exceed its deadline by a second.
+# How long to wait for the last messages of a session that is over, or of a cancelled query, in seconds.
+# Long enough for a round trip, short enough that no call exceeds its deadline by a second.
 GRACE: Final = 0.8
 
 ALIVE: Final = 0
@@ -38,8 +37,8 @@ class Ending:
 
     Attributes:
         stage: ALIVE, LAST_WORDS or FINISHED.
-        until: how long last words are awaited, in seconds of the engine's clock; of no meaning before that.
-        write_failed: why nothing can be sent any more; None while it can.
+        until: when LAST_WORDS ends, in seconds of the engine's clock; not valid before it.
+        write_failed: the error of the first failed write; None if there was none.
     """
 
     __slots__ = ("_turns", "stage", "until", "write_failed")
@@ -51,7 +50,7 @@ class Ending:
         self.write_failed: Exception | None = None
 
     def begin(self, now: float) -> None:
-        """Give the peer's last words GRACE, and not more than what is left of a stopped operation's."""
+        """Wait for last words for GRACE, or for what is left of a stopped operation's GRACE."""
         if self.stage == FINISHED:
             return
         self.stage = LAST_WORDS
@@ -61,8 +60,8 @@ class Ending:
                 self.until = min(self.until, operation.deadline)
 
     def settle(self, closed: Closed) -> None:
-        """Label everything that has no outcome.  Runs once."""
-        self.stage = FINISHED
+        """End every operation that has not ended.  Runs once."""
+        self.stage = FINISHED  # first, so that nothing below can make it run again
         cause = closed.error
         failed = self.write_failed
         if failed is not None and (cause is None or cause.__cause__ is not failed):
@@ -70,11 +69,12 @@ class Ending:
         loss = Loss(cause, closed.also)
         others = loss
         if isinstance(cause, QueryTimeout):
-            # One query ran out of time and took the session with it: to the others it was just lost.
+            # The deadline of one query has ended the session: for the others the connection was lost.
             lost = ConnectionLost(f"the connection was closed: {cause}")
             lost.__cause__ = cause
             others = Loss(lost, closed.also)
         turns = self._turns
+        # `lost` gets the oldest unanswered segment: the one that has got furthest.
         oldest: dict[int, Segment] = {}
         for segment in turns.channel.segments:
             oldest.setdefault(id(segment.operation), segment)
@@ -82,18 +82,18 @@ class Ending:
             if not operation.finished:
                 stopped = operation.stopped
                 if stopped is not None and isinstance(stopped.cause, ConnectionClosed):
-                    why = stopped  # it was not its caller's any more
+                    why = stopped  # the lease had ended before
                 else:
                     why = loss if operation.unwanted else others
                 operation.lost(turns.channel, oldest.get(id(operation)), why)
         turns.clear()
 
     def cause(self, closed: Closed | None) -> Exception | None:
-        """The first cause; None if there is none, or this side has closed the session."""
+        """The first cause; None if there is none or this side has closed the session."""
         return closed.error if closed is not None else self.write_failed
 
     def refusal(self, closed: Closed | None) -> ConnectionClosed:
-        """The error of a call that comes after the end."""
+        """The error of a call after the end."""
         cause = self.cause(closed)
         text = "the connection is closed"
         if isinstance(cause, PostgresError):

@@ -4,15 +4,15 @@
     what to do about it  take_news: data_to_send  take_ready  take_notices  take_notifications  take_cancel
                          wants_read  next_deadline  finished
 
-After every call of the first kind an adapter looks at all of the second kind.
+After every call of the first kind an adapter makes those of the second kind.
 
-Operations are answered in the order in which they were submitted (FIFO), each closed by a Sync of its
-own, so that one that fails leaves its neighbours alone.  Nobody but the engine knows who waits for what:
-a caller that goes away abandons its operation, and the engine reads on and drops the answers.
+Operations are answered in the order in which they were submitted.  Each ends with a Sync of its own, so
+that a failed operation does not affect the others.  A caller that goes away abandons its operation: the
+engine reads on and drops the answers.
 
-It is made of parts: `Turns` (the operations, and who may queue another one), `Alarm` (when to look at the
-clock), `Stopping` and `Cancelling` (how one that nobody wants comes to its end), `Ending` (how the session
-does), `Outgoing` (the bytes for the transport), `Unasked` (what the server says besides).
+The engine is made of parts: `Turns` (the operations, and who may queue another one), `Alarm` (when to look at
+the clock), `Stopping` and `Cancelling` (ending unwanted operations), `Ending` (the end of the session),
+`Outgoing` (the bytes for the transport), `Unasked` (notices and notifications).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from .whereabouts import Whereabouts
 
 __all__ = ["GRACE", "Engine"]
 
-# Errors after which a session is not lent again, although it may still answer: the server is a standby now
-# (25006), or it or a pooler in front of it is going away.  Manual: "PostgreSQL Error Codes".
+# Errors after which a session is not lent again although it may still answer: the server is now a standby
+# (25006), or the server or a pooler is shutting down.  Manual: "PostgreSQL Error Codes".
 _RETIRING: Final = ("25006", "57P01", "57P02", "57P03", "08")
 
 
@@ -62,25 +62,25 @@ class Engine:
     """One client session.
 
     Args:
-        clock: tells monotonic time in seconds.
-        prefix: what makes this session's statement names its own.
-        statement_cache_size: how many prepared statements are kept.
+        clock: returns monotonic time in seconds.
+        prefix: the start of this session's statement names, different for every session.
+        statement_cache_size: the number of prepared statements to keep.
         named_statements: False for poolers that switch servers between transactions.
-        pipelining: False to have one segment (what ends in one ReadyForQuery) in flight at most, for poolers
-            that mix up those of different clients.
-        max_message_size: the largest message that is accepted, in bytes.
+        pipelining: False to have at most one segment (the requests up to a ReadyForQuery) in flight, for
+            poolers that mix up the segments of different clients.
+        max_message_size: the largest message to accept, in bytes.
 
     Attributes:
-        channel: what the operations write to.
-        connection: the protocol's state.
-        blocks: the transaction blocks that are open, and who may use the session meanwhile.
-        listeners: who waits for notifications.
-        parameters: what the server has reported about itself.  Manual: "Asynchronous Operations".
-        dropped_statements: where kept statements go that nobody refers to any more: append, in any thread.
-        retiring: it still answers, but should not be lent again.
+        channel: the output of the operations.
+        connection: the protocol's state machine.
+        blocks: the open transaction blocks, and who may use the session while they are open.
+        listeners: the listeners for notifications.
+        parameters: the parameters that the server has reported.  Manual: "Asynchronous Operations".
+        dropped_statements: append kept statements here, from any thread, when nobody refers to them any more.
+        retiring: the session still answers, but should not be lent again.
         answered: the server has answered at least one operation.
         session: a number that no other session of this process has; see `Error.session`.
-        host, encryption: the way on which the session came.
+        host, encryption: how the session was connected.
     """
 
     __slots__ = (
@@ -131,7 +131,7 @@ class Engine:
         self._cancelling = cancelling = Cancelling(turns, alarm)
         self._stopping = Stopping(clock, turns, alarm, cancelling)
         self._ending = Ending(turns)
-        self._producing = False  # operations are being asked for what they have to write
+        self._producing = False  # `_produce` is running
         self._outgoing = Outgoing(channel)
         self._unasked = Unasked()
         self.session = channel.session
@@ -140,11 +140,11 @@ class Engine:
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
 
-    # ---- What is known
+    # ---- State
 
     @property
     def closed(self) -> bool:
-        """True once no operation can be submitted any more."""
+        """True once operations can no longer be submitted."""
         return self.connection.closed is not None or self._ending.write_failed is not None
 
     @property
@@ -154,12 +154,12 @@ class Engine:
 
     @property
     def cause(self) -> Exception | None:
-        """The first cause of the session's end; None if it is alive, or was closed on this side."""
+        """The first cause of the session's end; None if it is alive or was closed by this side."""
         return self._ending.cause(self.connection.closed)
 
     @property
     def transaction_status(self) -> str:
-        """What the last ReadyForQuery said: "I" idle, "T" in a transaction, "E" in a failed one."""
+        """The status of the last ReadyForQuery: "I" idle, "T" in a transaction block, "E" in a failed one."""
         return self.connection.transaction_status
 
     @property
@@ -176,11 +176,11 @@ class Engine:
 
     @property
     def reusable(self) -> bool:
-        """True if the session may be lent to somebody else: idle, in no transaction, no sign of decay."""
+        """True if the session may be lent again: idle, in no transaction block, and not retiring."""
         return self.idle and not self.retiring and self.transaction_status == "I" and not self.blocks.open
 
     def check_open(self) -> None:
-        """Raise ConnectionClosed, with the first cause, if the session is over."""
+        """Raise ConnectionClosed, caused by the first cause, if the session is over."""
         if self.closed:
             error = self._ending.refusal(self.connection.closed)
             self.channel.sign(error)
@@ -188,18 +188,18 @@ class Engine:
 
     @property
     def draining(self) -> bool:
-        """True while something is in flight, and nobody waits for any of it."""
+        """True while there are requests in flight, and nobody waits for any of their answers."""
         return bool(self.channel.segments) and self.turns.unwanted()
 
     @property
     def dropped_messages(self) -> int:
-        """How many notices and notifications were dropped because nobody took them."""
+        """The number of notices and notifications that were dropped because nobody took them."""
         return self._unasked.dropped
 
     def take_news(self) -> int:
-        """What there is to do: OUTPUT, READY, CHANGE, HOLD, TIME, as many as apply.  One question for all.
+        """The flags of what there is to do: OUTPUT, READY, CHANGE, HOLD, TIME.
 
-        What waits to be sent is encrypted for it; if that fails, the session ends, and that is a CHANGE.
+        Pending output is encrypted first; if that fails, the session ends, which is a CHANGE.
         """
         channel = self.channel
         news = 0
@@ -220,23 +220,23 @@ class Engine:
 
     @property
     def waiting(self) -> bool:
-        """True if answers are outstanding: what is submitted now may as well wait for what follows it."""
+        """True if answers are outstanding: output may be delayed, to be sent together with later output."""
         return bool(self.channel.segments)
 
     @property
     def pipelining(self) -> bool:
-        """True if more may be sent while answers are outstanding.  To be set before the first query."""
+        """True if requests may be sent while answers are outstanding.  Set it before the first query."""
         return self.channel.pipelining
 
     @pipelining.setter
     def pipelining(self, pipelining: bool) -> None:
         self.channel.pipelining = pipelining
 
-    # ---- What is left in the session
+    # ---- Session state that queries leave
 
     @property
     def dirty(self) -> bool:
-        """True if a statement may have left a trace in the session, or one that was prepared is kept."""
+        """True if a statement may have changed the session's state, or a prepared one is kept."""
         return self.channel.dirty
 
     @property
@@ -245,11 +245,11 @@ class Engine:
         return self.channel.touched
 
     def forget_traces(self) -> None:
-        """The session as it is now is the one to come back to."""
+        """Take the session's present state as clean."""
         self.channel.forget_traces()
 
     def prepare(self, sql: str) -> Statement:
-        """A statement for a caller to keep, with a name of its own; submit `Prepare` with it.
+        """A new statement for a caller to keep, with a name of its own; submit `Prepare` with it.
 
         Raises:
             LocalProtocolError: see `Statement`.
@@ -257,7 +257,7 @@ class Engine:
         return Statement(sql, self.channel.statements.new_name(), kept=True)
 
     def forget(self, statement: Statement) -> None:
-        """Have the server forget a statement, with the next flight.  Idempotent."""
+        """Close a statement on the server with the next requests.  Idempotent."""
         self.channel.statements.close(statement)
 
     # ---- What happened
@@ -265,7 +265,7 @@ class Engine:
     def start(self, operation: Operation) -> None:
         """Run the operation that starts the session (`Startup`, or a cancel request); see `submit`."""
         closed = self.connection.closed
-        if closed is not None:  # the peer hung up at once
+        if closed is not None:  # the peer has already closed the connection
             operation.lost(self.channel, None, Loss(closed.error, closed.also))
             return
         self.turns.starting = operation
@@ -273,12 +273,12 @@ class Engine:
         self._produce()
 
     def submit(self, operation: Operation) -> None:
-        """Queue an operation; the first one of all starts the session.
+        """Queue an operation; the first one starts the session.
 
         Raises:
             ConnectionClosed: the session is over.
-            LocalProtocolError: a COPY or a stream is in progress, behind which nothing can be queued, or
-                the session is inside of somebody else's transaction.
+            LocalProtocolError: a COPY or a stream is in progress, after which nothing can be queued, or
+                another task's transaction block is open.
         """
         turns = self.turns
         if turns.starting is None and not self.connection.transaction_status:
@@ -297,7 +297,7 @@ class Engine:
                 operation.lost(self.channel, None, late)
                 return
             self._alarm.set(operation.deadline)
-        # Asked before the first operation that needs statements: a pooler's console, say, knows neither.
+        # Asked when an operation first needs statements: a pooler's console, for one, supports neither.
         if self.channel.statements.unasked and isinstance(operation, Preparing) and turns.quiet:
             Whereabouts(operation.deadline).send(self.channel)
         turns.queue.append(operation)
@@ -305,15 +305,15 @@ class Engine:
             if len(turns.queue) > 1 or self.channel.segments:
                 try:
                     operation.prepare(self.channel)
-                except Exception as error:  # noqa: BLE001 - it is told to the operation's caller
+                except Exception as error:  # noqa: BLE001 - the operation's caller gets it
                     self._refused(operation, error)
             self._produce()
-        except BaseException as error:  # an interrupt: it must leave nothing that would be sent later
+        except BaseException as error:  # an interrupt must not leave an operation that is sent later
             self._break(error)
             raise
 
     def resume(self) -> None:
-        """An operation has got more to write (COPY data), or room for more rows: go on."""
+        """Go on: an operation has more to write (COPY data), or room for more rows."""
         self._produce()
 
     def receive_data(self, data: bytes) -> None:
@@ -332,7 +332,7 @@ class Engine:
                 self.connection.receive_data(data)
             self._process()
         except BaseException as error:
-            # It is torn: a MemoryError at a bad moment, or an interrupt.
+            # A MemoryError or an interrupt may have left the state inconsistent.
             self._break(error)
             if not isinstance(error, Exception):
                 raise
@@ -340,7 +340,7 @@ class Engine:
             self.receive_eof()
 
     def receive_eof(self) -> None:
-        """The peer has closed its side: nothing more will arrive."""
+        """The peer has closed its side of the connection: nothing more will arrive."""
         if self.finished:
             return
         self.connection.receive_data(b"")
@@ -358,14 +358,14 @@ class Engine:
         self._settle()
 
     def write_failed(self, error: Exception) -> None:
-        """Writing failed.  Nothing is ever sent again, but what the server said before can still arrive."""
+        """Writing failed.  Nothing is sent any more, but earlier messages of the server can still arrive."""
         if self._ending.write_failed is None:
             self._ending.write_failed = error
             self._outgoing.discard()
             self._ending.begin(self.clock())
 
     def data_to_send(self) -> bytes:
-        """The bytes for the transport; the same ones until `data_sent` says that they were taken."""
+        """The bytes for the transport; the same ones until `data_sent`."""
         if self._ending.write_failed is not None:
             return b""
         if self.channel.tls is None:
@@ -378,16 +378,16 @@ class Engine:
             return self._outgoing.encrypted
 
     def data_sent(self, count: int) -> None:
-        """The transport took `count` bytes of `data_to_send()`: they may reach the server."""
+        """The transport has taken `count` bytes of `data_to_send()`: they may reach the server."""
         self._outgoing.sent(count)
         if self.turns.queue:
             self._produce()
 
     def tick(self) -> None:
-        """Time has passed: see what is overdue.  Call it at `next_deadline()`, or whenever."""
+        """See which deadlines have passed.  Call it at `next_deadline()`, or at any time."""
         now = self.clock()
         ending = self._ending
-        if ending.stage != ALIVE:  # it is over: no deadline says more than its last words
+        if ending.stage != ALIVE:  # the first cause is known: only the wait for last words can run out
             if ending.stage == LAST_WORDS and now >= ending.until:
                 error = ending.write_failed
                 if error is not None and self.connection.closed is None:
@@ -398,14 +398,14 @@ class Engine:
             self._went_on(closed=self._stopping.overdue(operation, now))
 
     def next_deadline(self) -> float | None:
-        """When `tick` should be called at the latest, in the clock's seconds; None for never."""
+        """The latest time to call `tick`, in seconds of the clock; None for never."""
         stage = self._ending.stage
         if stage == ALIVE:
             return self._alarm.at
         return self._ending.until if stage == LAST_WORDS else None
 
     def set_deadline(self, operation: Operation, deadline: float | None) -> None:
-        """Change an operation's deadline; one that is being stopped keeps what it got for that."""
+        """Change an operation's deadline, unless it is being stopped, which has a deadline of its own."""
         if not operation.unwanted:
             operation.deadline = deadline
             self._alarm.set(deadline)
@@ -413,12 +413,12 @@ class Engine:
     def abandon(self, operation: Operation, why: Loss | None = None) -> None:
         """Nobody waits for the operation any more, or it is taken from its caller.
 
-        What was not sent is not sent any more; what was sent is cancelled, read to its end and dropped,
-        within GRACE; where neither is possible the session ends.
+        Requests that were not sent are dropped, others are cancelled and their answers dropped, within
+        GRACE.  Where neither is possible the session ends.
 
         Args:
-            operation: which.
-            why: what a caller is told that waits for it all the same; None if there is none.
+            operation: the operation.
+            why: the reason for a caller that still waits; None if there is none.
         """
         if operation.finished or operation.abandoned:
             return
@@ -433,15 +433,15 @@ class Engine:
         self._stop(operation)
 
     def end_lease(self) -> None:
-        """The session was given back to its pool: callers who still wait for something of it are told.
+        """The session was given back to its pool: stop the operations of callers that still wait.
 
-        A call that has been sent is stopped as at its deadline: what it has done by then, it is told.
+        A request that was sent is stopped as at its deadline: the caller learns its outcome.
         """
         if self.closed:
-            return  # that is what they are told
+            return  # the callers get the session's error
         why = lease_over()
         busy = self.turns.exclusive
-        # The last one first: a cancel request is for what the server is at; each gets its own in turn.
+        # Newest first, so that the running statement asks for the cancel request; the others ask in turn.
         for operation in reversed(self.turns.all()):
             if operation is busy:
                 self.abandon(operation, why)
@@ -450,15 +450,15 @@ class Engine:
                 self._stop(operation)
 
     def give_up(self, operation: Operation) -> None:
-        """Abandon an operation, and end it now: what it says is what is known by now, and does not change."""
+        """Abandon an operation, and end it now with the outcome that is known by now."""
         self.abandon(operation)
         if not operation.finished:
             operation.give_up(self.channel)
 
     def stop_listening(self) -> None:
-        """A `listen()` has failed, or its end: what the server listens to for nobody is taken back.
+        """A `listen()` or its end has failed: send UNLISTEN for channels without a listener.
 
-        As soon as no transaction is open: in one that is rolled back, UNLISTEN would be undone.
+        That waits until no transaction block is open, because a rollback would undo the UNLISTEN.
         """
         self.listeners.unsettled = True
         if self.transaction_status == "I" and not self.channel.segments:
@@ -466,7 +466,7 @@ class Engine:
             self._produce()
 
     def close(self) -> None:
-        """End the session: a Terminate where the stream allows one.  Idempotent, never raises."""
+        """End the session, with a Terminate if no message is half sent.  Idempotent, never raises."""
         if self.closed or self.finished:
             self._settle()
             return
@@ -486,7 +486,7 @@ class Engine:
 
     @property
     def wants_cancel(self) -> bool:
-        """True if a cancel request shall be sent: see `take_cancel`."""
+        """True if a cancel request should be sent: see `take_cancel`."""
         return self._cancelling.state == WANTED
 
     def take_ready(self) -> list[Operation]:
@@ -505,18 +505,18 @@ class Engine:
         return self._unasked.take_notifications()
 
     def take_cancel(self) -> BackendKeyData | None:
-        """The key for a cancel request that shall be sent now over a connection of its own, or None.
+        """The key for a cancel request, to be sent now over a connection of its own, or None.
 
-        Until `cancel_done` nothing new is sent here, so that a late cancel hits nobody else.
+        Until `cancel_done` this session sends nothing new, so that a late request hits no other query.
         """
         return self._cancelling.take()
 
     @property
     def running(self) -> BackendKeyData | None:
-        """The key to cancel what the server may be running; None if nothing is in flight.
+        """The key to cancel the running statement; None if nothing is in flight.
 
-        To be looked at before the session is closed: a server notices that its client is gone only when it
-        next reads or writes, and until then the statement goes on, and so do its locks.
+        Read it before closing the session: a server notices that its client is gone only when it next reads
+        or writes; until then the statement goes on and keeps its locks.
         """
         return self.connection.backend_key if self.channel.segments else None
 
@@ -527,7 +527,7 @@ class Engine:
 
     @property
     def exclusive(self) -> Operation | None:
-        """The COPY or the stream that has the session for itself until it ends, if there is one."""
+        """The COPY or stream that has the session to itself until it ends, if there is one."""
         return self.turns.exclusive
 
     @property
@@ -535,7 +535,7 @@ class Engine:
         """False while a consumer has to catch up (COPY OUT, streams)."""
         return self.turns.has_room()
 
-    # ---- The inside
+    # ---- Internals
 
     def _stop(self, operation: Operation) -> None:
         self._went_on(closed=self._stopping.stop(operation))
@@ -547,7 +547,7 @@ class Engine:
             self._produce()
 
     def _process(self) -> None:
-        """Turn received bytes into progress."""
+        """Pass the received events to the operations, then let operations write."""
         connection = self.connection
         channel = self.channel
         segments = channel.segments
@@ -567,6 +567,7 @@ class Engine:
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
                     operation = segment.operation
+                    # Judged while it is the oldest segment, with the status before it in `status_before`.
                     operation.segment_done(channel, segment)
                     segments.popleft()
                     channel.status_before = connection.transaction_status
@@ -578,7 +579,7 @@ class Engine:
                         self._cancelling.ask_for_next()
                     else:
                         if self._cancelling.state == WANTED:
-                            self._cancelling.drop()  # there is nothing left for it
+                            self._cancelling.drop()  # the server is idle
                         if operation.exclusive:
                             turns.all_answered()
                     if operation.transaction is not None:
@@ -601,11 +602,11 @@ class Engine:
         sql = self.listeners.take_leftover()
         if sql and not self.closed:
             script = Script(sql)
-            script.abandoned = True  # nobody waits for it
+            script.abandoned = True  # it has no caller
             self.turns.again(script)
 
     def _break(self, error: BaseException) -> None:
-        """Something went wrong in the middle of a step: end the session, and tell everybody."""
+        """An exception has left the state inconsistent: end the session and every operation."""
         lost = ConnectionLost(f"the session was ended by {type(error).__name__} in the middle of a step")
         lost.__cause__ = error
         self.connection.close(lost)
@@ -617,7 +618,7 @@ class Engine:
             if self.turns.starting is None:
                 self.channel.dirty = True
                 check_parameter(event.name, event.value, self.connection.asked_encoding)
-                # A promotion or a demotion: the session is not what was asked for any more.
+                # After a promotion or a demotion this may be the wrong kind of server.
                 self.retiring = self.retiring or event.name == "in_hot_standby"
         else:
             self._unasked.put(event)
@@ -634,7 +635,7 @@ class Engine:
                 self._process()
             return
         if self._producing:
-            return  # a value that is being encoded has called back: what it asked for comes after it
+            return  # called back by a value that is being encoded: the loop below will see the change
         self._producing = True
         queue = self.turns.queue
         cancelling = self._cancelling
@@ -645,7 +646,7 @@ class Engine:
                     break
                 try:
                     status = operation.produce(channel)
-                except Exception as error:  # noqa: BLE001 - it is told to the operation's caller
+                except Exception as error:  # noqa: BLE001 - the operation's caller gets it
                     self._refused(operation, error)
                     status = GONE
                 if status == SENT:
@@ -653,17 +654,14 @@ class Engine:
                 elif status == WAITING or (status == GONE and self.closed):
                     break
         except BaseException as error:
-            # An interrupt (what a value raises, `produce` keeps for the caller): anything may be torn.
+            # An interrupt, which may have left the state inconsistent.  (Values raise in `produce`.)
             self._break(error)
             raise
         finally:
             self._producing = False
 
     def _refused(self, operation: Operation, error: Exception) -> None:
-        """Something could not be written: as a rule, a message that does not fit the wire.
-
-        Harmless if nothing of its segment was written, else the end.
-        """
+        """The operation could not be written.  If a part of its segment was, the session ends."""
         if operation.begun or self.channel.awaits(operation):
             if isinstance(error, LocalProtocolError):
                 self.connection.close(error)
@@ -677,14 +675,14 @@ class Engine:
             operation.withdraw(self.channel, error)
 
     def _started(self) -> None:
-        """The session is there, and the time that this could take is nobody's deadline any more."""
+        """The session has started: its deadline no longer counts, only those of the operations."""
         self.turns.starting = None
         self._alarm.clear()
         for operation in self.turns.all():
             self._alarm.set(operation.deadline)
 
     def _ended(self, closed: Closed) -> None:
-        """The session is over.  After the server's own last words, its EOF is awaited: more may follow."""
+        """The session is over.  After an error of the server, wait for EOF: more errors may follow."""
         if closed.error is not None:
             self.channel.discard()
         if self._ending.stage == ALIVE:
@@ -693,7 +691,7 @@ class Engine:
             self._settle()
 
     def _settle(self) -> None:
-        """Tell every operation, if the session is over.  Runs once."""
+        """End every operation, if the session is over.  Runs once."""
         closed = self.connection.closed
         if closed is not None and not self.finished:
             self._ending.settle(closed)

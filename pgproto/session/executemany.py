@@ -1,13 +1,12 @@
 """Running one statement with many records, all or nothing, in bounded memory.
 
-A batch keeps an item for each of its statements.  Here are none: the caller feeds runs of executions
-(`sources.ExecutionBuffer`) as COPY is fed with data, the wire carries each run as one request, and answers
-that are alike are read as one event.  So a million executions need the memory of a few hundred, and the
-rows that they may return are dropped.
+A batch has an object for each of its statements.  Here there are none: the caller feeds runs of executions
+(`sources.ExecutionBuffer`) as data are fed to COPY, each run is one request, and equal answers are read as
+one event.  So a million executions need the memory of a few hundred; the rows that they return are dropped.
 
-All of it is one segment, which the server runs as one transaction; one Sync ends it, and nothing can be
-queued after it.  Where the caller stops in the middle, what was sent must not be stored: an Execute that
-is certain to fail goes before the Sync, as CopyFail ends a COPY.
+All executions are one segment, which the server runs as one transaction; one Sync ends it, and nothing can be
+queued after it.  If the caller stops in the middle, the executions must not be committed: an Execute that is
+certain to fail is sent before the Sync, as CopyFail ends a COPY.
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ from .statements import Statement
 
 __all__ = ["ExecuteMany"]
 
-# No portal of that name exists, so the server refuses it (34000) and undoes the implicit transaction; in a
-# transaction block, the block has failed.  The name is what the server's log will show.
+# No portal has this name, so the server refuses it (34000) and rolls back the implicit transaction; a
+# transaction block becomes a failed one.  The server's log will show the name.
 _UNDO: Final = Execute("undo executemany: its caller stopped")
 
-# The statement: it is being prepared; it was, but will be described anew; it is executed; or not any more.
+# The statement: being prepared; prepared, but to be described again; being executed; no longer executed.
 _STARTING: Final = 0
 _DOUBTED: Final = 1
 _FED: Final = 2
 _OVER: Final = 3
 
-# The records: more may be fed; all were; there will be no more, and those that were executed are undone.
+# The records: more may be fed; all were fed; the caller stopped, and the executions are undone.
 _MORE: Final = 0
 _ALL: Final = 1
 _STOPPED: Final = 2
@@ -70,7 +69,7 @@ class ExecuteMany(Preparing):
         statement: the prepared statement, if the caller keeps it.
 
     Attributes:
-        rowcount: how many rows the executions have affected, so far.
+        rowcount: the number of rows affected so far.
     """
 
     __slots__ = (
@@ -95,7 +94,7 @@ class ExecuteMany(Preparing):
         self._stage = _STARTING
         self._source = _MORE
         self._segment: Segment | None = None
-        self._tag = ""  # what the last execution has ended with
+        self._tag = ""  # the command tag of the last execution
 
     @property
     def exclusive(self) -> bool:
@@ -128,12 +127,12 @@ class ExecuteMany(Preparing):
 
     @property
     def starting(self) -> bool:
-        """True until the statement is prepared, or refused."""
+        """True until the statement is prepared or refused."""
         return self._stage < _FED and not self.finished
 
     @property
     def over(self) -> bool:
-        """True once no more will be executed."""
+        """True once no more records will be executed."""
         return self._stage == _OVER or self.finished
 
     @property
@@ -142,9 +141,10 @@ class ExecuteMany(Preparing):
         return (self._size >= HIGH_WATER or self._stage < _FED) and not self.over
 
     def doubt(self) -> bool:
-        """The first record does not fit: true if the statement is described anew, since it was not just now.
+        """The first record does not fit: true if the statement is described again before it is refused.
 
-        Its parameters may have other types by now.  It is `full` until they are known.
+        That is so unless it was described for this operation: its parameters may have other types by now.
+        The operation is `full` until they are known.
         """
         if self.over or self.fresh(self.statement):
             return False
@@ -152,21 +152,21 @@ class ExecuteMany(Preparing):
         return True
 
     def feed(self, run: Executes) -> None:
-        """Queue executions (or none: see `doubt`); they are dropped once it is over."""
+        """Queue executions (or none: see `doubt`); they are dropped once the operation is over."""
         if not self.over and run.count:
             self._runs.append(run)
             self._size += len(run)
 
     def end(self) -> None:
-        """All was fed."""
+        """All records were fed."""
         if self._source == _MORE:
             self._source = _ALL
 
     def stop(self, reason: BaseException | str) -> None:
-        """There will be no more: undo what was executed.
+        """There will be no more records: undo the executions.
 
         Args:
-            reason: why; an error of ours gets to know what became of the executions.
+            reason: the reason; an `Error` gets the outcome of the executions.
         """
         self._runs.clear()
         self._size = 0
@@ -182,11 +182,11 @@ class ExecuteMany(Preparing):
     # ---- Writing
 
     def withdraw(self, channel: Channel, error: BaseException) -> None:
-        """The statement that it holds is free again."""
+        """End with this error, and release the statement."""
         self._end(channel, error)
 
     def needs_cancel(self) -> bool:
-        """Not while the server has nothing to do: the failing Execute ends it."""
+        """False while the server is idle, because the failing Execute ends it."""
         segment = self._segment
         return segment is None or segment.position < segment.last
 
@@ -195,7 +195,7 @@ class ExecuteMany(Preparing):
         self.stop("the caller has gone away")
 
     def produce(self, channel: Channel) -> int:
-        """Prepare the statement, then write runs as they come, then Sync."""
+        """Prepare the statement, then write runs as they are fed, then Sync."""
         if self._stage < _FED and not self._start(channel):
             return SENT if self.finished else WAITING
         if self._runs and self._segment is None and not channel.may_open:
@@ -211,7 +211,7 @@ class ExecuteMany(Preparing):
         if segment is None:
             self._end(channel)
         elif self._source == _STOPPED and self._stage == _FED:
-            # Whatever is still said of it, it is not committed: so its `commit` stays None.
+            # `segment.commit` stays None: after this Execute, the Sync cannot commit.
             channel.write(_UNDO)
             channel.write(Sync())
         else:
@@ -220,7 +220,7 @@ class ExecuteMany(Preparing):
         return SENT
 
     def _start(self, channel: Channel) -> bool:
-        """Have the statement prepared; true once it is."""
+        """Prepare the statement; true once it is prepared."""
         if self.preparing:
             self.go_on_preparing(channel)
             return False
@@ -269,7 +269,7 @@ class ExecuteMany(Preparing):
     # ---- Reading
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """Count what was executed, or take the error that ends it."""
+        """Count executions, or take the error that ends them."""
         if segment.preparing:
             self.handle_prepare(channel, segment, event)
         elif isinstance(event, CommandCompletes):
@@ -296,14 +296,14 @@ class ExecuteMany(Preparing):
         error = event.error
         self._close()
         self.progress(channel)
-        if isinstance(event.request, Execute) and not segment.prologue:  # as it should: see _UNDO
+        if isinstance(event.request, Execute) and not segment.prologue:  # the expected failure of _UNDO
             error.outcome = outcome = self._undone()
             self.error = error if self.stopped is None else self.stopped.error(outcome)
             return
         segment.fail(error)
         statement: Statement | None = None
         if segment.failed == IN_ITEM:
-            if not error.fatal:  # that is everybody's
+            if not error.fatal:  # a FATAL is not about this record
                 error.add_note(f"in record {segment.failed_item + 1}")
             statement = self.statement
             segment.stale = is_stale(error, event)
@@ -320,33 +320,33 @@ class ExecuteMany(Preparing):
         return ends_transaction(self.sql, [self._tag])
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """ReadyForQuery: the verdict."""
+        """ReadyForQuery: the outcome."""
         if segment.preparing:
             self.prepare_done(channel, segment)
-            if self.unwanted:  # it was stopped before its turn
+            if self.unwanted:  # stopped before its turn
                 self._end(channel, self.why().error(Outcome.NOT_SENT))
             return
         if segment.error is not None:
             undone = segment.plain and self.was_cancelled(segment.error)
             segment.error.outcome = Outcome.ROLLED_BACK if undone else _verdict(segment, self.sql)
             if segment.stale:
-                # Its records may come from an iterator, and are gone.
+                # It cannot run again: its records may have come from an iterator.
                 cleared = channel.statements.was_cleared(self.statement)
                 channel.statements.forget_all()
                 in_block = channel.in_block(segment)
                 explain(segment.error, in_block=in_block, again=False, cleared=cleared)
-        if isinstance(self.error, Error) and self.error.outcome is None:  # its data were dropped
+        if isinstance(self.error, Error) and self.error.outcome is None:  # the data of a COPY were dropped
             idle = channel.connection.transaction_status == "I"
             done = Outcome.COMMITTED if idle else Outcome.OK_IN_TX
             self.error.outcome = done if segment.error is None else segment.error.outcome
         self._end(channel, segment.error)
 
-    # ---- The end of it
+    # ---- The end
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """No verdict came."""
+        """The session ended without an answer."""
         if isinstance(self.error, Error) and self.error.outcome is None:
-            self.error = None  # what became of the executions matters more than their data
+            self.error = None  # the outcome of the executions matters more than dropped data
         own = self._segment
         if own is None:
             self._end(channel, loss.error(Outcome.NOT_SENT))
@@ -372,12 +372,12 @@ class ExecuteMany(Preparing):
 
 
 def _verdict(segment: Segment, sql: str) -> Outcome:
-    """What became of all executions, one of which the server has refused."""
+    """The outcome of all executions, after the server has refused one of them."""
     if segment.failed == IN_PROLOGUE:
         return Outcome.SKIPPED
     if segment.plain:
         return Outcome.FAILED
     if may_commit(sql):
         return Outcome.FAILED if segment.in_transaction else Outcome.UNKNOWN
-    # One that ends transactions has left something behind, if it was executed at all.
+    # If the statement ends transactions, earlier executions may have been committed.
     return Outcome.FAILED if segment.failed_item == segment.first else Outcome.UNKNOWN

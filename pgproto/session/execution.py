@@ -1,23 +1,23 @@
 """Running statements: one, or a batch of any size, through the extended query protocol.
 
-There is one way to run a statement: a single query is a batch of one.  Its course:
+A single query is a batch of one item.  The steps:
 
-    prepare   Parse and Describe for every text that the cache does not have.  Sent ahead of turn where
-              that cannot matter, so that a hundred cold callers share two round trips.
+    prepare   Parse and Describe for every text that is not in the cache.  Sent before the operation's turn
+              where that is safe, so that a hundred callers with new statements share two round trips.
     encode    all values of all items.  A value that does not fit, or whose code raises, ends the operation
               here: nothing that could be executed has been sent.
     execute   Bind and Execute for every item; a Sync at the end, or after each if errors isolate.
               Written as the transport takes it, never more than HIGH_WATER ahead.  A FETCH or an EXECUTE is
-              described once more, right before its Bind: only then is it known what the name stands for.
+              described again right before its Bind, because its columns depend on what the name means then.
 
-ReadyForQuery alone makes an item COMMITTED.  Until then its CommandComplete is a rumour.  Where it does not
-say the same of all items (an error, a transaction block, a ROLLBACK), the `Ledger` tells them apart.
+Only ReadyForQuery makes an item COMMITTED; CommandComplete does not.  Where items of a segment end
+differently (an error, a transaction block, a ROLLBACK), the `Ledger` finds the outcome of each.
 
-Encoding runs code of the caller's (a tzinfo, a mapping, a subclass of int), maybe while somebody else's
-answers are being read.  So whatever it raises ends this operation alone, and is raised in its own caller's
-call: an Exception as the `__cause__` of a DataError that belongs to its item, anything else
-(KeyboardInterrupt, a cancellation) as it is, and then none of the items was sent.  It may also come back and
-close the connection or abandon the operation: so after it, the operation looks whether it still exists.
+Encoding runs the caller's code (a tzinfo, a mapping, a subclass of int), possibly while answers for another
+caller are being read.  So its exception ends only this operation and is raised in its own caller: an
+Exception as the `__cause__` of the item's DataError; any other BaseException (KeyboardInterrupt, a
+cancellation) unchanged, and then no item was sent.  The caller's code may also close the connection or
+abandon the operation, so `finished` is checked after it.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ from .statements import Statement, StatementCache
 
 __all__ = ["Execution"]
 
-# Labels of what the loss of the session has not changed.
+# Outcomes that the loss of the session does not change.
 _DONE: Final = (Outcome.COMMITTED, Outcome.OK_IN_TX, Outcome.PREPARED)
 _UNREADY: Final = (st.NEW, st.PREPARING)
-# What is known about the next item, if it is one that is described before each run.
+# The state of the next item, if its statement is described before each run.
 NOT_DESCRIBED: Final = 0
-DESCRIBING: Final = 1  # the question is under way
+DESCRIBING: Final = 1  # Describe was sent
 DESCRIBED: Final = 2
 _OTHER_COLUMNS: Final = "the statement returns other columns now than when it was described: run it again"
 
@@ -78,8 +78,8 @@ class Execution(Preparing):
     """Run items: statements with values.
 
     Args:
-        items: what to run, in order.
-        atomic: one Sync for all of them, or one after each.
+        items: the statements, in order.
+        atomic: True for one Sync at the end, False for a Sync after each item.
     """
 
     __slots__ = (
@@ -100,21 +100,21 @@ class Execution(Preparing):
         self.atomic = atomic
         self.isolate = not atomic
         self._ahead = False
-        # What did not fit, by the item's index, and the parameters' types that it did not fit.
+        # By the item's index: the error of a value that did not fit, and the parameter types at that time.
         self._doubts: dict[int, tuple[tuple[int, ...], DataError]] | None = None
         self._encoded = False
         self._next = 0  # the next item to write
-        self._segment: Segment | None = None  # the one being written
+        self._segment: Segment | None = None  # the segment that is being written
         self._late = NOT_DESCRIBED
-        self._ledger: Ledger | None = None  # of what the fast way cannot label
+        self._ledger: Ledger | None = None  # None while every segment was plain and without an error
 
     def turned_away(self, error: BaseException) -> None:
-        """Label the items of what was never queued."""
+        """Label the items: the operation was never queued."""
         super().turned_away(error)
         refuse(self.items, error)
 
     def withdraw(self, channel: Channel, error: BaseException) -> None:
-        """Label the items of what will not be sent."""
+        """Label the items: the operation will not be sent."""
         refuse(self.items, error)
         self.error = error
         self._end(channel)
@@ -122,9 +122,9 @@ class Execution(Preparing):
     # ---- Writing
 
     def prepare(self, channel: Channel) -> None:
-        """Prepare what is not prepared yet, ahead of turn.
+        """Prepare new statements before the operation's turn.
 
-        Not where a transaction block may be open: there a failing Parse would hit the one in front.
+        Not while a transaction block may be open: a failing Parse would abort that transaction.
         """
         if not channel.statements.named or not channel.pipelining or self.transaction is not None:
             return
@@ -132,8 +132,8 @@ class Execution(Preparing):
             return
         for segment in channel.segments:
             if not segment.plain or segment.operation.exclusive or segment.commit is None:
-                # It may open a transaction; or be a COPY, after which nothing may lie; or be half written,
-                # and a Sync of ours would commit the half.
+                # It may open a transaction block; or be a COPY, after which nothing may be sent; or be half
+                # written, and the Sync of the Prepare would commit that half.
                 return
         self._ahead = True
         self._acquire(channel)
@@ -164,20 +164,20 @@ class Execution(Preparing):
             channel.sync(self._segment)
             self._segment = None
         elif not channel.awaits(self):
-            self._end(channel)  # the last items failed unwritten, and the answers of the others are here
+            self._end(channel)  # the last items were never written, and all others are answered
         return SENT
 
     def half_written(self) -> bool:
-        """A segment that is half written cannot be taken back: its Sync would commit the half."""
+        """True if a part of a segment was written, which a Sync would commit."""
         segment = self._segment
         return segment is not None and self._next > segment.first
 
     def needs_cancel(self) -> bool:
-        """Not while it waits for a description, and the server for us."""
+        """False while the server is idle, because it waits for the Bind after a Describe."""
         return self._segment is None or self.half_written()
 
     def skip_rest(self, channel: Channel) -> None:
-        """Nobody waits any more: write no further item."""
+        """Nobody waits any more: write no further items."""
         self.forget_unwritten(channel)
         loss = self.why()
         for item in self.items[self._next :]:
@@ -185,19 +185,19 @@ class Execution(Preparing):
                 item.outcome = Outcome.NOT_SENT
                 item.error = loss.error(Outcome.NOT_SENT)
                 self.error = self.error or item.error
-        if self._segment is not None:  # it only asked for a description
+        if self._segment is not None:  # only a Describe was written in it
             self._segment.last = self._next
         self._late = NOT_DESCRIBED
-        self._next = len(self.items)  # what was written is in flight, and ends it
+        self._next = len(self.items)  # the answers to the items in flight end the operation
         if not channel.awaits(self):
-            self._end(channel)  # or it was answered, even before the transport took all of it
+            self._end(channel)  # they are all answered, even before the transport has taken everything
 
     def _statements_ready(self, channel: Channel) -> bool:
         if self.preparing:
             self.go_on_preparing(channel)
             return False
         if self._ahead and self.rejected:
-            # What was refused ahead of turn may depend on what has run since: ask again.
+            # A Parse that was refused before its turn may succeed after the statements that ran since.
             self._ahead = False
             self.rejected.clear()
         if self.atomic and self.rejected:
@@ -217,10 +217,10 @@ class Execution(Preparing):
                 self.send_prepare(channel, wanted)
         finally:
             for statement in new:
-                statement.state = st.NEW  # it will not be prepared here, and others would wait for it
+                statement.state = st.NEW  # not prepared here after all; other users would wait for it
 
     def _look_up(self, cache: StatementCache, new: list[Statement]) -> None:
-        """Find the statement of every item; list those that nobody has sent yet."""
+        """Find the statement of every item; append those to prepare to `new`."""
         previous: Statement | None = None
         for item in self.items:
             statement = item.statement
@@ -231,7 +231,7 @@ class Execution(Preparing):
                     self._use(statement, new)
                 continue
             if previous is not None and item.sql == previous.sql:
-                item.statement = previous  # as a rule a long batch is one text
+                item.statement = previous  # most long batches have a single text
                 continue
             if item.sql in self.rejected:
                 continue
@@ -250,7 +250,7 @@ class Execution(Preparing):
             new.append(statement)
 
     def _refuse(self) -> None:
-        """End the items whose statements could not be prepared, and with one of them an atomic batch."""
+        """End the items whose statements could not be prepared; an atomic batch ends as a whole."""
         if not self.rejected and self.blocked is None:
             return
         for index, item in enumerate(self.items):
@@ -265,17 +265,17 @@ class Execution(Preparing):
                 self._stop_atomic(error)
 
     def _encode(self, channel: Channel) -> bool:
-        """Encode all values; what does not fit ends its item, and with it an atomic batch.
+        """Encode all values; a value that does not fit ends its item, and an atomic batch as a whole.
 
-        But not if its statement was described some time before: the parameters may have other types by now (a
-        column was altered; pgx #2442).  Then it is described anew, and all of them are encoded once more.
+        But if the statement was described earlier, its parameters may have other types by now (a column was
+        altered; pgx #2442).  Then it is described again, and all values are encoded again.
 
         Returns:
-            False if it starts over so.
+            False if it starts over in this way.
         """
         self._encoded = True
         home = channel.statements
-        doubted: list[Statement] | None = None  # there are none, as a rule
+        doubted: list[Statement] | None = None  # usually none
         doubts = self._doubts
         for index, item in enumerate(self.items):
             statement = item.statement
@@ -290,9 +290,9 @@ class Execution(Preparing):
                 statement.encoder.add(parts, item.args)
                 item.parameters = parts[0] if len(parts) == 1 else b"".join(parts)
                 item.columns = statement.columns
-            except BaseException as raised:  # noqa: BLE001 - it may be the caller's code, so it may be anything
+            except BaseException as raised:  # noqa: BLE001 - the caller's code may raise anything
                 if self.finished:
-                    break  # that code has ended it already
+                    break  # the caller's code has ended the operation
                 if isinstance(raised, DataError) and not self.fresh(statement):
                     doubted = doubted or []
                     doubted.append(statement)
@@ -319,7 +319,7 @@ class Execution(Preparing):
         return True
 
     def _stop_atomic(self, error: Exception) -> None:
-        """Before anything was executed: one item is bad, so no item of an atomic batch is sent."""
+        """One item failed before anything was executed: of an atomic batch no item is sent."""
         if self.atomic:
             self._stop_all(error)
 
@@ -330,12 +330,12 @@ class Execution(Preparing):
             item.parameters = None
 
     def _write_next(self, channel: Channel) -> None:
-        """Write the next item, and with it those after it that have the same statement, as one run."""
+        """Write the next item, and the items after it with the same statement, as one run."""
         item = self.items[self._next]
         statement = item.statement
         if statement is None or item.parameters is None:
             self._next += 1
-            return  # it has ended already
+            return  # this item has already failed
         segment = self._segment
         if segment is None:
             segment = channel.open(self, self._next)
@@ -352,7 +352,7 @@ class Execution(Preparing):
                 self._describe(channel, segment, statement)
                 return
             if not (statement.name and channel.statements.direct):
-                channel.write(Describe("S", statement.name))  # it may return something else by now
+                channel.write(Describe("S", statement.name))  # its columns may have changed
         channel.write(self._next_run(statement, HIGH_WATER - channel.pending))
         self._late = NOT_DESCRIBED
         segment.last = self._next
@@ -361,9 +361,9 @@ class Execution(Preparing):
             self._segment = None
 
     def _describe(self, channel: Channel, segment: Segment, statement: Statement) -> None:
-        """Ask what the next item will return, and wait for the answer."""
+        """Ask for the next item's columns, and wait for the answer."""
         if segment.error is not None:
-            # The server skips all that follows, and would not answer.
+            # The server skips everything up to the Sync, so there would be no answer.
             for item in self.items[self._next :]:
                 item.parameters = None
             self._next = segment.last = len(self.items)
@@ -374,10 +374,9 @@ class Execution(Preparing):
         segment.last = self._next + 1
 
     def _next_run(self, statement: Statement, room: int) -> Executes:
-        """The next items of this statement, up to so many bytes; one if errors isolate.
+        """The next items of this statement, up to `room` bytes; only one if errors isolate.
 
-        One at least, whatever the room: what was written before it (the names to close, a Parse) may have
-        taken all of it.
+        At least one item even without room, which the messages before it (Close, Parse) may have used up.
         """
         items = self.items
         template = statement.template()
@@ -405,7 +404,7 @@ class Execution(Preparing):
     # ---- Reading
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """Attribute an event to the item that is being answered."""
+        """Pass an event to the item that is being answered."""
         if segment.preparing:
             self.handle_prepare(channel, segment, event)
         elif isinstance(event, DataRows):
@@ -417,7 +416,7 @@ class Execution(Preparing):
             self._completed(channel, segment, "", 1)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
-        elif isinstance(event, CommandComplete):  # of the prologue
+        elif isinstance(event, CommandComplete):  # of BEGIN or SAVEPOINT in the prologue
             segment.prologue -= 1
         elif isinstance(event, (RowDescription, NoData)):
             fields = tuple(event.fields) if isinstance(event, RowDescription) else ()
@@ -436,7 +435,7 @@ class Execution(Preparing):
         statement = item.statement
         if statement is None or item.error is not None:
             return
-        if self.abandoned:  # who reads the item all the same must not take a part for the whole
+        if self.abandoned:  # a caller that reads the item nevertheless must not take some rows for all
             item.rows = []
             item.error = self.cut_short()
             return
@@ -448,8 +447,8 @@ class Execution(Preparing):
                 item.rows = rows
         except RemoteProtocolError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the session is not its matter
-            # The messages are consumed, so the connection is in step; the outcome is the server's to say.
+        except Exception as error:  # noqa: BLE001 - a decoding error must not end the session
+            # The messages are consumed, so the session goes on, and the server decides the outcome.
             item.error = undecodable(error)
 
     def _completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
@@ -459,7 +458,7 @@ class Execution(Preparing):
             if tag in TELLING_TAGS:
                 for item in self.items[position:stop]:
                     channel.told(self, tag, item.sql)
-            return  # its caller was told before
+            return  # the caller already has an outcome
         while position < stop:
             item = self.items[position]
             item.executed = True
@@ -474,16 +473,16 @@ class Execution(Preparing):
         if segment.failed == IN_ITEM:
             item = self.items[segment.failed_item]
             statement = item.statement
-            # A Bind does not fit columns that are others than those that it was made for.
+            # A Bind fails if the columns have changed: then `_described_anew` has put an error on the item.
             segment.stale = is_stale(error, event) or (event.binding and item.error is not None)
         self.refused(channel, statement, stale=segment.stale)
 
     def _described_anew(
         self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
     ) -> None:
-        """A statement was described once more, before its run: see whether it returns what is known."""
+        """A statement was described again before its run: check whether its columns have changed."""
         statement = self.items[segment.position].statement
-        assert statement is not None  # what is in a segment was written
+        assert statement is not None  # items in a segment have one
         if statement.returns(fields):
             return
         readable = statement.rows_changed(fields)
@@ -498,7 +497,7 @@ class Execution(Preparing):
 
     def _described_late(self, item: QueuedQuery, fields: tuple[FieldDescription, ...]) -> None:
         statement = item.statement
-        assert statement is not None  # what is described is about to be written
+        assert statement is not None  # described items have one
         statement.rows_described(fields)
         item.columns = statement.columns
         self._late = DESCRIBED
@@ -509,20 +508,21 @@ class Execution(Preparing):
         return any(item.executed and ends_transaction(item.sql, [item.tag]) for item in items)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """ReadyForQuery: the segment's items have their outcomes now."""
+        """ReadyForQuery: label the segment's items."""
         if segment.preparing:
             self.prepare_done(channel, segment)
             if self.unwanted and self._is_last(channel, segment):
-                self._end(channel)  # it was stopped before its turn
+                self._end(channel)  # stopped before its turn
             return
         if segment.stale and self._heal(channel, segment):
-            return
+            return  # it will run again, so it has no outcome yet
         status = channel.connection.transaction_status
         items = self.items
+        # Without error, block and transaction control, this ReadyForQuery has committed every item.
         plain = segment.plain and status == "I" and channel.status_before == "I" and self._ledger is None
         if not plain or segment.error is not None:
             self._judge(channel, segment, status)
-        committed = Outcome.COMMITTED  # an enum's member costs as much as all the rest of the loop
+        committed = Outcome.COMMITTED  # reading an enum member costs as much as the rest of the loop
         for index in range(segment.first, segment.last):
             item = items[index]
             if item.outcome is None:
@@ -532,6 +532,7 @@ class Execution(Preparing):
                 if isinstance(error, Error) and error.outcome is None:
                     error.outcome = item.outcome
                 item.error = self.unless_stopped(error)
+                # The call's error: the first on this side (rows not decoded), else the server's, below.
                 if self.atomic and self.error is None and not isinstance(error, PostgresError):
                     self.error = error
             if item.tag in TELLING_TAGS:
@@ -545,17 +546,17 @@ class Execution(Preparing):
             self._end(channel)
 
     def repeatable(self) -> bool:
-        """False if something of it was given away, so that it must not run once more."""
+        """False once the caller may have seen rows: then it must not run again."""
         return True
 
     def _heal(self, channel: Channel, segment: Segment) -> bool:
-        """Forget the statements that are out of date; true if it runs once more, and nobody will know."""
+        """Forget the statements that are out of date; true if the operation runs again, unnoticed."""
         error = segment.error
-        assert error is not None  # it is what made the segment stale
+        assert error is not None  # it made the segment stale
         in_block = channel.in_block(segment)
         lost = error.sqlstate == NO_SUCH_NAME
         failed = self.items[segment.failed_item].statement
-        # As often as that has happened: the session's own DEALLOCATE ALL is known, and comes to an end.
+        # Not counted in `heals`: the session's own DEALLOCATE ALL is a known reason, and runs only so often.
         cleared = lost and failed is not None and channel.statements.was_cleared(failed)
         if lost or in_block:
             channel.statements.forget_all()
@@ -566,7 +567,7 @@ class Execution(Preparing):
         wanted = may_heal and not self.finished and not self.unwanted
         whole = self.atomic and self.repeatable() and channel.may_repeat(segment)
         for item in self.items[segment.first : segment.failed_item]:
-            # What was executed before it is rolled back, but for such things as a lock of the session.
+            # The items before it are rolled back, but not effects on the session such as advisory locks.
             whole = whole and item.statement is not None and item.statement.traceless
         if in_block or not wanted or not whole:
             explain(error, in_block=in_block, again=self.heals > 0, cleared=cleared)
@@ -577,11 +578,11 @@ class Execution(Preparing):
         return True
 
     def _start_over(self, channel: Channel) -> None:
-        """As if nothing had been sent."""
+        """Reset the operation to its state before anything was sent."""
         self.release(channel)
         for item in self.items:
             if item.outcome is not None:
-                continue  # it was refused
+                continue  # refused before
             item.rows = []
             item.tag = ""
             item.columns = ()
@@ -593,15 +594,15 @@ class Execution(Preparing):
         self._ahead = self._encoded = self.begun = False
 
     def _judge(self, channel: Channel, segment: Segment, status: str) -> None:
-        """Label the items of a segment that is not simply good: it had an error, or ends transactions, ...
+        """Label the items of a segment with an error, a transaction block or transaction control.
 
         Args:
-            channel: whose `status_before` tells if they ran in a transaction block.
-            segment: it was answered; or its error decides, and no more will come.
-            status: of its ReadyForQuery; "" if there was none.
+            channel: its `status_before` tells whether they ran in a transaction block.
+            segment: an answered segment, or one whose error decides although ReadyForQuery never came.
+            status: the status of its ReadyForQuery; "" if there was none.
         """
         if self.finished:
-            return  # its caller was told before the answer came
+            return  # the caller already has an outcome
         ledger = self._ledger
         if ledger is None:
             in_block = segment.in_transaction or channel.status_before != "I"
@@ -614,10 +615,10 @@ class Execution(Preparing):
             each.operation is self and each is not segment for each in segments
         )
 
-    # ---- The end of it
+    # ---- The end
 
     def explain(self) -> None:
-        """Say on the items' errors which statements they are about."""
+        """Put each item's statement on its error."""
         for item in self.items:
             error = item.error
             if error is not None and error is not self.blocked:
@@ -634,14 +635,14 @@ class Execution(Preparing):
                 for item in self.items:
                     channel.sign(item.error)
             if not self.atomic:
-                self.explain()  # of the items; it has no error of its own
+                self.explain()  # `finish` does it only if the operation itself has an error
             self.finish(channel)
             channel.statements.trim()
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """Label every item that has no outcome yet, or whose transaction has died."""
+        """Label every item without an outcome, and those whose transaction was open."""
         self.forget_unwritten(channel)
-        may_have_ended = False
+        may_have_ended = False  # a segment that was sent may have ended the transaction of earlier items
         for each in channel.segments:
             fate = channel.fate(each)
             if each.operation is not self or each.preparing:
@@ -659,17 +660,17 @@ class Execution(Preparing):
                 item.outcome = Outcome.NOT_SENT
                 item.error = loss.error(Outcome.NOT_SENT)
         errors = [item.error for item in self.items if item.error is not None]
-        if self.atomic:  # what failed is the cause of what was rolled back before it
+        if self.atomic:  # the server's error first: it is why earlier items were rolled back
             errors.sort(key=lambda error: not isinstance(error, PostgresError))
         if self.error is None:
             self.error = errors[0] if errors else loss.error(Outcome.NOT_SENT)
         self._end(channel)
 
     def _decide(self, channel: Channel, segment: Segment, loss: Loss) -> None:
-        """The server's own error tells what became of the segment."""
+        """Label the items of a segment whose error decides: see `Segment.decided`."""
         self._judge(channel, segment, "")
         error = segment.error
-        assert error is not None  # see Segment.decided
+        assert error is not None  # or it would not be decided
         for index in range(segment.first, segment.last):
             item = self.items[index]
             if index == segment.failed_item and segment.failed == IN_ITEM and not error.fatal:
@@ -679,6 +680,7 @@ class Execution(Preparing):
                 item.error = loss.error(item.outcome, executed=item.executed)
 
     def _label(self, segment: Segment, loss: Loss, outcome: Outcome) -> None:
+        # One outcome for all items: no answer tells them apart.  A CommandComplete only sets `executed`.
         for index in range(segment.first, segment.last):
             item = self.items[index]
             item.outcome = outcome
@@ -688,7 +690,7 @@ class Execution(Preparing):
 def _settle_doubt(
     doubts: dict[int, tuple[tuple[int, ...], DataError]], index: int, statement: Statement
 ) -> None:
-    """Raise what was raised before, if the types are what they were: a value is not asked again."""
+    """Raise the earlier error again, if the types have not changed: values are not encoded twice."""
     types, error = doubts.get(index, (None, None))
     if error is not None and types == statement.parameter_types:
         raise error

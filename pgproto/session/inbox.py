@@ -1,7 +1,8 @@
-"""Messages that come unasked (notices, notifications), until somebody takes them.
+"""Queues for notices and notifications, until they are taken.
 
-Bounded, in number and in size: a server that floods its client costs a fixed amount of memory.  The oldest
-are dropped, and counted.  Not generic: native generic classes of mypyc 2.4 crash in garbage collection.
+They are bounded in number and size, so that a server that floods its client costs a fixed amount of memory.
+The oldest messages are dropped and counted.  The class is not generic, because generic classes compiled by
+mypyc 2.4 crash in garbage collection.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from ..wire import Message, NoticeResponse, NotificationResponse
 
 __all__ = ["Inbox", "Unasked"]
 
-# As many as a busy channel brings in the time of a slow query; PostgreSQL's own queue holds far more.
+# As many as a busy channel sends during a slow query; PostgreSQL's own queue holds far more.
 LIMIT: Final = 10_000
 
-# Characters of all messages together: 2,000 of the longest payloads that PostgreSQL takes (8,000 bytes).
+# Characters of all messages together: 2,000 of PostgreSQL's longest payloads (8,000 bytes).
 MAX_SIZE: Final = 1 << 24
 
 
@@ -24,12 +25,12 @@ class Inbox:
     """A bounded queue.
 
     Args:
-        limit: how many messages it holds.
-        max_size: how large they may be together; the newest one is kept whatever its size.
+        limit: the largest number of messages.
+        max_size: their largest size together; the newest one is kept whatever its size.
 
     Attributes:
-        dropped: how many messages were dropped because it was full.
-        messages: what it holds, oldest first.
+        dropped: the number of messages dropped because it was full.
+        messages: the messages, oldest first.
     """
 
     __slots__ = ("_limit", "_max_size", "_size", "_sizes", "dropped", "messages")
@@ -43,7 +44,7 @@ class Inbox:
         self._size = 0
 
     def put(self, message: object, size: int) -> None:
-        """One has arrived, with so many characters."""
+        """Add a message of so many characters."""
         while self.messages and (len(self.messages) >= self._limit or self._size + size > self._max_size):
             self.next()
             self.dropped += 1
@@ -52,14 +53,14 @@ class Inbox:
         self._size += size
 
     def next(self) -> object:
-        """The oldest one, taken; None if there is none."""
+        """Take the oldest message; None if there is none."""
         if not self.messages:
             return None
         self._size -= self._sizes.popleft()
         return self.messages.popleft()
 
     def take(self) -> list[object]:
-        """All of them, oldest first."""
+        """Take all messages, oldest first."""
         taken = list(self.messages)
         self.messages.clear()
         self._sizes.clear()
@@ -68,7 +69,7 @@ class Inbox:
 
 
 class Unasked:
-    """The notices and notifications of one session that nobody has taken yet."""
+    """The notices and notifications of one session that were not taken yet."""
 
     __slots__ = ("_notices", "_notifications")
 
@@ -83,11 +84,11 @@ class Unasked:
 
     @property
     def dropped(self) -> int:
-        """How many were dropped because nobody took them."""
+        """The number of messages dropped because nobody took them."""
         return self._notices.dropped + self._notifications.dropped
 
     def put(self, event: Message) -> None:
-        """One has arrived."""
+        """Add a notice or notification."""
         if isinstance(event, NoticeResponse):
             self._notices.put(event, sum(map(len, event.fields.values())))
         else:

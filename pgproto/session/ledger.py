@@ -1,26 +1,26 @@
-"""The ledger of a batch: what became of statements that have completed.
+"""The ledger of a batch: the outcomes of statements that have completed.
 
-CommandComplete says that a statement ran.  Whether its work lasts is decided later, by the statement that
-ends its transaction, by ReadyForQuery, or by the loss of the session.  So every completed statement is
-entered here in order, and stays *open* until one of them decides:
+CommandComplete says that a statement ran.  Whether its effects last is decided later: by the end of its
+transaction, by ReadyForQuery, or by the loss of the session.  So every completed statement is entered here in
+order, and stays *open* until one of these decides:
 
-    what is seen                               the open statements are
+    event                                      the open statements are
     -----------------------------------------  -------------------------------------------------------------
     tag COMMIT                                 COMMITTED, the COMMIT included
-    tag ROLLBACK, asked for or not             ROLLED_BACK, the statement that said so included
-    tag ROLLBACK of ROLLBACK TO SAVEPOINT x    those after x: ROLLED_BACK
+    tag ROLLBACK, also as answer to COMMIT     ROLLED_BACK, the statement with that tag included
+    tag ROLLBACK of ROLLBACK TO SAVEPOINT x    ROLLED_BACK if they came after x
     tag PREPARE TRANSACTION                    PREPARED: COMMIT PREPARED or ROLLBACK PREPARED will decide
     ReadyForQuery I                            COMMITTED; after an error, ROLLED_BACK
-    ReadyForQuery T                            OK_IN_TX, and open still: the next segment may decide
+    ReadyForQuery T                            OK_IN_TX, and still open: the next segment may decide
     ReadyForQuery E                            ROLLED_BACK if no ROLLBACK TO SAVEPOINT can bring them back
-    the end of the session                     ROLLED_BACK, or UNKNOWN if a COMMIT may have got there
+    the end of the session                     ROLLED_BACK, or UNKNOWN if a COMMIT may have arrived
 
-Outside of a transaction block some statements commit when they see fit (VACUUM, CREATE INDEX CONCURRENTLY),
-and a procedure or DO may commit or roll back what came before it.  In a block they cannot.  What they may
-have decided is *in doubt*: two positions in the list say up to where.  In doubt, less is promised.
+Outside of a transaction block some statements commit on their own (VACUUM, CREATE INDEX CONCURRENTLY), and a
+procedure or DO may commit or roll back the statements before it.  In a block they cannot.  Statements whose
+outcome they may have decided are *in doubt*, up to two positions in the list, and become UNKNOWN.
 
-The text is only looked at for a savepoint's name and AND CHAIN (`sql.control_words`).  What cannot be read is
-in doubt, too.
+The text is only searched for a savepoint's name and AND CHAIN (`sql.control_words`).  If it cannot be read,
+the statements concerned are in doubt, too.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _NAME_NOT_READ: Final = ""  # no name is empty
 
 
 class Ledger:
-    """The completed statements of one operation whose fate is open.
+    """The completed statements of one operation whose outcome is open.
 
     Args:
-        in_block: the session was in a transaction block before the first of them.
+        in_block: the session was in a transaction block before the first statement.
 
     Attributes:
         aborted: the error of a COMMIT that was answered with ROLLBACK; None if there was none.
@@ -67,13 +67,13 @@ class Ledger:
         self.aborted: TransactionAborted | None = None
         self._in_block = in_block
         self._open: list[QueuedQuery] = []
-        # Of so many of the open statements a COMMIT (or a ROLLBACK) does not tell what became of them.
+        # For the first so many open statements, a COMMIT (or a ROLLBACK) does not decide the outcome.
         self._commit_in_doubt = 0
         self._rollback_in_doubt = 0
-        # The transaction's savepoints: their names, and how many statements were open when they were set.
+        # The transaction's savepoints: their names, and how many statements were open when each was set.
         self._names: list[str] = []
         self._marks: list[int] = []
-        self._unsure = False  # a savepoint was set or released whose name could not be read
+        self._unsure = False  # the name of a savepoint that was set or released could not be read
 
     # ---- Statements that have completed
 
@@ -92,14 +92,14 @@ class Ledger:
         elif tag == "RELEASE":
             self._released(item)
         elif tag in _OPENING:
-            self._in_block = True  # what is open already is part of the block
+            self._in_block = True  # the open statements of the segment become part of the block
         elif not self._in_block:
             self._rollback_in_doubt = len(self._open)
             if tag in _CALLING:
                 self._doubt(len(self._open) - 1)
 
     def failed(self, item: QueuedQuery) -> None:
-        """The next statement has failed.  A procedure may have committed by then, what came before it too."""
+        """The next statement has failed.  A procedure may have committed itself and earlier statements."""
         item.outcome = Outcome.FAILED
         if not self._in_block and may_commit(item.sql):
             item.outcome = Outcome.UNKNOWN
@@ -111,14 +111,14 @@ class Ledger:
         if item.tag != "ROLLBACK":
             self._settle(Outcome.COMMITTED if item.tag == "COMMIT" else Outcome.PREPARED)
         elif first == "prepare" and not self._in_block:
-            self._settle(Outcome.UNKNOWN)  # there was no block to prepare: PostgreSQL up to 16 has committed
+            self._settle(Outcome.UNKNOWN)  # there was no block to prepare: PostgreSQL up to 16 commits then
         elif first in _FINISHING:
             self.aborted = TransactionAborted("the transaction was rolled back: a statement in it had failed")
             for each in self._open:
                 each.error = each.error or self.aborted
             self._settle(Outcome.ROLLED_BACK)
         elif not words:
-            # It may be a ROLLBACK TO.
+            # The text cannot be read: it may be a ROLLBACK TO SAVEPOINT.
             self._unsure = True
             self._doubt(len(self._open))
         elif "to" in words[1:3]:
@@ -138,11 +138,11 @@ class Ledger:
         words = control_words(item.sql)
         self._unsure = self._unsure or not words
         if not self._unsure:
-            # One that is not here was set before, so all that are here were set after it.
+            # A savepoint that is not in the list was set before all that are.
             self._cut_marks(self._find(words[-1]))
 
     def _rolled_back_to(self, item: QueuedQuery, name: str) -> None:
-        """Undo what came after the savepoint, if it is certain which one that is."""
+        """Undo the statements after the savepoint, if it is certain which one it is."""
         if self._unsure:
             self._doubt(len(self._open) - 1)
             return
@@ -164,15 +164,15 @@ class Ledger:
         del self._names[count:]
         del self._marks[count:]
 
-    # ---- What ReadyForQuery says, or that it will never come
+    # ---- ReadyForQuery, or the end of the session
 
     def judge(self, items: list[QueuedQuery], segment: Segment, status: str) -> None:
-        """Label the items of a segment: it was answered; or its error decides, and no more will come.
+        """Label the items of a segment that was answered, or whose error decides although no more will come.
 
         Args:
-            items: all of its operation.
-            segment: which of them.
-            status: of its ReadyForQuery; "" if there was none.
+            items: all items of its operation.
+            segment: the segment.
+            status: the status of its ReadyForQuery; "" if there was none.
         """
         error = segment.error
         last = segment.last
@@ -180,7 +180,7 @@ class Ledger:
         if error is not None:
             stop = segment.first if segment.failed == IN_PROLOGUE else segment.failed_item
             if last - segment.first == 1 and segment.failed == AT_SYNC:
-                stop = segment.first  # it is alone: the error is its own
+                stop = segment.first  # the segment has one item, so the error of the commit is its error
         for index in range(segment.first, stop):
             self.enter(items[index])
         for index in range(stop, last):
@@ -205,7 +205,7 @@ class Ledger:
             failed: the server reported an error in its segment.
         """
         if status != "I" and not self._in_block:
-            self._rollback_in_doubt = len(self._open)  # nobody opened this block: who knows what it holds
+            self._rollback_in_doubt = len(self._open)  # it is not known what opened this block, and when
         self._in_block = status != "I"
         if status == "I":
             self._settle(Outcome.ROLLED_BACK if failed else Outcome.COMMITTED)
@@ -213,14 +213,14 @@ class Ledger:
             self.broken()
 
     def broken(self) -> None:
-        """The block has failed: only what a savepoint keeps can be brought back."""
+        """The block has failed: only statements before a savepoint can still be committed."""
         self._undo(self._marks[-1] if self._marks else 0)
 
     def died(self, *, may_have_ended: bool) -> list[QueuedQuery]:
         """The session is over.
 
         Args:
-            may_have_ended: something was handed over that may have ended the transaction before.
+            may_have_ended: a segment was handed over that may have ended the transaction.
 
         Returns:
             The statements that were open.
@@ -232,13 +232,13 @@ class Ledger:
     # ---- Labels
 
     def _doubt(self, count: int) -> None:
-        """A COMMIT does not tell any more what became of the first `count` open statements."""
+        """A COMMIT no longer decides the outcome of the first `count` open statements."""
         for index in range(self._commit_in_doubt, count):
             _label(self._open[index], Outcome.UNKNOWN)
         self._commit_in_doubt = max(self._commit_in_doubt, count)
 
     def _undo(self, start: int) -> None:
-        """The open statements from this one on are undone."""
+        """The open statements from index `start` on are rolled back, except those in doubt."""
         for index in range(len(self._open) - 1, start - 1, -1):
             unknown = index < self._rollback_in_doubt
             _label(self._open.pop(), Outcome.UNKNOWN if unknown else Outcome.ROLLED_BACK)
@@ -246,7 +246,7 @@ class Ledger:
         self._rollback_in_doubt = min(self._rollback_in_doubt, len(self._open))
 
     def _settle(self, outcome: Outcome) -> None:
-        """All of them have this outcome, but for those that are in doubt."""
+        """Give all open statements this outcome, except those in doubt; the transaction is over."""
         if outcome is Outcome.ROLLED_BACK:
             self._undo(0)
         else:
@@ -260,5 +260,5 @@ class Ledger:
 
 def _label(item: QueuedQuery, outcome: Outcome) -> None:
     item.outcome = outcome
-    if isinstance(item.error, Error):  # of its rows, or of the COMMIT
+    if isinstance(item.error, Error):  # its rows could not be decoded, or the COMMIT was a ROLLBACK
         item.error.outcome = outcome

@@ -1,10 +1,10 @@
-"""LISTEN as a conversation: what is sent, and how it is known that notifications can arrive.
+"""The flows of LISTEN and UNLISTEN, and the check that notifications can arrive.
 
-A pooler in transaction mode takes LISTEN without a word, and gives the server to somebody else: nothing ever
-arrives.  `named_statements=False` says that there is one.  Otherwise the server process is asked for its
-number, in the same round trip: another one than the start-up told belongs to a pooler.  In session mode all
-is well; in transaction mode PgBouncer from 1.21 on gives prepared statements names of its own, which the
-server's list of them shows.  (Before, its transaction mode needs `named_statements=False`.)
+A pooler in transaction mode accepts LISTEN and then gives the server to another client: nothing ever arrives.
+`named_statements=False` means that there is such a pooler.  Otherwise the server process is asked for its
+process ID in the same round trip: if it differs from that of BackendKeyData, there is a pooler.  In session
+mode all is well.  In transaction mode PgBouncer from 1.21 on gives prepared statements names of its own,
+which pg_prepared_statements shows.  (Older ones need `named_statements=False` in transaction mode.)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Listen(Script):
         self._listener = listener
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """From here on a reset, an UNLISTEN or a ROLLBACK concerns it."""
+        """The listener is registered: from now on a reset, an UNLISTEN or a ROLLBACK concerns it."""
         if segment.error is None:
             sealed = channel.connection.transaction_status == "I"
             depth = 0 if self.transaction is None else self.transaction.depth
@@ -51,7 +51,7 @@ def listen(engine: Engine, listener: Listener) -> Generator[Operation, None, Non
     """A flow: begin to listen.
 
     Raises:
-        LocalProtocolError: no notification could arrive, or it listens already.
+        LocalProtocolError: no notification could arrive, or the listener already listens.
         Error: LISTEN failed.
     """
     channel = engine.channel
@@ -75,7 +75,7 @@ def listen(engine: Engine, listener: Listener) -> Generator[Operation, None, Non
 
 
 def _list_statements(channel: Channel, item: QueuedQuery) -> Generator[Operation, None, None]:
-    """Run the item by a name of our own, whether statements get one or not."""
+    """Run the item as a named statement, whatever `named_statements` says."""
     item.statement = statement = Statement(item.sql, channel.statements.unique_name(), kept=True)
     try:
         yield Prepare(statement)
@@ -85,7 +85,7 @@ def _list_statements(channel: Channel, item: QueuedQuery) -> Generator[Operation
 
 
 def unlisten(engine: Engine, listener: Listener) -> Generator[Operation, None, None]:
-    """A flow: listen no more.
+    """A flow: stop listening.
 
     Raises:
         Error: UNLISTEN failed.

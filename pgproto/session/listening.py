@@ -1,15 +1,15 @@
-"""Notifications: who listens to which channel, and what has arrived for them.  Manual: "LISTEN", "NOTIFY".
+"""Notifications: the listeners of each channel, and what has arrived for them.  Manual: "LISTEN", "NOTIFY".
 
-Every listener sends its LISTEN, which is idempotent, so no count of ours is ever trusted; the last one of a
-channel to leave sends UNLISTEN.  What the server listens to for nobody (a `listen()` was cancelled, and its
-LISTEN was run all the same) is taken back as soon as no transaction is open.  Every listener has a bounded
-queue of its own: where nobody takes, the oldest are dropped, and counted.
+Every listener sends LISTEN, which is idempotent, so nothing depends on a count; the last listener of a
+channel sends UNLISTEN.  If LISTEN was run for a `listen()` that was cancelled, UNLISTEN follows as soon as no
+transaction block is open.  Every listener has a bounded queue; if nobody takes its notifications, the oldest
+are dropped and counted.
 
-LISTEN and UNLISTEN take effect when their transaction commits.  So an UNLISTEN ends no listener before that,
-and none at all if it is rolled back; where nobody can tell, it does.
+LISTEN and UNLISTEN take effect when their transaction commits.  So an UNLISTEN ends a listener only then, and
+not if it is rolled back; if that cannot be known, the listener ends.
 
-A listener is never silent: one that hears nothing more (its lease is over, the session was reset, its
-LISTEN was rolled back) ends with an error that says why.  The conversation itself is in `listen`.
+A listener never goes silent: if it cannot receive anything more (its lease is over, the session was reset,
+its LISTEN was rolled back), it ends with an error that says why.  The flows are in `listen`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Notification:
 
     Attributes:
         channel: the name of the channel.
-        payload: what NOTIFY sent; "" if nothing.
+        payload: the payload of NOTIFY; "" if it had none.
         pid: the process ID of the notifying server process.
     """
 
@@ -54,27 +54,27 @@ class Notification:
         return f"Notification(channel={self.channel!r}, payload={self.payload!r}, pid={self.pid})"
 
 
-# Manual: "Identifiers and Key Words": the server cuts off what a name has over NAMEDATALEN - 1 bytes, and
-# what is sent to the short name would never be taken for the long one's.
+# Manual: "Identifiers and Key Words": the server truncates names to NAMEDATALEN - 1 bytes, and notifications
+# with the short name would never match a longer one.
 _MAX_NAME: Final = 63
 
 
 class Listener:
-    """What has arrived on some channels, for one taker.
+    """One listener: the notifications that have arrived on some channels.
 
     Args:
-        channels: their names, at least one.
-        owner: whose lease it ends with.
+        channels: the names of the channels, at least one.
+        owner: the owner of the lease with which it ends.
 
     Attributes:
-        inbox: what has arrived.
-        waiter: what the adapter keeps with it, to wake who waits.
+        inbox: the notifications that have arrived.
+        waiter: the adapter's object for waking the task that waits.
         heard: the server has confirmed its LISTEN.
-        unsure: that was in a transaction, which can still be rolled back.
-        depth: in how many savepoints of ours.
+        unsure: the LISTEN was in a transaction that can still be rolled back.
+        depth: the number of savepoints around that LISTEN.
 
     Raises:
-        TypeError: a name is no str.
+        TypeError: a name is not a str.
         LocalProtocolError: a name is empty, too long, or one that no message can carry.
     """
 
@@ -96,14 +96,14 @@ class Listener:
 
     @property
     def dropped(self) -> int:
-        """How many notifications were dropped because nobody took them."""
+        """The number of notifications dropped because nobody took them."""
         return self.inbox.dropped
 
     def take(self) -> Notification | None:
-        """The oldest that has arrived; None if there is none yet.
+        """Take the oldest notification; None if there is none yet.
 
         Raises:
-            Error: nothing has arrived, and nothing more will.
+            Error: there is none, and nothing more will arrive.
         """
         oldest = self.inbox.next()
         if isinstance(oldest, Notification):
@@ -117,10 +117,10 @@ class _Unlisten:
     """An UNLISTEN that was run: it takes effect when its transaction commits.
 
     Args:
-        names: of which channels; "*" for all.
-        what: what was run, for the error.
-        heard: who has listened until then.
-        depth: in how many savepoints of ours it was run.
+        names: the channels; "*" for all.
+        what: the statement, for the error.
+        heard: the listeners at that time.
+        depth: the number of savepoints in which it was run.
     """
 
     __slots__ = ("depth", "doubtful", "heard", "names", "what")
@@ -130,32 +130,32 @@ class _Unlisten:
         self.what = what
         self.heard = heard
         self.depth = depth
-        self.doubtful = False  # a part of the transaction was rolled back, maybe the one with it
+        self.doubtful = False  # a part of the transaction was rolled back, perhaps including this UNLISTEN
 
 
 class Listeners:
     """All listeners of one session.
 
     Attributes:
-        woken: those that have ended, for the adapter to wake; `dispatch` takes them.
-        unsettled: once no transaction is open there is something to see to: one of them depends on it, or the
-            server may listen for nobody.
+        woken: listeners that have ended, for the adapter to wake; `dispatch` takes them.
+        unsettled: something must be done when no transaction is open: a listener depends on the open one, or
+            the server may be listening to a channel without a listener.
     """
 
     __slots__ = ("_all", "_confirmed", "_leaving", "unsettled", "woken")
 
     def __init__(self) -> None:
         self._all: list[Listener] = []
-        self._confirmed: set[str] = set()  # what the server listens to, on behalf of any
-        self._leaving: list[_Unlisten] = []  # their transaction is open still
+        self._confirmed: set[str] = set()  # the channels that the server listens to
+        self._leaving: list[_Unlisten] = []  # in the open transaction
         self.woken: list[Listener] = []
         self.unsettled = False
 
     def add(self, listener: Listener) -> str:
-        """Register; the SQL to run.
+        """Register a listener; return the SQL to run.
 
         Raises:
-            LocalProtocolError: it is registered already.
+            LocalProtocolError: it is already registered.
         """
         if listener in self._all:
             raise not_sent("these notifications are listened to already")
@@ -165,9 +165,9 @@ class Listeners:
         return "; ".join("LISTEN " + quote_identifier(name) for name in dict.fromkeys(listener.channels))
 
     def confirm(self, listener: Listener, *, sealed: bool, depth: int) -> None:
-        """The server has run its LISTEN, in so many savepoints of ours.
+        """The server has run the listener's LISTEN, in `depth` savepoints.
 
-        `sealed` unless a transaction can still undo it.
+        `sealed` is false if its transaction can still be rolled back.
         """
         listener.heard = True
         listener.depth = depth
@@ -177,19 +177,19 @@ class Listeners:
             self.unsettled = True
 
     def remove(self, listener: Listener) -> str:
-        """Forget; the SQL to run, "" if others still listen to its channels."""
+        """Forget a listener; return the SQL to run, "" if others still listen to its channels."""
         if listener not in self._all:
             return ""
         self._end(listener, LocalProtocolError("nothing listens any more: the block of listen() was left"))
         return self._unlisten(dict.fromkeys(listener.channels))
 
     def take_leftover(self) -> str:
-        """What makes the server listen for nobody no more; "" if it does not."""
+        """The UNLISTENs for channels without a listener; "" if there are none."""
         self.unsettled = False
         return self._unlisten(sorted(self._confirmed))
 
     def dispatch(self, messages: list[NotificationResponse]) -> list[Listener]:
-        """Hand out what has arrived; the listeners to wake."""
+        """Distribute notifications; return the listeners to wake."""
         woken = self.woken
         self.woken = []
         for message in messages:
@@ -202,24 +202,24 @@ class Listeners:
         return woken
 
     def everyone(self) -> list[Listener]:
-        """All of them: the session has ended."""
+        """All listeners, to be woken: the session has ended."""
         return list(self._all)
 
-    # ---- Why a listener hears nothing more
+    # ---- The end of listeners
 
     def end_lease(self, owner: object) -> None:
-        """The lease is over in which these were registered."""
+        """End the listeners that were registered in this lease."""
         for listener in [each for each in self._all if each.owner is owner]:
             self._end(listener, ConnectionClosed("nothing listens any more: the lease is over"))
 
     def unlistened(self, names: list[str], what: str, depth: int) -> None:
-        """An UNLISTEN of these channels was run ("*": of all), or a reset (`what`), in so many savepoints."""
+        """An UNLISTEN of these channels ("*" for all), or a reset, was run in `depth` savepoints."""
         heard = [each for each in self._all if each.heard and _concerns(names, each)]
         self._leaving.append(_Unlisten(names, what, heard, depth))
         self.unsettled = True
 
     def rolled_back(self, depth: int) -> None:
-        """What was run in so many savepoints of ours was rolled back; 0: a part, and nobody knows what."""
+        """Everything at least `depth` savepoints deep was rolled back; 0 for an unknown part."""
         for unlisten in self._leaving:
             unlisten.doubtful = unlisten.doubtful or not depth
         if depth:
@@ -227,7 +227,7 @@ class Listeners:
         self._undone(depth)
 
     def transaction_ended(self, *, committed: bool | None) -> None:
-        """The transaction is over in which a LISTEN or an UNLISTEN was run; None: nobody knows how."""
+        """The transaction with a LISTEN or UNLISTEN is over; `committed` is None if that is not known."""
         if not committed:
             self._undone(0)
         for listener in self._all:
@@ -246,12 +246,12 @@ class Listeners:
                 self._confirmed -= self._only_of_others(unlisten.names)
 
     def _only_of_others(self, names: list[str]) -> set[str]:
-        """Those of the channels that nobody listens to by a LISTEN that came after the UNLISTEN."""
+        """The channels that have no listener whose LISTEN came after the UNLISTEN."""
         gone = self._confirmed if "*" in names else names
         return {name for name in gone if not any(each.heard and name in each.channels for each in self._all)}
 
     def _undone(self, depth: int) -> None:
-        """A LISTEN in so many savepoints was rolled back, as far as can be told."""
+        """End the listeners whose LISTEN was, or may have been, rolled back."""
         for listener in [each for each in self._all if each.unsure and each.depth >= depth]:
             text = "nothing listens: the transaction with its LISTEN was rolled back"
             listener.unsure = False

@@ -1,6 +1,6 @@
-"""Why a session ended, or a query was stopped, and the error that each query gets for it.
+"""Why a session ended or a query was stopped, and the error that each query gets for it.
 
-The first cause decides the class; every query has an error of its own, because each has its own outcome.
+The first cause decides the error's class; each query has an error of its own, because outcomes differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import (
 
 __all__ = ["Loss", "block_over", "cancelled", "lease_over", "out_of_time"]
 
-# A query's error has the class of the cause, if that is one of these; else the connection was lost.
+# If the cause has one of these classes, the query's error has the same; else it is a ConnectionLost.
 _KEPT: Final[tuple[type[Error], ...]] = (
     Error,
     QueryTimeout,
@@ -31,11 +31,11 @@ _KEPT: Final[tuple[type[Error], ...]] = (
 
 
 class Loss:
-    """Why the connection ended, or an operation was stopped, as the errors that operations get.
+    """Why the connection ended or an operation was stopped; it makes the errors of operations.
 
     Attributes:
         cause: the first cause; None if this side closed the connection.
-        also: what came after it.
+        also: later errors.
     """
 
     __slots__ = ("also", "cause")
@@ -45,16 +45,16 @@ class Loss:
         self.also = also
 
     def error(self, outcome: Outcome | None, *, executed: bool = False) -> Error:
-        """The error for one query with this outcome; None if it is not known yet."""
+        """The error for one query with this outcome (None: not known yet)."""
         cause = self.cause
         error: Error
         if isinstance(cause, PostgresError):
             crash = cause.sqlstate == "57P02"
             error = (ServerCrash if crash else ConnectionLost)(f"the connection was lost: {cause}")
-            # A WARNING 57P01 with a detail is the one that a commit without a standby's receipt leaves.
+            # A WARNING 57P01 with a DETAIL: the commit was done locally, but no standby has confirmed it.
             error.likely_committed = cause.severity == "WARNING" and not crash and bool(cause.detail)
         elif isinstance(cause, ConnectionClosed):
-            # It was taken away from its caller.  What had been sent by then was running.
+            # The lease is over.  A query that had been sent may have run.
             error = (ConnectionClosed if outcome is Outcome.NOT_SENT else ConnectionLost)(str(cause))
             cause = None
         else:
@@ -68,20 +68,20 @@ class Loss:
 
 
 def out_of_time() -> Loss:
-    """What becomes of an operation whose deadline has passed while the session goes on."""
+    """For an operation whose deadline has passed while the session goes on."""
     return Loss(QueryTimeout("the query's deadline passed"), [])
 
 
 def cancelled() -> Loss:
-    """What becomes of an operation whose caller was cancelled or interrupted while the session goes on."""
+    """For an operation whose caller was cancelled or interrupted while the session goes on."""
     return Loss(Error("the call was cancelled"), [])
 
 
 def lease_over() -> Loss:
-    """What becomes of an operation whose connection was given back to its pool meanwhile."""
+    """For an operation whose connection was given back to its pool."""
     return Loss(ConnectionClosed("the lease is over: the connection was given back to its pool"), [])
 
 
 def block_over() -> Loss:
-    """What becomes of a stream or a COPY whose transaction block ended before it did."""
+    """For a stream or a COPY whose transaction block has ended before it."""
     return Loss(Error("the transaction block ended before this did"), [])

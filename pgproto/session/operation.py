@@ -1,10 +1,10 @@
-"""The operation: one conversation with the server.
+"""The operation: one exchange with the server, such as a query, a COPY or a COMMIT.
 
-It knows what to send, which events belong to it, and how it ends.  Its state lives here and not in the task
-that waits for it, so that the task can go away at any moment.
+It writes its requests, takes its answers, and ends once.  Its state is here and not in the task that waits
+for it, so that the task can go away at any moment.
 
-Contract: `produce` writes through the channel and says whether it wants to write more; `handle` gets every
-event of its segments; `segment_done` says that ReadyForQuery arrived; `lost` that it never will.  The
+Contract: `produce` writes through the channel and returns whether there is more to write; `handle` gets every
+event of its segments; `segment_done` is called at ReadyForQuery, `lost` if that will never come.  The
 operation calls `finish` when it has ended, exactly once.
 """
 
@@ -24,36 +24,35 @@ from .segment import Segment
 
 __all__ = ["GONE", "MORE", "SENT", "WAITING", "Operation"]
 
-# What `produce` answers.
+# Return values of `produce`.
 MORE: Final = 0  # call again when there is room
-WAITING: Final = 1  # nothing to write before an answer (or data of the caller) has arrived
-SENT: Final = 2  # all is written: the next operation may write
-GONE: Final = 3  # it has ended meanwhile, and is not queued any more
+WAITING: Final = 1  # nothing to write before an answer, or data of the caller, has arrived
+SENT: Final = 2  # everything is written: the next operation may write
+GONE: Final = 3  # it has ended during the call and is no longer queued
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Operation:
-    """Base of all operations.  A plain one writes nothing and ends at once.
+    """Base of all operations.  This class itself writes nothing and ends at once.
 
-    A driver may have operations of its own, in the compiled build too: this class may be subclassed, those
-    below it may not.
+    Drivers may subclass it, even in the compiled build, where pgproto's own subclasses cannot be subclassed.
 
     Attributes:
-        finished: it has ended; `error` says how.
-        error: what the caller gets raised; None if it succeeded.  No `Error` if it came from the caller's own
-            code and is no Exception: KeyboardInterrupt, a cancellation.
+        finished: it has ended; see `error`.
+        error: the exception to raise in the caller; None if it succeeded.  Not an `Error` if the caller's own
+            code raised a BaseException such as KeyboardInterrupt or a cancellation.
         abandoned: nobody waits for it any more; its answers are read and dropped.
         deadline: when it times out, in seconds of the engine's clock; None for never.
         again: it asks the engine for another turn, from the beginning; see `Execution`.
-        begun: something of it was written that the server executes; it cannot be taken back.
+        begun: requests that the server executes were written; it can no longer be withdrawn.
         cancel_asked: a cancel request was asked for on its behalf, or is not needed.
-        work: a computation that takes long enough to be run outside of an event loop, in a thread; after
-            it the adapter calls `Engine.resume`.
+        work: a computation that is too long for an event loop.  The adapter runs it in a thread and then
+            calls `Engine.resume`.
         progressed: there is something new for the waiter to look at.
-        stopped: why it is being cancelled, for a caller who waits: its deadline has passed, or the lease is
-            over; None if it is not, or nobody asks.
+        stopped: why it is being stopped, for a caller that waits: its deadline has passed, or the lease is
+            over; None if it is not being stopped, or nobody waits.
         transaction: the innermost transaction block that was open when it was submitted, or None.
-        waiter: what the adapter keeps with it, to wake who waits.
+        waiter: the adapter's object for waking the caller.
     """
 
     __slots__ = (
@@ -86,41 +85,41 @@ class Operation:
         self.work: Callable[[], None] | None = None
 
     def turned_away(self, error: BaseException) -> None:
-        """It was not queued: the connection is closed or somebody else's, or the caller went away."""
+        """It was not queued: the connection is closed or in use by another task, or the caller went away."""
         if isinstance(error, Error):
             error.outcome = Outcome.NOT_SENT
 
     def withdraw(self, channel: Channel, error: BaseException) -> None:
-        """It ends with this error; nothing of it was sent that counts, and nothing will be."""
+        """End with this error; none of its requests was or will be executed."""
         self.fail(channel, error)
 
     def prepare(self, channel: Channel) -> None:
-        """Called once when the operation is queued after others: write what may go ahead of its turn."""
+        """Called once if it is queued after others: write requests that may be sent before its turn."""
 
     def produce(self, channel: Channel) -> int:
-        """Write some output: MORE, WAITING or SENT."""
+        """Write some output; return MORE, WAITING, SENT or GONE."""
         self.finish(channel)
         return SENT
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """An event of one of its segments arrived (all but its ReadyForQuery)."""
+        """Take an event of one of its segments; ReadyForQuery goes to `segment_done`."""
 
     def handle_start(self, channel: Channel, event: Message) -> None:
-        """An event of the start of the session arrived; only what `Engine.start` got is asked."""
+        """Take an event of the session's start; only called for the operation given to `Engine.start`."""
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery of the segment arrived."""
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """The connection is over.  `segment` is the operation's oldest unanswered one, if there is one."""
+        """The session is over.  `segment` is the operation's oldest unanswered one, if there is one."""
         self.fail(channel, loss.error(channel.fate(segment)))
 
     def lost_query(self, channel: Channel, segment: Segment | None, loss: Loss, *, executed: bool) -> None:
-        """`lost` for a simple Query: the server's own error decides, if it named one before it went.
+        """`lost` for a simple Query: an error that the server sent before the end decides the outcome.
 
-        A simple Query commits before it says CommandComplete: after that (`executed`), an error decides
-        nothing, and neither does a pooler's, which has no `V` field, or one that crossed what was not sent.
-        A FATAL may come while the data of a COPY is not all sent: then it was not committed.
+        Not an error after CommandComplete (`executed`), because a simple Query commits before that; nor a
+        pooler's error, which has no `V` field; nor one that arrived before the Query was handed over.  A
+        FATAL may come before all data of a COPY was sent: then it was not committed.
         """
         fate = channel.fate(segment)
         error = segment.error if segment is not None and segment.plain else None
@@ -133,44 +132,44 @@ class Operation:
             self.fail(channel, error)
 
     def half_written(self) -> bool:
-        """True while it can neither go on nor stop without closing the connection."""
+        """True while it cannot be stopped without closing the connection."""
         return False
 
     def needs_cancel(self) -> bool:
-        """False where it can be brought to an end without a cancel request."""
+        """False if it can be ended without a cancel request."""
         return True
 
     def skip_rest(self, channel: Channel) -> None:
-        """Nobody wants the rest: write no more than what brings it to an end."""
+        """It is no longer wanted: write only the messages that end it."""
 
     def ends_block(self, channel: Channel, segment: Segment) -> bool:
-        """True if a statement of this segment, which is not plain and in a block, has ended a transaction.
+        """True if a statement of this segment, which is in a block and not plain, has ended the transaction.
 
-        In doubt it has.  What sends such statements asks `sql.ends_transaction`, with their tags.
+        True in doubt.  Operations that send such statements ask `sql.ends_transaction`, with their tags.
         """
         return True
 
     def has_room(self) -> bool:
-        """False while its consumer has to catch up, so that nothing more should be read."""
+        """False while its consumer has to catch up: then nothing more should be read."""
         return True
 
     @property
     def exclusive(self) -> bool:
-        """True if nothing may be queued after it (COPY and streams: the caller feeds or drains them)."""
+        """True if nothing may be queued after it: a COPY or a stream, which the caller feeds or drains."""
         return False
 
     @property
     def last_word(self) -> bool:
-        """True if it is what ends its transaction block: COMMIT, ROLLBACK, ..."""
+        """True if it ends its transaction block: COMMIT, ROLLBACK, ..."""
         return False
 
     @property
     def unwanted(self) -> bool:
-        """True if its caller is gone or will not wait longer."""
+        """True if its caller is gone or no longer waits."""
         return self.abandoned or self.stopped is not None
 
     def progress(self, channel: Channel) -> None:
-        """There is something new for the waiter to look at."""
+        """Report to the adapter that there is something new for the waiter."""
         if not self.progressed:
             self.progressed = True
             channel.ready.append(self)
@@ -182,10 +181,10 @@ class Operation:
         return progressed
 
     def take_error(self) -> BaseException:
-        """The error with which it has ended, for the caller to raise: it is not kept.
+        """The error, for the caller to raise; the operation no longer refers to it.
 
-        An error that is raised has the frames of its way, which have the operation: neither must keep the
-        caller's sources alive.
+        A raised error refers to frames, which refer to the operation; that cycle would keep the caller's
+        data alive.
         """
         error, self.error = self.error, None
         assert error is not None
@@ -198,20 +197,20 @@ class Operation:
         return work
 
     def give_up(self, channel: Channel) -> None:
-        """Its time is over, and the session goes on for others: end now, drop the answers."""
+        """End now and drop the answers to come: its time is over, and the session goes on for others."""
         own = [segment for segment in channel.segments if segment.operation is self]
         self.abandoned = True
         self.error = None
         self.lost(channel, own[0] if own else None, self.why())
 
     def fail(self, channel: Channel, error: BaseException) -> None:
-        """End with an error, unless an earlier one is there already."""
+        """End with this error, or with an earlier one if there is one."""
         if self.error is None:
             self.error = error
         self.finish(channel)
 
     def finish(self, channel: Channel) -> None:
-        """It has ended."""
+        """Note that it has ended."""
         if self.finished:
             return
         self.finished = True
@@ -224,7 +223,7 @@ class Operation:
         channel.ready.append(self)
 
     def explain(self) -> None:
-        """Say on its errors which statement they are about."""
+        """Put its statement on its error."""
         annotate(self.error, self.text())
 
     def text(self) -> str:
@@ -232,17 +231,17 @@ class Operation:
         return ""
 
     def why(self) -> Loss:
-        """Why it is being stopped, as far as it is known."""
+        """Why it is being stopped; "cancelled" if nothing else is known."""
         return cancelled() if self.stopped is None else self.stopped
 
     def cut_short(self) -> Error:
-        """The error of what was not read to its end; the server will say what became of it."""
+        """The error for rows that were not all read; its outcome is set later, by the server's answer."""
         error = self.why().error(None)
         error.add_note("not all of its rows are here")
         return error
 
     def unless_stopped(self, error: Exception) -> Exception:
-        """The error as it is; why it was stopped, if it is the answer to our own cancel request."""
+        """The error, or if it only answers our own cancel request, the reason for that."""
         if not self.was_cancelled(error):
             return error
         assert isinstance(error, PostgresError)
@@ -251,5 +250,5 @@ class Operation:
         return told
 
     def was_cancelled(self, error: Exception) -> bool:
-        """True if the server's error says nothing but that we have stopped it."""
+        """True if the server's error only answers our own cancel request."""
         return self.stopped is not None and isinstance(error, PostgresError) and error.sqlstate == "57014"

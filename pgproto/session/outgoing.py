@@ -1,4 +1,4 @@
-"""The bytes on their way to the transport: as operations have written them, or encrypted."""
+"""The bytes for the transport: in clear or encrypted."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["Outgoing"]
 
 
 class Outgoing:
-    """What the transport shall take next.
+    """The next bytes for the transport.
 
-    Encrypted bytes count as handed over: what TLS has made of them cannot be taken back.
+    Bytes count as handed over once they are encrypted, because TLS cannot take them back.
 
     Args:
-        channel: what operations write to; its `tls` encrypts, once there is one.
+        channel: the output of operations; its `tls` encrypts, once there is one.
 
     Attributes:
-        encrypted: what was encrypted, and not taken yet.
+        encrypted: encrypted bytes that the transport has not taken.
     """
 
     __slots__ = ("_channel", "encrypted")
@@ -27,14 +27,14 @@ class Outgoing:
 
     @property
     def pending(self) -> bool:
-        """True if something was not taken yet."""
+        """True if there are bytes that the transport has not taken."""
         return self._channel.pending > 0 or bool(self.encrypted)
 
     def data(self) -> bytes:
         """The encrypted bytes for the transport; the same ones until `sent`.
 
         Raises:
-            Error: they could not be encrypted.
+            Error: the output could not be encrypted.
         """
         channel = self._channel
         tls = channel.tls
@@ -61,10 +61,10 @@ class Outgoing:
         self.encrypted = b""
 
     def close(self) -> None:
-        """Nothing will be written any more: what TLS says then follows what was.
+        """Nothing more will be written: append TLS's close_notify to the output.
 
         Raises:
-            Error: that could not be encrypted.
+            Error: the output could not be encrypted.
         """
         tls = self._channel.tls
         if tls is None:

@@ -1,7 +1,7 @@
-"""Connecting and cancelling without blocking: the flows of a `Connector`, as something to be polled.
+"""Connecting and cancelling without blocking: runs the flows of a `Connector` by polling.
 
-What libpq's PQconnectPoll and PQcancelPoll are, without their sockets: `poll` says what to wait for or to do,
-who embeds this does it with transports of their own, and says what came of it.
+The counterpart of libpq's PQconnectPoll and PQcancelPoll, but without sockets: `poll` returns what to wait
+for or to do, and the caller does it with transports of its own and reports the result.
 
     poller = Poller(connector.connect(), clock=time.monotonic, timeout=10)
     while (wish := poller.poll()) != DONE:
@@ -11,8 +11,8 @@ who embeds this does it with transports of their own, and says what came of it.
         elif wish == READ:     # when it is readable: poller.engine.receive_data(data), or .receive_eof()
     engine = poller.result()
 
-Wait no longer than until `next_deadline`, and poll again then.  A transport that fails is told to the engine:
-`transport_failed`, or `write_failed`.  Manual: "Database Connection Control Functions" (libpq).
+Wait at most until `next_deadline`, and poll again then.  If the transport fails, call `transport_failed` or
+`write_failed` of the engine.  Manual: "Database Connection Control Functions" (libpq).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .startup import Startup
 __all__ = ["DIAL", "DONE", "HANG_UP", "READ", "WRITE", "Poller"]
 
 DONE: Final = 0
-"""The flow has ended: `Poller.result` has its result, or raises its error.  No other transport is wanted."""
+"""The flow has ended: `Poller.result` returns its result or raises its error."""
 READ: Final = 1
 """Wait until the transport can be read."""
 WRITE: Final = 2
@@ -45,8 +45,8 @@ class Poller:
     """A flow that is run by polling.
 
     Args:
-        flow: what `Connector.connect()` or `Connector.cancel()` returned.
-        clock: tells monotonic time in seconds, as for the connector.
+        flow: from `Connector.connect()` or `Connector.cancel()`.
+        clock: returns monotonic time in seconds, as for the connector.
         timeout: seconds for each host, as `Config.connect_timeout`; None for no limit.
     """
 
@@ -79,15 +79,15 @@ class Poller:
         self._result: Engine | None = None
         self._startup: Startup | None = None
         self.engine: Engine | None = None
-        """The session of the transport that is to be opened, is open, or is to be closed."""
+        """The engine for the transport that is to be opened, is open, or is to be closed."""
         self.host: Host | None = None
-        """Where it leads."""
+        """The host of that transport."""
         self._go_on(None)
 
     def poll(self) -> int:
-        """What to do next: DIAL, HANG_UP, READ, WRITE or DONE; the same until that was done.
+        """The next thing to do: DIAL, HANG_UP, READ, WRITE or DONE; the same until it was done.
 
-        A SCRAM proof is computed here: some milliseconds.
+        It computes SCRAM proofs, which takes some milliseconds.
         """
         while True:
             step, engine = self._step, self.engine
@@ -115,7 +115,7 @@ class Poller:
         """The transport is open, or could not be opened.
 
         Args:
-            error: why not: an OSError or a ConnectError.
+            error: the reason if it could not: an OSError or a ConnectError.
 
         Raises:
             LocalProtocolError: `poll` did not ask for it.
@@ -136,14 +136,14 @@ class Poller:
 
     @property
     def password_asked(self) -> bool:
-        """True if the last server that was reached has asked for a password, whether there was one or not.
+        """True if the last server that was reached has asked for a password.
 
-        If there was one, it was used; where there was none, `result` raises ConfigError.
+        If one was given, it was used; else `result` raises ConfigError.
         """
         return self._startup is not None and self._startup.password_asked
 
     def next_deadline(self) -> float | None:
-        """When `poll` is to be called at the latest, in the clock's seconds; None for never."""
+        """The latest time to call `poll`, in seconds of the clock; None for never."""
         if isinstance(self._step, Dial):
             return self._deadline
         if self._step is None or self.engine is None:
@@ -151,7 +151,7 @@ class Poller:
         return self.engine.next_deadline()
 
     def close(self) -> None:
-        """Give the flow up, wherever it is: `poll` says DONE; the transport is to be closed.  Idempotent."""
+        """Give up the flow: `poll` returns DONE; close the transport.  Idempotent."""
         if self._step is not None and self.engine is not None:
             self._step = None
             self._error = ConnectionClosed("the attempt was given up")
@@ -159,13 +159,13 @@ class Poller:
             self.engine.close()
 
     def result(self) -> Engine | None:
-        """What the flow returned: the engine of a session that is ready, or None (a cancel request).
+        """The flow's result: the engine of a session that is ready, or None for a cancel request.
 
         Raises:
-            ConnectError: no host would do.
+            ConnectError: no host accepted.
             ConfigError: a file or password of the configuration cannot be used.
-            ConnectionClosed: it was given up.
-            LocalProtocolError: it has not ended yet.
+            ConnectionClosed: the flow was given up.
+            LocalProtocolError: the flow has not ended yet.
         """
         if self._step is not None:
             raise LocalProtocolError("the flow has not ended: poll it")
@@ -174,7 +174,7 @@ class Poller:
         return self._result
 
     def _go_on(self, error: BaseException | None) -> None:
-        """The step is done: ask the flow for the next one that is not done at once."""
+        """The step is done: run the flow to its next step that has to wait."""
         while True:
             try:
                 step = self._flow.send(None) if error is None else self._flow.throw(error)
@@ -203,7 +203,7 @@ class Poller:
                 self._deadline = None if self._timeout is None else self._clock() + self._timeout
 
     def _begin(self, operation: Operation) -> Exception | None:
-        """Start an operation; the error if it was refused."""
+        """Start an operation; return the error if it was refused."""
         assert self.engine is not None  # a Dial came first
         operation.deadline = self._deadline
         if isinstance(operation, Startup):

@@ -1,8 +1,8 @@
-"""Getting statements parsed and described: what a Prepare and every Execution begin with.
+"""Parsing and describing statements: the first part of a Prepare and of every Execution.
 
-The messages are Parse and Describe for each statement, then one Sync (or one after each, where errors are
-to be isolated).  A failure is pinned on its statement: the first of the segment that is not described yet.
-The ones after it were skipped, and are not to blame.
+The messages are Parse and Describe for each statement, then one Sync (or one after each, to isolate errors).
+An error belongs to the first statement of the segment that is not described yet; the statements after it were
+skipped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .statements import Statement
 
 __all__ = ["MAX_HEALS", "Prepare", "Preparing"]
 
-# A migration is several alterations in a row, and each can come between the description and the Bind.
+# A migration alters tables several times, and each time can be between a description and its Bind.
 MAX_HEALS: Final = 5
 
 
@@ -37,9 +37,9 @@ class Preparing(Operation):
     """An operation that prepares statements.
 
     Attributes:
-        rejected: the error for each SQL text that the server refused, or that cannot be sent.
-        blocked: the error that kept all of them from being tried (BEGIN failed).
-        heals: how often it has prepared anew what was out of date.
+        rejected: the error for each SQL text that the server refused or that cannot be sent.
+        blocked: the error that kept all statements from being tried (BEGIN failed).
+        heals: how many times it has prepared outdated statements again.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Preparing(Operation):
         self.blocked: PostgresError | None = None
         self.isolate = False
         self.heals = 0
-        self._declared: list[Statement] | None = None  # those that its executions have named; as a rule none
+        self._declared: list[Statement] | None = None  # statements that its executions have named; rare
         self._held: list[Statement] = []
         self._to_prepare: list[Statement] = []
         self._described = 0
@@ -72,29 +72,29 @@ class Preparing(Operation):
         return self._described < len(self._to_prepare)
 
     def hold(self, statement: Statement) -> None:
-        """Use a statement: while it is held, its name is not closed."""
+        """Hold a statement: while it is held, its name is not closed."""
         self._held.append(statement)
         statement.users += 1
 
     def release(self, channel: Channel) -> None:
-        """It uses none of them any more."""
+        """Release all statements that it holds."""
         for statement in self._held:
             channel.statements.release(statement)
         self._held.clear()
 
     def fresh(self, statement: Statement) -> bool:
-        """True if it was described for this very operation, and not some time before it."""
+        """True if it was described for this operation, and not earlier."""
         return any(each is statement for each in self._to_prepare)
 
     def send_prepare(self, channel: Channel, new: list[Statement]) -> None:
-        """Write Parse and Describe for NEW statements; `go_on_preparing` does the rest, if there is one."""
+        """Write Parse and Describe for NEW statements; `go_on_preparing` continues if it cannot write all."""
         for statement in new:
             statement.state = st.PREPARING
         self._to_prepare.extend(new)
         self.go_on_preparing(channel)
 
     def go_on_preparing(self, channel: Channel) -> None:
-        """Write what may be written now of the statements that are waiting for it."""
+        """Write Parse and Describe for waiting statements, as far as that is possible now."""
         end = len(self._to_prepare)
         while self._written < end and channel.may_open:
             segment = channel.open(self, self._written)
@@ -112,7 +112,7 @@ class Preparing(Operation):
             channel.sync(segment)
 
     def declare(self, channel: Channel, statement: Statement) -> None:
-        """Write its Parse, before its first Bind in this segment, unless the server knows its name."""
+        """Write the statement's Parse before its first Bind in this segment, unless the server has it."""
         if statement.declared:
             return
         channel.write(Parse(statement.name, statement.sql, statement.parameter_types))
@@ -123,9 +123,9 @@ class Preparing(Operation):
             self._declared.append(statement)
 
     def refused(self, channel: Channel, statement: Statement | None, *, stale: bool) -> None:
-        """A segment has failed, at this statement if at any: who uses it next prepares it anew.
+        """A segment has failed, possibly at this statement: its next user prepares it again.
 
-        So does who uses what was named in it: the server may have skipped the Parse.
+        The same goes for the statements named in this segment: the server may have skipped their Parse.
         """
         statements = channel.statements
         if stale and not statements.direct:
@@ -138,14 +138,14 @@ class Preparing(Operation):
             statements.drop(statement)
 
     def forget_unwritten(self, channel: Channel) -> None:
-        """What could not be written by now is not needed any more."""
+        """Drop the statements whose Parse was not written; they are no longer needed."""
         for statement in self._to_prepare[self._written :]:
-            statement.state = st.NEW  # the server has never heard of it
+            statement.state = st.NEW  # the server does not have it
             channel.statements.drop(statement)
         del self._to_prepare[self._written :]
 
     def handle_prepare(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """An event of a segment that prepares."""
+        """Take an event of a segment that prepares."""
         if isinstance(event, ErrorResponse):
             segment.position = self._described
             segment.fail(event.error)
@@ -161,7 +161,7 @@ class Preparing(Operation):
             self._described += 1
 
     def prepare_done(self, channel: Channel, segment: Segment) -> None:
-        """ReadyForQuery of a segment that prepares: those that are not described have failed."""
+        """ReadyForQuery of a segment that prepares: statements that are not described have failed."""
         error = segment.error
         if error is None:
             return
@@ -173,14 +173,14 @@ class Preparing(Operation):
             self.heals += 1
             segment.stale = True
             for statement in self._to_prepare[self._described : segment.last]:
-                # It is not ours to close; they get other names when they are asked for again.
+                # The name belongs to others, so do not close it; the statements get new names later.
                 statement.declared = False
         elif segment.failed == IN_ITEM:
             if error.sqlstate == NAME_TAKEN:
                 explain(error, in_block=channel.in_block(segment), again=False)
             self.rejected[self._to_prepare[segment.failed_item].sql] = error
         for statement in self._to_prepare[self._described : segment.last]:
-            # Its name may exist on the server (Parse went well, Describe did not): it gets closed.
+            # The server may have the name (Parse succeeded, Describe failed), so it is closed.
             channel.statements.drop(statement)
         self._described = segment.last
 

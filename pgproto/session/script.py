@@ -1,8 +1,8 @@
-"""Simple queries: scripts of several statements, and the two scripts of our own.
+"""Simple queries: scripts of several statements, and the session's reset script.
 
 Manual: "Simple Query".  The server runs the script as one transaction unless it contains transaction
-control, and sends every value as text: so rows of a script are strings, but for what is fetched from a BINARY
-cursor.
+control, and sends every value as text: so the rows of a script are strings, except those fetched from a
+BINARY cursor.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = ["Reset", "Script", "ScriptResult"]
 
 
 class ScriptResult:
-    """What one statement of a script returned.
+    """The result of one statement of a script.
 
     Attributes:
         columns: the names of its columns.
-        rows: its rows; every value is a str or None.  FETCH from a BINARY cursor gives those of its types.
+        rows: its rows; every value is a str or None, except those of a FETCH from a BINARY cursor.
         tag: its command tag.
     """
 
@@ -51,7 +51,7 @@ class ScriptResult:
 
     @property
     def rowcount(self) -> int:
-        """How many rows the command tag counts."""
+        """The number of rows in the command tag."""
         return rowcount(self.tag)
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class Script(SimpleQuery):
     """Run a script as one simple Query.
 
     Attributes:
-        results: one for every statement that completed; those before an error are kept.
+        results: one for every completed statement, including those before an error.
 
     Raises:
         LocalProtocolError: no message can carry the text, or a statement of it is COPY FROM STDIN.
@@ -80,7 +80,7 @@ class Script(SimpleQuery):
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
         if self.finished:
-            return SENT  # its savepoint could not be set
+            return SENT  # its SAVEPOINT failed
         if not self.may_send(channel):
             return WAITING
         self.send(channel)
@@ -122,7 +122,7 @@ class Script(SimpleQuery):
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """ReadyForQuery: the script has ended."""
         if self.finished:
-            return  # its caller was told before the answer came
+            return  # the caller already has an outcome
         error = segment.error
         if error is not None:
             error.outcome = self.failed(channel, segment)
@@ -132,22 +132,22 @@ class Script(SimpleQuery):
         self.finish(channel)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """No answer came any more."""
-        self.error = None  # what became of the script matters more than its rows
+        """The session ended without an answer."""
+        self.error = None  # the script's outcome matters more than its rows
         super().lost(channel, segment, loss)
 
 
 class Reset(Script):
-    """Bring the session back to where it was after the start (`DISCARD ALL`, unless told otherwise).
+    """Bring the session back to its initial state (`DISCARD ALL`, unless told otherwise).
 
-    The session stays marked as dirty: what the script leaves, and what `on_connect` had set up, is for the
-    pool to know, which forgets the traces when all is as it was.
+    The session stays marked as dirty: only the pool knows whether the script and `on_connect` have restored
+    the initial state, and then calls `forget_traces`.
     """
 
     __slots__ = ()
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """A script of the caller's own may leave a transaction open."""
+        """Fail if a script of the caller has left a transaction open."""
         if segment.error is None and channel.connection.transaction_status != "I":
             self.fail(channel, LocalProtocolError("the reset script left a transaction open"))
         super().segment_done(channel, segment)

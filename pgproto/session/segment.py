@@ -1,10 +1,9 @@
-"""The segment: what lies between two Syncs, or one simple Query.
+"""The segment: the requests between two Syncs, or one simple Query.
 
-The server answers it with exactly one ReadyForQuery and, outside of a transaction block, commits what is in
-it only there.  So it is the unit of honesty: it remembers where in the outgoing stream it starts and where
-that stands which makes the server commit it, and together with the number of bytes that the transport took,
-that decides what can be said about a query whose answer never came.  The transport is given no benefit of
-the doubt: a byte counts once it was handed over.
+The server answers it with exactly one ReadyForQuery and, outside of a transaction block, commits it only
+then.  So outcomes are decided by segment: it records the stream positions of its first byte and of the
+message that makes the server commit.  Compared with the number of bytes handed over to the transport, they
+give the outcome of a query whose answer never came.  Bytes that were handed over are assumed to have arrived.
 """
 
 from __future__ import annotations
@@ -19,29 +18,29 @@ if TYPE_CHECKING:
 __all__ = ["AT_SYNC", "IN_ITEM", "IN_PROLOGUE", "NOWHERE", "Segment"]
 
 # Where in a segment the server's error was: `Segment.failed`.
-NOWHERE: Final = 0  # there was none
-IN_PROLOGUE: Final = 1  # in what opens its transaction block: none of its items was run
-IN_ITEM: Final = 2  # in `failed_item`: those before it were run, those after it skipped
-AT_SYNC: Final = 3  # after its last item: all were run, and could not be committed
+NOWHERE: Final = 0  # there was no error
+IN_PROLOGUE: Final = 1  # in BEGIN or SAVEPOINT: no item was run
+IN_ITEM: Final = 2  # in `failed_item`: the items before it were run, those after it skipped
+AT_SYNC: Final = 3  # after the last item: all items were run, and could not be committed
 
 
 class Segment:
-    """One stretch of requests that ends in one ReadyForQuery, on behalf of one operation.
+    """Requests of one operation that are answered by one ReadyForQuery.
 
     Attributes:
-        operation: whose it is.
+        operation: the operation.
         start: stream position of its first byte.
-        commit: stream position of what makes the server commit it (Sync, Query, CopyDone); None if that was
-            not written (yet).
-        plain: nothing in it ends a transaction or commits on its own.
+        commit: stream position of the message that makes the server commit it (Sync, Query, CopyDone); None
+            if that was not written (yet).
+        plain: no statement in it ends a transaction or commits on its own.
         in_transaction: it runs in a transaction block, which it cannot end if it is plain.
         preparing: it only prepares statements.
-        first, last: the operation's items that it carries, as a half-open range of their indexes.
+        first, last: the operation's items in it, as a half-open range of indexes.
         position: the item that is being answered.
-        prologue: how many statements in front of the items (BEGIN, SAVEPOINT) are unanswered.
-        stale: the error is about a prepared statement, not what it does: see `stale`.
+        prologue: the number of unanswered statements before the items (BEGIN, SAVEPOINT).
+        stale: the error is about the prepared statement, not about its execution: see `stale`.
         error: the server's error in it; None if there was none.
-        failed_item: the index of the item that it concerned, if `failed` is IN_ITEM.
+        failed_item: the index of the item with the error, if `failed` is IN_ITEM.
     """
 
     __slots__ = (
@@ -78,7 +77,7 @@ class Segment:
         self.stale = False
 
     def fail(self, error: PostgresError) -> None:
-        """The server reported an error at the current position.  The first one counts."""
+        """The server reported an error at the current position.  Only the first error counts."""
         if self.error is None:
             self.error = error
             self.failed_item = self.position
@@ -95,15 +94,15 @@ class Segment:
 
     @property
     def committed(self) -> bool | None:
-        """Whether the transaction that has ended with it was committed; None if nobody knows."""
+        """Whether the transaction that ended with this segment was committed; None if that is not known."""
         error = self.error
         return error is None or (None if error.outcome in (None, Outcome.UNKNOWN) else False)
 
     def decided(self, fate: Outcome) -> bool:
-        """True if the server's own last words name the statement that it was at, whatever `fate` says.
+        """True if the server's error tells the outcome of the items, whatever `fate` says.
 
-        All before it is undone with it.  At the Sync a FATAL decides nothing: the commit may have been done.
-        Nor do a pooler's words, ever, or those that crossed what was not handed over.
+        The items before the failed one are rolled back.  A FATAL at the Sync decides nothing, because the
+        commit may have happened.  Nor does a pooler's error, or one for a segment that was not handed over.
         """
         error = self.error
         if error is None or fate is Outcome.NOT_SENT or "V" not in error.fields:
@@ -111,13 +110,13 @@ class Segment:
         return not error.fatal or self.failed != AT_SYNC
 
     def lost(self, handed_over: int, *, in_block: bool) -> Outcome:
-        """What became of a query of this segment whose answer will never come, seen by itself."""
+        """The outcome of a query whose answer will never come, judged by this segment alone."""
         if self.start >= handed_over:
             return Outcome.NOT_SENT
         if self.plain:
             if self.commit is None or self.commit >= handed_over:
                 return Outcome.NOT_COMMITTED
             if in_block:
-                # Its COMMIT was never handed over, and the transaction died with the session.
+                # It has no COMMIT, so the session's end rolled it back; `Channel.fate` looks for a later one.
                 return Outcome.ROLLED_BACK
         return Outcome.UNKNOWN

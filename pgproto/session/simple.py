@@ -1,7 +1,7 @@
-"""What scripts and COPY share: one simple Query of any number of statements.  Manual: "Simple Query".
+"""The common base of scripts and COPY: one simple Query of any number of statements.
 
-The server runs the statements as one transaction, unless they contain transaction control.  So what became of
-them is told by the tags of those that completed: by one rule, here, for whatever sends such a Query.
+Manual: "Simple Query".  The server runs the statements as one transaction, unless they contain transaction
+control.  So the command tags of the completed statements tell the outcome of all, by the rules in this file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SimpleQuery(Operation):
 
     Attributes:
         sql: the text.
-        tags: those of its statements that have completed, in order; "" for one without a statement.
+        tags: the command tags of its completed statements, in order; "" for an empty query.
     """
 
     __slots__ = ("_sent", "sql", "tags")
@@ -34,18 +34,18 @@ class SimpleQuery(Operation):
     def __init__(self, sql: str) -> None:
         super().__init__()
         self.sql = sql = check_sql(sql)
-        self._sent = sql  # with what opens a transaction, which the server's positions count
+        self._sent = sql  # including BEGIN or SAVEPOINT: the server's error positions refer to it
         self.tags: list[str] = []
 
     def text(self) -> str:
-        """What was sent."""
+        """The text that was sent."""
         return self._sent
 
     def may_send(self, channel: Channel) -> bool:
-        """True if the Query may be written now; a SAVEPOINT that is due is sent ahead, and waited for.
+        """True if the Query may be written now; a SAVEPOINT that is due is sent and answered first.
 
-        In the same string it would not be set if the server cannot parse what follows, and the error would
-        be one of the transaction around it.
+        If it were in the same string and that could not be parsed, the SAVEPOINT would not be set, and the
+        error would abort the surrounding transaction.
         """
         if channel.savepoint_due(self):
             _Opening(self).send(channel)
@@ -54,7 +54,7 @@ class SimpleQuery(Operation):
     def send(self, channel: Channel) -> Segment:
         """Write the Query."""
         segment = channel.open(self)
-        # One statement that we know is as good as its class; of several, only the first is known.
+        # Only the first statement is looked at, so a text of several is never plain.
         segment.plain = is_plain(self.sql) and ";" not in self.sql.rstrip().rstrip(";")
         if not leaves_no_trace(self.sql):
             channel.dirty = True
@@ -63,7 +63,7 @@ class SimpleQuery(Operation):
         return segment
 
     def completed(self, channel: Channel, segment: Segment, tag: str) -> bool:
-        """A statement has completed; false if it is not one of the text: BEGIN, SAVEPOINT."""
+        """A statement has completed; false if it is the BEGIN or SAVEPOINT before the text."""
         if segment.prologue:
             segment.prologue -= 1
             return False
@@ -78,13 +78,13 @@ class SimpleQuery(Operation):
         return ends_transaction(self.sql, self.tags, escapes=escapes)
 
     def has_stored(self) -> bool:
-        """True if the work of a statement that has completed is committed, or prepared to be."""
+        """True if the effects of a completed statement are committed, or prepared (two-phase)."""
         return "COMMIT" in self.tags or "PREPARE TRANSACTION" in self.tags
 
     def failed(self, channel: Channel, segment: Segment) -> Outcome:
-        """What became of all of it when a statement has failed: a part of it may be committed.
+        """The outcome of the whole text after a statement has failed; UNKNOWN if a part may be committed.
 
-        Only a procedure that is alone can commit: the server runs several statements as one block.
+        A procedure can only commit if it is alone: the server runs several statements as one block.
         """
         if self.has_stored():
             return Outcome.UNKNOWN
@@ -93,7 +93,7 @@ class SimpleQuery(Operation):
         return Outcome.UNKNOWN if alone and may_commit(self.sql) else Outcome.FAILED
 
     def succeeded(self, channel: Channel) -> Outcome:
-        """What became of all of it when every statement has completed; UNKNOWN if not the same of each."""
+        """The outcome after every statement has completed; UNKNOWN if it is not the same for all."""
         ends = [tag for tag in self.tags if tag in _ENDING]
         idle = channel.connection.transaction_status == "I"
         if not ends:
@@ -101,15 +101,15 @@ class SimpleQuery(Operation):
         return Outcome.COMMITTED if idle and set(ends) == {"COMMIT"} else Outcome.UNKNOWN
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """No answer came any more."""
+        """The session ended without an answer."""
         self.lost_query(channel, segment, loss, executed=bool(self.tags))
 
 
 class _Opening(Operation):
-    """What opens the blocks that a simple Query is in, in a segment of its own.  Nobody waits for it.
+    """The BEGIN and SAVEPOINTs for a simple Query, in a segment of their own.  It has no caller.
 
     Args:
-        opens_for: what is not sent if it fails.
+        opens_for: the operation that is not sent if this fails.
     """
 
     __slots__ = ("_opens_for",)
@@ -121,20 +121,20 @@ class _Opening(Operation):
         self.finished = True
 
     def send(self, channel: Channel) -> None:
-        """Write it."""
+        """Write the statements."""
         segment = channel.open(self)
         channel.preamble(segment)
         channel.sync(segment)
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """Count what has completed, or keep the error."""
+        """Count completed statements, or keep the error."""
         if isinstance(event, CommandComplete):
             segment.prologue -= 1
         elif isinstance(event, ErrorResponse):
             segment.fail(event.error)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
-        """If it has failed, so has what it was for, unless that has ended by now."""
+        """If it has failed, so has the operation that it was for, unless that has ended."""
         error = segment.error
         if error is not None and not self._opens_for.finished:
             error.outcome = Outcome.SKIPPED

@@ -1,4 +1,4 @@
-"""Where the data comes from that an operation is fed with, in chunks of about 64 KiB.
+"""The sources of data for operations that are fed, in chunks of about 64 KiB.
 
 For COPY: bytes, files, iterables; or records, encoded as the binary format (manual: "COPY", Binary Format).
 For `ExecuteMany`: records, each encoded as one execution of its statement.
@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 _CHUNK: Final = 65536
 
-# What the caller's code raises is never the end of the data.  A generator of Python's sees to that by
-# itself (PEP 479); one that mypyc has compiled would end, and what came before would be committed.
+# A StopIteration of the caller's code must not look like the end of the data.  In interpreted generators PEP
+# 479 sees to that; a generator compiled by mypyc would end, and the data before would be committed.
 _NO_END: Final = "the source raised StopIteration, and not as its end"
 
 
@@ -33,7 +33,7 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
         source: bytes, a file open for reading bytes, or an iterable of bytes.
 
     Raises:
-        TypeError: it is none of these, or gives something else than bytes.
+        TypeError: it is none of these, or yields something other than bytes.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         yield exact_bytes(source)
@@ -44,12 +44,12 @@ def chunks(source: bytes | Iterable[bytes]) -> Iterator[bytes]:
             while piece := as_bytes(read(_CHUNK)):
                 yield piece
         elif isinstance(source, Iterable):
-            things: Iterable[object] = source  # compiled code insists on what is declared
+            things: Iterable[object] = source  # or compiled code would check that each is bytes
             for thing in things:
                 yield as_bytes(thing)
         else:
             raise TypeError(f"COPY data cannot come from {type(source).__name__}")
-    except StopIteration as error:  # of `__iter__`, too
+    except StopIteration as error:  # also from `__iter__`
         raise because(RuntimeError(_NO_END), error) from error
 
 
@@ -61,7 +61,7 @@ def as_bytes(piece: object) -> bytes:
 
 
 class Buffer(Generic[T]):
-    """Records in, chunks for the operation that is fed with them out."""
+    """Collects records into chunks for the operation."""
 
     __slots__ = ("_parts", "_size")
 
@@ -70,10 +70,10 @@ class Buffer(Generic[T]):
         self._size = 0
 
     def add(self, record: Any) -> T | None:
-        """Encode a record; a chunk if there is enough for one.
+        """Encode a record; return a chunk if there is enough for one.
 
         Args:
-            record: a sequence of values; for COPY it may be a mapping of the columns' names to them.
+            record: a sequence of values; for COPY also a mapping from the columns' names.
 
         Raises:
             DataError: a value does not fit, or the record is neither.
@@ -81,11 +81,11 @@ class Buffer(Generic[T]):
         raise NotImplementedError
 
     def doubt(self, error: DataError) -> T | None:
-        """The last record did not fit: None if it is to blame, else what to feed before it is added again."""
+        """The last record did not fit: None if it is to blame, else a chunk to feed before its next `add`."""
         return None
 
     def end(self) -> T | None:
-        """What is left, if there is anything."""
+        """The last chunk; None if nothing is left."""
         raise NotImplementedError
 
     def _joined(self) -> bytes:
@@ -120,7 +120,7 @@ def encoded(buffer: Buffer[T], records: Iterable[Any]) -> Iterator[T]:
 
 
 class RecordBuffer(Buffer[bytes]):
-    """Records in, chunks of the binary format out."""
+    """Collects records into chunks of COPY's binary format."""
 
     __slots__ = ("_encoder",)
 
@@ -130,7 +130,7 @@ class RecordBuffer(Buffer[bytes]):
         self._parts.append(COPY_HEADER)
 
     def add(self, record: Any) -> bytes | None:
-        """As of all buffers; the error names the record (the first is 1)."""
+        """As `Buffer.add`; the error names the record (the first is 1)."""
         self._size += self._encoder.add(self._parts, record)
         return self._joined() if self._size >= _CHUNK else None
 
@@ -141,10 +141,10 @@ class RecordBuffer(Buffer[bytes]):
 
 
 class ExecutionBuffer(Buffer[Executes]):
-    """Records in, runs of executions of one statement out.
+    """Collects records into runs of executions of one statement.
 
     Args:
-        operation: it must have its statement when the first record is added.
+        operation: its statement must be prepared when the first record is added.
     """
 
     __slots__ = ("_count", "_doubt", "_operation", "_records", "_statement")
@@ -153,21 +153,21 @@ class ExecutionBuffer(Buffer[Executes]):
         super().__init__()
         self._operation = operation
         self._statement = operation.statement
-        # What did not fit, and the parameters' types that it did not fit.
+        # The error of the first record, and the parameter types at that time.
         self._doubt: tuple[tuple[int, ...], DataError] | None = None
         self._count = 0
         self._records = 0
 
     def add(self, record: Any) -> Executes | None:
-        """As of all buffers; a note at the error names the record (the first is 1).
+        """As `Buffer.add`; a note on the error names the record (the first is 1).
 
         Raises:
             LocalProtocolError: the values are more than a message can carry.
         """
         if not self._records:
-            self._statement = self._operation.statement  # another one, if it was described anew
+            self._statement = self._operation.statement  # a new one if it was described again
             if self._doubt is not None and self._doubt[0] == self._statement.parameter_types:
-                raise self._doubt[1]  # a value is not asked again
+                raise self._doubt[1]  # values are not encoded twice
         template = self._statement.template()
         parts = self._parts
         place = len(parts)
@@ -176,7 +176,7 @@ class ExecutionBuffer(Buffer[Executes]):
         try:
             size = self._statement.encoder.add(parts, record)
         except BaseException as error:
-            del parts[place:]  # nothing of it goes out
+            del parts[place:]  # remove the part of this record
             if isinstance(error, (DataError, LocalProtocolError)):
                 error.add_note(f"in record {self._records}")
             raise
@@ -188,7 +188,7 @@ class ExecutionBuffer(Buffer[Executes]):
         return self.end() if self._size >= _CHUNK else None
 
     def doubt(self, error: DataError) -> Executes | None:
-        """As of all buffers; only the first record can be about a type that has changed."""
+        """As `Buffer.doubt`; only at the first record can the types have changed."""
         if self._records > 1 or not self._operation.doubt():
             return None
         self._doubt = (self._statement.parameter_types, error)
@@ -196,7 +196,7 @@ class ExecutionBuffer(Buffer[Executes]):
         return Executes("", b"", 0)
 
     def end(self) -> Executes | None:
-        """The last run, if any execution is left."""
+        """The last run; None if no execution is left."""
         count = self._count
         self._count = 0
         return Executes(self._statement.name, self._joined(), count) if count else None

@@ -1,12 +1,12 @@
-"""The little that the session needs to know about a statement's text: a few questions about its words.
+"""What the session needs to know about a statement's text: a few questions about its words.
 
 Nothing here parses SQL, and nothing is ever inserted into it.  The rule: look at the first words and at
 the names that are called, and when in doubt give the answer that promises less.
 
-What a name is and what is called can be told only of a text without comments and quotes: a comment can
-stand between a function and its parenthesis, and a text in quotes can look like a call.  So the question
-of traces is asked of the bare text (`_bare`), which PostgreSQL's lexical rules make of the statement in one
-pass.  Manual: "Lexical Structure".
+Names and calls can only be found in a text without comments and quotes: a comment can be between a function
+and its parenthesis, and a quoted text can look like a call.  So `leaves_no_trace` looks at the bare text
+(`_bare`), in which comments and strings were replaced by PostgreSQL's lexical rules, in one pass.
+Manual: "Lexical Structure".
 """
 
 from __future__ import annotations
@@ -39,18 +39,17 @@ __all__ = [
     "words_of",
 ]
 
-# What PostgreSQL takes for white space, and for a character of a name: all that is not ASCII is one.
+# PostgreSQL's white space, and its characters of names, which include everything that is not ASCII.
 _BLANK: Final = r"[ \t\n\r\f\v]"
 _NAME: Final = r"[\w$\x80-\U0010ffff]"
 _BLANKS: Final = re.compile(rf"(?:{_BLANK}+|--[^\n\r]*)*")
 _WORD: Final = re.compile(r"[A-Za-z_]+")
 # A word of a statement for transaction control, or a quoted name.
 _CONTROL_WORD: Final = re.compile(r'[A-Za-z_][A-Za-z_0-9$]*(?![^\x00-\x7f])|"(?:[^"]|"")+"')
-# The longest such statement is ROLLBACK TRANSACTION TO SAVEPOINT x, or COMMIT TRANSACTION AND NO CHAIN.
+# The longest of these statements: ROLLBACK TRANSACTION TO SAVEPOINT x, COMMIT TRANSACTION AND NO CHAIN.
 _MAX_WORDS: Final = 5
-_MAX_NAME: Final = 63  # a longer identifier is cut by the server
-
-# Where a comment or a quote may begin, and what ends it.
+_MAX_NAME: Final = 63  # the server truncates longer identifiers
+# Where a comment or a quote may begin, and the patterns of their ends.
 _SPECIAL: Final = re.compile(r"""['"$]|--|/\*""")
 _LINE: Final = re.compile(r"[^\n\r]*")
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
@@ -68,7 +67,7 @@ def _set(text: str, separator: str | None = None) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(separator))
 
 
-# Of a bare text: what begins like this, and where a statement may end.
+# For a bare text: the beginning of ROLLBACK TO SAVEPOINT, and the places where a statement may end.
 _TO_SAVEPOINT: Final = re.compile(
     rf"{_BLANK}*rollback{_BLANK}+(?:(?:work|transaction){_BLANK}+)?to(?!{_NAME})", re.IGNORECASE
 )
@@ -76,8 +75,8 @@ _STRUCTURE: Final = re.compile(
     rf"""[;()]|(?<!{_NAME})(?<![".])(?:begin{_BLANK}+atomic|case|end)(?!{_NAME})(?![".])""", re.IGNORECASE
 )
 
-# Statements that end a transaction, or run in transactions of their own: of these, and of what was sent
-# together with them, nobody can say "not committed" before the server has said so.
+# Statements that end a transaction or run in transactions of their own: without the server's answer, neither
+# they nor the statements sent together with them can be called not committed.
 _NOT_PLAIN: Final = _set(
     """abort analyse analyze begin call checkpoint cluster commit discard do end prepare reindex release
     repack rollback savepoint start vacuum"""
@@ -89,11 +88,11 @@ _NOT_PLAIN_PAIRS: Final = _set(
     "|",
 )
 
-# What runs a procedure.
+# Statements that run a procedure.
 _CALLING: Final = ("call", "do")
 
-# What such a statement returns depends on what a name stands for when it runs.  (CALL, EXPLAIN and SHOW are
-# described right when they are parsed.)
+# The columns of these depend on what a name means when they run.  (CALL, EXPLAIN and SHOW are described
+# correctly when they are parsed.)
 _LATE: Final = _set("execute fetch")
 
 # Statements that change nothing about the session itself ...
@@ -102,8 +101,8 @@ _TRACELESS: Final = _set(
     update values with"""
 )
 # ... as long as they call nothing but these.  Any other function could set a parameter or take a lock.
-# (Words that stand in front of a parenthesis without being functions are in the list too.)
-# The look-behind keeps it linear: without it every letter of a long word is tried as the first one.
+# (The list also has words that can precede a parenthesis without being functions.)
+# The lookbehind keeps it linear: without it every letter of a long word is tried as the first one.
 _CALL: Final = re.compile(rf'(?<!{_NAME})(?<![".])((?:{_NAME}|[".])+){_BLANK}*\(')
 _HARMLESS_CALLS: Final = _set(
     """abs all and any array array_agg array_append array_length array_remove array_to_string as avg
@@ -120,8 +119,8 @@ _HARMLESS_CALLS: Final = _set(
     substring sum then time timestamp to_char to_date to_jsonb to_timestamp trim trunc union unique unnest
     upper using values varchar varying version when where with within xmlagg"""
 )
-# A table with a parenthesis of columns is no call, nor is a stream with one of options.  Any other INTO
-# makes a table, and so does one after a column that is called "insert": SELECT 1 AS insert INTO TEMP t.
+# A table with a list of columns in parentheses is not a call, nor is COPY ... STDIN with options.  Any other
+# INTO creates a table, even after a column named "insert": SELECT 1 AS insert INTO TEMP t.
 _TARGET: Final = re.compile(
     rf"""(?<!{_NAME})(?:insert|merge){_BLANK}+into{_BLANK}+(?!(?:temp|temporary|local|global)(?!{_NAME}))
     (?:{_NAME}|[".])+""",
@@ -132,7 +131,7 @@ _COPY_TARGET: Final = re.compile(
     |(?<!{_NAME})to{_BLANK}+stdout""",
     re.IGNORECASE | re.VERBOSE,
 )
-# A dot with space around it would tear the name of a call in two.
+# These words touch the session.  A dot with space around it would hide a part of a function's name.
 _STATEFUL: Final = re.compile(
     rf"""(?<!{_NAME})(?:temp|temporary|set_config|pg_settings|advisory|into)(?!{_NAME})
     |\.{_BLANK}|{_BLANK}\.|[uU]&["']""",
@@ -141,7 +140,7 @@ _STATEFUL: Final = re.compile(
 
 NO_DATA: Final = "COPY FROM STDIN has no data here: use copy_in"
 
-# PostgreSQL takes either name in either direction.
+# PostgreSQL accepts either name in either direction.
 _STDIN: Final = re.compile(r"std(?:in|out)", re.IGNORECASE)
 _COPY_FROM: Final = re.compile(
     rf"""{_BLANK}*+copy(?!{_NAME}){_BLANK}*+(?!\().*?(?<!{_NAME})from{_BLANK}+std(?:in|out)(?!{_NAME})""",
@@ -152,7 +151,7 @@ _UNLISTEN: Final = re.compile(
     rf"""(?<!{_NAME})unlisten(?!{_NAME}){_BLANK}*(?:("(?:[^"]|"")*+")|({_NAME}+|\*))""", re.IGNORECASE
 )
 
-# What sets the client_encoding, and to what.
+# Statements that set client_encoding, and the value.
 _SET_ENCODING: Final = re.compile(
     rf"""(?:\A|;){_BLANK}*+set{_BLANK}++(?:(?:session|local){_BLANK}++)?+
     (?:"?client_encoding"?{_BLANK}*+(?:=|to(?!{_NAME}))|names(?!{_NAME}){_BLANK}*+(?!\.))([^;]*+)
@@ -160,12 +159,12 @@ _SET_ENCODING: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# PostgreSQL's MaxAllocSize, less what goes with the text in its message: a longer message ends the session.
+# PostgreSQL's MaxAllocSize less the other parts of the message: a longer message ends the session.
 _MAX_SQL: Final = 0x3FFFFFFE - 65536
 
 
-# Tags of statements that can change what a name stands for, or the types of its columns.  After an ALTER that
-# can be other names, too (of partitions, of what a type is used in).
+# Command tags of statements that can change the meaning of a name, or the types of its columns.  An ALTER can
+# also affect other names (partitions, tables that use a type).
 _ALTERING: Final = _set(
     """ALTER DOMAIN|ALTER FOREIGN TABLE|ALTER MATERIALIZED VIEW|ALTER SCHEMA|ALTER TABLE|ALTER TYPE|ALTER VIEW
     |DROP OWNED|DROP SCHEMA""",
@@ -178,7 +177,7 @@ _NAMING: Final = _set(
 )
 ALTERING_TAGS: Final = _ALTERING | _NAMING
 _ANY_NAME: Final = re.compile(rf"{_NAME}+")
-# What stands in front of the names; in a list of names, too.
+# Words before and between the names.
 _NO_NAMES: Final = _set(
     """create drop or replace global local temp temporary unlogged recursive foreign materialized table view
     type domain if not exists cascade restrict as select"""
@@ -186,34 +185,34 @@ _NO_NAMES: Final = _set(
 
 
 def alters(tag: str, sql: str) -> frozenset[str] | None:
-    """What a statement with one of ALTERING_TAGS was about, as words in lower case; None for anything at all.
+    """The names that a statement with one of ALTERING_TAGS has altered, in lower case; None for any name.
 
     Args:
         tag: its command tag.
-        sql: the text that it is in: of several statements, all words.
+        sql: the text that contains it; if it has several statements, the result has the words of all.
     """
     bare = _bare(sql)
     if tag in _ALTERING or bare is None:
         return None
     if ";" not in bare.rstrip(" \t\n\r;"):
-        bare = bare.partition("(")[0]  # what follows are columns
+        bare = bare.partition("(")[0]  # columns follow
     return words_of(bare) - _NO_NAMES
 
 
 def words_of(sql: str) -> frozenset[str]:
-    """The words of a text, in lower case, whatever they are."""
+    """All words of a text, in lower case."""
     return frozenset(_ANY_NAME.findall(sql.lower()))
 
 
 def as_text(text: object, what: str) -> str:
-    """The text as a str and no subclass of it, whose methods could be the caller's own.
+    """The text as an exact str, because a subclass could override its methods.
 
     Args:
-        text: what a caller has passed.
-        what: what it should be, for the error.
+        text: the caller's argument.
+        what: its name in the error.
 
     Raises:
-        TypeError: it is no str.
+        TypeError: it is not a str.
     """
     if isinstance(text, str):
         return exact_str(text)
@@ -224,9 +223,9 @@ def check_sql(text: object) -> str:
     """The SQL text; refused if no message can carry it, before anything of its operation is sent.
 
     Raises:
-        TypeError: it is no str.
-        LocalProtocolError: it has a NUL or a lone surrogate in it, is longer than 1 GiB, or sets another
-            client_encoding than UTF8.
+        TypeError: it is not a str.
+        LocalProtocolError: it contains a NUL or a lone surrogate, is longer than 1 GiB, or sets a
+            client_encoding other than UTF8.
     """
     sql = as_text(text, "the SQL text")
     problem = "it contains a NUL character" if "\0" in sql else ""
@@ -247,7 +246,7 @@ def check_sql(text: object) -> str:
 def sets_encoding(sql: str) -> bool:
     """True if this text sets a client_encoding other than UTF8, as far as it can be read.
 
-    The server reports a parameter with ReadyForQuery: it does not say what it was before that.
+    The server's report comes only with ReadyForQuery, after rows in the other encoding.
     """
     lower = sql.lower()
     if "client_encoding" not in lower and "names" not in lower:
@@ -260,7 +259,7 @@ def sets_encoding(sql: str) -> bool:
 
 
 def first_words(sql: str) -> tuple[str, str]:
-    """The statement's first two words in lower case; "" where there is none."""
+    """The statement's first two words in lower case; "" for a missing one."""
     first = _WORD.match(sql, _skip(sql, 0))
     if first is None:
         return "", ""
@@ -278,7 +277,7 @@ def is_plain(sql: str) -> bool:
 
 
 def may_commit(sql: str) -> bool:
-    """True if the statement may commit while it runs, outside of a block, and go on: it calls a procedure."""
+    """True if the statement calls a procedure, which may commit while it runs, if outside of a block."""
     start = _skip(sql, 0)
     while sql.startswith(";", start):
         start = _skip(sql, start + 1)
@@ -289,9 +288,9 @@ def may_commit(sql: str) -> bool:
 def control_words(sql: str) -> list[str]:
     """The words of a statement for transaction control; [] if they cannot be read with certainty.
 
-    Words and names without quotes are in lower case, quoted names are without their quotes: "S" and s differ,
-    "s" and S do not.  A name that the server would cut (63 bytes), fold by its locale, or unescape (U&"s") is
-    not certain.
+    Unquoted words and names are in lower case, quoted names without their quotes: "S" and s differ, "s" and S
+    do not.  A name that the server would truncate (63 bytes), fold by its locale or unescape (U&"s") is not
+    certain.
     """
     words: list[str] = []
     at = _skip(sql, 0)
@@ -312,12 +311,12 @@ def control_words(sql: str) -> list[str]:
 
 
 def ends_transaction(sql: str, tags: list[str], *, escapes: bool = False) -> bool:
-    """True if statements with these command tags have ended a transaction; in doubt, too.
+    """True if statements with these command tags have ended a transaction; true in doubt.
 
     Args:
-        sql: their text: ROLLBACK TO SAVEPOINT has the tag of ROLLBACK, and ends none.
-        tags: what the server said when they completed, in order from the first one on.
-        escapes: a backslash escapes in a plain string, too (`standard_conforming_strings` is off).
+        sql: their text: ROLLBACK TO SAVEPOINT has the tag of ROLLBACK, but does not end a transaction.
+        tags: the command tags of the first statements, in order.
+        escapes: True if backslashes escape in plain strings (`standard_conforming_strings` is off).
     """
     if "COMMIT" in tags or "PREPARE TRANSACTION" in tags:
         return True
@@ -332,7 +331,7 @@ def ends_transaction(sql: str, tags: list[str], *, escapes: bool = False) -> boo
 
 
 def to_savepoint(sql: str, index: int) -> bool:
-    """True if the statement at the index, which was a ROLLBACK, was one to a savepoint; in doubt, too."""
+    """True if the ROLLBACK at this index of the text is one to a savepoint; true in doubt."""
     bare = _bare(sql)
     statements = [] if bare is None else _split(bare)
     return index >= len(statements) or _TO_SAVEPOINT.match(statements[index]) is not None
@@ -349,10 +348,10 @@ def copies_in(sql: str) -> bool:
 def check_no_copy_in(sql: str) -> None:
     """Refuse COPY FROM STDIN where there are no data for it.
 
-    On the wire it would take for data what comes after it: other statements, of other callers perhaps.
+    The server would read the next messages as COPY data, perhaps statements of other callers.
 
     Raises:
-        LocalProtocolError: a statement of this text is one, as far as the text can be read.
+        LocalProtocolError: the text contains a COPY FROM STDIN, as far as it can be read.
     """
     if copies_in(sql):
         raise not_sent(NO_DATA, sql)
@@ -364,14 +363,14 @@ def describes_late(sql: str) -> bool:
 
 
 def leaves_no_trace(sql: str) -> bool:
-    """True if the statement leaves the session as it was, so that no reset is needed after it.
+    """True if the statement does not change the session's state, so that no reset is needed after it.
 
-    A view, a trigger, an operator, a cast or a default can still hide a function that does not (a built-in
-    one, too), and a view `pg_settings`; a caller that has such ones asks the pool to reset always.
+    A view, a trigger, an operator, a cast or a default can hide a function that does change it, and a view
+    can hide `pg_settings`; with such ones, let the pool reset always.
     """
     first = first_words(sql)[0]
     if first not in _TRACELESS:
-        return not first and _skip(sql, 0) == len(sql)  # nothing but comments: a ping
+        return not first and _skip(sql, 0) == len(sql)  # only comments: a ping
     bare = _bare(sql)
     if bare is None or "pg_temp" in bare.lower():
         return False
@@ -395,7 +394,7 @@ def _skip(sql: str, start: int) -> int:
     """Where the white space and the comments that begin here end."""
     while True:
         blanks = _BLANKS.match(sql, start)
-        assert blanks is not None  # it matches nothing, too
+        assert blanks is not None  # the pattern also matches the empty string
         start = blanks.end()
         if not sql.startswith("/*", start):
             return start
@@ -403,7 +402,7 @@ def _skip(sql: str, start: int) -> int:
 
 
 def _comment_end(sql: str, start: int) -> int:
-    """The end of the block comment that begins here: they nest.  The end of the text if it has none."""
+    """The end of the block comment that begins here (they nest); the end of the text if it is not closed."""
     depth = 0
     for edge in _COMMENT_EDGE.finditer(sql, start):
         depth += 1 if edge.group() == "/*" else -1
@@ -413,7 +412,7 @@ def _comment_end(sql: str, start: int) -> int:
 
 
 def _split(bare: str) -> list[str]:
-    """The statements of a bare text; those without a word in them are none."""
+    """The statements of a bare text, without empty ones."""
     statements: list[str] = []
     start = parentheses = bodies = 0
     for found in _STRUCTURE.finditer(bare):
@@ -427,7 +426,7 @@ def _split(bare: str) -> list[str]:
         elif mark == ")":
             parentheses -= 1
         elif mark[0] in "bB":
-            bodies = 1  # of a function: BEGIN ATOMIC ...; END
+            bodies = 1  # a function body: BEGIN ATOMIC ...; END
         elif bodies:
             bodies += 1 if mark[0] in "cC" else -1
     statements.append(bare[start:])
@@ -435,15 +434,15 @@ def _split(bare: str) -> list[str]:
 
 
 def _bare(sql: str, *, standard: bool = False, words: bool = False) -> str | None:
-    """The text with a space for each comment and '' for each string; None if it cannot be told.
+    """The text with a space for each comment and '' for each string; None if that is not certain.
 
-    Quoted identifiers stay, unless what is quoted is more than a name.
+    Quoted identifiers are kept, unless they contain more than characters of names.
 
     Args:
         sql: the text.
-        standard: a backslash in a plain string is a character like others.  False if it is a doubt:
-            `standard_conforming_strings` decides whether it escapes the quote after it.
-        words: strings of words stay, too.
+        standard: True if a backslash in a plain string is an ordinary character.  If False, a backslash makes
+            the result uncertain, because `standard_conforming_strings` decides whether it escapes a quote.
+        words: True to keep strings that consist of words.
     """
     plain = _STANDARD if standard else _STRING
     parts: list[str] = []
@@ -468,7 +467,7 @@ def _bare(sql: str, *, standard: bool = False, words: bool = False) -> str | Non
             found = (_ESCAPED if escapes else plain).match(sql, start)
             parts.append(found.group() if words and found and _WORDS.fullmatch(found.group()) else "''")
         elif _IN_NAME.match(sql, start) is not None or (tag := _TAG.match(sql, start)) is None:
-            parts.append("$")  # of a parameter, or of a name
+            parts.append("$")  # part of a parameter or a name
             done = start + 1
             continue
         else:
@@ -487,7 +486,7 @@ def _bare(sql: str, *, standard: bool = False, words: bool = False) -> str | Non
 
 
 def unlistened(sql: str) -> list[str]:
-    """The channels that the UNLISTENs in this text name; "*" for all of them, and in doubt."""
+    """The channels of the UNLISTENs in this text; "*" for all of them, or in doubt."""
     names = []
     for quoted, plain in _UNLISTEN.findall(sql):
         names.append(quoted[1:-1].replace('""', '"') if quoted else plain.lower())

@@ -1,19 +1,18 @@
-"""Prepared statements that the server does not know any more, or not as they were.
+"""Errors about prepared statements that the server no longer has, or has with another meaning.
 
     0A000   a table has changed, and the statement would return other columns (`RevalidateCachedQuery`)
     26000   the name is gone: DISCARD ALL or DEALLOCATE in a function, or another server behind a pooler
-    42P05   at Parse: the name is taken, by what was there before us
+    42P05   at Parse: the name is already in use on this server
 
-The server finds out when it binds or describes, so before it has executed anything of the statement.  What
-executes can fail with the same code and words (RAISE in a function, EXECUTE of a name that the function has
-prepared), and after effects that no rollback undoes: that is its own matter, told to its caller, and never
-run again here.
+The server notices at Bind or Describe, before it executes anything of the statement.  An execution can fail
+with the same SQLSTATE and message (RAISE in a function, EXECUTE of a name that the function has prepared),
+and after effects that no rollback undoes: such an error goes to the caller, and nothing is run again.
 
-Outside of a transaction block nothing is stored by what failed so.  The operation therefore prepares anew and
-runs once more, unseen (`Execution._heal`).  Where it cannot (in a block, which has failed; in a batch that is
-not atomic, or where one before it may have left a trace in the session; after rows were given away) the error
-says what to do, and `Retry` knows that a repetition is useful: `PostgresError.stale_statement`.  Either way
-the statements are forgotten: once more is enough.
+Outside of a transaction block the failed statement has changed nothing.  So the operation prepares again and
+runs again, unnoticed (`Execution._heal`).  Where it cannot (in a block, which has failed; in a batch that is
+not atomic; after a statement that may have changed the session's state; after the caller has seen rows), the
+error says what to do, and `Retry` knows that a repetition is useful: `PostgresError.stale_statement`.  In
+either case the statements are forgotten, so one repetition is enough.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["NAME_TAKEN", "NO_SUCH_NAME", "explain", "is_stale"]
 
 NAME_TAKEN: Final = "42P05"
 NO_SUCH_NAME: Final = "26000"
-# Where PostgreSQL says so (the routine), and what servers say that do not tell where.
+# PostgreSQL's routine for this error, and the message of servers that send no routine.
 _ROUTINE: Final = "RevalidateCachedQuery"
 _CHANGED: Final = "cached plan must not change result type"
 
@@ -38,28 +37,28 @@ _POOLER: Final = "a pooler that switches servers between transactions needs name
 
 
 def is_stale(error: PostgresError, event: ErrorResponse) -> bool:
-    """True if the error is about the prepared statement that a request names, not about what it does.
+    """True if the error is about the prepared statement that a request names, not about its execution.
 
     Args:
         error: the server's error.
-        event: what it came in.
+        event: the ErrorResponse with it.
     """
     name = _named_in(event)
     if not name:
-        return False  # one without a name is parsed before each use
+        return False  # an unnamed statement is parsed before each use
     code = error.sqlstate
     if code == "0A000":
         routine = error.fields.get("R")
         return routine == _ROUTINE if routine else error.message == _CHANGED
     if code != NO_SUCH_NAME:
         return False
-    # What the statement itself executes or deallocates can be missing, too.
+    # The missing name may be one that the statement itself executes or deallocates.
     before, found, after = error.message.partition(name)
     return bool(found) and not after[:1].isdigit() and not before[-1:].isalnum()
 
 
 def _named_in(event: ErrorResponse) -> str:
-    """The name that was bound or described; "" if it was executed, or has none."""
+    """The name in the Bind or Describe that failed; "" for an Execute, or an unnamed statement."""
     request = event.request
     if isinstance(request, Executes) and event.binding:
         return request.statement
@@ -67,12 +66,12 @@ def _named_in(event: ErrorResponse) -> str:
 
 
 def explain(error: PostgresError, *, in_block: bool, again: bool, cleared: bool = False) -> None:
-    """Say what can be done about it.
+    """Add a note to the error that says what to do.
 
     Args:
-        error: what will be raised.
+        error: the error that will be raised.
         in_block: it has ended a transaction block.
-        again: it is the same as the last time, after everything was prepared anew.
+        again: it was repeated after everything was prepared again.
         cleared: the session itself has run DEALLOCATE ALL or DISCARD ALL, so no pooler is to blame.
     """
     lost = error.sqlstate == NO_SUCH_NAME and not cleared

@@ -1,8 +1,8 @@
 """Starting a session: encryption, start-up message, authentication; and the cancel request.
 
-Manual: "Start-up", "SSL Session Encryption", "Canceling Requests in Progress".  A cancel request takes
-the same way to encryption as the session that it is about: a key must not travel in clear where the
-session did not (pgx sent it so until 5.10).
+Manual: "Start-up", "SSL Session Encryption", "Canceling Requests in Progress".  A cancel request is encrypted
+in the same way as its session: the key of an encrypted session must not be sent in clear (as pgx did until
+5.10).
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ ENCRYPT_TRY: Final = 1  # ask; go on in clear if the server refuses
 ENCRYPT_REQUIRE: Final = 2  # ask; end if the server refuses
 ENCRYPT_DIRECT: Final = 3  # begin with the TLS handshake (PostgreSQL 17 and later)
 
-# SCRAM with more rounds than this is computed outside of the event loop: 100,000 take about 30 ms.
+# SCRAM with more rounds than this is computed in a thread, not in the event loop: 100,000 take about 30 ms.
 # PostgreSQL's default is 4,096.
 _QUICK_ITERATIONS: Final = 100_000
 
 
 def check_parameter(name: str, value: str, asked: str = "UTF8") -> None:
-    """Refuse a client_encoding that was not asked for: its texts would be read as something else.
+    """Refuse a client_encoding that was not asked for, because texts would be misread.
 
     Args:
         name: the parameter that the server reports.
         value: its value.
-        asked: the client_encoding of the StartupMessage; one other than UTF-8 is its asker's own business.
+        asked: the client_encoding of the StartupMessage; if it is not UTF-8, nothing is checked.
 
     Raises:
-        RemoteProtocolError: UTF-8 was asked for, and it is another one.
+        RemoteProtocolError: UTF-8 was asked for, and the server uses another encoding.
     """
     if name == "client_encoding" and is_utf8(asked) and not is_utf8(value):
         raise RemoteProtocolError(
@@ -78,13 +78,13 @@ def check_parameter(name: str, value: str, asked: str = "UTF8") -> None:
 
 
 class _Opening(Operation):
-    """The way to the first message of a session."""
+    """Encryption, and then the first message of a connection."""
 
     __slots__ = ("_asked", "_encryption", "_first", "_make_tls", "opened")
 
     def __init__(self, first: Message, encryption: int, make_tls: Callable[[], TLS] | None) -> None:
         super().__init__()
-        self._first = first  # what the session begins with
+        self._first = first  # StartupMessage or CancelRequest
         self._encryption = encryption
         self._make_tls = make_tls
         self._asked = False
@@ -105,7 +105,7 @@ class _Opening(Operation):
         return WAITING
 
     def handle_start(self, channel: Channel, event: Message) -> None:
-        """The server's answer about encryption: Secure, or EncryptionResponse for no."""
+        """Take the answer about encryption: Secure, or EncryptionResponse for a refusal."""
         if isinstance(event, Secure):
             self._secure(channel)
         elif self._encryption == ENCRYPT_REQUIRE:
@@ -139,10 +139,10 @@ class Startup(_Opening):
     """Start a session and authenticate.
 
     Args:
-        parameters: of the StartupMessage (user, database, client_encoding, ...).  Who asks for another
-            client_encoding than UTF-8 gives SQL as bytes, and reads results raw: nothing is converted.
-        authenticate: makes the Authenticator, given whether the stream is encrypted and the data for
-            channel binding (None if there are none).
+        parameters: of the StartupMessage (user, database, client_encoding, ...).  With a client_encoding
+            other than UTF-8, give SQL as bytes and read results raw: nothing is converted.
+        authenticate: makes the Authenticator.  Its arguments: whether the stream is encrypted, and the data
+            for channel binding (None if there are none).
         encryption: one of the ENCRYPT_ constants.
         make_tls: makes the TLS layer, for all but ENCRYPT_NEVER.
         protocol: the newest protocol version to ask for.
@@ -167,7 +167,7 @@ class Startup(_Opening):
 
     @property
     def password_asked(self) -> bool:
-        """True if the server has asked for a password, whether there was one or not."""
+        """True if the server has asked for a password, whether one was given or not."""
         return self._authenticator is not None and self._authenticator.password_asked
 
     def handle_start(self, channel: Channel, event: Message) -> None:
@@ -206,14 +206,14 @@ class Startup(_Opening):
             self._write_reply(channel)
 
     def _reply(self, authenticator: Authenticator) -> None:
-        """Compute the answer; touches nothing that an event could change meanwhile."""
+        """Compute the answer, perhaps in a thread: it uses nothing that events change meanwhile."""
         try:
             self._answer = authenticator.reply()
         except Error as error:
             self.error = error
 
     def produce(self, channel: Channel) -> int:
-        """Write the opening, or the answer that was computed outside of the event loop."""
+        """Write the first messages, or the answer that was computed in a thread."""
         if self.work is None:
             self._write_reply(channel)
         return super().produce(channel)
@@ -227,7 +227,7 @@ class Startup(_Opening):
             channel.write(answer)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """The session ended before it began."""
+        """The connection ended before the session was ready."""
         cause = loss.cause
         if self.error is None:
             self.error = cause if isinstance(cause, Error) else ConnectError("the connection was closed")
@@ -238,9 +238,9 @@ class Startup(_Opening):
 
 
 class Cancel(_Opening):
-    """Ask the server to cancel what another session is doing.
+    """Ask the server to cancel the statement that another session is running.
 
-    Succeeds when the server closes the connection, which it does after it has passed the request on.
+    It succeeds when the server closes the connection, which happens after the request was processed.
     """
 
     __slots__ = ()
@@ -255,7 +255,7 @@ class Cancel(_Opening):
         super().__init__(CancelRequest(key.process_id, key.secret_key), encryption, make_tls)
 
     def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
-        """EOF: the server has taken the request, if it got as far."""
+        """EOF: the server has processed the request, if it was sent."""
         if self.error is None and loss.cause is not None:
             self.error = loss.error(Outcome.UNKNOWN if self.opened else Outcome.NOT_SENT)
         self.finish(channel)

@@ -1,19 +1,19 @@
 """Prepared statements, and the cache that knows which of them the server has.
 
-A `Statement` is what Parse and Describe have told about one SQL text: the parameters' encoder and the
-rows' decoder.  Its name is never used twice, so a name that is gone on the server (DISCARD ALL, a pooler's
-other session) or left over from a failure can never be taken for another statement.
+A `Statement` has the result of Parse and Describe for one SQL text: the parameters' encoder and the rows'
+decoder.  Its name is never used twice, so a name that is gone on the server (DISCARD ALL, another server of a
+pooler) or left over from a failure can never be taken for another statement.
 
-The rules of the cache: an entry exists from the moment its Parse is sent; any error of a statement drops
-its entry, because "cached plan must not change result type" and its relatives have many codes; a dropped
-or evicted name is closed on the server with the next flight (protocol Close, which works in an aborted
-transaction too, and is not an error for an unknown name).
+The rules of the cache: an entry exists from the moment its Parse is sent; any error of a statement drops its
+entry, because "cached plan must not change result type" and similar errors have many codes; a dropped or
+evicted name is closed on the server with the next requests (Close works even in a failed transaction, and
+accepts unknown names).
 
-A pooler may keep the statement's text, and parse it anew on another server, or go on with what it has there,
-and tell nobody.  What the text means on that server may be something else by now: a migration has been run.
-So where the server itself is not known to keep it (`direct`), its types are learned without a name, which
-goes past such a pooler; its name is declared with the types of its parameters, and every run asks for its
-columns.  A sign of a migration, or of a name that is gone, is the last that the session does with names.
+A pooler may keep the text of a named statement and parse it again on another server, or use an older one that
+it has there, without notice.  After a migration the text may mean something else on that server.  So unless
+the server itself is known to keep the statement (`direct`), its types are learned with the unnamed statement,
+which such a pooler passes through; its name is declared with the types of its parameters, and every run asks
+for its columns.  After a sign of a migration, or of a lost name, the session uses only the unnamed statement.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Statement:
         sql: its text.
         name: its name on the server; "" for the unnamed statement, which is parsed before each use.
         state: NEW, PREPARING, READY or DROPPED.
-        parameter_types: the OIDs of its parameters.
+        parameter_types: the type OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
         declared: a Parse with its name was sent.
-        home: the mark of the cache of the connection that prepared it; None before that.
-        late: what it returns is known only when it runs: it is parsed and described before each run.
+        home: the `mark` of the cache of its connection; None before it is prepared.
+        late: its columns are known only when it runs: it is parsed and described before each run.
         kept: the caller holds it (`conn.prepare`): it is in no cache, and no error drops it.
-        users: how many operations have items of it that may still be written.
-        renewed: it is kept, and was out of date once: until it is READY again, it waits to be prepared.
-        leaving: nobody new uses it, and its name is closed when its last user has ended.
-        clears: how often the server had been told to forget all of them when it got its name.
+        users: the number of operations with items of it that may still be written.
+        renewed: a kept statement that was out of date: it waits to be prepared until it is READY again.
+        leaving: it gets no new users, and its name is closed when the last user has ended.
+        clears: the cache's `clears` when it got its name.
 
     Raises:
-        LocalProtocolError: no message can carry the text, or it is COPY FROM STDIN.
+        LocalProtocolError: no message can carry the text, or it is a COPY FROM STDIN.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Statement:
         self.sql = sql = check_sql(sql)
         check_no_copy_in(sql)
         self.late = describes_late(sql)
-        # The server describes a named statement as it was when it was parsed, so a late one has no name.
+        # The server describes a named statement as of its Parse, so a late statement has no name.
         self.name = "" if self.late else name
         self.kept = kept
         self.declared = False
@@ -104,12 +104,12 @@ class Statement:
 
     @property
     def encoder(self) -> ParameterEncoder:
-        """What turns argument values into the bytes of a Bind."""
+        """The encoder of its parameters."""
         return self._encoder
 
     @property
     def decoder(self) -> RowDecoder:
-        """What turns DataRows into rows."""
+        """The decoder of its rows."""
         return self._decoder
 
     @property
@@ -119,17 +119,17 @@ class Statement:
 
     @property
     def result_types(self) -> tuple[int, ...]:
-        """The OIDs of the result's columns."""
+        """The type OIDs of the result's columns."""
         return self._result_types
 
     def template(self) -> BindTemplate:
-        """What its Binds share."""
+        """The constant parts of its Binds."""
         if self._template is None:
             self._template = BindTemplate(self.name, self._encoder.formats, self.result_formats)
         return self._template
 
     def rename(self, name: str) -> None:
-        """It will be prepared anew."""
+        """Give it a new name, under which it will be prepared again."""
         self.name = "" if self.late else name
         self.declared = False
         self.state = NEW
@@ -151,15 +151,15 @@ class Statement:
         self._template = None
 
     def returns(self, fields: tuple[FieldDescription, ...]) -> bool:
-        """True if it is known to return these columns."""
+        """True if these are the columns that it is known to return."""
         types = tuple([field.type_oid for field in fields])
         return types == self._result_types and tuple([field.name for field in fields]) == self.columns
 
     def rows_changed(self, fields: tuple[FieldDescription, ...]) -> bool:
-        """The text was parsed anew and returns other columns, in the formats that were asked for before.
+        """The text was parsed again and returns other columns, in the formats of the old ones.
 
         Returns:
-            False if they cannot be read: these formats are not those of the new columns' types.
+            False if the rows cannot be decoded, because the new columns' types need other formats.
         """
         decoder = RowDecoder(fields)
         asked = self.result_formats
@@ -183,19 +183,18 @@ class StatementCache:
     """The statements of one connection, least recently used first.
 
     Args:
-        size: how many are kept (0: each is closed after its use).
-        prefix: what makes the names of this connection its own.
+        size: the number of statements to keep (0: each is closed after its use).
+        prefix: the start of this connection's statement names.
         named: False to use only the unnamed statement, for poolers that switch servers between
             transactions; then an entry saves the Describe, and each use sends its Parse again.
 
     Attributes:
-        mark: what its statements have as their `home`.
-        dropped: those that callers had kept, and nobody refers to any more.  Whatever finds that out, in any
-            thread, does no more than to append it here.
-        direct: the server keeps what it was given by a name, and says when that has changed; False if a
-            pooler may do that in its place, or as long as that is not known.
-        unasked: that was not asked yet; see `whereabouts`.
-        clears: how often a statement of this session has made the server forget all of them.
+        mark: the object that its statements have as their `home`.
+        dropped: kept statements that callers no longer refer to; any thread may append them here.
+        direct: the server itself keeps named statements and reports changes; False if a pooler may keep them,
+            or as long as that is not known.
+        unasked: the server was not yet asked about that; see `whereabouts`.
+        clears: how many times this session has run DISCARD ALL or DEALLOCATE ALL.
     """
 
     __slots__ = (
@@ -219,11 +218,11 @@ class StatementCache:
         self.prefix = prefix
         self.named = named
         self._entries: OrderedDict[str, Statement] = OrderedDict()
-        self.kept: dict[str, Statement] = {}  # those that callers keep, by name
+        self.kept: dict[str, Statement] = {}  # statements that callers keep, by name
         self.dropped: list[Statement] = []
         self._to_close: list[str] = []
         self._counter = 0
-        self._nameless = not named  # no statement gets a name any more
+        self._nameless = not named  # only the unnamed statement is used
         self.direct = True
         self.unasked = False
         self.clears = 0
@@ -233,7 +232,7 @@ class StatementCache:
         return len(self._entries)
 
     def get(self, sql: str) -> Statement:
-        """The statement for this text: the one that is known, or a NEW one."""
+        """The statement for this text: the cached one, or a NEW one."""
         known = self._entries.get(sql)
         if known is not None:
             self._entries.move_to_end(sql)
@@ -244,7 +243,7 @@ class StatementCache:
         return statement
 
     def new_name(self) -> str:
-        """A name that this connection has never used; "" where statements have none."""
+        """A name that this connection has never used; "" if only the unnamed statement is used."""
         return "" if self._nameless else self.unique_name()
 
     def unique_name(self) -> str:
@@ -253,22 +252,22 @@ class StatementCache:
         return f"{self.prefix}{self._counter}"
 
     def was_cleared(self, statement: Statement) -> bool:
-        """True if its name is gone by what this session has run itself, ahead of it in the pipeline."""
+        """True if its name is gone because of a statement that this session itself has run before it."""
         return statement.clears != self.clears
 
     def doubt(self) -> None:
-        """There may be a pooler in front of the server.  To be said before the first query."""
+        """There may be a pooler in front of the server.  Call it before the first query."""
         self.direct = False
         self.unasked = self.named
 
     def unusable(self, statement: Statement) -> LocalProtocolError:
-        """Why a statement that the caller holds cannot be run on this connection."""
+        """The error for a kept statement that cannot be run on this connection."""
         own = statement.home is self.mark or statement.home is None
         why = "was closed" if own else "belongs to another connection"
         return not_sent(f"the prepared statement {why}: {statement.sql}")
 
     def trim(self) -> None:
-        """Evict what is over the size and not in use; called when an operation has ended."""
+        """Evict unused statements above the size; called when an operation has ended."""
         if len(self._entries) <= self.size:
             return
         for sql, statement in list(self._entries.items()):
@@ -281,8 +280,8 @@ class StatementCache:
     def drop(self, statement: Statement) -> None:
         """An error concerned this statement: forget it, and close its name on the server.
 
-        Not under the hands of those that use it: the error may be about one item's values, and a Bind of the
-        name that is written later would fail for no fault of its own.
+        While it has users, the name stays open: the error may be about one item's values, and a later Bind
+        of another item would fail if the name were closed.
         """
         if statement.kept and (statement.state == READY or statement.renewed):
             if statement.state == PREPARING:
@@ -296,16 +295,17 @@ class StatementCache:
             self.close(statement)
 
     def forget(self, statement: Statement) -> None:
-        """What the server has is not this statement any more: its next user prepares it anew."""
+        """The server no longer has this statement as it was: its next user prepares it again."""
         if not statement.kept:
             self.drop(statement)
         elif statement.state == READY:
             self._renew(statement)
 
     def forget_all(self) -> None:
-        """What made one statement stale may have done so to others.
+        """Forget all statements, because others may be as stale as the one that failed.
 
-        A pooler would prepare the same text under the name that it has, so it would stay stale.
+        Unless `direct`, no more names are used: a pooler would prepare the same text again under a name that
+        it has, which would stay stale.
         """
         self._nameless = self._nameless or not self.direct
         for statement in (*self._entries.values(), *self.kept.values()):
@@ -313,16 +313,16 @@ class StatementCache:
                 self.forget(statement)
 
     def relearn(self, names: frozenset[str] | None) -> None:
-        """The session itself has altered what these names stand for (None: any): learn them anew when used.
+        """The session itself has altered these tables or types (None: any): describe their users again.
 
-        The server would go on with the types that the parameters had.
+        The server would keep using the old parameter types.
         """
         for statement in (*self._entries.values(), *self.kept.values()):
             if statement.state == READY and (names is None or not names.isdisjoint(words_of(statement.sql))):
                 self.forget(statement)
 
     def _renew(self, statement: Statement) -> None:
-        """One that a caller keeps stays what it is, and gets another name."""
+        """Give a kept statement another name; it remains the caller's object."""
         self.kept.pop(statement.name, None)
         if statement.declared:
             self._to_close.append(statement.name)
@@ -330,7 +330,7 @@ class StatementCache:
         statement.clears = self.clears
 
     def close(self, statement: Statement) -> None:
-        """Have the statement's name closed with the next flight, or with the end of its last user."""
+        """Close the statement's name with the next requests, or after the end of its last user."""
         if statement.state == DROPPED:
             return
         self.kept.pop(statement.name, None)

@@ -1,7 +1,7 @@
-"""How an operation is brought to its end that its caller does not want any more.
+"""How an operation ends that its caller no longer wants.
 
-What was not written is not written.  What was, is cancelled, read to its end and dropped, within GRACE.
-Where neither is possible, the session ends.
+Requests that were not written are dropped.  Requests that were written are cancelled, and their answers are
+read and dropped, within GRACE.  Where neither is possible, the session ends.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from .turns import Turns
 
 __all__ = ["LONGEST_GRACE", "Stopping"]
 
-# How long an abandoned query may take at the most, as long as its answers keep coming.
+# The longest time for an abandoned query to end while its answers keep arriving, in seconds.
 LONGEST_GRACE: Final = 3 * GRACE
 
 
 class Stopping:
-    """What stops operations.
+    """Stops operations.
 
     Args:
-        clock: tells monotonic time in seconds.
+        clock: returns monotonic time in seconds.
         turns: the session's operations.
         alarm: when to look at them again.
-        cancelling: how the server gets to know.
+        cancelling: sends cancel requests.
 
     Attributes:
-        received: how often something came from the server.
+        received: how many times bytes came from the server.
     """
 
     __slots__ = ("_alarm", "_cancelling", "_clock", "_heard", "_patience", "_turns", "received")
@@ -46,8 +46,8 @@ class Stopping:
         self._alarm = alarm
         self._cancelling = cancelling
         self.received = 0
-        self._heard = 0  # what `received` was when the session was last given GRACE
-        self._patience = 0.0  # when nothing gives it more
+        self._heard = 0  # `received` when the session last got GRACE
+        self._patience = 0.0  # the time after which it gets no more GRACE
 
     def due(self, now: float) -> list[Operation]:
         """The operations whose deadlines have passed, if the alarm has gone off."""
@@ -71,7 +71,7 @@ class Stopping:
         """The deadline of an operation has passed.
 
         Returns:
-            True if the connection had to be closed for it.
+            True if the connection had to be closed.
         """
         if operation.unwanted or operation.finished:
             return self._out_of_grace(operation, now)
@@ -84,10 +84,10 @@ class Stopping:
         return self.stop(operation)
 
     def stop(self, operation: Operation) -> bool:
-        """Nobody wants it any more.
+        """Stop an operation that is no longer wanted.
 
         Returns:
-            True if the connection had to be closed for it.
+            True if the connection had to be closed.
         """
         turns = self._turns
         channel = turns.channel
@@ -95,7 +95,7 @@ class Stopping:
         if not operation.begun:
             turns.leave(operation)
             if turns.left_alone(operation):
-                operation.skip_rest(channel)  # it ends when the server has answered its Parse
+                operation.skip_rest(channel)  # it ends when its Parse is answered
             else:
                 operation.lost(channel, None, operation.why())
         elif operation.half_written():
@@ -111,15 +111,15 @@ class Stopping:
         return False
 
     def _out_of_grace(self, operation: Operation, now: float) -> bool:
-        """A stopped operation, or what is left of it on the wire, did not end in time."""
+        """A stopped operation, or its remaining answers, did not end in time."""
         turns = self._turns
         if operation.finished and self._cancelling.ask(operation):
-            # Others were in front when its caller was told; now it is what the server is at.
+            # When its caller gave up, wanted operations were in flight.  Now only unwanted ones are left.
             self._wait_for(operation, now + GRACE)
             return False
         if turns.unwanted():
             if operation.abandoned and self.received != self._heard and now < self._patience:
-                # Nobody waits for it, and what the network had taken in already is still being read.
+                # Nobody waits for it, and answers that were already on their way are still arriving.
                 self._heard = self.received
                 self._wait_for(operation, min(now + GRACE, self._patience))
                 return False
@@ -127,7 +127,7 @@ class Stopping:
                 QueryTimeout("the deadline passed, and the query could not be cancelled")
             )
             return True
-        # Others wait for what follows it, so the session goes on; this caller does not wait for the answers.
+        # Other callers wait for later answers, so the session goes on, and only this operation ends.
         if not operation.finished:
             operation.give_up(turns.channel)
         self._wait_for(operation, now + GRACE)

@@ -1,11 +1,11 @@
-"""Rows as they come: one query whose consumer takes its rows piece by piece, in bounded memory.
+"""Streams: one query whose consumer takes its rows piece by piece, in bounded memory.
 
-The server sends at the speed at which the consumer takes: above the limit the engine stops reading, and
-the transport's own flow control does the rest.  So the session is the stream's alone until it ends.
+Above a limit of rows not taken the engine stops reading, and the transport's flow control slows the server
+down.  So nothing else can use the session until the stream ends.
 
-Rows are dropped only where nobody waits for them any more; who asks all the same (the lease has ended
-under it) gets an error.  What comes after the deadline is delivered: if the cancel request was too late the
-stream is whole, else an error comes after it.
+Rows are dropped only if nobody waits for them any more; a consumer that asks nevertheless (after its lease
+has ended) gets an error.  Rows that arrive after the deadline are delivered: if the cancel request came too
+late, the stream is complete, else an error follows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Stream(Execution):
 
     def __init__(self, item: QueuedQuery) -> None:
         super().__init__([item])
-        self._given = 0  # how many rows the consumer may have seen
+        self._given = 0  # the number of rows that the consumer may have seen
         self._rows: list[Row] = []
         self._size = 0
 
@@ -69,7 +69,7 @@ class Stream(Execution):
         return rows
 
     def repeatable(self) -> bool:
-        """Not once the consumer may have seen a row."""
+        """False once the consumer may have seen a row."""
         return not self._given
 
     def has_room(self) -> bool:

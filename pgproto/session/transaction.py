@@ -1,12 +1,12 @@
 """Transactions and savepoints.  Manual: "BEGIN", "SAVEPOINT".
 
-BEGIN costs no round trip: it waits in the channel's prologue and goes out in front of the transaction's
-first statement, in the same segment, so that the statement cannot run if BEGIN fails.  A block in which
-nothing was sent costs nothing at all.  Only where a script or COPY is the first thing in a savepoint does
-SAVEPOINT cost one: sent with a text that cannot be parsed it would not be set (see `simple`).
+BEGIN costs no round trip: it waits in the channel's prologue and is sent before the transaction's first
+statement, in the same segment, so that the statement cannot run if BEGIN fails.  For a block without
+statements nothing is sent.  SAVEPOINT costs a round trip only before a script or COPY: in the same Query it
+would not be set if the text could not be parsed (see `simple`).
 
-While blocks are open, only who is inside the innermost one may submit: see `blocks`.  They end in the
-order of a stack: ROLLBACK ends the blocks inside it too, COMMIT is refused while there are any.
+While blocks are open, only tasks inside the innermost one may submit: see `blocks`.  Blocks end in the order
+of a stack: ROLLBACK also ends the blocks inside it, COMMIT is refused while there are any.
 
 The methods that need the server are flows: generators of operations, which the adapter runs.
 """
@@ -40,7 +40,7 @@ _LEFT_OPEN: Final = (
 
 
 class LastWord(Script):
-    """What ends a transaction block: COMMIT, ROLLBACK, ..."""
+    """The end of a transaction block: COMMIT, ROLLBACK, ..."""
 
     __slots__ = ()
 
@@ -50,23 +50,23 @@ class LastWord(Script):
 
     @property
     def last_word(self) -> bool:
-        """It does."""
+        """True: it ends the block."""
         return True
 
 
 class Transaction:
-    """One transaction block; in another one, a savepoint.
+    """One transaction block; inside another one, a savepoint.
 
     It can be entered again once it has ended.
 
     Args:
         engine: the session.
         isolation: "read committed", "repeatable read", "serializable"; "" for the session's default.
-        readonly: True or False to say so; None for the session's default.
+        readonly: True for READ ONLY, False for READ WRITE; None for the session's default.
         deferrable: True for a serializable read-only transaction that waits for a safe snapshot.
 
     Raises:
-        LocalProtocolError: an unknown isolation level, or options for a savepoint, which has none.
+        LocalProtocolError: the isolation level is unknown, or a savepoint was given options.
     """
 
     __slots__ = ("_begin", "_block", "_engine", "committing")
@@ -90,7 +90,7 @@ class Transaction:
             self._begin += " DEFERRABLE"
         self._block: Block | None = None
         self.committing = False
-        """True once COMMIT was submitted: from then on its own outcome is the transaction's."""
+        """True once COMMIT was submitted: from then on its outcome is the transaction's."""
 
     @property
     def nested(self) -> bool:
@@ -99,30 +99,30 @@ class Transaction:
 
     @property
     def entered(self) -> bool:
-        """True from `enter` until `commit` or `rollback` has ended, however it did."""
+        """True from `enter` until `commit` or `rollback` has ended, successfully or not."""
         return self._block is not None and not self._block.ended
 
     @property
     def session(self) -> int:
-        """Which session it is in; see `Error.session`."""
+        """The number of its session; see `Error.session`."""
         return self._engine.session
 
     @property
     def ending(self) -> bool:
-        """True while COMMIT, ROLLBACK or its like is under way."""
+        """True while COMMIT, ROLLBACK or the like is under way."""
         return self._block is not None and self._block.stage == ENDING
 
     @property
     def by_hand(self) -> bool:
-        """True if a statement in the block has ended the transaction: what became of it is not told here."""
+        """True if a statement in the block has ended the transaction: its outcome is not known here."""
         return self._block is not None and self._block.by_hand
 
     def enter(self) -> None:
         """Open the block; nothing is sent yet.
 
         Raises:
-            LocalProtocolError: it is open already, the surrounding transaction has failed, or it is
-                somebody else's.
+            LocalProtocolError: it is already open, or the surrounding transaction has failed or belongs to
+                another task.
         """
         engine = self._engine
         channel = engine.channel
@@ -149,8 +149,8 @@ class Transaction:
         """A flow: COMMIT, or RELEASE SAVEPOINT.
 
         Raises:
-            LocalProtocolError: it is not open, a block in it is, or a statement has ended it: then nothing
-                that was done since is kept.
+            LocalProtocolError: it is not open, a block in it is open, or a statement has ended it; work done
+                since then is rolled back.
             TransactionAborted: the server has rolled back instead.
             Error: the commit failed; its `outcome` says what is known.
         """
@@ -177,7 +177,7 @@ class Transaction:
         raise _refusal(block, problem or _LEFT_OPEN)
 
     def rollback(self) -> Generator[Operation, None, None]:
-        """A flow: ROLLBACK, or ROLLBACK TO SAVEPOINT; nothing if the session or the block is gone.
+        """A flow: ROLLBACK, or ROLLBACK TO SAVEPOINT; does nothing if the session or the block is gone.
 
         Raises:
             LocalProtocolError: it is not open, or a statement has ended it.
@@ -207,14 +207,14 @@ class Transaction:
             self._release(block, script)
 
     def _last_word(self, block: Block, sql: str) -> LastWord:
-        """What ends the block.  A stream or a COPY that is not at its end is left with it, as if dropped."""
+        """The operation that ends the block.  It abandons a stream or COPY that has not ended."""
         busy = self._engine.exclusive
         if busy is not None:
             self._engine.abandon(busy, block_over())
         return LastWord(sql, block)
 
     def _leave(self) -> Block:
-        """From here on nothing can be submitted in the block."""
+        """From now on nothing can be submitted in the block."""
         block = self._block
         if block is None or block.stage != OPEN:
             problem = "" if block is None else block.problem
@@ -223,15 +223,15 @@ class Transaction:
         return block
 
     def _unsent(self, block: Block) -> bool:
-        """True if the server never heard of the block, and never will, so that there is nothing to say."""
+        """True if the block's BEGIN or SAVEPOINT was not and will not be sent, so it needs no end either."""
         return block in self._engine.channel.prologue and not self._engine.turns.queued_inside(block)
 
     def _release(self, block: Block, last_word: LastWord | None = None) -> None:
         """The block is left.
 
-        If its last word was never said (it was out of time before its turn came, or its task was cancelled)
-        the block is open at the server.  Whatever came next would be a part of it, and what is called
-        committed then would be lost: the session ends.
+        If its COMMIT or ROLLBACK was never sent (its deadline passed before its turn, or its task was
+        cancelled), the block is still open on the server.  Later statements would be part of it, and would be
+        labelled COMMITTED although they are not: so the session is closed.
         """
         if last_word is not None and not last_word.begun:
             self._engine.close()

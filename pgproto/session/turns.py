@@ -1,8 +1,8 @@
 """Whose turn it is: the operations of one session, and who may queue another one.
 
-Operations are answered in the order in which they were submitted.  First comes the one that starts the
-session, then those whose segments are in flight (`Channel.segments`), then those that wait for their turn to
-write.  One can be both, in flight and in the queue, while not all of it is written.
+Operations are answered in the order in which they were submitted.  First comes the operation that starts the
+session, then those with segments in flight (`Channel.segments`), then those that wait for their turn to
+write.  An operation that is not completely written can be both in flight and in the queue.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Turns:
     """The operations of one session.
 
     Args:
-        channel: what they write to.
+        channel: the channel that they write to.
 
     Attributes:
-        starting: what starts the session; None before that, and once it has.
-        queue: those that wait for their turn, or are writing.
+        starting: the operation that starts the session; None before it and once it has ended.
+        queue: the operations that wait for their turn or are writing.
     """
 
     __slots__ = ("_busy", "channel", "queue", "starting")
@@ -46,10 +46,10 @@ class Turns:
         self.channel = channel
         self.starting: Operation | None = None
         self.queue: deque[Operation] = deque()
-        self._busy: Operation | None = None  # the last one after which nothing could be queued
+        self._busy: Operation | None = None  # the last exclusive operation
 
     def all(self) -> list[Operation]:
-        """Every operation that is queued or has answers outstanding, once; some may have ended."""
+        """Every operation that is queued or in flight, without duplicates; some may have ended."""
         found = [] if self.starting is None else [self.starting]
         found += [segment.operation for segment in self.channel.segments]
         found += self.queue
@@ -58,17 +58,17 @@ class Turns:
 
     @property
     def exclusive(self) -> Operation | None:
-        """The COPY or the stream that has the session for itself until it ends, if there is one."""
+        """The COPY or stream that has the session to itself until it ends, if there is one."""
         busy = self._busy
         return None if busy is None or busy.finished else busy
 
     def has_room(self) -> bool:
-        """False while the consumer of a COPY or a stream has to catch up: nothing more should be read."""
+        """False while the consumer of a COPY or stream has to catch up: then nothing should be read."""
         busy = self._busy
         return busy is None or busy.finished or busy.has_room()
 
     def enter(self, operation: Operation) -> None:
-        """It is about to be queued, in the block that is open; an exclusive one has the session for itself.
+        """Admit an operation that is about to be queued, and note its transaction block.
 
         Raises:
             LocalProtocolError: the running task cannot queue it now.
@@ -87,55 +87,55 @@ class Turns:
             self._busy = operation
 
     def all_answered(self) -> None:
-        """Nothing is in flight: an exclusive one that has ended is let go of, and its error with it."""
+        """Nothing is in flight: drop the reference to an exclusive operation that has ended."""
         busy = self._busy
         if busy is not None and busy.finished and busy not in self.queue:
             self._busy = None
 
     def again(self, operation: Operation) -> None:
-        """It goes before all that has not begun."""
+        """Queue an operation again, before all operations that have not begun."""
         operation.again = False
         queue = self.queue
         queue.insert(1 if queue and queue[0].begun else 0, operation)
 
     def leave(self, operation: Operation) -> None:
-        """It does not wait for its turn any more, if it did."""
-        if operation in self.queue:  # an interrupt may have come before it was
+        """Remove an operation from the queue, if it is there."""
+        if operation in self.queue:  # an interrupt may have come before it was queued
             self.queue.remove(operation)
 
     def clear(self) -> None:
-        """The session is over, and all of them have been told."""
+        """The session is over, and all operations have ended."""
         self.channel.segments.clear()
         self.queue.clear()
         self.starting = self._busy = None
 
     @property
     def quiet(self) -> bool:
-        """True if nothing is queued or in flight, and no transaction is open."""
+        """True if nothing is queued or in flight, and no transaction block is open."""
         channel = self.channel
         return channel.connection.transaction_status == "I" and not self.queue and not channel.segments
 
     # ---- Who is wanted
 
     def unwanted(self) -> bool:
-        """True if nobody waits for any of them."""
+        """True if nobody waits for any operation."""
         return all(operation.unwanted or operation.finished for operation in self.all())
 
     def flight_unwanted(self) -> bool:
-        """True if nobody wants any of the answers that are outstanding."""
+        """True if nobody wants any outstanding answer."""
         return all(segment.operation.unwanted for segment in self.channel.segments)
 
     def left_alone(self, operation: Operation) -> bool:
-        """True if answers of the operation are outstanding, and none that anybody wants.
+        """True if answers of the operation are outstanding, and no wanted ones.
 
-        A Parse is no more than a question, but it can wait for a lock, or for a server that hangs.
+        A Parse executes nothing, but it can wait for a lock, or for a server that hangs.
         """
         return self.channel.awaits(operation) and self.flight_unwanted()
 
     # ---- Transaction blocks
 
     def queued_inside(self, block: Block) -> bool:
-        """True if an operation waits for its turn that was submitted in this block, or in one inside it."""
+        """True if an operation in the queue was submitted in this block, or in one inside it."""
         for operation in self.queue:
             transaction = operation.transaction
             if transaction is not None and transaction.depth >= block.depth:
@@ -143,7 +143,7 @@ class Turns:
         return False
 
     def see_to_block(self, segment: Segment) -> None:
-        """A segment in a transaction block was answered: is there a block still?"""
+        """A segment in a transaction block was answered: check that the block is still open."""
         idle = self.channel.connection.transaction_status == "I"
         if segment.operation.last_word:
             return
@@ -153,14 +153,14 @@ class Turns:
             self._ended_by_hand(segment)
 
     def _begin_failed(self, segment: Segment) -> None:
-        """The transaction has not begun, so what waits to be run in it must not be run."""
+        """BEGIN failed, so the operations that wait for their turn in the block must not be run."""
         self.channel.begin_failed = True
         error = segment.error
-        parsed = error is None or error.position is None  # BEGIN alone has nothing to point at
+        parsed = error is None or error.position is None  # an error of BEGIN itself has no position
         self._stop_block(segment, _NOT_BEGUN if parsed else _NOT_PARSED, by_hand=False)
 
     def _ended_by_hand(self, segment: Segment) -> None:
-        """A statement in the block has ended it, and what follows would run without it."""
+        """A statement in the block has ended it, so later ones would run outside of it."""
         self._stop_block(segment, _BY_HAND, by_hand=True)
 
     def _stop_block(self, segment: Segment, problem: str, *, by_hand: bool) -> None:
@@ -168,9 +168,9 @@ class Turns:
         channel.blocks.stop(problem, by_hand=by_hand)
         loss = Loss(TransactionAborted(problem), [])
         for operation in list(self.queue):
-            # Who was preparing has been told by its own segment.
+            # The operation of a preparing segment has already got the error of that segment.
             told = segment.preparing and operation is segment.operation
             if operation.transaction is not None and not told and not operation.last_word:
                 self.queue.remove(operation)
-                if not operation.finished:  # a COPY that has ended itself so
+                if not operation.finished:  # a COPY in the queue may have ended already
                     operation.lost(channel, None, loss)

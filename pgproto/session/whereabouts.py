@@ -1,9 +1,9 @@
-"""Who keeps the prepared statements: the server itself, or a pooler in front of it.
+"""Finds out who keeps the prepared statements: the server itself, or a pooler in front of it.
 
-Only the server says when a statement has changed its meaning.  A pooler that follows prepared statements
-(PgBouncer from 1.21 on) prepares them anew where they are missing, unseen.  So the server process is asked
-for its number, once, in front of the first statement that is prepared: another one than the start-up told
-belongs to a pooler.  Where nobody was told a number, or no answer comes, the worse is taken for granted.
+Only the server reports that a statement has changed its meaning.  A pooler that tracks prepared statements
+(PgBouncer from 1.21 on) silently prepares them again where they are missing.  So the server process is asked
+for its process ID, once, before the first statement is prepared: if it differs from that of BackendKeyData,
+there is a pooler.  Without BackendKeyData or without an answer, a pooler is assumed.
 Manual: "Start-up" (BackendKeyData), "System Information Functions".
 """
 
@@ -23,11 +23,11 @@ PROCESS: Final = "SELECT pg_catalog.pg_backend_pid()"
 
 
 class Whereabouts(Operation):
-    """The question, in a segment of its own: nobody waits for it, and its error is nobody's.
+    """The query for the process ID, in a segment of its own.  It has no caller, and its error is ignored.
 
     Args:
-        deadline: of the operation in front of which it is asked; a server that does not answer by then, and
-            for nobody else, has had its time.
+        deadline: the deadline of the operation before which it is sent.  If the server has not answered by
+            then, and no other operation waits, the session ends.
     """
 
     __slots__ = ()
@@ -38,12 +38,12 @@ class Whereabouts(Operation):
         self.finished = self.abandoned = True
 
     def send(self, channel: Channel) -> None:
-        """Write it; where no transaction block is open, which an error would end."""
+        """Write the query; only while no transaction block is open, because an error would abort it."""
         channel.statements.unasked = False
         channel.simple_query(channel.open(self), PROCESS)
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
-        """Take the answer; all else says nothing."""
+        """Take the answer; ignore everything else."""
         key = channel.connection.backend_key
         if isinstance(event, DataRows) and key is not None:
             told = DataRow([str(key.process_id).encode()]).encode()
