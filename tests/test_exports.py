@@ -20,7 +20,7 @@ from tests.support.builds import pure_only
 ROOT = Path(__file__).parents[1]
 ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_anyio"]
 LAYERS = ["wire", "protocol", "types", "session", "pool", "config", "client", "testing"]
-PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS]
+PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS, "pgproto_pytest"]
 # What applications need of `pgproto` itself, beside errors: messages and machines are in their own packages.
 FACE = (
     {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}

@@ -7,8 +7,10 @@ the tests run on, which the Makefile has made out of the source distribution.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,6 +19,9 @@ import pytest
 
 import pgproto
 from hatch_build import compiled_files
+from pgproto_pytest.behaviours import BEHAVIOURS
+from pgproto_pytest.postgres import missing
+from tests.support.readme import blocks
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
@@ -113,6 +118,30 @@ def test_the_wheel_has_the_packages_and_nothing_else(wheel: Path) -> None:
             "pgproto__mypyc",
             *(file.removesuffix(".py") for file in compiled_files(ROOT)),
         }
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_a_strangers_adapter_is_tested_where_the_wheel_is_installed(wheel: Path, tmp_path: Path) -> None:
+    """The whole way of docs/embedding.md: the wheel, what the extra `testing` names, one file, `pytest`.
+
+    What the extra names is taken from this environment, after the wheel: nothing is downloaded.
+    """
+    if (reason := missing()) is not None:
+        pytest.skip(reason)
+    (program,) = [block for block in blocks("tests") if block.page == "docs/embedding.md"]
+    run(sys.executable, "-m", "venv", "--without-pip", "fresh", folder=tmp_path)
+    python = tmp_path / "fresh/bin/python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps")
+    run(*pip, wheel, folder=tmp_path)
+    (packages,) = tmp_path.glob("fresh/lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/test_mine.py").write_text(program.source)
+    said = run(python, "-m", "pytest", "-W", "error", "-rA", "--trace-config", folder=tmp_path / "mine")
+    assert f"pgproto_pytest.plugin: {packages}/pgproto_pytest/plugin.py" in said
+    passed = re.findall(r"^PASSED test_mine.py::test_behaviour\[(\w+)-mine\]$", said, re.MULTILINE)
+    assert passed == [each.name for each in BEHAVIOURS]
 
 
 def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:

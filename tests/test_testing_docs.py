@@ -1,15 +1,12 @@
-"""The program of docs/testing-your-code.md runs."""
+"""The program of docs/testing-your-code.md that needs no server runs."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-DOCUMENT = Path(__file__).parents[1] / "docs" / "testing-your-code.md"
+from tests.support.readme import blocks
 
 
 def test_the_program_runs() -> None:
-    (program,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    (program,) = blocks("memory")
     names: dict[str, object] = {}
-    exec(compile(program, str(DOCUMENT), "exec"), names)
+    exec(compile(program.source, program.page, "exec"), names)
     assert names["server"].committed.count("insert into t values (1)") > 0  # type: ignore[attr-defined]

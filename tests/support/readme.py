@@ -6,6 +6,8 @@ Before every Python block stands a comment that says how it is run:
     <!-- example: await -->     inside of a coroutine, with `conn`, `pool`, `pg`, `pgproto` and `asyncio`
     <!-- example: client -->    as a program, against a server with a password
     <!-- example: server -->    its `serve(sock)` is given connections
+    <!-- example: tests -->     as a file of tests, by pytest
+    <!-- example: memory -->    as a program that needs no server
 """
 
 from __future__ import annotations
@@ -17,9 +19,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = {
     name: (ROOT / name).read_text()
-    for name in ("README.md", "docs/guide.md", "docs/embedding.md", "docs/figures.md")
+    for name in (
+        "README.md",
+        "docs/guide.md",
+        "docs/embedding.md",
+        "docs/testing-your-code.md",
+        "docs/figures.md",
+    )
 }
-KINDS = {"program", "await", "client", "server"}
+KINDS = {"program", "await", "client", "server", "tests", "memory"}
 
 _FENCE = re.compile(r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```\n", re.DOTALL)
 

@@ -90,6 +90,7 @@ class Driver:
 
 
 Scenario = Callable[[Driver], Coroutine[Any, Any, None]]
+"""What a driver runs."""
 
 
 class _Guard:
