@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.builds import pure_only
 
 from . import run
 from .planted import BUGS, hunt
-from .planted_edit import Bug, Edit, Value
+from .planted_edit import Bug, Edit, Value, Wrap, returns
 
 pytestmark = pure_only("compiled functions have no code that could be edited")
 
@@ -27,24 +29,26 @@ def test_it_is_caught_as_what_it_is(bug: Bug) -> None:
 
 @bugs
 def test_it_changes_the_code_that_it_names(bug: Bug) -> None:
-    for edit in bug.edits:
-        before = state(edit)
+    for change in bug.changes:
+        before = change.now()
         with bug.planted():
-            assert state(edit) != before
-        assert state(edit) == before
-
-
-def state(edit: Edit | Value) -> object:
-    if isinstance(edit, Value):
-        return vars(edit.owner)[edit.name]
-    return edit.target().__code__
+            assert change.now() != before
+        assert change.now() == before
 
 
 def test_there_are_enough_of_them() -> None:
     assert len(BUGS) >= 122
 
 
-class Example:
+class Base:
+    """What the example is built upon."""
+
+    def thrice(self, number: int, *, less: int = 0) -> int:
+        """Wrapped below."""
+        return 3 * number - less
+
+
+class Example(Base):
     """Something to plant bugs in."""
 
     def twice(self, number: int) -> int:
@@ -54,10 +58,19 @@ class Example:
             number = number - 1
         return 2 * number
 
+    def thrice(self, number: int, *, less: int = 0) -> int:
+        """Wrapped below."""
+        return super().thrice(number, less=less)
+
     @property
     def name(self) -> str:
-        """Edited below."""
+        """Edited and wrapped below."""
         return "right"
+
+    @staticmethod
+    def half(number: int) -> int:
+        """Wrapped below."""
+        return number // 2
 
 
 def test_an_edit_and_its_end() -> None:
@@ -78,7 +91,7 @@ def test_an_edit_and_its_end() -> None:
     [
         ("twice", "three", "four"),  # is not there
         ("twice", "number = number", "pass"),  # is there twice
-        ("thrice", "number", "pass"),  # no such function
+        ("missing", "number", "pass"),  # no such function
         ("__doc__", "plant", "pass"),  # no function
         ("twice", "2 * number", "two * number"),  # says a name that nobody knows
     ],
@@ -90,4 +103,45 @@ def test_an_edit_that_does_not_fit_is_refused(name: str, old: str, new: str) -> 
 
 def test_a_value_that_is_not_there_is_refused() -> None:
     with pytest.raises(LookupError), Value(Example, "missing", 1).planted():
+        pass
+
+
+def one_more(thrice: Callable[..., int], self: Base, number: int, *, less: int) -> int:
+    return thrice(self, number, less=less) + 1
+
+
+def test_what_is_wrapped_is_wrapped_for_everybody_who_holds_it() -> None:
+    example = Example()
+    held = example.thrice
+    with Wrap(Base, "thrice", one_more).planted():
+        assert held(2) == 7  # it is called by super()
+        with Wrap(Example, "thrice", one_more).planted():
+            assert held(2, less=1) == example.thrice(number=2, less=1) == 7
+    assert held(2, less=1) == 5
+
+
+def test_a_property_and_a_static_method_are_wrapped() -> None:
+    half = Example.half
+    wrong = Wrap(Example, "name", lambda name, self: f"not {name(self)}")
+    with wrong.planted(), Wrap(Example, "half", returns(0)).planted():
+        assert Example().name == "not right"
+        assert half(8) == Example.half(number=8) == 0
+    assert Example().name == "right"
+    assert half(8) == 4
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "instead"),
+    [
+        (Example, "missing", returns(None)),
+        (Example, "__doc__", returns(None)),  # no function
+        (type("Heir", (Example,), {}), "twice", returns(None)),  # it is not its own
+        (Example, "twice", lambda twice, self: 0),  # it is called with a number
+        (Example, "thrice", lambda thrice, self, number: 0),
+        (Example, "thrice", lambda thrice, self, number, less: 0),  # less is given by name
+        (Example, "thrice", lambda thrice, self, number, *, more: 0),
+    ],
+)
+def test_a_wrap_that_does_not_fit_is_refused(owner: type, name: str, instead: Callable[..., object]) -> None:
+    with pytest.raises(LookupError), Wrap(owner, name, instead).planted():
         pass
