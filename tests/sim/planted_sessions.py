@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pgproto.client.driver import Driver
 from pgproto.pool import resetting
-from pgproto.session import simple, sql
+from pgproto.session import sql
+from pgproto.session.channel import Channel
 from pgproto.session.listening import Listeners
 from pgproto.session.script import Reset
+from pgproto.session.segment import Segment
 
-from .planted_edit import Bug, Edit, Value
+from .planted_edit import Bug, Edit, Value, Wrap, returns
 
 __all__ = ["BUGS"]
+
+
+def _or_is_copy(leaves_none: Callable[[str], bool], sql: str) -> bool:
+    return leaves_none(sql) or sql.startswith("copy")
+
+
+def _or_is_select_into(leaves_none: Callable[[str], bool], sql: str) -> bool:
+    return leaves_none(sql) or (sql.startswith("select ") and " into pg_temp." in sql)
+
+
+def _as_new(done: Callable[..., None], self: Reset, channel: Channel, segment: Segment) -> None:
+    channel.forget_traces()
+    done(self, channel, segment)
+
 
 BUGS: Final = (
     Bug(
         "copy-leaves-no-trace",
         "pgproto 0.1: a session is not reset after COPY, whose query called a function that takes a lock",
-        [
-            Edit(
-                simple.SimpleQuery,
-                "send",
-                (
-                    "not leaves_no_trace(self.sql)",
-                    'not (leaves_no_trace(self.sql) or self.sql.startswith("copy"))',
-                ),
-            )
-        ],
+        [Wrap(sql, "leaves_no_trace", _or_is_copy)],
         kinds="dirty",
         says="advisory lock",
         profile="pool",
@@ -44,10 +52,7 @@ BUGS: Final = (
     Bug(
         "select-into-is-a-select",
         "pgproto 0.1: SELECT INTO pg_temp makes a table that the next borrower's queries find",
-        [
-            Edit(sql, "leaves_no_trace", ('bare is None or "pg_temp" in bare.lower()', "bare is None")),
-            Edit(sql, "_is_traceless", ("_STATEFUL.search(bare)", "False")),
-        ],
+        [Wrap(sql, "leaves_no_trace", _or_is_select_into)],
         kinds="dirty",
         says="temporary table",
         profile="pool",
@@ -62,26 +67,14 @@ BUGS: Final = (
     Bug(
         "own-reset-is-a-reset",
         "pgproto 0.1: after a reset of the borrower's own, of some settings, the session counts as new",
-        [
-            Edit(
-                Reset,
-                "segment_done",
-                (
-                    "super().segment_done(channel, segment)",
-                    "channel.forget_traces()\nsuper().segment_done(channel, segment)",
-                ),
-            )
-        ],
+        [Wrap(Reset, "segment_done", _as_new)],
         kinds="dirty set-up",
         profile="pool",
     ),
     Bug(
         "listeners-outlive-the-lease",
         "pgproto 0.1: the next borrower's listen() sends nothing, and hears nothing",
-        [
-            Edit(Listeners, "end_lease", ("each.owner is owner", "False")),
-            Edit(Listeners, "unlistened", ("each.heard", "False")),
-        ],
+        [Wrap(Listeners, "end_lease", returns(None)), Wrap(Listeners, "unlistened", returns(None))],
         kinds="dirty",
         says="listener",
         profile="pool",
