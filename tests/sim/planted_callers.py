@@ -5,20 +5,49 @@ The first version of this library had all of these.
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
+from typing import Any, Final, TypeAlias
 
-import pgproto.types.fields
-from pgproto.client import Connection
+from pgproto import DataError
+from pgproto.client import END, Connection, Link
 from pgproto.client.driver import Driver
-from pgproto.session import copy, deadlines, sources
+from pgproto.session import deadlines, sources
 from pgproto.session.batch import Refusing
+from pgproto.session.channel import Channel
+from pgproto.session.copy import CopyIn
 from pgproto.session.engine import Engine
+from pgproto.session.executemany import ExecuteMany
 from pgproto.session.execution import Execution
+from pgproto.session.operation import GONE, SENT, Operation
+from pgproto.types import fields
+from pgproto.wire import CopyFail
 from pgproto_asyncio.runtime import Runtime, _Reader
 
-from .planted_edit import Bug, Edit
+from .planted_edit import Bug, Edit, Wrap, returns
 
 __all__ = ["BUGS"]
+
+_Produce: TypeAlias = Callable[[Execution, Channel], int]
+
+
+def _gone_is_sent(produce: _Produce, self: Execution, channel: Channel) -> int:
+    status = produce(self, channel)
+    return SENT if status == GONE else status
+
+
+def _with_any_statement(produce: _Produce, self: Execution, channel: Channel) -> int:
+    for item in self.items:
+        if item.statement is not None and item.statement.home is not None:
+            item.statement.home = channel.statements.mark
+    return produce(self, channel)
+
+
+def _whatever_has_begun(awaits: Callable[..., bool], self: Channel, operation: Operation) -> bool:
+    goes_on = isinstance(operation, Execution) and operation.begun and not operation.unwanted
+    return goes_on or awaits(self, operation)
+
 
 _VALUES: Final = (
     Bug(
@@ -51,7 +80,7 @@ _VALUES: Final = (
     Bug(
         "value-that-closes",
         "a value that is being encoded ends the session, and what has ended is taken out of the queue again",
-        [Edit(Execution, "produce", ("return GONE", "return SENT"))],
+        [Wrap(Execution, "produce", _gone_is_sent)],
         kinds="error caller",
         says="deque",
         profile="callers",
@@ -60,7 +89,7 @@ _VALUES: Final = (
     Bug(
         "unfit-at-the-end",
         "the last items of a batch fail unwritten, all others are answered: nobody says that it has ended",
-        [Edit(Execution, "produce", ("elif not channel.awaits(self):", "elif False:"))],
+        [Wrap(Channel, "awaits", _whatever_has_begun)],
         kinds="hang late",
         profile="callers",
         start=755,
@@ -68,27 +97,60 @@ _VALUES: Final = (
     Bug(
         "items-of-nobody",
         "no connection was free, so the batch was not sent, and its items say nothing at all",
-        [Edit(Refusing, "__exit__", ("refuse(batch.items, error)", "pass"))],
+        [Wrap(Refusing, "__exit__", returns(None))],
         kinds="label",
         says="without a label",
         profile="batch",
     ),
 )
 
+
+async def _end_if_cancelled(
+    following: Callable[..., Awaitable[Any]], self: _Reader, link: Link, operation: CopyIn | ExecuteMany
+) -> object:
+    try:
+        return await following(self, link, operation)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return END
+
+
+def _end_at_stop_iteration(
+    chunks: Callable[..., Iterator[bytes]], source: bytes | Iterable[bytes]
+) -> Iterator[bytes]:
+    try:
+        yield from chunks(source)
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, StopIteration):
+            raise
+
+
+def _of_any_collection(values_of: Callable[..., tuple[Any, ...]], record: object) -> tuple[Any, ...]:
+    try:
+        return values_of(record)
+    except DataError:
+        if isinstance(record, (Mapping, Set)):
+            return tuple(record)
+        raise
+
+
+def _quote_as_it_is(stop: Callable[..., None], self: CopyIn, reason: BaseException | str) -> None:
+    stop(self, reason)
+    with contextlib.suppress(Exception):  # of its __str__: that is another bug
+        self._last = CopyFail(str(reason)[:1000])
+
+
+def _read_the_reason(stop: Callable[..., None], self: CopyIn, reason: BaseException | str) -> None:
+    stop(self, str(reason))
+
+
 _SOURCES: Final = (
     Bug(
         "cancelled-source-is-its-end",
         "CancelledError comes out of a source (a task that it awaited was cancelled): taken for the end",
-        [
-            Edit(
-                _Reader,
-                "next_unless_over",
-                (
-                    "piece = following.result()",
-                    "piece = END if following.cancelled() else following.result()",
-                ),
-            )
-        ],
+        [Wrap(_Reader, "next_unless_over", _end_if_cancelled)],
         kinds="swallowed rows truth",
         profile="callers",
         start=28,
@@ -96,7 +158,7 @@ _SOURCES: Final = (
     Bug(
         "stop-iteration-in-disguise",
         "a file's read raises StopIteration: the generator that reads it ends, and the half is committed",
-        [Edit(sources, "chunks", ("raise because(RuntimeError(_NO_END), error) from error", "return"))],
+        [Wrap(sources, "chunks", _end_at_stop_iteration)],
         kinds="swallowed rows truth",
         profile="callers",
         start=250,
@@ -104,23 +166,14 @@ _SOURCES: Final = (
     Bug(
         "record-is-a-dict",
         "a dict or a set is iterated over like any record, and its keys are stored",
-        [
-            Edit(
-                pgproto.types.fields,
-                "values_of",
-                (
-                    "if isinstance(record, Sequence) and not isinstance(record, (str,",
-                    "if True or isinstance(record, (str,",
-                ),
-            )
-        ],
+        [Wrap(fields, "values_of", _of_any_collection)],
         kinds="nonsense truth",
         profile="callers",
     ),
     Bug(
         "reason-that-is-no-utf-8",
         "CopyFail quotes the source's exception, a lone surrogate in it: the message cannot be encoded",
-        [Edit(copy, "_sendable", ('.encode("utf-8", "replace").decode()', ""))],
+        [Wrap(CopyIn, "stop", _quote_as_it_is)],
         kinds="caller unusable error surprise",
         profile="callers",
         start=75,
@@ -128,27 +181,30 @@ _SOURCES: Final = (
     Bug(
         "reason-without-a-text",
         "CopyFail quotes the source's exception, whose __str__ raises, and that is what the caller gets",
-        [Edit(copy, "_sendable", ("except BaseException:", "except ValueError:"))],
+        [Wrap(CopyIn, "stop", _read_the_reason)],
         kinds="caller",
         says="no text",
         profile="callers",
     ),
 )
 
+
+def _default_if_past(
+    seconds: Callable[..., float | None], timeout: object, default: float | None
+) -> float | None:
+    time = deadlines.limit(timeout, None)
+    return default if time is not None and time < 0.0 else seconds(timeout, default)
+
+
+def _with_bools(limit: Callable[..., float | None], timeout: object, default: float | None) -> float | None:
+    return limit(float(timeout) if isinstance(timeout, bool) else timeout, default)
+
+
 _DOOR: Final = (
     Bug(
         "past-is-the-default",
         'a deadline minus now that has passed is negative, as -1 was, which meant "not given"',
-        [
-            Edit(
-                deadlines,
-                "seconds",
-                (
-                    "if time is not None and time <= 0.0:",
-                    "if time is not None and time < 0.0:\n    return default\nif time == 0.0:",
-                ),
-            )
-        ],
+        [Wrap(deadlines, "seconds", _default_if_past)],
         kinds="nonsense",
         says="past",
         profile="callers",
@@ -156,7 +212,7 @@ _DOOR: Final = (
     Bug(
         "bool-is-a-number",
         "timeout=True is a second",
-        [Edit(deadlines, "limit", ("isinstance(timeout, bool) or ", ""))],
+        [Wrap(deadlines, "limit", _with_bools)],
         kinds="nonsense",
         says="bool",
         profile="callers",
@@ -164,7 +220,7 @@ _DOOR: Final = (
     Bug(
         "foreign-statement",
         "a statement that was prepared on another connection is bound here, under a name of that one",
-        [Edit(Execution, "_encode", ("or statement.home is not home.mark", ""))],
+        [Wrap(Execution, "produce", _with_any_statement)],
         kinds="surprise nonsense",
         profile="callers",
         start=555,
@@ -192,7 +248,7 @@ _CALLBACKS: Final = (
     Bug(
         "nobody-is-told",
         "what a callback raises is kept from everybody",
-        [Edit(Runtime, "report", ("home.call_exception_handler(", "dict("))],
+        [Wrap(Runtime, "report", returns(None))],
         kinds="swallowed",
         says="nobody was told",
         profile="callers",
