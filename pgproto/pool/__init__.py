@@ -1,6 +1,6 @@
-"""The pool as a pure machine (`machine`), and the policy of what may be repeated (`retry`).
+"""The pool as a state machine (`machine`), and the policy of retries (`retry`).
 
-Nothing here waits or does I/O.  `pgproto.client.Pool` does what it decides.
+Nothing here waits or does I/O: `pgproto.client.Pool` carries out the decisions.
 """
 
 from __future__ import annotations

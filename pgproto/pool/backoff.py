@@ -1,10 +1,10 @@
 """Connect failures: which of them are permanent, and when the next attempt may be made.
 
-Rule of the back-off: as long as connecting works, nothing is held back.  After a failure one attempt is made
-per delay; the delay doubles up to its bound (0.5 s unless told otherwise, so that a pool heals within a
-second of its server's return), and the first success lets everybody through again.  The delay starts over
-only when a connection has *proven* itself: a server that accepts and hangs up at once is held to the same
-pace.  With n slots that makes at most 2 n attempts in the first second of an outage and two a second later.
+As long as connecting works, attempts are not delayed.  After a failure one attempt is made per delay; the
+delay doubles up to `max_backoff` (0.5 s by default, so that a pool recovers within a second of its server's
+return), and after the first success attempts are not delayed again.  The delay only starts over when a
+connection has *proven* itself: a server that accepts and hangs up at once gets no more attempts.  With n
+slots there are at most 2 n attempts in the first second of an outage, and two per second later.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ PERMANENT_CLASSES: Final = frozenset(
         "42",  # 42501 no privilege to connect, 42704 no such parameter
     }
 )
-"""SQLSTATE classes that the next attempt would only meet again.
+"""SQLSTATE classes that a further attempt would meet again.
 
-Class 08 is not among them although pgbouncer says 08P01 to an unknown user: it says the same when its
-server cannot be reached, and waiting is the mistake that hurts less.
+Class 08 is not included: pgbouncer reports 08P01 for an unknown user, but also if its server cannot be
+reached, and to retry in vain is the smaller mistake.
 """
 
-# pgbouncer's words, never translated, about an option that it does not know, and about a transaction block
-# ("... not allowed in statement pooling mode").
+# Parts of pgbouncer's messages, which are never translated: for an unknown option, and for a transaction
+# block ("... not allowed in statement pooling mode").
 _UNSUPPORTED_PARAMETER: Final = "unsupported startup parameter"
 _STATEMENT_MODE: Final = "in statement pooling mode"
 
-# SQLSTATE classes of errors that a hook's statement may not meet again: the connection, a rollback for
-# concurrency's sake, resources, an operator's or the system's doing.
+# SQLSTATE classes of transient errors of a hook's statement: connection, transaction rollback, resources,
+# locks, operator intervention, system error.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
 
 
 def is_permanent(error: BaseException) -> bool:
-    """True if connecting again will fail in the same way, until somebody changes something.
+    """True if connecting again will fail in the same way until somebody changes something.
 
-    A ConnectError is permanent if it says so, or if each of its attempts was: another host of the list may
-    come back.  Refused connections, DNS failures, timeouts, 57P03 and 53300 are transient; so is a session
-    that ended before it was lent, but for a pooler's refusal of what it never does.  What is neither the
-    server's nor the network's (a KeyError) is a mistake.
+    A ConnectError is permanent if it says so, or if the errors of all its attempts are.  Refused connections,
+    DNS failures, timeouts, 57P03 and 53300 are transient; so is a session that ended before it was lent,
+    unless a pooler refused something that it never does.  An exception that comes neither from the server nor
+    from the network (a KeyError) is a programming error, so permanent.
     """
     if isinstance(error, ConnectError):
         if error.permanent:
@@ -79,22 +79,22 @@ def is_permanent(error: BaseException) -> bool:
         return True
     if isinstance(error, Error):
         return False
-    # An OSError with a verify_code is ssl.SSLCertVerificationError, without importing ssl: the certificate
-    # will not change by itself.
+    # An OSError with a verify_code is an ssl.SSLCertVerificationError (recognised without importing ssl): the
+    # certificate will not change by itself.
     return not isinstance(error, OSError) or hasattr(error, "verify_code")
 
 
 def _is_for_good(error: PostgresError) -> bool:
-    """True if it is a pooler's refusal of what it never does."""
+    """True if a pooler refuses something that it never does."""
     said = error.message
     return error.sqlstate == "08P01" and (said.startswith(_UNSUPPORTED_PARAMETER) or _STATEMENT_MODE in said)
 
 
 def hook_failed(error: BaseException) -> ConnectError:
-    """What becomes of an error of `on_connect`: a ConnectError with the error as its cause.
+    """The ConnectError for an error of `on_connect`, which is its cause.
 
-    It is permanent unless the connection was to blame: the hook's own mistake is told at once, and is not
-    tried again until the caller's time is over.
+    It is permanent unless the connection was to blame: a mistake in the hook is reported at once, not retried
+    until the caller's timeout.
     """
     transient: tuple[type[BaseException], ...] = (QueryTimeout, OSError)
     if isinstance(error, PostgresError):
@@ -117,15 +117,15 @@ class Backoff:
     Attributes:
         failing: True from a failed attempt until one succeeds.
         due: while failing: when the next attempt may be made.
-        paused: True after a permanent failure, until an attempt succeeds: connections that nobody waits
-            for are not opened meanwhile (a wrong password tried for ever locks the role out).
+        paused: True from a permanent failure until an attempt succeeds: meanwhile no connections are opened
+            that nobody waits for (endless attempts with a wrong password could lock the role).
     """
 
     __slots__ = ("_base", "_cap", "_level", "_random", "due", "failing", "paused")
 
     def __init__(self, settings: PoolSettings, random: Callable[[], float]) -> None:
         self._cap: Final[float] = settings.max_backoff
-        # The floor keeps small pools within two attempts a second per slot.
+        # The lower bound keeps small pools at two attempts per second and slot.
         self._base: Final[float] = min(self._cap, max(settings.backoff, 0.5 / settings.max_size))
         self._random = random
         self._level: int = 0
@@ -134,7 +134,7 @@ class Backoff:
         self.paused: bool = False
 
     def admit(self, now: float) -> bool:
-        """True if an attempt may be made now; it is counted as made."""
+        """True if an attempt may be made now; it is then counted."""
         if not self.failing:
             return True
         if now < self.due:
@@ -143,7 +143,7 @@ class Backoff:
         return True
 
     def failed(self, now: float) -> None:
-        """An attempt failed, or what it made died unused.  Those made together count once."""
+        """An attempt failed, or its connection died unused.  Simultaneous attempts count once."""
         if not self.failing:
             self.failing = True
             self._step(now)

@@ -1,7 +1,7 @@
-"""The pool's connections: their states, their ageing, and the actions that concern them.
+"""The pool's connections: their states, their ageing, and the actions on them.
 
-Rule: `move` is the only place where a slot changes its state, so that the counts, the idle list and the
-generation follow by construction.  Who gets a connection is not decided here (`machine`).
+Rule: only `move` changes the state of a slot, so that the counts, the idle list and the generation are always
+right.  Who gets a connection is decided in `machine`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from .stats import Counters
 
 __all__ = ["Fleet"]
 
-_HOPELESS: Final = (LOST, CHECK_FAILED, DIRTY)  # reasons for which saying goodbye makes no sense
-_INFANCY: Final = 1.0  # seconds; a connection that ends before, unused, counts as a failed connect
+_HOPELESS: Final = (LOST, CHECK_FAILED, DIRTY)  # reasons after which a Terminate makes no sense
+_INFANCY: Final = 1.0  # seconds; a connection that ends earlier, unused, counts as a failed connect
 
 
 class Fleet:
@@ -49,9 +49,9 @@ class Fleet:
 
     Attributes:
         slots: every slot that is not CLOSED, by number.
-        idle: the idle ones, the one verified last at the end.
-        counts: slots by state.
-        due: never later than the earliest deadline of anything in the pool.
+        idle: the idle slots, the one verified last at the end.
+        counts: the number of slots in each state.
+        due: a time not later than the earliest deadline in the pool.
         closing: True once the pool is being closed.
     """
 
@@ -130,7 +130,7 @@ class Fleet:
         self.rest(slot, now)
 
     def rest(self, slot: Slot, now: float) -> None:
-        """The connection is free: keep it, unless its time is over."""
+        """The connection is free: keep it, unless it is unfit to be lent again."""
         unfit = self.unfit(slot, now)
         if unfit:
             self.retire(slot, unfit, now)
@@ -140,21 +140,21 @@ class Fleet:
         self.wake(slot.idle_since + self.settings.max_idle)
 
     def check(self, slot: Slot, now: float) -> None:
-        """Ask for a sign of life."""
+        """Ask for a ping."""
         self.move(slot, CHECKING)
         slot.deadline = now + self.settings.check_timeout
         self.wake(slot.deadline)
         self.ask(Check(slot, slot.generation))
 
     def reset(self, slot: Slot, now: float) -> None:
-        """Ask for the session to be made as new."""
+        """Ask for a reset of the session."""
         self.move(slot, RESETTING)
         slot.deadline = now + self.settings.reset_timeout
         self.wake(slot.deadline)
         self.ask(Reset(slot, slot.generation))
 
     def retire(self, slot: Slot, reason: str, now: float) -> None:
-        """Close the connection, for good."""
+        """Close the connection and give up the slot."""
         retired = self.counters.retired
         retired[reason] = retired.get(reason, 0) + 1
         if reason == LOST and not slot.proven and now < slot.idle_since + _INFANCY:
@@ -164,15 +164,15 @@ class Fleet:
         self.move(slot, CLOSING)
         self.ask(Close(slot, slot.generation, slot.forced, reason))
 
-    # --- what is known about a connection ---
+    # --- properties of a connection ---
 
     @property
     def live(self) -> int:
-        """How many slots are there to stay: all but the closing ones."""
+        """The number of slots that are not closing."""
         return len(self.slots) - self.counts[CLOSING]
 
     def unfit(self, slot: Slot, now: float) -> str:
-        """Why the connection must not be lent any more; "" if it may."""
+        """The reason why the connection must not be lent any more; "" if it may be lent."""
         if self.closing:
             return POOL_CLOSED
         if slot.epoch != self._epoch:
@@ -182,11 +182,11 @@ class Fleet:
         return ""
 
     def is_dead(self, slot: Slot) -> bool:
-        """True if a look at the idle connection shows that it has ended."""
+        """True if `is_alive` finds that the idle connection has ended."""
         return self._is_alive is not None and not self._is_alive(slot.connection)
 
     def needs_check(self, slot: Slot, now: float) -> bool:
-        """True if the server has been silent on it for too long."""
+        """True if the server's last answer on it is too long ago."""
         return slot.verified_at < now and slot.verified_at + self.settings.check_after <= now
 
     def verified(self, slot: Slot, now: float) -> None:
@@ -195,13 +195,13 @@ class Fleet:
         self.proven(slot)
 
     def proven(self, slot: Slot) -> None:
-        """The server has answered on this connection: it does more than accept and hang up."""
+        """The server has answered a query on this connection, so connecting really works."""
         if not slot.proven:
             slot.proven = True
             self.backoff.proven()
 
     def check_failed(self, slot: Slot, now: float) -> None:
-        """Retire it, and do not find out about the others one after the other."""
+        """Retire it, and check all other idle connections that are due at the same time."""
         self.retire(slot, CHECK_FAILED, now)
         for other in list(self.idle):
             if self.needs_check(other, now):
@@ -210,7 +210,7 @@ class Fleet:
     # --- the fleet as a whole ---
 
     def age(self, now: float) -> None:
-        """Retire what has become too old, idled too long, or does not answer."""
+        """Retire connections that are too old, idle for too long, or do not answer a check or reset."""
         for slot in list(self.slots.values()):
             if slot.state == CHECKING and slot.deadline <= now:
                 self.check_failed(slot, now)
@@ -230,14 +230,14 @@ class Fleet:
             self.retire(slot, EXPIRED, now)
 
     def close(self, now: float) -> None:
-        """Retire every connection that nobody uses; the others follow when they come back."""
+        """Retire every unused connection; the others follow when they are released."""
         self.closing = True
         for slot in list(self.slots.values()):
             if slot.state != USED and slot.state != CLOSING:
                 self.retire(slot, POOL_CLOSED, now)
 
     def force(self, now: float) -> None:
-        """Take everything away that is still there."""
+        """Close all remaining connections, even lent ones, by force."""
         self._forcing = True
         for slot in list(self.slots.values()):
             if slot.state == USED:
@@ -247,7 +247,7 @@ class Fleet:
                 self.ask(Close(slot, slot.generation, True, POOL_CLOSED))
 
     def wake_for_slots(self) -> None:
-        """Move `due` to the earliest deadline that a slot has."""
+        """Move `due` to the earliest deadline of a slot, if that is earlier."""
         above_minimum = self.live > self.settings.min_size
         for slot in self.slots.values():
             if slot.state == CHECKING or slot.state == RESETTING:
@@ -258,18 +258,18 @@ class Fleet:
                     self.wake(slot.idle_since + self.settings.max_idle)
 
     def wake(self, at: float) -> None:
-        """Let the next tick come at `at` or before."""
+        """Have the next tick at `at` or before."""
         if at < self.due:
             self.due = at
 
     # --- actions ---
 
     def ask(self, action: Action) -> None:
-        """Ask the driver for something."""
+        """Add an action for the driver."""
         self._actions.append(action)
 
     def take_actions(self) -> list[Action]:
-        """What was asked for, without what a later event has overtaken."""
+        """The actions to do, without those that a later event has made obsolete."""
         asked = self._actions
         self._actions = []
         wanted: list[Action] = []

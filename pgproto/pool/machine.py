@@ -1,31 +1,32 @@
-"""Who gets which connection, and when to open or close one: the decisions without the doing.
+"""Decides who gets which connection, and when to open or close one.
 
-Contract.  Events come in as method calls, each with the time (`now`, monotonic seconds).  No method waits,
-none raises because of what the outside world does, and a stale event (an old generation, a ticket that is
-settled, a slot that is gone) changes nothing.  What has to be done comes out of `take_actions()`.  A driver:
+Contract.  Events are method calls, each with the time (`now`, monotonic seconds).  No method waits, none
+raises because of an external failure, and a stale event (an old generation, a ticket that has ended, a slot
+that is gone) changes nothing.  `take_actions()` returns what has to be done.  A driver:
 
     1. calls one event method (threads: under a lock),
     2. executes `take_actions()` (threads: outside of the lock) until the list is empty; executing an
        action may produce further events, now or later,
     3. arranges for `tick(now)` at `next_deadline()`.  There are no other timers.
 
-`acquire` and `refused` may settle the ticket before they return; a Grant or Fail action comes only for one
-that was still WAITING then.  The lease of a GRANTED ticket ends with `release`, with `cancel` if the caller
-was cancelled before it used the connection, or with `refused` if `on_acquire` (or a look at the connection)
-said no.  Every Open, Check, Reset and Close is answered, once, with the generation that it carries.
+`acquire` and `refused` may grant or fail the ticket before they return; a Grant or Fail action comes only
+if it was still WAITING then.  The lease of a GRANTED ticket ends with `release`, with `cancel` if the
+caller was cancelled before it used the connection, or with `refused` if `on_acquire` (or a look at the
+connection) rejected it.  Every Open, Check, Reset and Close must be answered once, with its generation.
 
 Rules.
-- Slots in any state, CLOSING ones included, never exceed `max_size`.
-- Callers are served strictly in the order of their arrival; a released connection is handed to the first.
-- One Open for each caller for whom neither an OPENING nor a CHECKING slot is on its way.  An attempt
-  outlives its caller: what it opens goes to the next one, or stays idle.  `min_size` is kept up at once.
+- The number of slots, including CLOSING ones, never exceeds `max_size`.
+- Callers are served strictly in the order of their arrival; the first one gets a released connection.
+- There is one Open for each caller for whom no OPENING or CHECKING slot is on its way.  The attempt goes on
+  if the caller goes away: the connection is for the next caller, or stays idle.  Connections below `min_size`
+  are replaced at once.
 - The connection that was used last is lent first, so that the others can grow old and be closed.
-- A transient connect failure fails nobody: callers wait until their own deadline, then PoolTimeout has the
-  last connect error as its `__cause__`.  That holds even if the pool has no connection at all, for an
-  outage shorter than the caller's patience is nothing that it has to know.  A permanent one (see
-  `backoff.is_permanent`) fails all that wait, at once.
-- After a failed check every other idle connection that is due for one is checked too, at the same time: a
-  dead network costs one `check_timeout`, not one per connection.
+- A transient connect failure fails nobody: callers wait until their own deadline, and then get PoolTimeout
+  with the last connect error as its `__cause__`.  That holds even if the pool has no connection at all,
+  because an outage shorter than a caller's timeout does not concern it.  A permanent failure (see
+  `backoff.is_permanent`) fails all waiting callers at once.
+- After a failed check every other idle connection that is due for a check is checked at the same time: a dead
+  network costs one `check_timeout`, not one per connection.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class PoolMachine:
 
     Args:
         settings: limits and times.
-        random: returns a new float in [0, 1) at each call; for jitter.
+        random: returns a new float in [0, 1) at each call, for jitter.
         is_alive: looks at an idle connection before it is lent, without a round trip (is its socket
-            readable or closed?).  It must be cheap and must neither raise nor call the machine.
+            readable or closed?).  It must be cheap, must not raise, and must not call the machine.
     """
 
     __slots__ = (
@@ -104,7 +105,7 @@ class PoolMachine:
     # --- events: callers ---
 
     def acquire(self, now: float, timeout: float | None = None) -> Ticket:
-        """Somebody wants a connection.
+        """A caller wants a connection.
 
         Args:
             now: the time.
@@ -133,7 +134,7 @@ class PoolMachine:
         return ticket
 
     def cancel(self, ticket: Ticket, now: float) -> None:
-        """The caller went away: before it was served, or before it used what it was lent."""
+        """The caller went away: before it was served, or before it used the connection."""
         if ticket in self._starters:
             self._starters.remove(ticket)
             ticket.state = CANCELLED
@@ -148,7 +149,7 @@ class PoolMachine:
         slot = ticket.slot
         if slot is not None and slot.ticket is ticket:
             slot.ticket = None
-            self._fleet.rest(slot, now)
+            self._fleet.rest(slot, now)  # without a reset, because it was not used
         self._balance(now)
 
     def release(
@@ -164,12 +165,12 @@ class PoolMachine:
         """The lease ends.
 
         Args:
-            ticket: what `acquire` returned.
+            ticket: the ticket from `acquire`.
             now: the time.
             usable: False if the connection must not be lent again: it is closed, not idle, or has
                 something outstanding or unread.
-            clean: True if its session is as new; otherwise it is reset first.
-            reason: what to count it as if it is not usable; see `ending`.
+            clean: True if its session is in its initial state; otherwise it is reset first.
+            reason: the reason to count if it is not usable; see `ending`.
             answered: True if the server had answered a query on it; see `lost`.
         """
         if ticket.state != GRANTED:
@@ -177,27 +178,27 @@ class PoolMachine:
         ticket.state = RELEASED
         slot = ticket.slot
         if slot is None or slot.ticket is not ticket:
-            return  # lost, or taken away by close(), meanwhile
+            return  # `lost` or `close` has already retired the slot: only the lease ends
         slot.ticket = None
         fleet = self._fleet
         if not usable:
-            if answered:
+            if answered:  # it had worked, so its end does not count as a failed connect
                 fleet.proven(slot)
             fleet.retire(slot, reason, now)
         else:
             fleet.verified(slot, now)
             slot.idle_since = now
-            if clean or fleet.unfit(slot, now):
+            if clean or fleet.unfit(slot, now):  # `rest` closes an unfit one: a reset would be wasted
                 fleet.rest(slot, now)
             else:
                 fleet.reset(slot, now)
         self._balance(now)
 
     def refused(self, ticket: Ticket, now: float) -> None:
-        """The connection that was granted is not wanted (`on_acquire` said no): close it, try another.
+        """The granted connection was rejected (by `on_acquire`): close it and try another one.
 
-        The ticket keeps its deadline and its place in the queue.  As after `acquire` it may be GRANTED
-        again on return, or WAITING, or FAILED: with a ConnectError after `max_size + 1` refusals in a row.
+        The ticket keeps its deadline and its place in the queue.  As after `acquire` it may be GRANTED on
+        return, or WAITING, or FAILED: with a ConnectError after `max_size + 1` refusals in a row.
         """
         if ticket.state != GRANTED:
             return
@@ -221,14 +222,14 @@ class PoolMachine:
         self._seat(ticket, now)
         self._told(ticket)
 
-    # --- events: answers to actions, and what connections do by themselves ---
+    # --- events: answers to actions, and lost connections ---
 
     def opened(self, slot: Slot, generation: int, connection: Any, now: float) -> bool:
         """The answer to Open.
 
         Returns:
-            False if the connection is not wanted any more.  It is the caller's then: it closes it, and
-            calls `closed` for the Close action that it has found or will find among the actions.
+            False if the connection is no longer wanted.  Then the driver must close it, and call `closed` for
+            the Close action that was or will be among the actions.
         """
         if slot.generation != generation or slot.state != OPENING:
             return False
@@ -241,7 +242,7 @@ class PoolMachine:
         return True
 
     def open_failed(self, slot: Slot, generation: int, error: Exception, permanent: bool, now: float) -> None:
-        """The other answer to Open; `permanent` as `backoff.is_permanent(error)` says."""
+        """The other answer to Open; `permanent` is the result of `backoff.is_permanent(error)`."""
         if slot.generation != generation or slot.state != OPENING:
             return
         self._counters.open_failures += 1
@@ -257,7 +258,7 @@ class PoolMachine:
         self._balance(now)
 
     def check_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
-        """The answer to Check: did the server reply, and is the session idle?"""
+        """The answer to Check; usable if the server has replied and the session is idle."""
         if slot.generation != generation or slot.state != CHECKING:
             return
         if usable:
@@ -268,7 +269,7 @@ class PoolMachine:
         self._balance(now)
 
     def reset_done(self, slot: Slot, generation: int, usable: bool, now: float) -> None:
-        """The answer to Reset: is the session as new?"""
+        """The answer to Reset; usable if the session is in its initial state."""
         if slot.generation != generation or slot.state != RESETTING:
             return
         if usable:
@@ -279,12 +280,12 @@ class PoolMachine:
         self._balance(now)
 
     def lost(self, slot: Slot, now: float, reason: str = LOST, *, answered: bool = False) -> None:
-        """The connection has ended (see `ending`), whether it is lent or not.  A `release` may follow or not.
+        """The connection has ended (see `ending`), lent or not.  A `release` may follow, but need not.
 
         Args:
-            slot: which.
+            slot: its slot.
             now: the time.
-            reason: what to count it as.
+            reason: the reason to count.
             answered: True if the server had answered a query on it (`Engine.answered`).
         """
         if slot.state in (CHECKING, IDLE, USED, RESETTING):
@@ -306,17 +307,17 @@ class PoolMachine:
         self._balance(now)
 
     def first(self, now: float, timeout: float | None = None) -> Ticket:
-        """Somebody waits for the pool's first connection, which is not lent to him.
+        """A caller waits for the pool's first connection, which is not lent to it.
 
         Args:
             now: the time.
             timeout: seconds to wait; None: the pool's `acquire_timeout`.
 
         Returns:
-            The ticket: GRANTED, without a slot, if there is a connection, or none is wanted (`min_size` 0);
-            WAITING until the first connection is there (Grant), or the last of the attempts that are under
-            way has failed, or one did for good (Fail: here even a transient error is told, for a pool that
-            cannot connect at its start has been given the wrong address, most likely); FAILED.
+            The ticket: GRANTED, without a slot, if there is a connection or `min_size` is 0; WAITING until
+            the first connection is open (Grant), or all attempts under way or one permanently have failed
+            (Fail: here even a transient error is reported, because a pool that cannot connect at its start
+            probably has a wrong address); FAILED.
         """
         patience = self.settings.acquire_timeout if timeout is None else timeout
         self._tickets += 1
@@ -339,10 +340,10 @@ class PoolMachine:
         self._balance(now)
 
     def close(self, now: float, timeout: float | None = None) -> None:
-        """End it: callers in the queue get PoolClosed, connections are closed as soon as nobody uses them.
+        """End the pool: waiting callers get PoolClosed, connections are closed once they are not in use.
 
-        Those still borrowed after `timeout` seconds (None: the settings' `close_timeout`) are taken away.
-        It may be called again; the earliest deadline counts.
+        Connections that are still lent after `timeout` seconds (None: the settings' `close_timeout`) are
+        closed by force.  It may be called again; the earliest deadline counts.
         """
         patience = self.settings.close_timeout if timeout is None else timeout
         self._fleet.close(now)
@@ -354,7 +355,7 @@ class PoolMachine:
         self.tick(now)
 
     def tick(self, now: float) -> None:
-        """Time has passed.  Calling it early or often does no harm."""
+        """See which deadlines have passed.  It may be called early or often."""
         fleet = self._fleet
         if now < fleet.due:
             return
@@ -370,21 +371,21 @@ class PoolMachine:
         if self._close_deadline <= now:
             self._close_deadline = INFINITY
             fleet.force(now)
-        # From here on `due` is built up anew, and exact.
+        # From here on `due` is computed again, exactly.
         fleet.due = self._close_deadline
         self._balance(now)
         fleet.wake_for_slots()
         for ticket in (*self._waiters, *self._starters):
             fleet.wake(ticket.deadline)
 
-    # --- what comes out ---
+    # --- results ---
 
     def take_actions(self) -> list[Action]:
-        """What has to be done now, in order; what was overtaken by a later event is left out."""
+        """The actions to do now, in order, without those that a later event has made obsolete."""
         return self._fleet.take_actions()
 
     def next_deadline(self) -> float | None:
-        """When to call `tick` next, if nothing happens before; None: no need."""
+        """When to call `tick` next, if nothing happens before; None for never."""
         due = self._fleet.due
         return None if due == INFINITY or self.done else due
 
@@ -407,7 +408,7 @@ class PoolMachine:
     # --- tickets ---
 
     def _seat(self, ticket: Ticket, now: float) -> None:
-        """Serve a ticket that was just queued, or see to its deadline."""
+        """Serve a ticket that was just queued, if possible; else set its deadline."""
         if self._fleet.closing:
             self._waiters.remove(ticket)
             self._fail(ticket, PoolClosed("the pool is closed"), now)
@@ -422,7 +423,7 @@ class PoolMachine:
             self._fleet.wake(ticket.deadline)
 
     def _told(self, ticket: Ticket) -> None:
-        """From here on an action tells how the ticket ends, unless it has ended."""
+        """The method is about to return: if the ticket still waits, an action will report its end."""
         if ticket.state == WAITING:
             ticket.waited = True
             self._counters.waits += 1
@@ -432,7 +433,7 @@ class PoolMachine:
             self._counters.wait_seconds += max(0.0, now - ticket.since)
 
     def _end_start(self, error: Exception | None) -> None:
-        """Tell those who wait for the first connection that it is there, or why it is not."""
+        """End the tickets of `first`: with success, or with the error."""
         starters, self._starters = self._starters, []
         for ticket in starters:
             self._started(ticket, error if error is None or isinstance(error, PoolClosed) else _copy(error))
@@ -464,7 +465,7 @@ class PoolMachine:
         return error
 
     def _count(self, error: PoolTimeout | TooManyWaiting) -> None:
-        """Put the numbers of this moment on an error."""
+        """Put the present counts on an error."""
         counts = self._fleet.counts
         error.size = len(self._fleet.slots)
         error.used = counts[USED]
@@ -475,11 +476,11 @@ class PoolMachine:
     # --- the rules ---
 
     def _uncovered(self) -> int:
-        """Callers for whom no connection is on its way."""
+        """The number of callers for whom no connection is on its way."""
         return len(self._waiters) - self._fleet.counts[OPENING] - self._fleet.counts[CHECKING]
 
     def _balance(self, now: float) -> None:
-        """Lend what is idle to those who wait; open what is missing.  It ends every event."""
+        """Lend idle connections to waiting callers, and open missing ones.  Every event ends with it."""
         fleet = self._fleet
         if fleet.closing:
             return
@@ -493,7 +494,7 @@ class PoolMachine:
             elif fleet.counts[CHECKING] < len(self._waiters):
                 fleet.check(slot, now)
             else:
-                break  # those below it were verified even earlier
+                break  # enough checks are under way, and all other idle ones need a check, too
         self._open_missing(now)
 
     def _grant(self, ticket: Ticket, slot: Slot, now: float) -> None:
@@ -520,7 +521,7 @@ class PoolMachine:
 
 
 def _copy(error: Exception) -> ConnectError:
-    """A connect error for one of several callers: each raises an object of its own."""
+    """A copy of a connect error: each caller must raise an exception object of its own."""
     if not isinstance(error, ConnectError):
         failure = ConnectError(str(error), (error,))
         failure.__cause__ = error

@@ -1,4 +1,4 @@
-"""A pool's options as keyword arguments: its own, and those of its connections, told apart by name."""
+"""The keyword arguments of a pool: its own settings, and the options of its connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["PoolOptions", "split_options"]
 
 
 class PoolOptions(ConnectOptions, total=False):
-    """What a `Pool` takes, for type checkers; see `PoolSettings` and `Config` for the meanings."""
+    """The keyword arguments of `Pool`, for type checkers; see `PoolSettings` and `Config`."""
 
     min_size: int
     max_size: int
@@ -32,10 +32,10 @@ _OWN: Final = frozenset(PoolOptions.__annotations__) - frozenset(ConnectOptions.
 
 
 def split_options(options: PoolOptions) -> tuple[PoolSettings, ConnectOptions]:
-    """The pool's settings, and the options that are left for its connections.
+    """Split the options into the pool's settings and the options of its connections.
 
     Raises:
-        ConfigError: a setting is out of its range.
+        ConfigError: a setting is out of range.
     """
     own: dict[str, Any] = {}
     others: Any = {}

@@ -1,9 +1,10 @@
-"""What makes a session as new that a borrower gives back: which script, or none.
+"""Which script resets a session after a lease, if any.
 
-Two scripts.  DISCARD ALL forgets everything, the prepared statements included, so that each of them has to
-be prepared again.  Where nothing that was seen can have left a trace, but the caller wants a reset all the
-same, the other one does: DISCARD ALL's parts, as the manual lists them, without DEALLOCATE ALL and DISCARD
-PLANS.  RESET ROLE is in it because RESET ALL leaves the role alone.  Manual: "DISCARD".
+There are two scripts.  DISCARD ALL drops everything, including prepared statements, which must then be
+prepared again.  If no statement can have changed the session's state, but the pool is to reset always, the
+other script
+is enough: the parts of DISCARD ALL as the manual lists them, without DEALLOCATE ALL and DISCARD PLANS.  It
+has RESET ROLE because RESET ALL does not reset the role.  Manual: "DISCARD".
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Resetting:
     """A pool's `reset` option.
 
     Args:
-        reset: "auto", "always", "never" (or ""), or a script, which runs after every lease in which
-            anything was sent.
+        reset: "auto", "always", "never" (or ""), or a script to run after every lease in which anything was
+            sent.
 
     Raises:
         ConfigError: it is none of these.
@@ -44,15 +45,15 @@ class Resetting:
         self._mode: Final[str] = reset.lower() if reset.strip() else _NEVER
         self._script: Final[str] = reset
         if self._mode not in (_AUTO, _ALWAYS, _NEVER) and len(reset.split()) == 1:
-            # No script of a single word makes sense, so it is one of the three, misspelt.
+            # No useful script is a single word, so this is one of the three names, misspelt.
             raise ConfigError(f'reset must be "auto", "always", "never" or a script, not {reset!r}')
 
     def script_for(self, *, touched: bool, dirty: bool) -> str:
-        """What to run after a lease; "" for nothing.
+        """The script to run after a lease; "" for none.
 
         Args:
             touched: something was sent to the server since the last reset.
-            dirty: some of it may have left a trace in the session.
+            dirty: a statement may have changed the session's state.
         """
         if self._mode == _NEVER or not (touched or dirty):
             return ""

@@ -1,7 +1,7 @@
-"""What may be repeated, and when: a policy over outcomes, SQLSTATEs and error classes.
+"""What may be repeated, and when: a policy based on outcomes, SQLSTATEs and error classes.
 
-Two questions, kept apart: is it **safe** (can no effect happen twice: the outcome tells) and is it
-**useful** (can the next attempt end otherwise: class and SQLSTATE tell).  Both must be yes.
+A repetition must be **safe** (no effect can happen twice, by the outcome) and **useful** (the next attempt
+can end differently, by class and SQLSTATE).
 
     error                              repeated if
     ---------------------------------  ---------------------------------------------------------------
@@ -9,23 +9,23 @@ Two questions, kept apart: is it **safe** (can no effect happen twice: the outco
                                        about a prepared statement that is out of date (`stale_statement`);
                                        57P03 and 53300 if NOT_SENT.  A unique violation is safe to repeat,
                                        but only fails again.
-    ConnectionLost, ServerCrash        safe, and not a pooler's refusal of what it never does (a
-                                       transaction in statement pooling mode)
+    ConnectionLost, ServerCrash        safe, and not because a pooler refuses something that it never does
+                                       (a transaction in statement pooling mode)
     ConnectionClosed                   the same: the session ended between two queries
-    RemoteProtocolError                safe: a fresh connection may meet a sane peer
+    RemoteProtocolError                safe: another connection may behave
     ConnectError                       safe, and not permanent (wrong password, no such database, ...)
-    PoolTimeout, QueryTimeout          never: the time that the caller gave is over
-    TooManyWaiting                     never: the pool sheds load, coming back at once defeats that
+    PoolTimeout, QueryTimeout          never: the caller's time is over
+    TooManyWaiting                     never: the pool sheds load, and an immediate retry defeats that
     PoolClosed                         never: it stays closed
     ConfigError, DataError,
-    LocalProtocolError                 never: you did it, and would do it again
-    what is not a pgproto.Error        never: nothing is known about it
+    LocalProtocolError                 never: the same call would fail again
+    not a pgproto.Error                never: nothing is known about it
 
     safe: NOT_SENT, NOT_COMMITTED, SKIPPED, ROLLED_BACK.
     never: UNKNOWN, COMMITTED, OK_IN_TX, PREPARED, None.
 
-For a function that runs in one transaction the outcome that counts is the transaction's, not that of the
-query that ended it, and only errors of the transaction's own session count: see `Retry.should_repeat`.
+For a function that runs in one transaction the transaction's outcome counts, not that of the query that ended
+it, and only errors of the transaction's own session count: see `Retry.should_repeat`.
 """
 
 from __future__ import annotations
@@ -56,17 +56,16 @@ NOT_YET: Final = frozenset({"57P03", "53300"})
 
 
 def transaction_outcome(error: BaseException, *, commit_sent: bool) -> Outcome | None:
-    """What an error that left a transaction says about the transaction as a whole.
+    """The outcome of a transaction as a whole, from the error that ended it.
 
-    - Before COMMIT was handed over, whatever happened is rolled back: by ROLLBACK, or by the server when
-      the session ended.  But one that FAILED stays FAILED: its SQLSTATE decides whether a repetition is
-      useful.  And UNKNOWN stays UNKNOWN: a query in a transaction is that only where it may have been the
-      COMMIT.
-    - After that only the answer to COMMIT counts, and the error carries it: FAILED is as good as rolled
-      back, UNKNOWN stays UNKNOWN and is never repeated.
+    - Before COMMIT was handed over, everything is rolled back: by ROLLBACK, or by the server at the session's
+      end.  But FAILED stays FAILED, because the SQLSTATE decides whether a repetition is useful.  And UNKNOWN
+      stays UNKNOWN, because a query in a transaction is UNKNOWN only if it may have been the COMMIT.
+    - After that only the answer to COMMIT counts, and the error has its outcome: FAILED means rolled back,
+      UNKNOWN stays UNKNOWN and is never repeated.
 
     Args:
-        error: what left the block, or what COMMIT raised.
+        error: the exception that left the block, or that COMMIT raised.
         commit_sent: True if a COMMIT was handed to the transport, even in part.
 
     Returns:
@@ -84,14 +83,14 @@ class Retry:
     """When a unit of work is repeated; immutable by convention (every attribute is Final).
 
     Args:
-        attempts: how often it runs at most, the first time included.
+        attempts: the largest number of runs, including the first.
         delay: seconds before the first repetition; doubles with each one.
-        max_delay: the upper bound of that, in seconds.
+        max_delay: the largest delay, in seconds.
         jitter: fraction 0..1 of the delay that is random: 0 is none, 1 spreads it over 0..delay.
-        sqlstates: errors of the server after which a repetition makes sense.
+        sqlstates: the server's errors after which a repetition makes sense.
 
     Raises:
-        ConfigError: a value is out of its range.
+        ConfigError: a value is out of range.
     """
 
     __slots__ = ("attempts", "delay", "jitter", "max_delay", "sqlstates")
@@ -123,10 +122,10 @@ class Retry:
         """True if the work that ended with `error` may and should be run again.
 
         Args:
-            error: what it raised.
-            attempt: how often it has run by now, 1 after the first time.
-            outcome: that of the whole unit of work, where it is not the error's own (transactions:
-                `transaction_outcome`); None takes the error's.
+            error: the exception that it raised.
+            attempt: the number of runs so far, 1 after the first.
+            outcome: the outcome of the whole unit of work, if it is not the error's own (transactions:
+                `transaction_outcome`); None for the error's.
         """
         if attempt >= self.attempts or not isinstance(error, Error):
             return False
@@ -147,13 +146,14 @@ class Retry:
     def should_repeat(self, error: BaseException, attempt: int, block: Transaction | None) -> bool:
         """True if a function that ran in a transaction of its own may and should run again.
 
-        Only what the transaction's own session says is judged.  An error of another one (the function used a
-        second connection, or another pool) tells nothing about this transaction, and what was done there is
-        not undone with it.  Nor is anything repeated after a COMMIT that the function ran as a statement.
+        Only errors of the transaction's own session are considered.  An error of another session (the
+        function used a second connection or another pool) tells nothing about this transaction, and the
+        work done there is not rolled back with it.  Nor is anything repeated after the function has run
+        COMMIT as a statement.
 
         Args:
-            error: what left the block.
-            attempt: how often the function has run by now.
+            error: the exception that left the block.
+            attempt: the number of runs so far.
             block: its transaction; None if no connection could be borrowed for it.
         """
         if not isinstance(error, Error) or error.session != (None if block is None else block.session):
@@ -168,7 +168,7 @@ class Retry:
         """Seconds to wait before the next run.
 
         Args:
-            attempt: how often it has run by now, as in `should_retry`.
+            attempt: the number of runs so far, as in `should_retry`.
             random: returns a float in [0, 1).
         """
         delay = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 60))

@@ -1,8 +1,8 @@
-"""How a pool behaves: limits and times, checked once, when they are given.
+"""The settings of a pool: limits and times, checked when they are given.
 
-Rule: every time is in seconds.  Where "no limit" makes sense, None says so; it is kept as infinity, so that
-the machine compares numbers and knows no special case.  A duration of 0 that would make the pool useless
-(a lifetime of nothing) means "no limit" too.
+Rule: every time is in seconds.  None means "no limit" where that makes sense; it is stored as infinity, so
+that the machine only compares numbers.  Where a duration of 0 would make the pool useless (a lifetime of
+0), it also means "no limit".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FIELDS: Final = (
 
 
 def _number(name: str, value: object) -> float:
-    """`value` as a float, if it is a number that can be one."""
+    """`value` as a float; ConfigError if it is not a number, or too large."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name} must be a number, not {type(value).__name__}")
     try:
@@ -44,7 +44,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _seconds(name: str, value: object, *, zero_is_never: bool = False) -> float:
-    """`value` as a duration; None is infinity, and so is 0 where `zero_is_never`."""
+    """`value` as a duration; None is infinity, and so is 0 if `zero_is_never`."""
     if value is None:
         return INFINITY
     number = _number(name, value)
@@ -65,23 +65,24 @@ class PoolSettings:
 
     Args:
         min_size: connections kept open even when nobody needs them; restored in the background.
-        max_size: connections at most, those that are still opening or closing counted.
+        max_size: the largest number of connections, including those that are opening or closing.
         acquire_timeout: seconds that a caller waits for a connection; None: for ever.
-        max_waiting: callers that may queue up for whom no connection is on its way; None: any number.
+        max_waiting: the number of waiting callers for whom no connection is on its way; None: any number.
         max_lifetime: seconds after which a connection is replaced, at its next idle moment; None or 0: never.
         lifetime_jitter: fraction (0 or more, less than 1) of `max_lifetime` by which a connection may be
-            replaced earlier, drawn once per connection: those opened together do not end together.
+            replaced earlier, drawn for each connection, so that those opened together do not end together.
         max_idle: seconds without use after which a connection above `min_size` is closed; None or 0: never.
-        check_after: seconds without a word from the server after which an idle connection is pinged before
-            it is lent; 0: always; None: never.
+        check_after: seconds since the server's last answer after which an idle connection is pinged before it
+            is lent; 0: always; None: never.
         check_timeout: seconds that such a ping may take.
         reset_timeout: seconds that the reset of a returned connection may take.
         close_timeout: seconds that `close` gives borrowers before it takes their connections away.
         backoff: seconds between a failed connect and the next attempt; doubles with each attempt.
-        max_backoff: the upper bound of that.  The default heals within a second of the server's return.
+        max_backoff: the largest delay.  With the default a pool recovers within a second of the server's
+            return.
 
     Raises:
-        ConfigError: a value is out of its range; the text names it.
+        ConfigError: a value is out of range; the text names it.
     """
 
     __slots__ = _FIELDS

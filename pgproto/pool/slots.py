@@ -1,4 +1,4 @@
-"""The nouns of the pool: slots, tickets, and the actions that a driver is asked to do.
+"""The objects of the pool: slots, tickets, and the actions for the driver.
 
 A **slot** is a place for one connection, from the decision to open it until it is gone:
 
@@ -7,18 +7,18 @@ A **slot** is a place for one connection, from the decision to open it until it 
        |          | v
        +--------> CHECKING
 
-Rule: a slot never serves a second connection, and every change of state gives it a new `generation`.  An
-action carries the generation it was made for and its answer brings it back, so an answer that was
-overtaken is recognised and changes nothing.
+Rule: a slot never has a second connection, and every change of state gives it a new `generation`.  An action
+has the generation at which it was made, and its answer returns it, so a stale answer is recognised and
+changes nothing.
 
-A **ticket** is one caller's claim to a connection, and then the lease of it:
+A **ticket** is one caller's claim to a connection, and later its lease:
 
     WAITING --> GRANTED --> RELEASED | CANCELLED       WAITING --> FAILED | CANCELLED
                 GRANTED --> WAITING | FAILED (refused)
 
-Both are filled in by the machine alone; a driver writes `ticket.waiter` and nothing else.  What a driver
-brings (its connection, its waiter) passes through as `Any`: these classes are not generic, because compiled
-generic classes accept weak references that nobody clears when the object goes (seen with mypyc 2.4.1).
+Only the machine changes them, except `ticket.waiter`, which is the driver's.  The driver's own objects (its
+connection, its waiter) have the type Any: these classes are not generic, because compiled generic classes
+accept weak references that are not cleared when the object is freed (seen with mypyc 2.4.1).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ REASONS: Final = (LIFETIME, UNUSED, LOST, DIRTY, CHECK_FAILED, EXPIRED, REFUSED,
 
 
 def ending(cause: BaseException | None) -> str:
-    """What a connection that has ended counts as: LOST, or BROKEN if it was closed on this side.
+    """The reason to count for a connection that has ended: LOST, or BROKEN if this side closed it.
 
     Args:
         cause: the session's first cause (`Engine.cause`).
@@ -103,7 +103,7 @@ class Slot:
         number: 1 for the pool's first slot, and so on; never given twice.
         state: OPENING, CHECKING, IDLE, USED, RESETTING, CLOSING or CLOSED.
         generation: grows with every change of state.
-        connection: what the driver passed to `opened`; None before.
+        connection: the object that the driver passed to `opened`; None before that.
         ticket: the lease while USED, else None.
         expires_at: when its lifetime ends.
         idle_since: when it was last returned (or opened).
@@ -152,13 +152,13 @@ class Ticket:
     Attributes:
         number: the order of arrival.
         state: WAITING, GRANTED, FAILED, CANCELLED or RELEASED.
-        slot: what was lent; None unless it was.
-        error: why nothing was lent (FAILED).  Made for this ticket alone: raise it as it is.
+        slot: the slot of the lent connection; None if there is none.
+        error: why no connection was lent (FAILED).  It was made for this ticket alone, so it can be raised.
         deadline: when waiting ends in PoolTimeout, on the clock of the machine's `now`.
         since: when the caller began to wait.
-        attempts: how many connections `on_acquire` has refused.
-        waited: True if a Grant or Fail action tells how it ends.
-        waiter: the driver's own: whom to wake.
+        attempts: the number of connections that `on_acquire` has refused.
+        waited: True if a Grant or Fail action reports its end.
+        waiter: the driver's object for waking the caller.
     """
 
     __slots__ = (
@@ -202,13 +202,13 @@ class Ticket:
 
 
 class Action:
-    """Something that the driver does for the machine.  Its subclasses are all there are."""
+    """Something that the driver must do.  The subclasses here are all there are."""
 
     __slots__ = ()
 
 
 class SlotAction(Action):
-    """An action on a connection; its answer brings `slot` and `generation` back."""
+    """An action on a connection; its answer has the same `slot` and `generation`."""
 
     __slots__ = ("generation", "slot")
 
@@ -227,7 +227,7 @@ class Open(SlotAction):
 
 
 class Check(SlotAction):
-    """Ask the server for a sign of life on this idle connection, then call `check_done`."""
+    """Ping the server on this idle connection, then call `check_done`."""
 
     __slots__ = ()
 
@@ -239,10 +239,10 @@ class Reset(SlotAction):
 
 
 class Close(SlotAction):
-    """Close the connection within a bound (and run `on_close`), then call `closed`.
+    """Close the connection in limited time (and run `on_close`), then call `closed`.
 
-    `slot.connection` is None if it is still opening: then abort the attempt.
-    With `force`, do not say goodbye and do not wait; it can follow a Close without.
+    If `slot.connection` is None it is still opening: abort the attempt.  With `force`, send no Terminate and
+    do not wait; a Close with `force` may follow one without.
     """
 
     __slots__ = ("force", "reason")
@@ -254,7 +254,7 @@ class Close(SlotAction):
 
 
 class TicketAction(Action):
-    """Tells a caller how its wait ended."""
+    """Reports the end of a caller's wait."""
 
     __slots__ = ("ticket",)
 

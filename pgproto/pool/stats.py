@@ -1,6 +1,6 @@
-"""What a pool tells about itself: one snapshot of gauges and counters.
+"""A pool's statistics: a snapshot of gauges and counters.
 
-Rule: `size` is the sum of the six states, closing ones included, and never above `max_size`.
+Rule: `size` is the sum of the six states, including closing, and never above `max_size`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Counters", "PoolStats"]
 
 
 class Counters:
-    """What the machine counts while it works; `PoolStats` explains each."""
+    """The machine's counters; `PoolStats` explains each."""
 
     __slots__ = (
         "acquires",
@@ -74,15 +74,16 @@ class PoolStats:
         min_size, max_size: the limits, for context.
         size: connections in any state; `idle + used + opening + checking + resetting + closing`.
         waiting: callers in the queue.
-        acquires: connections lent (one that `on_acquire` refused is counted, and so is its successor).
-        waits: how often a caller had to wait; `wait_seconds`: how long, over all waits that have ended.
+        acquires: connections lent, including those that `on_acquire` refused.
+        waits: how many callers had to wait; `wait_seconds`: how long, over all waits that have ended.
         timeouts: callers that gave up at their deadline.
         rejected: callers that found the queue full (`TooManyWaiting`).
-        cancelled: callers that were cancelled, in the queue or before they used what they were lent.
+        cancelled: callers that were cancelled, in the queue or before they used their connection.
         opens, open_failures: connects that succeeded and that failed.
-        lost: connections that ended by themselves: the server's, the network's doing.
-        retired: connections that the pool closed, by reason (see `pgproto.pool.slots`); includes the lost.
-        last_error: why the last attempt to connect failed; None if it did not.
+        lost: connections that the server or the network has ended.
+        retired: connections that the pool has closed, by reason (see `pgproto.pool.slots`); includes lost
+            ones.
+        last_error: the error of the last attempt to connect; None if it succeeded.
     """
 
     __slots__ = _FIELDS
