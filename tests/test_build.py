@@ -50,7 +50,7 @@ def test_processes_that_tests_start_have_the_same_build() -> None:
 
 
 def test_the_adapters_come_from_the_same_place() -> None:
-    for name in ("pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_sockets"):
+    for name in ("pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_sockets", "pgproto_pytest"):
         module = importlib.import_module(name)
         assert module.__file__ is not None
         assert (ROOT / "transports" in Path(module.__file__).parents) == (ASKED == "pure")

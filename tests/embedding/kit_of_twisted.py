@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, wait
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
+import pgproto
 from pgproto_pytest import Driver, Hang, Scenario, conformance
 from tests.embedding import on_twisted
 
@@ -70,6 +72,7 @@ class TwistedDriver(Driver):
 
 @pytest.fixture(autouse=True, scope="module")
 def reactor_runs() -> Iterator[None]:
+    assert pgproto.build == os.environ.get("PGPROTO_BUILD", "pure")
     thread = threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False})
     thread.start()
     yield

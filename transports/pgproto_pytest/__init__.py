@@ -9,7 +9,7 @@ Importing this imports neither pytest nor pgproto nor any adapter: each comes wh
 
 from __future__ import annotations
 
-from pgproto_pytest.behaviour import Behaviour, Database, behaviour
+from pgproto_pytest.behaviour import Behaviour, Database
 from pgproto_pytest.blocking import BlockingDriver
 from pgproto_pytest.conformance import conformance
 from pgproto_pytest.driver import Driver, Hang, Scenario
@@ -27,6 +27,5 @@ __all__ = [
     "Scenario",
     "Server",
     "TrioDriver",
-    "behaviour",
     "conformance",
 ]

@@ -312,10 +312,9 @@ async def l_retry(pg: Driver, db: Database) -> None:
 @behaviour
 async def l_refused_for_good(pg: Driver, db: Database) -> None:
     """A permanent failure reaches who waits at once, and is not tried for ever."""
-    dsn = db.server.dsn(dbname="no_such_database", password="not-this-one")
+    dsn = db.server.dsn(dbname="no_such_database")
     async with pg.Pool(dsn, min_size=0, max_size=2) as pool:
         with pytest.raises(pgproto.ConnectError) as caught:
             await pool.fetchval("select 1")
         assert caught.value.sqlstate == "3D000"
-        assert "not-this-one" not in str(caught.value)
         assert pool.stats().open_failures == 1
