@@ -5,8 +5,9 @@
 they are, so that tracebacks and documentation read as if somebody had written them.  A test holds both
 together.
 
-What blocking code has no use for is left out: what is awaited by itself (`__await__`), asynchronous iterables
-(`if isinstance(source, AsyncIterable)` takes its other way), and what `LEFT_OUT` names.
+What blocking code has no use for is left out: what is awaited by itself (`__await__`), what takes
+asynchronous iterables or awaits what it has to (`if isinstance(source, AsyncIterable)`, or `Awaitable`, takes
+its other way), and what `LEFT_OUT` names.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = (
     "connection",
     "feeding",
+    "jobs",
     "leases",
     "lending",
     "notifications",
@@ -50,8 +52,6 @@ LEFT_OUT: Final = {
     "Reader": "for an asynchronous source",
     "Runtime.reader": "",
     "Alarm": "the pool has threads of its own",
-    "Runtime.ask": "",
-    "Runtime.bound": "",
     "Runtime.tasks": "",
     "Task": "",
     "Tasks": "",
@@ -192,7 +192,7 @@ def _describes(lines: list[str], number: int) -> bool:
 
 def _asks_for_asynchronous(test: ast.expr) -> bool:
     match test:
-        case ast.Call(func=ast.Name("isinstance"), args=[_, ast.Name("AsyncIterable")]):
+        case ast.Call(func=ast.Name("isinstance"), args=[_, ast.Name("AsyncIterable" | "Awaitable")]):
             return True
     return False
 
@@ -220,8 +220,12 @@ def _unawaited(source: str) -> str:
             lines[row - 1] = line[:start] + NAMES[token.string] + line[end:]
         elif token.type in (tokenize.STRING, tokenize.COMMENT):
             for number in range(row - 1, last):
+                line, begin = lines[number], start if number == row - 1 else 0
+                stop = end if number == last - 1 else len(line)
+                text = line[begin:stop]  # a statement around it has tokens of its own
                 for ours, theirs in TEXTS:
-                    lines[number] = lines[number].replace(ours, theirs)
+                    text = text.replace(ours, theirs)
+                lines[number] = line[:begin] + text + line[stop:]
     return "".join(lines)
 
 

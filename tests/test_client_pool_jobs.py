@@ -18,6 +18,7 @@ from pgproto import (
     QueryTimeout,
 )
 from pgproto.client import Connection, Pool
+from pgproto.pool import Check, Reset
 from pgproto.testing import (
     Cancelled,
     Faults,
@@ -290,16 +291,25 @@ def test_a_reset_that_fails_closes_the_connection() -> None:
     with_pool(work, server)
 
 
-@pytest.mark.parametrize("hangs", [True, False])
-def test_on_connect_that_fails_after_a_reset_is_reported(hangs: bool) -> None:
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", "mine"),
+        ("hangs", "on_connect did not return in time"),
+        ("hangs in its own query", "on_connect did not return in time"),
+    ],
+)
+def test_on_connect_that_fails_after_a_reset_is_reported(how: str, said: str) -> None:
     calls: list[int] = []
 
     async def on_connect(conn: Connection) -> None:
         calls.append(1)
-        if len(calls) == 2 and hangs:
+        if len(calls) == 2 and how == "raises":
+            raise ValueError("mine")
+        if len(calls) == 2 and how == "hangs":
             await conn.runtime.sleep(1000)
         if len(calls) == 2:
-            raise ValueError("mine")
+            await conn.fetch("select slow", timeout=None)
 
     async def work(runtime: VirtualRuntime, pool: Pool) -> None:
         await pool.execute("set x = 1")
@@ -307,7 +317,7 @@ def test_on_connect_that_fails_after_a_reset_is_reported(hangs: bool) -> None:
         assert await pool.fetchval("select 1") == 1
 
     runtime = with_pool(work, on_connect=on_connect, reset_timeout=1.0)
-    assert [name for name, _ in runtime.reports] == ["on_connect"]
+    assert [(name, str(error)) for name, error in runtime.reports] == [("on_connect", said)]
 
 
 def test_on_connect_that_fails_in_passing_after_a_reset_is_not_reported() -> None:
@@ -338,8 +348,8 @@ def test_a_job_that_begins_after_the_end_of_its_connection_does_nothing() -> Non
         kill(server.sessions[0])
         await runtime.sleep(1)
         slot.connection = None
-        await driver._check(slot, generation)
-        await driver._reset(slot, generation)
+        await driver._look_after(Check(slot, generation))
+        await driver._look_after(Reset(slot, generation))
         await driver._stop_opening(slot, generation)
         assert await pool.fetchval("select 1") == 1
         assert pool.stats().opens == 2
@@ -580,6 +590,7 @@ def test_closing_does_not_wait_for_on_release() -> None:
     async def main() -> None:
         pool = await runtime.Pool(on_release=hang, reset_timeout=100.0).open()
         await pool.fetch("select 1")
+        await runtime.sleep(1)  # it is asked
         begin = runtime.now()
         await pool.close(timeout=0.0)
         assert runtime.now() - begin < 2

@@ -37,6 +37,10 @@ class C:
             return 1
         else:
             return "another task", 2 if isinstance(a, AsyncIterable) else 3
+    async def i(self, a: Awaitable[str] | str) -> None:
+        if isinstance(a, Awaitable):
+            a = await a
+        b = await self.h(a, "= await x")
 def h(a: AsyncIterable[int]) -> None: ...
 '''
     assert blocking(source).splitlines() == [
@@ -50,5 +54,7 @@ def h(a: AsyncIterable[int]) -> None: ...
         "",
         "    def g(self, a: int, b: None) -> str:",
         '        return "another thread", 3',
+        "    def i(self, a: str) -> None:",
+        '        b = self.h(a, "= x")',
         "",
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .connection import Connect, Connecting, Connection
 from .driver import Driver
 from .feeding import Source
+from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
 from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
@@ -36,6 +37,7 @@ __all__ = [
     "Held",
     "Hook",
     "Hooks",
+    "Jobs",
     "Keeper",
     "Lease",
     "Lender",

@@ -394,7 +394,8 @@ class Connection(Queries):
     @property
     def reusable(self) -> bool:
         """True if it may be lent to somebody else: nothing is in flight, unread or open."""
-        return not self.closed and self.engine.reusable
+        link = self._link
+        return link is not None and not link.shut and link.engine.reusable
 
     @property
     def lent(self) -> bool:
@@ -404,7 +405,8 @@ class Connection(Queries):
     @property
     def draining(self) -> bool:
         """True while the answers of an abandoned call are still being read."""
-        return not self.closed and not self.engine.idle
+        link = self._link
+        return link is not None and not link.shut and not link.engine.idle
 
     @property
     def dirty(self) -> bool:

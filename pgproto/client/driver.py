@@ -10,14 +10,11 @@ any more it ends at once, and so do its connections, with a ResourceWarning each
 
 from __future__ import annotations
 
-import contextlib
-import math
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from pgproto.errors import ConnectError, Error, PoolTimeout
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -26,25 +23,21 @@ from pgproto.pool import (
     Close,
     Fail,
     Grant,
-    HookTimeout,
     Open,
     PoolMachine,
-    PoolSettings,
     PoolStats,
     Reset,
-    Resetting,
     Slot,
     Ticket,
     ending,
-    hook_failed,
-    is_permanent,
 )
-from pgproto.session import GRACE, LONGEST_GRACE, Connector, check_left, check_new
+from pgproto.session import GRACE, LONGEST_GRACE
 
 from . import refusals
 from .connection import Connection
-from .lending import Held, Hook, Hooks
-from .runtime import Alarm, Bound, Event, Runtime, Task
+from .jobs import Jobs, is_alive, looked_after, open_failed, release
+from .lending import Held
+from .runtime import Alarm, Event, Task
 
 __all__ = ["Driver"]
 
@@ -53,40 +46,23 @@ class Driver:
     """One pool's machine, and the hands that it has.
 
     Args:
-        runtime: where it works.
-        connector: makes the sessions.
-        settings: limits and times.
-        hooks: whom to ask.
-        resetting: what makes a session as new.
+        jobs: what they do.
 
     Attributes:
         inherited: the parent process has it (see `fork`).
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        connector: Connector,
-        settings: PoolSettings,
-        hooks: Hooks,
-        resetting: Resetting,
-    ) -> None:
-        self.runtime = runtime
+    def __init__(self, jobs: Jobs) -> None:
+        self.runtime = runtime = jobs.runtime
         self.inherited = False
-        self._connector = connector
-        self._settings = settings
-        self._hooks = hooks
-        self._resetting = resetting
-        self._machine: PoolMachine = PoolMachine(settings, runtime.random, _is_alive)
-        self._home: object = None
+        self._jobs = jobs
+        self._machine: PoolMachine = PoolMachine(jobs.settings, runtime.random, is_alive)
         self._closed: Event | None = None
         self._tasks = runtime.tasks()
         self._alarm: Alarm | None = None
         self._opening: dict[int, Task] = {}
         self._slots: dict[int, Slot] = {}  # those that have a connection
         self._closing: set[int] = set()
-        self._asking: set[Bound] = set()  # around the hooks that tasks of the pool have called
-        self._limit = math.inf  # when they have to be at their end
         runtime.forget_in_child(self)
 
     # ---- Life
@@ -94,18 +70,17 @@ class Driver:
     @property
     def started(self) -> bool:
         """True once it has begun to open connections."""
-        return self._home is not None
+        return self._alarm is not None
 
     @property
     def home(self) -> object:
         """Where it belongs; None if that is nowhere yet, or in the parent process."""
-        return None if self.inherited else self._home
+        return self._jobs.home
 
     @property
     def over(self) -> bool:
         """True if nothing can be done any more: its event loop has ended, or is the parent process's."""
-        home = self.home
-        return home is None or self.runtime.is_gone(home)
+        return self._jobs.over
 
     def check_here(self) -> None:
         """Raise if the caller runs in another event loop, or in a process that was forked meanwhile.
@@ -115,13 +90,14 @@ class Driver:
         """
         if self.inherited:
             raise refusals.inherited("pool")
-        if self._home is not None and self.runtime.home() is not self._home:
+        if self._alarm is not None and self.runtime.home() is not self._jobs.home:
             raise refusals.not_here("pool")
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's.  A pool that was never opened is nobody's."""
         if self._alarm is not None:
             self.inherited = True
+            self._jobs.home = None
             self._alarm.set(None)
 
     def start(self) -> bool:
@@ -129,7 +105,7 @@ class Driver:
         self.check_here()
         if self.started:
             return False
-        self._home = self.runtime.home()
+        self._jobs.home = self.runtime.home()
         self._closed = self.runtime.event()
         self._alarm = self._tasks.alarm(partial(_ring, weakref.ref(self)))
         self._machine.start(self._now())
@@ -165,7 +141,7 @@ class Driver:
             return
         self.check_here()
         try:
-            self._begin_to_close(self._settings.close_timeout if timeout is None else timeout)
+            self._begin_to_close(self._jobs.settings.close_timeout if timeout is None else timeout)
             await self._closed.wait()
         except BaseException:
             if self.over:
@@ -189,9 +165,7 @@ class Driver:
     def _begin_to_close(self, seconds: float) -> None:
         now = self._now()
         self._machine.close(now, seconds)
-        self._limit = min(self._limit, now + GRACE + seconds)
-        for bound in self._asking:
-            bound.shorten(self._limit)
+        self._jobs.end(now + GRACE + seconds)
         self._act()
 
     def expire(self) -> None:
@@ -220,13 +194,11 @@ class Driver:
                 await self._decided(ticket)
                 if ticket.state == FAILED and ticket.error is not None:
                     raise ticket.error
-                conn: Connection = ticket.connection
-                if not conn.closed:  # it may have died since it was granted
-                    asked = conn
-                    if await self._accepted(ticket, conn):
-                        held = Held(self._machine, ticket, conn)
-                        keep(held)
-                        return held.lent
+                asked = conn = ticket.connection
+                if await self._jobs.accepted(conn, ticket.deadline):
+                    held = Held(self._machine, ticket, conn)
+                    keep(held)
+                    return held.lent
                 asked = None
                 self._machine.refused(ticket, self._now())
                 self._act()
@@ -243,24 +215,6 @@ class Driver:
         while ticket.state == WAITING:
             ticket.waiter = told = self.runtime.event()
             await told.wait()
-
-    async def _accepted(self, ticket: Ticket, conn: Connection) -> bool:
-        """Ask `on_acquire`.  One that closes the connection does not want it either."""
-        hook = self._hooks.acquire
-        if hook is None:
-            return True
-        wanted = False
-        async with self.runtime.bound(max(ticket.deadline, self._now() + GRACE)) as bound:
-            answer = hook(conn)
-            wanted = (await answer if isinstance(answer, Awaitable) else answer) is not False
-            if conn.draining:
-                await conn.settled()
-        if bound.expired:
-            raise PoolTimeout("on_acquire did not return in time") from TimeoutError()
-        if not wanted or conn.closed or conn.engine.retiring:
-            return False
-        check_left(conn.engine, "on_acquire")
-        return True
 
     def drop(self, held: Held) -> bool:
         """A lease ends where garbage is collected; False if it is too late for that."""
@@ -283,9 +237,9 @@ class Driver:
 
     def _end(self, ticket: Ticket, conn: Connection) -> None:
         """Never waits: what has to be waited for is a task of the pool's."""
-        if self.over:
+        if self._jobs.over:
             return
-        if conn.draining or self._hooks.release is not None:
+        if self._jobs.has_to_settle(conn):
             self._tasks.spawn(self._release_later, ticket, conn)
         else:
             self._give_back(ticket, conn, wanted=True)
@@ -293,43 +247,25 @@ class Driver:
     async def _release_later(self, ticket: Ticket, conn: Connection) -> None:
         wanted = False
         try:
-            await conn.settled()
-            orderly = conn.reusable
-            seconds = self._settings.reset_timeout
-            wanted = await self._ask("on_release", self._hooks.release, conn, seconds) is not False
-            if conn.draining:
-                await conn.settled()
-            if orderly:
-                check_left(conn.engine, "on_release")
-        except BaseException as error:  # nobody waits for this task: say it, and close the connection
-            if self.runtime.goes_up(error):
-                raise
-            self.runtime.report(self.home, "on_release", error)
+            wanted = await self._jobs.released(conn)
         finally:
             self._give_back(ticket, conn, wanted=wanted)
 
     def _give_back(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
-        usable = wanted and conn.reusable
-        if conn.closed:
-            engine = conn.engine
-            self._machine.release(
-                ticket, self._now(), usable=False, reason=ending(engine.cause), answered=engine.answered
-            )
-        else:
-            clean = not conn.reset_script(self._resetting)
-            self._machine.release(ticket, self._now(), usable=usable, clean=clean)
+        usable, clean = self._jobs.state_left(conn)
+        release(self._machine, ticket, conn, self._now(), wanted and usable, clean)
         self._act()
 
     # ---- The machine
 
     def _now(self) -> float:
         # A task that is collected after the end of its loop changes nothing any more, whatever the time is.
-        return 0.0 if self.over else self.runtime.now()
+        return 0.0 if self._jobs.over else self.runtime.now()
 
     def _act(self) -> None:
         """Carry out what the machine has decided, then keep its deadline."""
         alarm = self._alarm
-        if alarm is None or self.over:
+        if alarm is None or self._jobs.over:
             return
         machine, spawn = self._machine, self._tasks.spawn
         while actions := machine.take_actions():
@@ -339,10 +275,8 @@ class Driver:
                         action.ticket.waiter.set()
                 elif isinstance(action, Open):
                     self._opening[action.slot.number] = spawn(self._open, action.slot, action.generation)
-                elif isinstance(action, Check):
-                    spawn(self._check, action.slot, action.generation)
-                elif isinstance(action, Reset):
-                    spawn(self._reset, action.slot, action.generation)
+                elif isinstance(action, Check | Reset):
+                    spawn(self._look_after, action)
                 else:
                     assert isinstance(action, Close)
                     self._close_slot(action)
@@ -354,41 +288,17 @@ class Driver:
         self._machine.tick(self._now())
         self._act()
 
-    async def _ask(self, name: str, hook: Hook | None, conn: Connection, seconds: float) -> bool | None:
-        """Call a hook from a task of the pool.
-
-        Raises:
-            HookTimeout: it took too long, or until after the end of the pool.
-        """
-        if hook is None:
-            return None
-        bound = self.runtime.bound(min(self._now() + seconds, self._limit))
-        self._asking.add(bound)
-        try:
-            return await self.runtime.ask(partial(hook, conn), bound)
-        except TimeoutError:
-            if not bound.expired:
-                raise
-        finally:
-            self._asking.discard(bound)
-        raise HookTimeout(name)
-
     # ---- Its tasks
 
     async def _open(self, slot: Slot, generation: int) -> None:
-        conn = Connection(self.runtime, self._connector)
         try:
-            await conn.open()
-            await self._set_up(conn, self._settings.acquire_timeout)
+            conn = await self._jobs.open()
         except BaseException as error:
             if self.over:
                 raise
-            conn.abort()
-            try:
-                async with self.runtime.shield(LONGEST_GRACE):
-                    await conn.close()  # it counts until the server has been told to stop, and is gone
-            finally:
-                self._open_failed(slot, generation, error)
+            self._opening.pop(slot.number, None)
+            open_failed(self._machine, slot, generation, error, self._now())
+            self._act()
             if isinstance(error, Exception):
                 return
             raise
@@ -400,71 +310,18 @@ class Driver:
             await conn.close()
         self._act()
 
-    def _open_failed(self, slot: Slot, generation: int, error: BaseException) -> None:
-        self._opening.pop(slot.number, None)
-        failure = error
-        if not isinstance(failure, Exception):
-            # The pool stopped the attempt, or it comes out of `on_connect`: the slot is free either way.
-            failure = ConnectError(f"the connection attempt ended with {type(error).__name__}")
-            failure.__cause__ = error
-        self._machine.open_failed(slot, generation, failure, is_permanent(failure), self._now())
-        self._act()
-
-    async def _set_up(self, conn: Connection, seconds: float) -> None:
-        """Make a session that is as new what every borrower gets."""
-        hook = self._hooks.connect
-        try:
-            await self._ask("on_connect", hook, conn, seconds)
-        except BaseException as error:
-            if self.runtime.goes_up(error):
-                raise
-            raise hook_failed(error) from error
-        await conn.settled()
-        check_new(conn.engine, "" if hook is None else "on_connect")
-        conn.forget_traces()
-
     def _lost(self, slot: Slot) -> None:
         engine = slot.connection.engine
         self._machine.lost(slot, self._now(), ending(engine.cause), answered=engine.answered)
         self._act()
 
-    async def _check(self, slot: Slot, generation: int) -> None:
+    async def _look_after(self, action: Check | Reset) -> None:
         usable = False
-        conn: Connection | None = slot.connection
         try:
-            if conn is not None:
-                await conn.script("", timeout=self._settings.check_timeout)
-                usable = conn.reusable
-        except Error:
-            pass
+            usable = await self._jobs.look_after(action)
         finally:
-            self._machine.check_done(slot, generation, usable, self._now())
+            looked_after(self._machine, action, usable, self._now())
             self._act()
-
-    async def _reset(self, slot: Slot, generation: int) -> None:
-        usable = False
-        conn: Connection | None = slot.connection
-        try:
-            if conn is not None:
-                seconds = self._settings.reset_timeout
-                with contextlib.suppress(Error):
-                    await conn.reset(conn.reset_script(self._resetting), timeout=seconds)
-                    usable = await self._set_up_again(slot, conn, seconds)
-        finally:
-            self._machine.reset_done(slot, generation, usable, self._now())
-            self._act()
-
-    async def _set_up_again(self, slot: Slot, conn: Connection, seconds: float) -> bool:
-        generation = slot.generation
-        try:
-            await self._set_up(conn, seconds)
-        except Error as error:
-            cause = error.__cause__
-            wanted = slot.generation == generation  # else the pool has closed it meanwhile
-            if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
-                self.runtime.report(self.home, "on_connect", cause or error)  # nobody waits for this task
-            return False
-        return conn.reusable
 
     def _close_slot(self, action: Close) -> None:
         slot = action.slot
@@ -489,14 +346,8 @@ class Driver:
 
     async def _close(self, slot: Slot, generation: int, conn: Connection) -> None:
         try:
-            await self._ask("on_close", self._hooks.close, conn, self._settings.reset_timeout)
-        except BaseException as error:  # a hook must not keep a connection open
-            if self.runtime.goes_up(error):
-                raise
-            self.runtime.report(self.home, "on_close", error)
+            await self._jobs.close(conn)
         finally:
-            if not self.over:
-                await conn.close()
             self._closing.discard(slot.number)
             self._slots.pop(slot.number, None)
             self._machine.closed(slot, generation, self._now())
@@ -514,7 +365,3 @@ def _lost(reference: Callable[[], Driver | None], number: int) -> None:
     slot = None if driver is None else driver._slots.get(number)
     if driver is not None and slot is not None:
         driver._lost(slot)
-
-
-def _is_alive(conn: Connection) -> bool:
-    return not conn.closed and conn.quiet

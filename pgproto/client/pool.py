@@ -8,15 +8,16 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from pgproto.errors import LocalProtocolError
-from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
+from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Batch, Connector, CopyOut, QueuedQuery
+from pgproto.session import Batch, CopyOut, QueuedQuery
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
 
 from .connection import Connection
 from .driver import Driver
 from .feeding import Source
+from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Hook, Hooks, Lender
 from .pieces import Pieces
@@ -59,7 +60,7 @@ class Pool(Queries):
             on_connect: called with every new connection before it is lent for the first time, and again
                 after each reset: what it sets up is what every borrower gets.
             on_acquire: called before a connection is lent; False closes it, and another one is tried.
-            on_release: called when one comes back; False closes it.
+            on_release: called when one comes back that has not ended; False closes it.
             on_close: called before one is closed.
             reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
                 seen can have left a trace; "always": after every lease in which anything was sent, by a
@@ -75,16 +76,14 @@ class Pool(Queries):
         settings, connection_options = split_options(options)
         connector = self.runtime.connector(dsn, connection_options, server_settings)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
-        self._driver = self._lender(connector, settings, hooks, Resetting(reset))
+        self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))
         self._entered = False
         self._acquire_timeout = settings.acquire_timeout
         self._command_timeout = connector.config.command_timeout
 
-    def _lender(
-        self, connector: Connector, settings: PoolSettings, hooks: Hooks, resetting: Resetting
-    ) -> Lender:
+    def _lender(self, jobs: Jobs) -> Lender:
         """Who does the work."""
-        return Driver(self.runtime, connector, settings, hooks, resetting)
+        return Driver(jobs)
 
     # ---- Life
 

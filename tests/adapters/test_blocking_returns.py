@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import pgproto_blocking as pg
-from pgproto_blocking.looks import state_left
+from pgproto_blocking.driver import Driver
 from tests.support.postgres import PostgresServer
 
-LOOKS = "pgproto_blocking.driver.state_left"
+state_left = Driver._state_left
 
 
 @pytest.mark.parametrize("how", ["release", "with", "copy_out"])
@@ -36,15 +36,15 @@ def test_an_interrupt_while_a_lease_is_given_back(
         try:
             if how == "copy_out":
                 next(chunks)
-                monkeypatch.setattr(LOOKS, interrupted)
+                monkeypatch.setattr(Driver, "_state_left", interrupted)
                 chunks.close()
             elif how == "release":
                 conn = lease.start()
-                monkeypatch.setattr(LOOKS, interrupted)
+                monkeypatch.setattr(Driver, "_state_left", interrupted)
                 pool.release(conn)
             else:
                 with lease as conn:
-                    monkeypatch.setattr(LOOKS, interrupted)
+                    monkeypatch.setattr(Driver, "_state_left", interrupted)
             raise AssertionError("nothing was interrupted")
         except KeyboardInterrupt:
             assert pool.fetchval("select 1") == 1  # while the traceback keeps all of it alive

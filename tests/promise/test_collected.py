@@ -50,7 +50,7 @@ class Knot:
 @pytest.fixture
 def moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moment]:
     moment = Moment()
-    monkeypatch.setattr(pool_driver, "_is_alive", moment)
+    monkeypatch.setattr(pool_driver, "is_alive", moment)
     gc.collect()
     gc.disable()
     yield moment

@@ -59,6 +59,8 @@ def test_a_hanging_hook_does_not_keep_a_pool_from_its_end(
             hook.hangs = True
             if which == "on_connect":
                 pool.expire()
+            elif which == "on_release":
+                assert await pg.in_thread(lambda: hook.begun.wait(10))
             begun = time.monotonic()
             await pool.close(timeout=timeout)
             assert time.monotonic() - begun < timeout + 2.5
@@ -154,7 +156,7 @@ def test_a_pool_is_closed_in_the_moment_in_which_a_hooks_time_is_over(
             bound: Any
             driver = pool._driver
             assert isinstance(driver, client.Driver)
-            (bound,) = driver._asking
+            (bound,) = driver._jobs._asking
             end = bound._timeout.when()
             assert end is not None
             closing = pool.close(timeout=0.1)
@@ -206,7 +208,7 @@ def test_a_pool_may_be_closed_when_a_hooks_time_is_just_over(driver: Driver, pg1
         told: list[str] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
         lease = asyncio.create_task(pool.fetchval("select 1"))
-        while not any(bound._timeout.expired() for bound in cast(Any, pool)._driver._asking):  # noqa: ASYNC110 - a turn, not a time
+        while not any(bound._timeout.expired() for bound in cast(Any, pool)._driver._jobs._asking):  # noqa: ASYNC110 - a turn, not a time
             await asyncio.sleep(0)
         await pool.close()
         assert await lease == 1

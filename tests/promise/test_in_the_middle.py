@@ -138,7 +138,7 @@ def test_on_release_is_asked_about_a_lease_that_ends_in_the_middle(pg18: Postgre
         pid = lease.__enter__().pid
         in_the_middle(pool, lease.release)
         until(lambda: asked != [])
-        pool._driver._hooks = pool._driver._hooks._replace(release=None)
+        pool._driver._jobs.hooks = pool._driver._jobs.hooks._replace(release=None)
         assert pool.fetchval("select pg_backend_pid()") != pid
     assert asked == ["pgproto pool hook"]
 

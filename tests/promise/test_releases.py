@@ -350,7 +350,7 @@ def test_the_keeper_goes_on_while_an_on_release_of_a_dropped_lease_hangs(pg18: P
         del conn
         gc.collect()
         assert hook.begun.wait(BOUND)
-        pool._driver._hooks = pool._driver._hooks._replace(release=None)
+        pool._driver._jobs.hooks = pool._driver._jobs.hooks._replace(release=None)
         assert pool.fetchval("select 1") == 1
         assert closed.wait(BOUND)  # after `max_idle`, which only the keeper knows
         assert (hook.enough.is_set(), pool.stats().used) == (False, 1)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from pgproto import DataError
 from pgproto.client import END, Connection, Link
-from pgproto.client.driver import Driver
+from pgproto.client.jobs import Jobs
 from pgproto.session import deadlines, sources
 from pgproto.session.batch import Refusing
 from pgproto.session.channel import Channel
@@ -239,8 +239,8 @@ _CALLBACKS: Final = (
         "hook-kills-its-task",
         "GeneratorExit out of on_release or on_close ends a task of the pool that nobody waits for",
         [
-            Edit(Driver, "_release_later", ("except BaseException as error:", "except Exception as error:")),
-            Edit(Driver, "_close", ("except BaseException as error:", "except Exception as error:")),
+            Edit(Jobs, "released", ("except BaseException as error:", "except Exception as error:")),
+            Edit(Jobs, "close", ("except BaseException as error:", "except Exception as error:")),
         ],
         kinds="error swallowed",
         profile="callers",

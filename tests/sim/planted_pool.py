@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.client import steps
+from pgproto.client import jobs, steps
 from pgproto.client.driver import Driver
 from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
@@ -29,8 +29,8 @@ _SLOTS: Final = (
         "asyncpg #1307: release returns early if the connection is closed already, and the slot stays taken",
         [
             Edit(
-                Driver,
-                "_give_back",
+                jobs,
+                "release",
                 ("if conn.closed:\n    engine", "if conn.closed:\n    return\n    engine"),
             ),
             Edit(PoolMachine, "lost", ("(CHECKING, IDLE, USED, RESETTING)", "(CHECKING, IDLE, RESETTING)")),
@@ -194,7 +194,7 @@ _HEALTH: Final = (
     Bug(
         "reset-skipped",
         "a returned session is not reset although something was left in it (SET, LISTEN, temporary tables)",
-        [Edit(Driver, "_give_back", ("not conn.reset_script(self._resetting)", "True"))],
+        [Edit(jobs.Jobs, "state_left", ("not conn.reset_script(self._resetting)", "True"))],
         kinds="dirty",
         profile="pool",
     ),
@@ -215,7 +215,7 @@ _HEALTH: Final = (
         "first-lease-is-a-failed-connect",
         "pgproto 0.1: a session that has answered and dies in its first lease is taken for a failed connect",
         [
-            Edit(Driver, "_give_back", ("answered=engine.answered", "answered=False")),
+            Edit(jobs, "release", ("answered=engine.answered", "answered=False")),
             Edit(Driver, "_lost", ("answered=engine.answered", "answered=False")),
         ],
         kinds="late",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pgproto.client.driver import Driver
+from pgproto.client.jobs import Jobs
 from pgproto.pool import resetting
 from pgproto.session import sql
 from pgproto.session.channel import Channel
@@ -60,7 +60,7 @@ BUGS: Final = (
     Bug(
         "on-connect-once",
         "pgproto 0.1: a reset wipes what on_connect has set up, and nobody sets it up again",
-        [Edit(Driver, "_set_up_again", ("await self._set_up(conn, seconds)", "conn.forget_traces()"))],
+        [Edit(Jobs, "_reset", ("await self._set_up(conn, seconds)", "conn.forget_traces()"))],
         kinds="set-up",
         profile="pool",
     ),

@@ -15,7 +15,6 @@ from typing import Any, Final
 import pgproto_asyncio as pg
 from pgproto import Error, PoolClosed
 from pgproto.client import Driver
-from pgproto.pool import Ticket
 from pgproto.protocol.verifier import ScramVerifier
 
 from . import harness
@@ -51,13 +50,14 @@ class _Pool(pg.Pool):
         super().__init__(*args, **options)
         driver = self._driver
         assert isinstance(driver, Driver)
-        accepted = driver._accepted
+        accepted = driver._jobs.accepted
 
-        async def watched(ticket: Ticket, conn: pg.Connection) -> bool:
-            self.look(conn)
-            return await accepted(ticket, conn)
+        async def watched(conn: pg.Connection, deadline: float) -> bool:
+            if not conn.closed:  # else it is not lent
+                self.look(conn)
+            return await accepted(conn, deadline)
 
-        setattr(driver, "_accepted", watched)  # noqa: B010 - a method, for mypy
+        setattr(driver._jobs, "accepted", watched)  # noqa: B010 - a method, for mypy
 
 
 class Report:

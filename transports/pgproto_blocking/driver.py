@@ -14,9 +14,7 @@ idle connections are closed, and those that are lent are closed as they come bac
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import random
 import sys
 import threading
 import time
@@ -26,8 +24,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from pgproto import ConnectError, Error
-from pgproto.client.blocking import Connection, Held, Hook, Hooks, Runtime
+from pgproto import ConnectError
+from pgproto.client.blocking import (
+    Connection,
+    Held,
+    Jobs,
+    is_alive,
+    looked_after,
+    open_failed,
+    release,
+)
 from pgproto.pool import (
     FAILED,
     GRANTED,
@@ -37,27 +43,18 @@ from pgproto.pool import (
     Close,
     Fail,
     Grant,
-    HookTimeout,
     Open,
     PoolMachine,
-    PoolSettings,
     PoolStats,
     Reset,
-    Resetting,
     Slot,
     Ticket,
-    ending,
-    hook_failed,
-    is_permanent,
 )
-from pgproto.session import GRACE, Connector, check_left, check_new
+from pgproto.session import GRACE
 from pgproto_sockets import forks
 
 from . import threads
-from .hooks import Questions
-from .link import HERE
-from .looks import is_alive, state_left
-from .runtime import RUNTIME
+from .link import HERE, Link
 from .steps import Steps
 from .stops import Stop
 
@@ -77,24 +74,18 @@ class Driver:
     """Runs a pool's machine: a `Lender`.
 
     Args:
-        connector: makes the connections.
-        settings: the pool's limits and times.
-        hooks: what to ask the owner.
-        resetting: which script makes a returned session as new.
+        jobs: what its threads do.
     """
 
     inherited = False  # a child begins anew
     home = HERE
     over = False
 
-    def __init__(
-        self, connector: Connector, settings: PoolSettings, hooks: Hooks, resetting: Resetting
-    ) -> None:
-        self.runtime: Runtime = RUNTIME
-        self._connector = connector
-        self._settings = settings
-        self._hooks = hooks
-        self._resetting = resetting
+    def __init__(self, jobs: Jobs) -> None:
+        self.runtime = jobs.runtime
+        self._jobs = jobs
+        self._jobs.home = HERE
+        self._settings = jobs.settings
         self._closed = False
         self._begin()
         forks.forget_in_child(self)
@@ -107,7 +98,6 @@ class Driver:
         self._wakes_at = _FOREVER  # when the keeper will look at the machine next
         self._workers: set[threading.Thread] = set()
         self._closers: list[threading.Lock] = []
-        self._questions = Questions()
         # What came in the middle of a step: for the next one, and leases to end for the keeper.
         self._events: deque[Callable[[PoolMachine, float], None]] = deque()
         self._left: deque[tuple[Held, bool, Callable[[], None]]] = deque()
@@ -115,7 +105,7 @@ class Driver:
 
     def _found(self) -> None:
         """What there is when a new machine takes over."""
-        self._machine = PoolMachine(self._settings, random.random, is_alive)
+        self._machine = PoolMachine(self._settings, self.runtime.random, is_alive)
         self._inside = False  # somebody is inside of it, or was interrupted there
         self._connections: set[Connection] = set()
         self._opening: dict[int, Stop] = {}
@@ -173,10 +163,9 @@ class Driver:
 
         def ask(now: float) -> None:
             ticket = machine.first(now)
+            ticket.waiter = waiter
             tickets.append(ticket)
-            if ticket.state == WAITING:
-                ticket.waiter = waiter
-                self._waiting.add(waiter)
+            self._waiting.add(waiter)
 
         def stop(now: float) -> None:
             if tickets and tickets[0].state == WAITING:
@@ -215,7 +204,7 @@ class Driver:
             self._leave(held, done, wanted=True)
             return
         try:
-            self._end(held, done)
+            self._end(held, True, done)
         except BaseException:  # an interrupt: what it has left undone is for a thread of the pool's
             if held.ticket.state == GRANTED:
                 self._leave(held, done, wanted=False)
@@ -265,7 +254,7 @@ class Driver:
             return
         patience = self._settings.close_timeout if timeout is None else timeout
         if self._is_between:
-            self._questions.end(time.monotonic() + patience + GRACE)
+            self._jobs.end(time.monotonic() + patience + GRACE)
             self._soon(partial(PoolMachine.close, timeout=timeout))
             return
         machine = self._machine
@@ -280,7 +269,7 @@ class Driver:
             machine = self._machine  # another one has taken over
         # Behind the deadline everything is cut off; the rest is the end of the threads that do it.
         limit = time.monotonic() + patience + 2 * GRACE
-        self._questions.end(limit - GRACE)
+        self._jobs.end(limit - GRACE)
         if not machine.done:
             closer.acquire(timeout=min(max(0.0, limit - time.monotonic()), threading.TIMEOUT_MAX))
         for thread in [*list(self._workers), self._keeper]:
@@ -310,10 +299,9 @@ class Driver:
 
         def ask(now: float) -> None:
             ticket = machine.acquire(now, patience)
+            ticket.waiter = waiter
             tickets.append(ticket)
-            if ticket.state == WAITING:
-                ticket.waiter = waiter
-                self._waiting.add(waiter)
+            self._waiting.add(waiter)
 
         try:
             self._tell(machine, ask)
@@ -325,40 +313,24 @@ class Driver:
                 if ticket.state == WAITING:
                     break
                 asked = conn = ticket.connection
-                if self._accepted(conn):
+                if self._jobs.accepted(conn, ticket.deadline):
                     held = Held(machine, ticket, conn)
                     keep(held)
                     return held.lent
                 asked = None
-
-                def refuse(now: float, ticket: Ticket = ticket) -> None:
-                    machine.refused(ticket, now)
-                    if ticket.state == WAITING:
-                        ticket.waiter = waiter
-
-                self._tell(machine, refuse)
+                self._tell(machine, partial(machine.refused, ticket))
         except BaseException:
             if held is not None:
                 if held.claim():  # else the lease has been told to end it
                     self.give_back(held, _nothing)
-            elif asked is not None and self._hooks.acquire is not None:
-                self._end(Held(machine, tickets[0], asked), _nothing)  # the hook may have used it
+            elif asked is not None and self._jobs.hooks.acquire is not None:
+                self._end(Held(machine, tickets[0], asked), True, _nothing)  # the hook may have used it
             elif tickets:
-                self._tell(machine, lambda now: machine.cancel(tickets[0], now))
+                self._tell(machine, partial(machine.cancel, tickets[0]))
             raise
         finally:
             self._waiting.discard(waiter)
         return None
-
-    def _accepted(self, conn: Connection) -> bool:
-        """Ask `on_acquire`.  One that closes the connection does not want it either."""
-        hook = self._hooks.acquire
-        if hook is None:
-            return True
-        if hook(conn) is False or conn.closed or conn.engine.retiring:
-            return False
-        check_left(conn.engine, "on_acquire")
-        return True
 
     def _wait(self, machine: PoolMachine, ticket: Ticket, waiter: threading.Lock) -> None:
         while ticket.state == WAITING and machine is self._machine:
@@ -370,61 +342,40 @@ class Driver:
 
     # ---- Giving back
 
-    def _end(self, held: Held, done: Callable[[], None]) -> None:
-        wanted = False
+    def _end(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
+        answer = False
         try:
             held.lent.take_back()
-            wanted = self._released(held.conn, self._hooks.release)
+            answer = wanted and (self._jobs.hooks.release is None or self._jobs.released(held.conn))
         finally:  # an interrupt, out of the hook or not, ends the lease too
-            self._take(held, wanted, done)
-
-    def _end_left(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
-        """Do for a lease what its borrower would have done, and close its connection if it is not wanted."""
-        hook = self._hooks.release
-        try:
-            held.lent.take_back()
-            if wanted:
-                wanted = False
-                seconds = self._settings.reset_timeout
-                bounded = None if hook is None else partial(self._questions.ask, "on_release", hook, seconds)
-                wanted = self._released(held.conn, bounded)
-        except BaseException:  # noqa: BLE001 - nobody waits for this thread
-            _log.exception("on_release raised")
-        finally:
-            self._take(held, wanted, done)
-
-    def _released(self, conn: Connection, hook: Hook | None) -> bool:
-        """Ask `on_release` whether a connection that came back is wanted."""
-        if hook is None or conn.closed:
-            return True
-        orderly = conn.reusable
-        try:
-            wanted = hook(conn) is not False
-            if orderly:
-                check_left(conn.engine, "on_release")
-        except Exception:  # noqa: BLE001 - the connection comes back all the same, to be closed
-            _log.exception("on_release raised")
-            return False
-        return wanted
+            self._take(held, answer, done)
 
     def _take(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
         machine, ticket, conn = held.machine, held.ticket, held.conn
-        usable, clean = state_left(conn, self._resetting)
+        usable, clean = self._state_left(conn)
 
         def event(now: float) -> bool:
             done()
-            if conn.closed:
-                engine = conn.engine
-                machine.release(
-                    ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered
-                )
-            else:
-                machine.release(ticket, now, usable=wanted and usable, clean=clean)
+            release(machine, ticket, conn, now, wanted and usable, clean)
             return True
 
         if self._tell(machine, event) is None:
             conn.abort()  # the machine that lent it is not in charge any more
             done()
+
+    def _state_left(self, conn: Connection) -> tuple[bool, bool]:
+        """See `Jobs.state_left`.  While another thread is in a call nothing can be said, so it may not."""
+        state = (False, False)
+
+        def look() -> None:
+            nonlocal state
+            state = self._jobs.state_left(conn)
+
+        link = conn.link
+        assert isinstance(link, Link)
+        if not link.shut:
+            link.transport.try_alone(look)
+        return state
 
     # ---- The machine
 
@@ -495,10 +446,8 @@ class Driver:
                 threads.wake(waiter)
         elif isinstance(action, Open):
             self._spawn(self._open, machine, action.slot, action.generation)
-        elif isinstance(action, Check):
-            self._spawn(self._check, machine, action.slot, action.generation)
-        elif isinstance(action, Reset):
-            self._spawn(self._reset, machine, action.slot, action.generation)
+        elif isinstance(action, Check | Reset):
+            self._spawn(self._look_after, machine, action)
         elif isinstance(action, Close):
             conn: Connection | None = action.slot.connection
             if conn is None:
@@ -506,12 +455,10 @@ class Driver:
                 if opening is not None:
                     opening.ask()  # its thread tells the machine when it has ended
             else:
-                if action.force and action.slot.number in self._closing:
-                    self._spawn(conn.abort)
-                else:
-                    self._closing.add(action.slot.number)
-                    work = self._cut_off if action.force else self._close
-                    self._spawn(work, machine, action.slot, action.generation)
+                first = action.slot.number not in self._closing
+                self._closing.add(action.slot.number)
+                if first or action.force:
+                    self._spawn(self._close, machine, action, conn, first)
 
     def _start_over(self, machine: PoolMachine) -> None:
         """The machine may be torn: let a new one take over."""
@@ -542,7 +489,7 @@ class Driver:
     def nap(self) -> float | None:
         """For the keeper: do what is due; seconds until there is more to do, None if never."""
         while self._left:
-            self._spawn(self._end_left, *self._left.popleft())
+            self._spawn(self._end, *self._left.popleft())
         machine = self._machine
         due = machine.next_deadline()
         if self._events or (due is not None and due <= time.monotonic()):
@@ -573,95 +520,55 @@ class Driver:
             run()
 
     def _open(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
-        conn = Connection(RUNTIME, self._connector)
-        stop = Stop()
-        self._opening[slot.number] = stop
-        failure: Exception | None = None
+        stop = self._opening[slot.number] = Stop()
+        conn: Connection | None = None
+        failure: BaseException = ConnectError("the connection is not wanted any more")
         try:
-            if slot.generation != generation:
-                raise ConnectError("the connection is not wanted any more")
-            with stop:
-                conn.open()
-            self._set_up(conn, self._settings.acquire_timeout)
-        except Exception as error:  # noqa: BLE001 - the machine decides
+            if slot.generation == generation:
+                with stop:
+                    conn = self._jobs.open()
+        except BaseException as error:
             failure = error
-        if failure is not None:
-            conn.close()  # before its slot is free for another one
+            if not isinstance(error, Exception):
+                raise
+        finally:
 
-        def event(now: float) -> bool:
-            self._opening.pop(slot.number, None)
-            if failure is not None:
+            def event(now: float) -> bool:
+                self._opening.pop(slot.number, None)
+                if conn is not None:
+                    self._connections.add(conn)
+                    return machine.opened(slot, generation, conn, now)
                 wanted = slot.generation == generation  # else a Close waits for its answer
-                machine.open_failed(slot, generation, failure, is_permanent(failure), now)
+                open_failed(machine, slot, generation, failure, now)
                 return wanted
-            self._connections.add(conn)
-            return machine.opened(slot, generation, conn, now)
 
-        if not self._tell(machine, event):
-            conn.close()
-            # The Close that made it unwanted is answered here: without a connection nobody else does.
-            self._gone(machine, slot, slot.generation, conn)
+            if not self._tell(machine, event):
+                if conn is not None:
+                    conn.close()
+                # The Close that made it unwanted is answered here: without a connection nobody else does.
+                self._gone(machine, slot, slot.generation, conn)
 
-    def _set_up(self, conn: Connection, seconds: float) -> None:
-        """Make a session that is as new what every borrower gets."""
-        hook = self._hooks.connect
-        if hook is not None:
-            try:
-                self._questions.ask("on_connect", hook, seconds, conn)
-            except BaseException as error:  # SystemExit of a hook ends nothing but the attempt
-                raise hook_failed(error) from error
-        check_new(conn.engine, "" if hook is None else "on_connect")
-        conn.forget_traces()
-
-    def _check(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
-        conn: Connection = slot.connection
+    def _look_after(self, machine: PoolMachine, action: Check | Reset) -> None:
         usable = False
         try:
-            with contextlib.suppress(Error):
-                conn.script("", timeout=self._settings.check_timeout)
-                usable = conn.reusable
+            usable = self._jobs.look_after(action)
         finally:  # a callback may have raised SystemExit, which ends this thread
-            self._tell(machine, lambda now: machine.check_done(slot, generation, usable, now))
+            self._tell(machine, partial(looked_after, machine, action, usable))
 
-    def _reset(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
-        conn: Connection = slot.connection
-        seconds = self._settings.reset_timeout
-        usable = False
+    def _close(self, machine: PoolMachine, action: Close, conn: Connection, first: bool) -> None:
         try:
-            with contextlib.suppress(Error):
-                conn.reset(conn.reset_script(self._resetting), timeout=seconds)
-                try:
-                    self._set_up(conn, seconds)
-                    usable = conn.reusable
-                except Error as error:
-                    cause = error.__cause__
-                    wanted = slot.generation == generation  # else the pool has closed it meanwhile
-                    if isinstance(cause, HookTimeout) or (wanted and is_permanent(error)):
-                        # Nobody waits for this thread: say it.
-                        _log.error("on_connect raised", exc_info=cause or error)
+            if action.force:
+                conn.abort()
+            if first:
+                self._jobs.close(conn)
         finally:
-            self._tell(machine, lambda now: machine.reset_done(slot, generation, usable, now))
+            if first:
+                self._gone(machine, action.slot, action.generation, conn)
 
-    def _cut_off(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
-        conn: Connection = slot.connection
-        conn.abort()
-        self._close(machine, slot, generation)
-
-    def _close(self, machine: PoolMachine, slot: Slot, generation: int) -> None:
-        conn: Connection = slot.connection
-        hook = self._hooks.close
-        try:
-            if hook is not None:
-                self._questions.ask("on_close", hook, self._settings.reset_timeout, conn)
-        except BaseException:  # noqa: BLE001 - a hook must not keep a connection open
-            _log.exception("on_close raised")
-        finally:
-            conn.close()
-            self._gone(machine, slot, generation, conn)
-
-    def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection) -> None:
+    def _gone(self, machine: PoolMachine, slot: Slot, generation: int, conn: Connection | None) -> None:
         def event(now: float) -> None:
-            self._connections.discard(conn)
+            if conn is not None:
+                self._connections.discard(conn)
             self._closing.discard(slot.number)
             machine.closed(slot, generation, now)
 

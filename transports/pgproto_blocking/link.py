@@ -28,6 +28,8 @@ T = TypeVar("T")
 HERE: Final = object()
 """Where every thread is at home."""
 
+_MOMENT: Final = 0.01  # seconds
+
 
 class Link:
     """See `pgproto.client.blocking.Link`.
@@ -89,8 +91,17 @@ class Link:
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read."""
-        return readiness.is_quiet(self.transport.descriptor)
+        """True if nothing waits to be read but a notice, which is taken in.
+
+        What can be read from an idle session is its end, most likely.  A notice can announce the end, so the
+        end gets a moment to follow.
+        """
+        transport = self.transport
+        if readiness.is_quiet(transport.descriptor):
+            return True
+        if not transport.closed:
+            transport.alone(transport.look)
+        return not (transport.closed or readiness.wait(transport.descriptor, readiness.READABLE, _MOMENT))
 
     def check_here(self) -> None:
         """Raise if the parent process has it."""

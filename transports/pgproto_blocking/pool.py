@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgproto.client import blocking
-from pgproto.pool import PoolSettings, Resetting
-from pgproto.session import Connector
 
 from .driver import Driver
 from .runtime import RUNTIME
@@ -34,11 +32,9 @@ class Pool(blocking.Pool):
     runtime = RUNTIME
     _driver: Driver
 
-    def _lender(
-        self, connector: Connector, settings: PoolSettings, hooks: blocking.Hooks, resetting: Resetting
-    ) -> Driver:
+    def _lender(self, jobs: blocking.Jobs) -> Driver:
         """Threads do the work."""
-        return Driver(connector, settings, hooks, resetting)
+        return Driver(jobs)
 
     def open(self, *, wait: bool = True) -> Self:
         """Open the pool: `pool.open()`, or `with pool.open(wait=False) as pool`.

@@ -6,10 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
+from pgproto.client.blocking import Bound as AnyBound
 from pgproto.config import Config
 from pgproto.session import Dial
 from pgproto_sockets import readiness
@@ -17,25 +16,14 @@ from pgproto_sockets.process import Process
 
 from .dialling import dial
 from .events import Event, Turn
+from .hooks import Bound, ask
 from .link import HERE, Link
 
 __all__ = ["RUNTIME"]
 
+T = TypeVar("T")
+
 _log = logging.getLogger("pgproto")
-
-
-class _Bound(AbstractContextManager["_Bound"]):
-    """See `pgproto.client.blocking.Bound`.  What is waited for in it has a timeout of its own."""
-
-    expired = False
-
-    def shorten(self, deadline: float) -> None:
-        """Nothing."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
 
 class _Runtime(Process):
@@ -81,9 +69,18 @@ class _Runtime(Process):
         if seconds > 0:
             readiness.pause(seconds)
 
-    def shield(self, seconds: float) -> _Bound:
+    def bound(self, deadline: float) -> Bound:
+        """What limits `ask`."""
+        return Bound(deadline)
+
+    def shield(self, seconds: float) -> Bound:
         """Nothing: a second interrupt goes up as the first one does."""
-        return _Bound()
+        return Bound()
+
+    def ask(self, call: Callable[[], T], bound: AnyBound) -> T:
+        """Call a hook; in a thread of its own, if a pool's asks."""
+        assert isinstance(bound, Bound)
+        return ask(call, bound)
 
     def do_last(self, home: object, work: Callable[[], object], error: BaseException | None) -> None:
         """Do the last thing of a block."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .connection import Connection
 from .feeding import Source
+from .jobs import Jobs, is_alive, looked_after, open_failed, release
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
 from .notifications import Notifications
@@ -23,6 +24,7 @@ __all__ = [
     "Held",
     "Hook",
     "Hooks",
+    "Jobs",
     "Lease",
     "Lender",
     "Link",
@@ -40,4 +42,8 @@ __all__ = [
     "Timeout",
     "TransactionContext",
     "Turn",
+    "is_alive",
+    "looked_after",
+    "open_failed",
+    "release",
 ]

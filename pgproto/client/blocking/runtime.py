@@ -142,6 +142,10 @@ class Runtime(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait so long."""
 
+    def bound(self, deadline: float) -> Bound:
+        """A block that ends at that moment."""
+        ...
+
     def shield(self, seconds: float) -> Bound:
         """A block that no cancellation ends, for so long."""
         ...
@@ -157,6 +161,15 @@ class Runtime(Protocol):
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
         """Have something called there, from whatever thread and moment; False if it is too late for that."""
+        ...
+
+    def ask(self, call: Callable[[], T], bound: Bound) -> T:
+        """Call a hook from a task of the library's; it may not end when it is cancelled.
+
+        Raises:
+            TimeoutError: the bound was reached.
+            BaseException: what it raised.
+        """
         ...
 
     def goes_up(self, error: BaseException) -> bool:
