@@ -289,9 +289,9 @@ def _fits(instead: Callable[..., Any], function: FunctionType) -> bool:
     return [_place(each) for each in taken[1:]] == [_place(each) for each in wanted]
 
 
-def _place(parameter: inspect.Parameter) -> tuple[int, str]:
+def _place(parameter: inspect.Parameter) -> tuple[int, str, bool]:
     named = parameter.kind == inspect.Parameter.KEYWORD_ONLY
-    return parameter.kind, parameter.name if named else ""
+    return parameter.kind, parameter.name if named else "", parameter.default is inspect.Parameter.empty
 
 
 def _indented(text: str, indent: str) -> str:

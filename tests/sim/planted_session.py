@@ -2,141 +2,209 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Generator
+from typing import Final, TypeAlias
 
-from pgproto.session import connect
-from pgproto.session.cancelling import Cancelling
+from pgproto import Error, LocalProtocolError, TransactionAborted
+from pgproto.protocol import CommandCompletes, DataRows, PGConnection
+from pgproto.session import stopping
+from pgproto.session.batch import QueuedQuery
+from pgproto.session.cancelling import NO_WISH, Cancelling
 from pgproto.session.channel import Channel
-from pgproto.session.connect import Connector
+from pgproto.session.connect import Connector, Step
 from pgproto.session.copy import CopyIn
+from pgproto.session.ending import GRACE, Ending
 from pgproto.session.engine import Engine
 from pgproto.session.executemany import ExecuteMany
 from pgproto.session.execution import Execution
+from pgproto.session.loss import Loss
+from pgproto.session.operation import Operation
 from pgproto.session.preparing import Preparing
-from pgproto.session.statements import StatementCache
+from pgproto.session.segment import Segment
+from pgproto.session.statements import PREPARING, Statement, StatementCache
 from pgproto.session.stopping import Stopping
 from pgproto.session.transaction import Transaction
 from pgproto.session.turns import Turns
+from pgproto.wire import BackendKeyData, FieldDescription, Message, NotificationResponse, Terminate
 
-from .planted_edit import Bug, Edit
+from .planted_edit import Bug, Value, Wrap, returns
 
 __all__ = ["BUGS"]
+
+
+_Flow: TypeAlias = Generator[Step, None, Engine]
+
+
+def _and_pipeline(connect: Callable[[Connector], _Flow], self: Connector) -> _Flow:
+    engine = yield from connect(self)
+    if self.config.pipelining is None:
+        engine.pipelining = True
+    return engine
+
+
+def _pipelining(produce: Callable[..., int], self: Execution, channel: Channel) -> int:
+    pipelining, channel.pipelining = channel.pipelining, True
+    try:
+        return produce(self, channel)
+    finally:
+        channel.pipelining = pipelining
+
 
 _POOLERS: Final = (
     Bug(
         "pooler-pipelining",
         "0.1.0: segments are pipelined behind a pooler that gives the server away at each ReadyForQuery",
-        [
-            Edit(
-                Connector,
-                "_pipelining",
-                ("return protocol > PROTOCOL_3_0 and self.config.named_statements", "return True"),
-            )
-        ],
+        [Wrap(Connector, "connect", _and_pipeline)],
         kinds="surprise label rows truth stale hang late twice",
         profile="tangled",
     ),
     Bug(
         "pooler-batch-pipelining",
         "the same in a batch alone: its statements do not wait for each other",
-        [
-            Edit(
-                Execution,
-                "produce",
-                ("if self._segment is None and not channel.may_open:", "if False:"),
-            )
-        ],
+        [Wrap(Execution, "produce", _pipelining)],
         kinds="surprise label rows truth stale hang late twice",
         profile="tangled",
     ),
 )
 
+
+def _as_ever_if_unnamed(
+    are_known: Callable[..., bool], self: Statement, fields: tuple[FieldDescription, ...]
+) -> bool:
+    return not self.name or are_known(self, fields)
+
+
 _UNNAMED: Final = (
     Bug(
         "unnamed-described-once",
         "0.1.0: without names a text is parsed for each run, and decoded as it was described for the first",
-        [Edit(Execution, "_write_next", ('channel.write(Describe("S", statement.name))', "pass"))],
+        [Wrap(Statement, "returns", _as_ever_if_unnamed)],
         kinds="types",
         profile="migrating",
     ),
 )
 
+
+def _wait_if_executed(
+    lost: Callable[..., None], self: Execution, channel: Channel, segment: Segment | None, loss: Loss
+) -> None:
+    if not all(item.executed for item in self.items):
+        lost(self, channel, segment, loss)
+
+
+def _without_a_bound(begin: Callable[[Ending, float], None], self: Ending, now: float) -> None:
+    begin(self, now)
+    if self.write_failed is None:
+        self.until = float("inf")
+
+
+def _first_write(has_room: Callable[[Turns], bool], self: Turns) -> bool:
+    return has_room(self) and not self.channel.pending
+
+
+def _those_at_their_turn(due: Callable[..., list[Operation]], self: Stopping, now: float) -> list[Operation]:
+    turns = self._turns
+    return [each for each in due(self, now) if each not in turns.queue or not turns.channel.segments]
+
+
+def _but_for_the_abandoned(idle: Callable[[Engine], bool], self: Engine) -> bool:
+    segments = self.channel.segments
+    wanted = [each for each in segments if not each.operation.abandoned]
+    hidden = [] if wanted else list(segments)
+    if hidden:
+        segments.clear()
+    answer = idle(self)
+    segments.extend(hidden)
+    return answer
+
+
+def _skip_the_rest(
+    abandon: Callable[..., None], self: Engine, operation: Operation, why: Loss | None = None
+) -> None:
+    if operation is self.turns.starting:
+        abandon(self, operation, why)
+    elif not operation.finished and not operation.abandoned:
+        operation.abandoned = True
+        operation.skip_rest(self.channel)
+
+
+def _forget(receive: Callable[[Engine, bytes], None], self: Engine, data: bytes) -> None:
+    segments = self.channel.segments
+    while len(segments) > 1 and segments[0].operation.abandoned:
+        segments.popleft()
+    receive(self, data)
+
+
+def _and_forget_it(take: Callable[..., BackendKeyData | None], self: Cancelling) -> BackendKeyData | None:
+    key = take(self)
+    self.state = NO_WISH
+    return key
+
+
+def _to_the_last(
+    handle: Callable[..., None], self: Execution, channel: Channel, segment: Segment, event: Message
+) -> None:
+    last = channel.segments[-1]
+    if isinstance(event, DataRows) and isinstance(last.operation, Execution):
+        handle(last.operation, channel, last, event)
+    else:
+        handle(self, channel, segment, event)
+
+
+def _none_while_busy(following: Callable[[PGConnection], Message], self: PGConnection) -> Message:
+    while True:
+        event = following(self)
+        if not (isinstance(event, NotificationResponse) and self.in_flight):
+            return event
+
+
+def _say_good_bye(close: Callable[[Engine], None], self: Engine) -> None:
+    if self.closed:
+        self.channel.write(Terminate())
+    close(self)
+
+
+def _quote_the_password(connect: Callable[[Connector], _Flow], self: Connector) -> _Flow:
+    try:
+        return (yield from connect(self))
+    except Error as error:
+        secret = self.config.password_for(self.config.hosts[0])
+        if secret is not None:
+            error.args = (f"{error} (with {secret.reveal()})",)
+        raise
+
+
 _WAITING: Final = (
     Bug(
         "pgx-800",
         "pgx #800: FATAL between CommandComplete and ReadyForQuery: who has his CommandComplete waits on",
-        [
-            Edit(
-                Execution,
-                "lost",
-                (
-                    "for each in channel.segments:",
-                    """if all(item.executed for item in self.items):
-    return
-for each in channel.segments:""",
-                ),
-            )
-        ],
+        [Wrap(Execution, "lost", _wait_if_executed)],
         kinds="hang late",
     ),
     Bug(
         "fatal-waits-for-eof",
         "FATAL without a FIN behind it: the end of the stream is waited for without a bound",
-        [
-            Edit(
-                Engine,
-                "_ended",
-                ("if self._ending.stage == ALIVE:", "if not isinstance(closed.error, PostgresError):"),
-            )
-        ],
+        [Wrap(Ending, "begin", _without_a_bound)],
         kinds="hang late",
     ),
     Bug(
         "pgx-374",
         "pgx #374, psycopg #685, pgjdbc #194: a big batch is written without reading, and both sides block",
-        [
-            Edit(
-                Turns,
-                "has_room",
-                (
-                    "busy is None or busy.finished or busy.has_room()",
-                    "(busy is None or busy.finished or busy.has_room()) and not self.channel.pending",
-                ),
-            )
-        ],
+        [Wrap(Turns, "has_room", _first_write)],
         kinds="hang late",
         profile="corners",
     ),
     Bug(
         "queued-deadlines-ignored",
         "the deadline of a call that waits for its turn is looked at when its turn has come",
-        [
-            Edit(
-                Stopping,
-                "due",
-                (
-                    "if deadline is None:",
-                    "turns = self._turns\n"
-                    "if deadline is None or (operation in turns.queue and turns.channel.segments):",
-                ),
-            )
-        ],
+        [Wrap(Stopping, "due", _those_at_their_turn)],
         kinds="late hang",
         profile="shared",
     ),
     Bug(
         "abandon-forgets-to-drain",
         "a connection whose caller went away counts as idle, while the answers are still under way",
-        [
-            Edit(
-                Engine,
-                "idle",
-                (
-                    "and not self.channel.segments",
-                    "and all(s.operation.abandoned for s in self.channel.segments)",
-                ),
-            )
-        ],
+        [Wrap(Engine, "idle", _but_for_the_abandoned)],
         kinds="stale dirty",
         profile="cancel",
         start=1025,
@@ -144,112 +212,48 @@ for each in channel.segments:""",
     Bug(
         "abandoned-runs-on",
         "pgx #659: the query of a caller that went away is neither cancelled nor given a time limit",
-        [Edit(Engine, "abandon", ("self._stop(operation)", "operation.skip_rest(self.channel)"))],
+        [Wrap(Engine, "abandon", _skip_the_rest)],
         kinds="late hang leak dirty liveness",
         profile="cancel",
     ),
     Bug(
         "redis-py",
         "redis-py 2023: a cancelled query is forgotten, and its answer goes to the next one",
-        [
-            Edit(
-                Engine,
-                "_process",
-                (
-                    "tag = event.type_byte",
-                    """if len(segments) > 1 and segments[0].operation.abandoned:
-    segments.popleft()
-tag = event.type_byte""",
-                ),
-                (
-                    "elif tag == tags.READY_FOR_QUERY:",
-                    """elif tag == tags.READY_FOR_QUERY and not segments:
-    pass
-elif tag == tags.READY_FOR_QUERY:""",
-                ),
-            )
-        ],
+        [Wrap(Engine, "receive_data", _forget)],
         kinds="rows label cancel",
         profile="shared",
     ),
     Bug(
         "pgx-2478",
         "pgx #2478, lib/pq #1000, spicedb #2434: a late cancel request hits the next query",
-        [
-            Edit(
-                Engine,
-                "_produce",
-                ("and cancelling.state == NO_WISH", ""),
-            ),
-            Edit(
-                Engine,
-                "idle",
-                ("and self._cancelling.state == NO_WISH", ""),
-            ),
-        ],
+        [Wrap(Cancelling, "take", _and_forget_it)],
         kinds="cancel",
         profile="cancel",
-        start=3841,
+        start=4470,
     ),
     Bug(
         "cancel-hits-neighbours",
         "a cancel request is sent while others share the pipeline",
-        [
-            Edit(
-                Cancelling,
-                "ask",
-                (
-                    "if not channel.segments or not turns.flight_unwanted():",
-                    "if not channel.segments:",
-                ),
-            )
-        ],
+        [Wrap(Turns, "flight_unwanted", returns(True))],
         kinds="cancel",
         profile="shared",
     ),
     Bug(
         "rows-to-the-last-caller",
         "asyncmy #103 and kin: of two callers in one pipeline, the one that came last gets the rows",
-        [
-            Edit(
-                Engine,
-                "_process",
-                (
-                    "segment.operation.handle(channel, segment, event)",
-                    """if hasattr(event, "buffer") and hasattr(segments[-1].operation, "take_rows"):
-    segment = segments[-1]
-segment.operation.handle(channel, segment, event)""",
-                ),
-            ),
-        ],
+        [Wrap(Execution, "handle", _to_the_last)],
         kinds="rows",
     ),
     Bug(
         "notification-lost",
         "a notification that comes while a query runs is dropped",
-        [
-            Edit(
-                Engine,
-                "_asynchronous",
-                (
-                    "self._unasked.put(event)",
-                    "if event.type_byte == tags.NOTICE_RESPONSE or not self.channel.segments:\n"
-                    "    self._unasked.put(event)",
-                ),
-            )
-        ],
+        [Wrap(PGConnection, "next_event", _none_while_busy)],
         kinds="rows",
     ),
     Bug(
         "grace-is-used-up-by-the-network",
         "pgproto 0.1: who leaves a stream loses the session if what is under way takes longer than the grace",
-        [
-            Edit(
-                Stopping,
-                "_out_of_grace",
-                ("operation.abandoned and self.received != self._heard and now < self._patience", "False"),
-            )
-        ],
+        [Value(stopping, "LONGEST_GRACE", GRACE)],
         kinds="unusable",
         says="a stream was left",
         profile="endings",
@@ -257,137 +261,205 @@ segment.operation.handle(channel, segment, event)""",
     Bug(
         "stream-without-brake",
         "pgx #713: a consumer that stops reading is buffered for, without a bound",
-        [Edit(Turns, "has_room", ("busy is None or busy.finished or busy.has_room()", "True"))],
+        [Wrap(Turns, "has_room", returns(True))],
         kinds="memory",
         profile="corners",
     ),
     Bug(
         "close-raises",
         "pgx #637: closing a connection that is closed tries to say good-bye, and raises",
-        [
-            Edit(
-                Engine,
-                "close",
-                ("if self.closed or self.finished:\n    self._settle()\n    return\n", ""),
-                (
-                    "clean = not self.channel.pending and self.connection.phase == states.READY",
-                    "clean = True",
-                ),
-            )
-        ],
+        [Wrap(Engine, "close", _say_good_bye)],
         kinds="liveness error",
     ),
     Bug(
         "password-in-the-text",
         "the text of a failed connect quotes how it was tried, with the password",
-        [
-            Edit(
-                connect.Connector,
-                "_try_host",
-                (
-                    'error.add_note(f"while connecting to {host}")',
-                    'error.add_note(f"while connecting to {host} {self.config.password_for(host).reveal()}")',
-                ),
-            )
-        ],
+        [Wrap(Connector, "connect", _quote_the_password)],
         kinds="secret",
     ),
 )
+
+
+def _whatever_the_status(reusable: Callable[[Engine], bool], self: Engine) -> bool:
+    connection = self.connection
+    status, connection.transaction_status = connection.transaction_status, "I"
+    answer = reusable(self)
+    connection.transaction_status = status
+    return answer and bool(status)
+
+
+def _leave_if_idle(
+    rollback: Callable[[Transaction], Generator[Operation, None, None]], self: Transaction
+) -> Generator[Operation, None, None]:
+    block = self._block
+    if block is not None and self.entered and self._engine.transaction_status == "I":
+        self._release(block)
+    else:
+        yield from rollback(self)
+
+
+def _though_retiring(reusable: Callable[[Engine], bool], self: Engine) -> bool:
+    retiring, self.retiring = self.retiring, False
+    answer = reusable(self)
+    self.retiring = retiring
+    return answer
+
+
+def _begin_failed(turns: Turns, segment: Segment) -> bool:
+    idle = turns.channel.connection.transaction_status == "I"
+    return idle and segment.prologue > 0 and not segment.operation.last_word
+
+
+def _and_close(see: Callable[[Turns, Segment], None], self: Turns, segment: Segment) -> None:
+    failed = _begin_failed(self, segment)
+    see(self, segment)
+    if failed:
+        self.channel.connection.close(LocalProtocolError("no"))
+
+
+def _unless_begin_failed(see: Callable[[Turns, Segment], None], self: Turns, segment: Segment) -> None:
+    if not _begin_failed(self, segment):
+        see(self, segment)
+
+
+def _after_begin(may_open: Callable[[Channel], bool], self: Channel) -> bool:
+    if not self.segments:
+        return may_open(self)
+    last = self.segments[-1]
+    prologue, last.prologue = last.prologue, 0
+    answer = may_open(self)
+    last.prologue = prologue
+    return answer
+
+
+def _whatever_the_answer(
+    commit: Callable[[Transaction], Generator[Operation, None, None]], self: Transaction
+) -> Generator[Operation, None, None]:
+    try:
+        yield from commit(self)
+    except TransactionAborted:
+        if not self.committing:
+            raise
+
+
+def _named_by_its_text(get: Callable[..., Statement], self: StatementCache, sql: str) -> Statement:
+    statement = get(self, sql)
+    if statement.name:
+        statement.name = f"named_{sql}"
+    return statement
+
+
+def _close_none(take: Callable[[StatementCache], list[str]], self: StatementCache) -> list[str]:
+    take(self)
+    return []
+
+
+def _unless_half_made(drop: Callable[..., None], self: StatementCache, statement: Statement) -> None:
+    if statement.state != PREPARING:
+        drop(self, statement)
+
+
+def _never_stale(done: Callable[..., None], self: Execution, channel: Channel, segment: Segment) -> None:
+    segment.stale = False
+    done(self, channel, segment)
+
+
+def _take_as(
+    take: Callable[..., None],
+    self: Execution,
+    channel: Channel,
+    item: QueuedQuery,
+    event: DataRows,
+    other: int,
+) -> None:
+    statement, item.statement = item.statement, self.items[other].statement
+    try:
+        take(self, channel, item, event)
+    finally:
+        item.statement = statement
+
+
+def _as_the_one_that_failed(
+    take: Callable[..., None], self: Execution, channel: Channel, item: QueuedQuery, event: DataRows
+) -> None:
+    _take_as(take, self, channel, item, event, sum(each.executed for each in self.items))
+
+
+def _as_the_one_without_rows(
+    take: Callable[..., None], self: Execution, channel: Channel, item: QueuedQuery, event: DataRows
+) -> None:
+    returned = sum(bool(each.rows and each.executed) for each in self.items)
+    _take_as(take, self, channel, item, event, returned)
+
+
+def _without_the_empty(
+    handle: Callable[..., None], self: Execution, channel: Channel, segment: Segment, event: Message
+) -> None:
+    if isinstance(event, CommandCompletes):
+        item = self.items[segment.position]
+        if item.columns and not item.rows:
+            return
+    handle(self, channel, segment, event)
+
+
+def _end_it(stop: Callable[..., None], self: ExecuteMany | CopyIn, reason: BaseException | str) -> None:
+    self.end()
+
 
 _STATE: Final = (
     Bug(
         "asyncpg-dirty-return",
         "SQLAlchemy #13381, asyncpg: a connection with an open transaction goes back to the pool",
-        [Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status"))],
+        [Wrap(Engine, "reusable", _whatever_the_status)],
         kinds="dirty",
         profile="cancel",
     ),
     Bug(
         "sqlx-4393",
         "sqlx #4393: a cancelled BEGIN counts as not sent, and nobody looks at the status byte",
-        [
-            Edit(
-                Transaction,
-                "_undo",
-                (
-                    'engine.transaction_status == "I" and not engine.channel.segments',
-                    'engine.transaction_status == "I"',
-                ),
-            ),
-            Edit(Engine, "reusable", ('self.transaction_status == "I"', "self.transaction_status")),
-        ],
+        [Wrap(Transaction, "rollback", _leave_if_idle), Wrap(Engine, "reusable", _whatever_the_status)],
         kinds="dirty label",
         profile="cancel",
     ),
     Bug(
         "pgx-2589",
         "pgx PR2589: a BEGIN that the server refuses (no FATAL) costs the connection",
-        [
-            Edit(
-                Turns,
-                "see_to_block",
-                (
-                    "self._begin_failed(segment)",
-                    "self._begin_failed(segment)\nself.channel.connection.close(LocalProtocolError('no'))",
-                ),
-            )
-        ],
+        [Wrap(Turns, "see_to_block", _and_close)],
         kinds="surprise",
         profile="corners",
     ),
     Bug(
         "begin-failure-ignored",
         "statements of a transaction whose BEGIN failed are run without it",
-        [
-            Edit(Channel, "may_open", (" or last.prologue > 0", "")),
-            Edit(Turns, "see_to_block", ("self._begin_failed(segment)", "pass")),
-        ],
+        [Wrap(Channel, "may_open", _after_begin), Wrap(Turns, "see_to_block", _unless_begin_failed)],
         kinds="label truth",
         profile="corners",
     ),
     Bug(
         "commit-that-rolled-back",
         "many drivers: COMMIT of a failed transaction is answered with ROLLBACK, and that counts as success",
-        [
-            Edit(
-                Transaction,
-                "commit",
-                ('if script.results and script.results[-1].tag == "ROLLBACK":', "if False:"),
-            )
-        ],
+        [Wrap(Transaction, "commit", _whatever_the_answer)],
         kinds="label truth",
         profile="corners",
     ),
     Bug(
         "standby-is-kept",
         "after a failover (25006) the connection to the old primary goes on being lent",
-        [Edit(Engine, "reusable", ("not self.retiring", "True"))],
+        [Wrap(Engine, "reusable", _though_retiring)],
         kinds="stale",
         profile="pool",
     ),
     Bug(
         "pgx-1847",
         "pgx #1847: a statement is forgotten here and not there, and its name used again: 42P05",
-        [
-            Edit(StatementCache, "get", ("self.new_name()", 'self.named and f"named_{sql}" or ""')),
-            Edit(StatementCache, "close", ("self._to_close.append(statement.name)", "pass")),
-        ],
+        [Wrap(StatementCache, "get", _named_by_its_text), Wrap(StatementCache, "take_closes", _close_none)],
         kinds="surprise",
         profile="corners",
     ),
     Bug(
         "pgx-841",
         "pgx #841, #2360: an error does not drop the cached statement, so it comes back for ever",
-        [
-            Edit(
-                Execution, "segment_done", ("if segment.stale and self._heal(channel, segment):", "if False:")
-            ),
-            Edit(
-                Execution,
-                "_failed",
-                ("self.refused(channel, statement, stale=segment.stale)", "pass"),
-            ),
-        ],
+        [Wrap(Execution, "segment_done", _never_stale), Wrap(Preparing, "refused", returns(None))],
         kinds="surprise",
         profile="corners",
         start=894,
@@ -395,93 +467,53 @@ _STATE: Final = (
     Bug(
         "pgx-2442",
         "pgx #2442: a value is held against the types that a cached statement had once",
-        [Edit(Execution, "_encode", ("not self.fresh(statement)", "False"))],
+        [Wrap(Preparing, "fresh", returns(True))],
         kinds="surprise",
         profile="corners",
     ),
     Bug(
         "pgx-2223",
         "pgx #2223: Parse went well and Describe did not; the half-made statement stays in the cache",
-        [
-            Edit(
-                Preparing,
-                "prepare_done",
-                ("channel.statements.drop(statement)", "pass"),
-            )
-        ],
+        [Wrap(StatementCache, "drop", _unless_half_made)],
         kinds="hang late",
         start=40,
     ),
     Bug(
         "discard-all-forgotten",
         "asyncpg, psycopg: after DISCARD ALL the cache still names statements that the server dropped",
-        [Edit(Channel, "told", ("self.statements.clear()", "pass"))],
+        [Wrap(StatementCache, "clear", returns(None))],
         kinds="surprise",
         profile="pool",
     ),
     Bug(
         "pgx-d22b0bc6",
         "pgx d22b0bc6: an item that failed leaves its description behind for the next item's rows",
-        [
-            Edit(
-                Execution,
-                "take_rows",
-                (
-                    "statement = item.statement",
-                    "statement = self.items[sum(each.executed for each in self.items)].statement",
-                ),
-            )
-        ],
+        [Wrap(Execution, "take_rows", _as_the_one_that_failed)],
         kinds="rows error label surprise",
     ),
     Bug(
         "pgx-f105936c",
         "pgx f105936c: an item without rows leaves its description behind for the next item's rows",
-        [
-            Edit(
-                Execution,
-                "take_rows",
-                (
-                    "statement = item.statement",
-                    "statement = self.items[len([i for i in self.items if i.rows and i.executed])].statement",
-                ),
-            )
-        ],
+        [Wrap(Execution, "take_rows", _as_the_one_without_rows)],
         kinds="rows error label surprise",
     ),
     Bug(
         "empty-result-shifts",
         "Postgres.jl #2: a statement without rows does not count, and the next one's answer is taken for its",
-        [
-            Edit(
-                Execution,
-                "_completed",
-                (
-                    "segment.position = stop = position + count",
-                    "item = self.items[position]\n"
-                    "segment.position = stop = position + (count if item.rows or not item.columns else 0)",
-                ),
-            )
-        ],
+        [Wrap(Execution, "handle", _without_the_empty)],
         kinds="rows label error",
     ),
     Bug(
         "executemany-half-stored",
         "a source of records failed, and the Sync stores what was sent of them",
-        [Edit(ExecuteMany, "produce", ("channel.write(_UNDO)", "pass"))],
+        [Wrap(ExecuteMany, "stop", _end_it)],
         kinds="truth",
         profile="copy",
     ),
     Bug(
         "copy-half-stored",
         "pgx v5.7.6 and kin: a COPY whose source failed is ended with CopyDone, which stores the half",
-        [
-            Edit(
-                CopyIn,
-                "produce",
-                ("if isinstance(last, CopyDone):", "last = CopyDone()\nif True:"),
-            )
-        ],
+        [Wrap(CopyIn, "stop", _end_it)],
         kinds="label truth",
         profile="copy",
     ),

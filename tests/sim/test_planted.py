@@ -106,7 +106,7 @@ def test_a_value_that_is_not_there_is_refused() -> None:
         pass
 
 
-def one_more(thrice: Callable[..., int], self: Base, number: int, *, less: int) -> int:
+def one_more(thrice: Callable[..., int], self: Base, number: int, *, less: int = 0) -> int:
     return thrice(self, number, less=less) + 1
 
 
@@ -139,7 +139,8 @@ def test_a_property_and_a_static_method_are_wrapped() -> None:
         (Example, "twice", lambda twice, self: 0),  # it is called with a number
         (Example, "thrice", lambda thrice, self, number: 0),
         (Example, "thrice", lambda thrice, self, number, less: 0),  # less is given by name
-        (Example, "thrice", lambda thrice, self, number, *, more: 0),
+        (Example, "thrice", lambda thrice, self, number, *, less: 0),  # it may be left out
+        (Example, "thrice", lambda thrice, self, number, *, more=0: 0),
     ],
 )
 def test_a_wrap_that_does_not_fit_is_refused(owner: type, name: str, instead: Callable[..., object]) -> None:
