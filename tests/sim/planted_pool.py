@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator
+from typing import Final, TypeAlias
 
 from pgproto.client import jobs, steps
 from pgproto.client.driver import Driver
+from pgproto.client.runtime import Runtime
 from pgproto.pool.backoff import Backoff
 from pgproto.pool.fleet import Fleet
 from pgproto.pool.machine import PoolMachine
-from pgproto.session.connect import Connector
+from pgproto.pool.slots import CLOSED, CLOSING, EXPIRED, GRANTED, WAITING, Action, Close, Grant, Slot, Ticket
+from pgproto.session.connect import Connector, Step
+from pgproto.session.engine import Engine
+from pgproto.wire import BackendKeyData
 from pgproto_asyncio.link import Link
 
-from .planted_edit import Bug, Edit
+from .planted_edit import Bug, Edit, Wrap, returns
 
 __all__ = ["BUGS"]
+
+
+def _free_at_once(retire: Callable[..., None], self: Fleet, slot: Slot, reason: str, now: float) -> None:
+    retire(self, slot, reason, now)
+    self.move(slot, CLOSED)
+    self.ask(Close(slot, slot.generation, slot.forced, reason))
+
+
+def _and_keep_the_slot(cancel: Callable[..., None], self: PoolMachine, ticket: Ticket, now: float) -> None:
+    if ticket.state == GRANTED:
+        ticket.slot = None
+    cancel(self, ticket, now)
+
 
 _SLOTS: Final = (
     Bug(
         "pgx-679",
         "pgx #679, #2425: a slot is free before its connection is closed: more connections than the maximum",
-        [Edit(PoolMachine, "_open_missing", ("len(fleet.slots) < self", "fleet.live < self"))],
+        [Wrap(Fleet, "retire", _free_at_once)],
         kinds="size",
         profile="pool",
     ),
@@ -40,13 +58,7 @@ _SLOTS: Final = (
     Bug(
         "psycopg-pool-509",
         "psycopg_pool #509: a caller that is cancelled as it is served takes the connection with it",
-        [
-            Edit(
-                PoolMachine,
-                "cancel",
-                ("if slot is not None and slot.ticket is ticket:", "if False:"),
-            )
-        ],
+        [Wrap(PoolMachine, "cancel", _and_keep_the_slot)],
         kinds="hang late leak liveness",
         profile="cancel",
     ),
@@ -138,24 +150,40 @@ self._end(held.ticket, conn)""",
     ),
 )
 
+
+def _in_front(
+    acquire: Callable[..., Ticket], self: PoolMachine, now: float, timeout: float | None = None
+) -> Ticket:
+    ticket = acquire(self, now, timeout)
+    if ticket.state == WAITING:
+        self._waiters.rotate(1)
+    return ticket
+
+
+def _without_a_look_at_who_waits(
+    closed: Callable[..., None], self: PoolMachine, slot: Slot, generation: int, now: float
+) -> None:
+    if slot.generation == generation and slot.state == CLOSING:
+        self._fleet.move(slot, CLOSED)
+
+
+def _tell_if_more_wait(take: Callable[[PoolMachine], list[Action]], self: PoolMachine) -> list[Action]:
+    waiting = self.stats().waiting > 0
+    return [each for each in take(self) if waiting or not (isinstance(each, Grant) and each.ticket.slot)]
+
+
 _WAITERS: Final = (
     Bug(
         "last-come-first-served",
         "waiters are a stack",
-        [Edit(PoolMachine, "_balance", ("self._waiters.popleft()", "self._waiters.pop()"))],
+        [Wrap(PoolMachine, "acquire", _in_front)],
         kinds="fifo",
         profile="calm",
     ),
     Bug(
         "lost-wake-up",
         "puddle 2.0: who waits is not told that a closed connection has made room",
-        [
-            Edit(
-                PoolMachine,
-                "closed",
-                ("self._fleet.move(slot, CLOSED)\nself._balance(now)", "self._fleet.move(slot, CLOSED)"),
-            )
-        ],
+        [Wrap(PoolMachine, "closed", _without_a_look_at_who_waits)],
         kinds="hang late liveness",
         profile="pool",
         start=150,
@@ -163,30 +191,56 @@ _WAITERS: Final = (
     Bug(
         "lost-grant",
         "a caller's turn comes while its task is not looking, and nobody wakes it",
-        [
-            Edit(
-                PoolMachine,
-                "_grant",
-                ("if ticket.waited:", "if ticket.waited and self._waiters:"),
-            )
-        ],
+        [Wrap(PoolMachine, "take_actions", _tell_if_more_wait)],
         kinds="hang late liveness",
         profile="calm",
     ),
 )
 
+
+_Flow: TypeAlias = Generator[Step, None, Engine]
+
+
+def _though_expired(unfit: Callable[..., str], self: Fleet, slot: Slot, now: float) -> str:
+    reason = unfit(self, slot, now)
+    return "" if reason == EXPIRED else reason
+
+
+def _as_the_first_time(connect: Callable[[Connector], _Flow], self: Connector) -> _Flow:
+    self._asked_for_3_0.clear()
+    return connect(self)
+
+
+def _without_a_bound(
+    send: Callable[..., Awaitable[None]],
+    runtime: Runtime,
+    connector: Connector,
+    engine: Engine,
+    peer: object,
+    key: BackendKeyData,
+    budget: float,
+) -> Awaitable[None]:
+    return send(runtime, connector, engine, peer, key, None)
+
+
+def _forget_the_timer(pump: Callable[[Link], None], self: Link) -> None:
+    if self.engine.finished:
+        self._timer = None
+    pump(self)
+
+
 _HEALTH: Final = (
     Bug(
         "no-health-check",
         "pgx #672, MemMachine #1552: an idle connection is lent without a sign of life, for ever",
-        [Edit(Fleet, "needs_check", ("return slot.verified_at < now and", "return False and"))],
+        [Wrap(Fleet, "needs_check", returns(False))],
         kinds="liveness stale",
         profile="pool",
     ),
     Bug(
         "dead-socket-is-lent",
         "psycopg_pool #1123: an idle socket that is readable (the server's good-bye) is lent",
-        [Edit(Fleet, "is_dead", ("not self._is_alive(slot.connection)", "False"))],
+        [Wrap(Fleet, "is_dead", returns(False))],
         kinds="stale dirty",
         profile="pool",
         start=20600,
@@ -201,14 +255,14 @@ _HEALTH: Final = (
     Bug(
         "expired-is-lent",
         "pgx 20578f57: on a busy pool, a connection from before expire() goes from hand to hand",
-        [Edit(Fleet, "unfit", ("if slot.epoch != self._epoch:", "if False:"))],
+        [Wrap(Fleet, "unfit", _though_expired)],
         kinds="stale",
         profile="pool",
     ),
     Bug(
         "no-back-off",
         "pgx #1780, psycopg_pool #1176: while the server is away, it is dialled without a pause",
-        [Edit(Backoff, "admit", ("if not self.failing:", "if True:"))],
+        [Wrap(Backoff, "admit", returns(True))],
         kinds="storm late",
     ),
     Bug(
@@ -225,7 +279,7 @@ _HEALTH: Final = (
     Bug(
         "refusal-is-forgotten",
         "pgproto 0.1: each connection asks for protocol 3.2 again, and the pooler logs each refusal",
-        [Edit(Connector, "_try_host", ("self._asked_for_3_0.add(host)", "pass"))],
+        [Wrap(Connector, "connect", _as_the_first_time)],
         kinds="refusal",
         says="refused before",
         profile="pooler",
@@ -241,13 +295,7 @@ _HEALTH: Final = (
     Bug(
         "cancel-without-deadline",
         "lib/pq #1000: a cancel request that gets no answer is waited for without a bound",
-        [
-            Edit(
-                steps,
-                "send_cancel",
-                ("connector, budget, peer", "connector, None, peer"),
-            )
-        ],
+        [Wrap(steps, "send_cancel", _without_a_bound)],
         kinds="leak hang late liveness",
         profile="cancel",
         start=1750,
@@ -255,16 +303,13 @@ _HEALTH: Final = (
     Bug(
         "timer-leaks",
         "pgx #1999: the path of an error skips un-watching: its timer goes on running",
-        [
-            Edit(Link, "connection_lost", ("self._timer.cancel()", "pass")),
-            Edit(Link, "_close_transport", ("self._timer.cancel()", "pass")),
-        ],
+        [Wrap(Link, "pump", _forget_the_timer)],
         kinds="leak",
     ),
     Bug(
         "writes-without-brake",
         "a transport that wants no more bytes gets more all the same: memory without a bound",
-        [Edit(Link, "pause_writing", ("self._write_paused = True", "pass"))],
+        [Wrap(Link, "pause_writing", returns(None))],
         kinds="memory",
     ),
 )
