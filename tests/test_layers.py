@@ -54,12 +54,10 @@ NOT_IN_ADAPTER = {
     "pgproto_trio": frozenset({"asyncio"}),
 }
 
-# The kit for tests knows what it tests: an adapter and its library where a driver uses them, in a function.
+# The kit for tests names the adapters that it tests, and imports what it takes for that where it is used.
 KIT = "pgproto_pytest"
 IN_THE_KIT = frozenset({"pgproto", "pytest"})
-IN_THE_KIT_WHERE_USED = frozenset(
-    {"pgproto_anyio", "pgproto_asyncio", "pgproto_blocking", "pgproto_trio"} | {"anyio", "trio"}
-)
+IN_THE_KIT_WHERE_USED = frozenset({"pgproto_blocking", "anyio", "trio"})
 BEFORE_A_TEST_ASKS = (
     "",
     ".behaviour",

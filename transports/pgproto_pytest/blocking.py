@@ -25,19 +25,16 @@ class BlockingDriver(Driver):
     """pgproto_blocking, called from a thread of its own, so that a hang can be seen from outside."""
 
     name = "blocking"
+    adapter: Any = "pgproto_blocking"
     asynchronous = False
 
     def connect(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        import pgproto_blocking
-
-        return _Context(lambda: pgproto_blocking.connect(dsn, **options))
+        return _Context(lambda: self.module().connect(dsn, **options))
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        import pgproto_blocking
-
-        return _Context(_made(pgproto_blocking.Pool(dsn, **_synchronous(options))))
+        return _Context(_made(self.module().Pool(dsn, **_synchronous(options))))
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""

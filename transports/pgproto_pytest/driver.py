@@ -6,6 +6,7 @@ the asyncio adapter has it.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,17 +27,19 @@ class Driver:
 
     Attributes:
         name: what the tests are called after.
+        adapter: what has `connect` and `Pool`: the adapter's module, or the name by which it is imported when
+            it is used.
         asynchronous: it has tasks.  Several may use one connection at once, and records may come from an
             asynchronous iterator.
     """
 
     name = ""
+    adapter: Any = ""
     asynchronous = True
 
-    @property
-    def adapter(self) -> Any:
-        """What has the adapter's `connect` and `Pool`: its module."""
-        raise NotImplementedError
+    def module(self) -> Any:
+        """The adapter's module."""
+        return importlib.import_module(self.adapter) if isinstance(self.adapter, str) else self.adapter
 
     def connect(self, dsn: str | None = None, **options: Any) -> Any:
         """The adapter's `connect`, to be entered with `async with`.
@@ -48,11 +51,11 @@ class Driver:
         Returns:
             A context manager whose value is the adapter's connection, or something that looks like it.
         """
-        return _Guard(self.adapter.connect(dsn, **options))
+        return _Guard(self.module().connect(dsn, **options))
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """The adapter's `Pool`, to be entered with `async with`; otherwise as `connect`."""
-        return _Guard(self.adapter.Pool(dsn, **options))
+        return _Guard(self.module().Pool(dsn, **options))
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """Run all at once, each in a task of its own.

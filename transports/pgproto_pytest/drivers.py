@@ -20,13 +20,7 @@ class AsyncioDriver(Driver):
     """pgproto_asyncio, on the loop that asyncio.run makes."""
 
     name = "asyncio"
-
-    @property
-    def adapter(self) -> Any:
-        """See `Driver`."""
-        import pgproto_asyncio
-
-        return pgproto_asyncio
+    adapter: Any = "pgproto_asyncio"
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -65,13 +59,7 @@ class TrioDriver(Driver):
     """pgproto_trio."""
 
     name = "trio"
-
-    @property
-    def adapter(self) -> Any:
-        """See `Driver`."""
-        import pgproto_trio
-
-        return pgproto_trio
+    adapter: Any = "pgproto_trio"
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
@@ -116,16 +104,11 @@ class AnyioDriver(Driver):
         backend: "asyncio" or "trio".
     """
 
+    adapter: Any = "pgproto_anyio"
+
     def __init__(self, backend: str) -> None:
         self.name = f"anyio_{backend}"
         self._backend = backend
-
-    @property
-    def adapter(self) -> Any:
-        """See `Driver`."""
-        import pgproto_anyio
-
-        return pgproto_anyio
 
     async def together(self, *works: Callable[[], Awaitable[Any]]) -> list[Any]:
         """See `Driver`."""
