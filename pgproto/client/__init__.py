@@ -1,7 +1,7 @@
 """The client that all adapters share, over a `Runtime` and its `Link`s.
 
-It knows neither an event loop nor the operating system.  An adapter implements the two protocols; then
-`Connect(runtime)` connects, and a subclass of `Pool` that names its runtime is a pool.
+It knows neither event loops nor the operating system.  An adapter implements the two protocols; then
+`Connect(runtime)` is its `connect`, and a subclass of `Pool` with a `runtime` is its pool.
 """
 
 from __future__ import annotations

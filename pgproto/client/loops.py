@@ -1,4 +1,4 @@
-"""What all event loops have: one thread, in which everything between two awaits is one step."""
+"""The parts common to all event loops: one thread, in which the code between two awaits is atomic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class OneThread:
-    """What a `Link` has no trouble with."""
+    """The methods of a `Link` that are trivial in a single thread."""
 
     engine: Engine
 
@@ -30,21 +30,21 @@ class OneThread:
         return self.engine.closed
 
     def lend(self) -> Self:
-        """Itself: a call that comes too late is seen when it begins."""
+        """Itself: a call after the end of the lease is refused when it begins."""
         return self
 
     def alone(
         self, work: Callable[[], T], timeout: float | None = None, told: BaseException | None = None
     ) -> T:
-        """Do something with the engine."""
+        """Call `work`: no other thread uses the engine."""
         return work()
 
 
 class OneTask:
-    """A `Turn`: a second task would wait for what may never come, so it is refused.
+    """A `Turn`: a second task is refused, because it might wait for ever.
 
     Args:
-        refusal: what it is told.
+        refusal: the text of its error.
     """
 
     def __init__(self, refusal: str) -> None:
@@ -52,19 +52,19 @@ class OneTask:
         self._taken = False
 
     async def take(self, deadline: float | None) -> bool:
-        """Have it: True."""
+        """Take the turn; always True."""
         if self._taken:
             raise LocalProtocolError(self._refusal)
         self._taken = True
         return True
 
     def leave(self) -> None:
-        """Let the next one have it."""
+        """Release the turn."""
         self._taken = False
 
 
 class OneLoop:
-    """What a `Runtime` has no trouble with."""
+    """The methods of a `Runtime` that are the same for all event loops."""
 
     def turn(self, refusal: str) -> OneTask:
         """A new turn."""
@@ -81,7 +81,7 @@ class OneLoop:
 
 
 class NoBlock:
-    """`Tasks` that the block of a pool means nothing to."""
+    """The part of `Tasks` for loops without task groups: a pool's block does nothing."""
 
     async def enter(self) -> None:
         """Nothing."""
@@ -94,7 +94,7 @@ class NoBlock:
 
 
 class Reading:
-    """The part of a `Reader` that no event loop has a say in: whether the source has come to its end.
+    """The part of a `Reader` that is the same for all event loops: it knows whether the source has ended.
 
     Args:
         iterator: the source.

@@ -1,4 +1,4 @@
-"""What arrives piece by piece: the rows of a stream, the data of COPY TO STDOUT."""
+"""Iterators over pieces as they arrive: the rows of a stream, the data of COPY TO STDOUT."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ T = TypeVar("T")
 class Pieces(Unique, Generic[T]):
     """An async iterator, which can be entered with `async with` too.
 
-    The statement runs when the first piece is asked for.  Whoever stops in the middle (`aclose`, leaving
+    The statement runs when the first piece is asked for.  Stopping in the middle (`aclose`, leaving
     `async with`, or just dropping the iterator) abandons it: the rest is cancelled, read and dropped.
 
-    Only what was read to its end ends with StopAsyncIteration.  After anything else (an error, `aclose`, a
-    cancellation) the next piece is an error, each time: a part never passes for the whole.
+    StopAsyncIteration is only raised at the end of the data.  After anything else (an error, `aclose`, a
+    cancellation) each further step raises an error, so that a part is never taken for the whole.
 
     Args:
-        runtime: where it is iterated over.
-        start: gives the link, where the operation is to be submitted.
-        operation: what to run.
-        take: takes what has arrived.
+        runtime: the adapter's runtime.
+        start: returns the link on which to submit the operation.
+        operation: the operation.
+        take: returns the pieces that have arrived.
         seconds: how long the next piece may take; None for no limit.
-        release: called when the link is not needed any more; idempotent.
+        release: called when the link is no longer needed; idempotent.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Pieces(Unique, Generic[T]):
         self._link: Link | None = None
         self._waiting = False  # a task waits for the next piece
         self._ended = False
-        self._error: BaseException | None = None  # what there is instead of more pieces
+        self._error: BaseException | None = None  # raised instead of more pieces
 
     def __aiter__(self) -> Pieces[T]:
         return self
 
     async def __anext__(self) -> T:
-        while not self._pieces:  # another one may have come before
+        while not self._pieces:  # another task may have taken them
             await self._fetch()
         return self._pieces.popleft()
 
@@ -76,7 +76,7 @@ class Pieces(Unique, Generic[T]):
         await self._runtime.do_last(home, self.aclose, error)
 
     async def aclose(self) -> None:
-        """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
+        """Stop, and wait until the connection is free again, for at most GRACE.  Idempotent."""
         link = self._link
         if link is not None and not link.inherited:
             link.check_here()
@@ -94,8 +94,8 @@ class Pieces(Unique, Generic[T]):
         """Wait for more pieces.
 
         Raises:
-            StopAsyncIteration: there are none, and it is whole.
-            LocalProtocolError: another task waits for them already, or the iteration was left.
+            StopAsyncIteration: there are none, and the data is complete.
+            LocalProtocolError: another task is waiting for them, or the iteration was left.
             Error: the operation's error.
         """
         await self._runtime.checkpoint()
@@ -117,7 +117,7 @@ class Pieces(Unique, Generic[T]):
                     await self._end(operation.error)
                 else:
                     await progress(self._runtime, link, operation, self._seconds)
-        except Error as error:  # it was refused, or is to be used elsewhere
+        except Error as error:  # refused, or not usable here
             await self._end(error)
         except BaseException:
             await self._leave()
@@ -135,15 +135,15 @@ class Pieces(Unique, Generic[T]):
         self._link = link
         try:
             await link.begin(self._operation)
-        except Error:  # it was refused
+        except Error:  # refused
             self._link = None
             raise
-        if self._ended:  # by another task, meanwhile
+        if self._ended:  # by another task, during the wait
             await self._end(self._error)
         return link
 
     async def _leave(self) -> None:
-        """Nobody wants the rest."""
+        """Abandon the operation: the rest is not wanted."""
         if not self._ended:
             text = "the iteration was left before its end: there is no more to read"
             await self._end(LocalProtocolError(text))
@@ -165,9 +165,9 @@ async def progress(runtime: Runtime, link: Link, operation: Operation, seconds: 
     """Let the engine go on, and wait until the operation has made progress or has ended.
 
     Args:
-        runtime: the link's.
-        link: whose operation it is.
-        operation: submitted before.
+        runtime: the adapter's runtime.
+        link: the link with the operation.
+        operation: the operation, already submitted.
         seconds: how long that may take; None for no limit.
     """
     engine = link.engine
@@ -179,5 +179,5 @@ async def progress(runtime: Runtime, link: Link, operation: Operation, seconds: 
     else:
         await link.wait(operation)
         operation.take_progress()
-    # The time that the caller takes for its own part does not count.
+    # Clear the deadline: the time between two calls is the caller's own and does not count.
     engine.set_deadline(operation, None)

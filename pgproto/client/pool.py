@@ -1,4 +1,4 @@
-"""A pool of connections, as its users see it.  `Driver` does the work."""
+"""The public face of a pool of connections.  `Driver` does the work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Pool(Queries):
     """A pool of connections: `async with Pool(dsn, max_size=10) as pool: await pool.fetch(...)`.
 
     Attributes:
-        runtime: what it works with.
+        runtime: the adapter's runtime.
     """
 
     runtime: ClassVar[Runtime]
@@ -58,14 +58,14 @@ class Pool(Queries):
         Args:
             dsn: a connection string; see `connect`.
             on_connect: called with every new connection before it is lent for the first time, and again
-                after each reset: what it sets up is what every borrower gets.
+                after each reset, so that every borrower gets the session as it is set up here.
             on_acquire: called before a connection is lent; False closes it, and another one is tried.
-            on_release: called when one comes back that has not ended; False closes it.
-            on_close: called before one is closed.
-            reset: what makes a returned session as new.  "auto": DISCARD ALL, unless nothing whose text was
-                seen can have left a trace; "always": after every lease in which anything was sent, by a
-                script that keeps prepared statements where it can; "never"; or a script of your own, which
-                runs after every lease in which anything was sent.
+            on_release: called when a connection is given back that has not ended; False closes it.
+            on_close: called before a connection is closed.
+            reset: how to reset the session after a lease.  "auto": DISCARD ALL, unless the statements, by
+                their texts, cannot have changed the session's state; "always": after every lease in which
+                anything was sent, by a script that keeps prepared statements if possible; "never"; or a
+                script of your own, which runs after every lease in which anything was sent.
             server_settings: run-time parameters of every session.
             options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
@@ -82,7 +82,7 @@ class Pool(Queries):
         self._command_timeout = connector.config.command_timeout
 
     def _lender(self, jobs: Jobs) -> Lender:
-        """Who does the work."""
+        """The driver that does the work."""
         return Driver(jobs)
 
     # ---- Life
@@ -95,14 +95,14 @@ class Pool(Queries):
         It belongs to the event loop in which it was opened, or used for the first time.
 
         Args:
-            wait: True to wait for the first connection, so that a wrong address or password is told here
+            wait: True to wait for the first connection, so that a wrong address or password is an error here
                 (not with `min_size=0`: then nothing is opened yet); False to begin to open `min_size`
-                connections, and let an outage pass.
+                connections without waiting, so that an outage is no error.
 
         Raises:
             ConnectError: the first attempts to connect failed.
             PoolTimeout: they took longer than `acquire_timeout`.
-            PoolClosed: the pool was closed before.
+            PoolClosed: the pool is closed.
         """
         return Opening(self, wait)
 
@@ -118,7 +118,7 @@ class Pool(Queries):
         return self
 
     async def _enter(self, wait: bool) -> Self:
-        """Open it as the context manager of a block."""
+        """Open the pool as the context manager of a block."""
         if self._entered:
             raise LocalProtocolError("the pool is entered already")
         driver = self._driver
@@ -133,10 +133,10 @@ class Pool(Queries):
             raise
 
     async def close(self, *, timeout: Timeout = DEFAULT) -> None:
-        """End the pool: waiting callers get PoolClosed, connections are closed as they come back.
+        """End the pool: waiting callers get PoolClosed, connections are closed as they are given back.
 
         Args:
-            timeout: seconds after which borrowed connections are taken away, `close_timeout` by default;
+            timeout: seconds after which borrowed connections are closed by force, `close_timeout` by default;
                 None for no limit.
         """
         await self._driver.close(patience(timeout))
@@ -161,7 +161,7 @@ class Pool(Queries):
         self._driver.expire()
 
     def stats(self) -> PoolStats:
-        """What the pool has and has done."""
+        """The pool's statistics."""
         return self._driver.stats()
 
     # ---- Borrowing
@@ -172,18 +172,18 @@ class Pool(Queries):
         What was awaited is given back by `release`.
 
         Args:
-            timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take one
-                that is free, or fail; a negative one has passed.
+            timeout: seconds to wait for one, `acquire_timeout` by default; None for no limit; 0 to take a
+                free one or fail; a negative one has passed.
 
         Raises:
             PoolTimeout: none became free in time.
             PoolClosed: the pool is closed.
-            TooManyWaiting: `max_waiting` callers wait already.
+            TooManyWaiting: there are already `max_waiting` waiting callers.
         """
         return Lease(self._driver, patience(timeout))
 
     async def release(self, conn: Connection) -> None:
-        """Give a connection back: its handle is dead from now on.  Idempotent.
+        """Give a connection back: its handle cannot be used any more.  Idempotent.
 
         Raises:
             LocalProtocolError: this pool has not lent it.
@@ -210,7 +210,7 @@ class Pool(Queries):
         return PoolTransaction(self.acquire(timeout=timeout), isolation, readonly, deferrable)
 
     def _lease(self, timeout: Timeout) -> Lease:
-        """A connection for a call that takes `timeout`, the wait for it included."""
+        """The lease for a call whose `timeout` includes the wait for a connection."""
         return Lease(self._driver, waiting(timeout, self._acquire_timeout))
 
     async def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
@@ -219,7 +219,7 @@ class Pool(Queries):
             await conn._run_item(item, lease.remaining(timeout))
 
     async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
-        """`Connection.send_batch` on a borrowed connection; the wait for it is a part of `timeout`."""
+        """`Connection.send_batch` on a borrowed connection; `timeout` includes the wait for it."""
         with Refusing(batch):
             lease = self._lease(timeout)
             async with lease as conn:
@@ -261,10 +261,10 @@ class Pool(Queries):
         return Pieces(self.runtime, start, operation, operation.take, time, lease.release)
 
     async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
-        """Run `fn(conn)` in a transaction, and again where that is safe and makes sense.
+        """Run `fn(conn)` in a transaction, and again where that is safe and useful.
 
-        It is repeated only if the transaction certainly was not committed, and the error is one that
-        another attempt can avoid: see `Retry`.  What `fn` does besides the database is repeated too.
+        It is repeated only if the transaction was certainly not committed, and another attempt can avoid
+        the error: see `Retry`.  Effects of `fn` outside of the database are repeated, too.
 
         Args:
             fn: the work; called with a connection in a new transaction each time.
@@ -285,7 +285,7 @@ class Pool(Queries):
 
 
 class Opening(Unique, Generic[P]):
-    """What `Pool.open` returns: to await, or to enter."""
+    """The result of `Pool.open`: to await, or to enter."""
 
     def __init__(self, pool: P, wait: bool) -> None:
         self._pool = pool

@@ -1,4 +1,4 @@
-"""A prepared statement that its caller keeps."""
+"""Prepared statements that the caller keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Keeper", "PreparedStatement"]
 
 
 class Keeper(Protocol):
-    """What a prepared statement needs of its connection."""
+    """The methods of its connection that a prepared statement uses."""
 
     async def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """See `Queries`."""
@@ -39,13 +39,13 @@ class Keeper(Protocol):
         ...
 
     async def close_statement(self, statement: Statement) -> None:
-        """Have the server forget a statement, with the next flight.  Idempotent."""
+        """Close a statement on the server with the next query.  Idempotent."""
 
 
 class PreparedStatement(Unique):
     """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
 
-    The server has it until `close`, or until nobody refers to this object any more.
+    The server keeps it until `close`, or until nobody refers to this object any more.
     """
 
     def __init__(self, connection: Keeper, statement: Statement, dropped: list[Statement]) -> None:
@@ -77,5 +77,5 @@ class PreparedStatement(Unique):
         return await self._connection.executemany(self.statement, records, timeout=timeout)
 
     async def close(self) -> None:
-        """Have the server forget it; that goes out with the next query."""
+        """Close it on the server, with the next query."""
         await self._connection.close_statement(self.statement)

@@ -1,4 +1,4 @@
-"""The four ways to run one statement, which a connection and a pool share."""
+"""The four methods to run one statement, common to connection and pool."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "Queries", "Query", "Timeout"]
 
 Query: TypeAlias = "str | Statement | PreparedStatement"
-"""A text, or what `prepare` returned."""
+"""A text, or a statement that `prepare` has returned."""
 
 
 class Queries(Unique):
-    """`fetch`, `fetchrow`, `fetchval` and `execute`, all of them `_run_item` with another answer.
+    """`fetch`, `fetchrow`, `fetchval` and `execute`: each calls `_run_item` and returns another part.
 
     Args of each:
-        query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
+        query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
         args: the values of the parameters.
-        timeout: in seconds, `command_timeout` by default; None for no limit; one that is 0 or less has
-            passed.  A number that a pool is given is for the wait for a connection, too.
+        timeout: in seconds, `command_timeout` by default; None for no limit; 0 or less has already passed.
+            On a pool, a number includes the wait for a connection.
 
     Raises:
-        DataError: a value cannot be encoded (nothing was sent), or one that came cannot be decoded.
+        DataError: a value cannot be encoded (nothing was sent), or a received one cannot be decoded.
         PostgresError: the server refused the statement.
         ConnectionLost, QueryTimeout: see `outcome` for what became of it.
         PoolTimeout: the pool had no connection in that time, or in `acquire_timeout`; nothing was sent.
-        TypeError, ValueError: `query` is no statement, or `timeout` no number; nothing was sent.
-        BaseException: what a value's own code raised, if it is no Exception (KeyboardInterrupt, say); else it
-            is the `__cause__` of a DataError.  Nothing was sent.
+        TypeError, ValueError: `query` is not a statement, or `timeout` not a number; nothing was sent.
+        BaseException: raised by a value's own code, such as KeyboardInterrupt; nothing was sent.  If it is an
+            Exception, it is the `__cause__` of a DataError instead.
     """
 
     async def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
@@ -57,7 +57,7 @@ class Queries(Unique):
         """Run a statement and return the first column of its first row, or None.
 
         Raises:
-            DataError: its rows have no columns; it has run all the same.
+            DataError: its rows have no columns; the statement was run nevertheless.
         """
         item = as_item(query, args)
         await self._run_item(item, timeout)

@@ -1,4 +1,4 @@
-"""The errors of a call that comes to the wrong place: nothing was touched, and nothing sent."""
+"""The errors for a call that is not possible here: nothing was changed or sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def not_open(*, lent: bool) -> ConnectionClosed:
     """The error for a handle without a session.
 
     Args:
-        lent: a pool has lent it, and has it back.
+        lent: it was lent by a pool, and given back.
     """
     over = "the lease is over: the connection was given back to its pool"
     error = ConnectionClosed(over if lent else "the connection is not open")
@@ -20,7 +20,7 @@ def not_open(*, lent: bool) -> ConnectionClosed:
 
 
 def not_here(what: str) -> LocalProtocolError:
-    """The error for a connection or a pool that is used in another event loop than its own.
+    """The error for a connection or a pool that is used outside of its own event loop.
 
     Args:
         what: "connection" or "pool".

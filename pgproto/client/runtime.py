@@ -1,10 +1,10 @@
-"""What the client needs of its surroundings: an event loop, and a connected transport for each session.
+"""The protocols of an adapter: `Runtime` for an event loop, `Link` for the transport of a session.
 
-Whoever implements these protocols has the whole client: connections, pool, batches, COPY, LISTEN, retry.
-The client awaits nothing else.  It is written as for level cancellation: what has to be done after a
+An adapter that implements them gets the whole client: connections, pool, batches, COPY, LISTEN, retry.
+The client awaits nothing else.  It is written for level cancellation: work that is needed after a
 cancellation is done in a block of `Runtime.shield`.
 
-What "home" is: the event loop, or the run, that a session or a pool belongs to.
+A "home" is the event loop, or the run, that a session or a pool belongs to.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ __all__ = ["END", "Alarm", "Bound", "Event", "Link", "Reader", "Runtime", "Task"
 T = TypeVar("T")
 
 END = object()
-"""What a `Reader` says instead of a chunk when there are no more."""
+"""Returned by a `Reader` instead of a chunk when there are no more."""
 
 
 class Event(Protocol):
-    """What one task waits for and another one brings about; it happens once."""
+    """An event that one task waits for and another one sets, once."""
 
     def set(self) -> None:
-        """It has happened."""
+        """Set it."""
 
     async def wait(self) -> Any:
-        """Wait until it has."""
+        """Wait until it is set."""
         ...
 
 
 class Turn(Protocol):
-    """What one has at a time: threads queue up for it, and a second task is refused."""
+    """A turn that one task or thread has at a time: threads queue up, a second task is refused."""
 
     async def take(self, deadline: float | None) -> bool:
-        """Have it; False if another thread has had it until the deadline.
+        """Take the turn; False if another thread has had it until the deadline.
 
         Raises:
-            LocalProtocolError: it is a second task.
+            LocalProtocolError: another task has it.
         """
         ...
 
     def leave(self) -> None:
-        """Let the next one have it."""
+        """Release the turn."""
 
 
 class Bound(Protocol):
-    """An `async with` block with a deadline: at that moment what is awaited in it is cancelled.
+    """An `async with` block with a deadline, at which the code in it is cancelled.
 
     The block then ends without an error, and `expired` is True.
     """
@@ -80,31 +80,31 @@ class Bound(Protocol):
 
 
 class Task(Protocol):
-    """Something that is done at the same time."""
+    """A task."""
 
     async def stop(self) -> None:
         """Cancel it, if it has not ended, and wait for its end."""
 
 
 class Alarm(Protocol):
-    """What calls at a moment that can be moved."""
+    """A timer that can be moved."""
 
     def set(self, deadline: float | None) -> None:
-        """Call then, and at no other moment; None: at none."""
+        """Call at this time and at no other; None for never."""
 
 
 class Tasks(Protocol):
-    """The tasks of one pool, which belong to it and to none of its callers.
+    """The tasks of one pool, which belong to no caller.
 
-    What they raise is reported, but for what goes up (`Runtime.goes_up`).
+    Their exceptions are reported, except those that must propagate (`Runtime.goes_up`).
     """
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> Task:
-        """Begin one."""
+        """Begin a task."""
         ...
 
     def alarm(self, call: Callable[[], None]) -> Alarm:
-        """What calls `call` when it is time; it keeps nothing alive but that."""
+        """A timer for `call`; it keeps nothing else alive."""
         ...
 
     async def enter(self) -> None:
@@ -113,49 +113,49 @@ class Tasks(Protocol):
     async def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """And left, after its end."""
+        """The block of the pool is left, after the pool's end."""
         ...
 
     async def wait(self) -> None:
-        """Wait until all have ended; the pool starts no more."""
+        """Wait until all tasks have ended; the pool starts no more."""
 
 
 class Reader(Protocol):
-    """Takes the pieces out of a source that has to be waited for: `async for`, or one by one."""
+    """Reads an asynchronous source: with `async for`, or piece by piece."""
 
     def __aiter__(self) -> AsyncIterator[Any]:
         """Itself."""
         ...
 
     async def __anext__(self) -> Any:
-        """The next piece, whatever happens meanwhile."""
+        """The next piece, even if the operation is over."""
         ...
 
     async def next_unless_over(self, link: Link, operation: CopyIn | ExecuteMany) -> Any:
-        """The next piece, while what the operation has got is sent; END at the end of the source, or once
-        the server wants no more.
+        """The next piece, while earlier ones are being sent; END at the end of the source, or once the
+        operation is over.
 
-        The end is what the source's own `__anext__` says with StopAsyncIteration, and nothing else: a
-        cancellation that comes out of a source is its error, as any other.
+        Only StopAsyncIteration from the source's own `__anext__` is its end: a cancellation that comes out
+        of a source is an error like any other.
         """
         ...
 
     async def close(self) -> None:
-        """Have a source that was not read to its end close itself, within GRACE."""
+        """Close a source that was not read to its end, within GRACE."""
 
 
 class Forgetting(Protocol):
-    """What a forked child must not use."""
+    """An object with resources that a forked child must not use."""
 
     def forget(self) -> None:
-        """In the child: let go of what is the parent's."""
+        """In the child: let go of the parent's resources."""
 
 
 class Runtime(Protocol):
-    """An event loop's kind.  One object without a state serves all loops of its kind."""
+    """One kind of event loop.  It has no state: one object serves all loops of its kind."""
 
     def now(self) -> float:
-        """The time on the clock of deadlines, in seconds."""
+        """The time in seconds, on the clock of all deadlines."""
         ...
 
     def random(self) -> float:
@@ -165,9 +165,9 @@ class Runtime(Protocol):
     def connector(
         self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
     ) -> Connector:
-        """What makes sessions, with this process's environment and files, and the clock of `now`.
+        """A Connector with this process's environment and files, and the clock of `now`.
 
-        A warning about the options is for the line that calls the caller.
+        A warning about the options refers to the line that calls the caller.
 
         Raises:
             ConfigError: the options cannot be used.
@@ -178,15 +178,15 @@ class Runtime(Protocol):
         """Have `holder.forget()` called in every child that this process forks."""
 
     def home(self) -> object:
-        """Where the caller runs; None if nowhere."""
+        """The home in which the caller runs; None if there is none."""
         ...
 
     def is_gone(self, home: object) -> bool:
-        """True if nothing will run there any more."""
+        """True if nothing will run in that home any more."""
         ...
 
     def task(self) -> object:
-        """The task that runs; None if there is none."""
+        """The running task; None if there is none."""
         ...
 
     def is_over(self, task: object) -> bool:
@@ -198,79 +198,79 @@ class Runtime(Protocol):
         ...
 
     def turn(self, refusal: str) -> Turn:
-        """A new turn; a task that comes while another one has it is told `refusal`."""
+        """A new turn; `refusal` is the error text for a second task."""
         ...
 
     async def checkpoint(self) -> None:
-        """Where a call begins: a cancellation that is due is raised here, where nothing was done yet."""
+        """At the start of a call: raise a pending cancellation, before anything is done."""
 
     async def checkpoint_if_cancelled(self) -> None:
-        """The same, without waiting if there is none."""
+        """The same, without letting other tasks run."""
 
     async def shielded_checkpoint(self) -> None:
-        """Where a call that has waited for nothing ends: let others run, and raise nothing."""
+        """At the end of a call that did not wait: let other tasks run, without a cancellation."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so long."""
+        """Wait for so many seconds."""
 
     def bound(self, deadline: float) -> Bound:
-        """A block that ends at that moment."""
+        """A block that ends at the deadline."""
         ...
 
     def shield(self, seconds: float) -> Bound:
-        """A block that no cancellation ends, for so long."""
+        """A block that is protected from cancellation for so many seconds."""
         ...
 
     async def do_last(
         self, home: object, work: Callable[[], Coroutine[Any, Any, object]], error: BaseException | None
     ) -> None:
-        """Do the last thing of an `async with` block that `error` has ended.
+        """Do the last work of an `async with` block that `error` has ended.
 
         Args:
-            home: where the work belongs; None if nothing has been begun anywhere.
-            work: what is to be done.
-            error: with a GeneratorExit nothing can be waited for, perhaps.
+            home: the home of the work; None if nothing was begun.
+            work: the work.
+            error: after a GeneratorExit it may be impossible to await anything.
         """
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
-        """Have something called there, from whatever thread and moment; False if it is too late for that."""
+        """Have `call` called in that home, from any thread and at any moment; False if that is too late."""
         ...
 
     async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
-        """Call a hook from a task of the library's; it may not end when it is cancelled.
+        """Call a hook from one of the library's tasks; the hook may ignore its cancellation.
 
         Raises:
             TimeoutError: the bound was reached.
-            BaseException: what it raised.
+            BaseException: the hook's exception.
         """
         ...
 
     def goes_up(self, error: BaseException) -> bool:
-        """True if nobody should keep the exception: an interrupt, or the task itself is cancelled."""
+        """True if the exception must propagate: an interrupt, or the cancellation of this very task."""
         ...
 
     def report(self, home: object, name: str, error: BaseException) -> None:
-        """Say that what the caller handed in, by its name, has raised where nobody's call is for it."""
+        """Report an exception of a callback or hook of this name, which has no caller to raise it in."""
 
     def tasks(self) -> Tasks:
-        """A new pool's."""
+        """The tasks of a new pool."""
         ...
 
     def reader(self, iterator: AsyncIterator[Any]) -> Reader:
-        """What reads a source of COPY or executemany."""
+        """A reader for a source of COPY or executemany."""
         ...
 
     async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
         """Open a transport, and attach the step's engine to it.
 
         Args:
-            step: where to, and the engine.
-            config: how.
+            step: the host and the engine.
+            config: the configuration.
             deadline: when to give up; None for never.
-            address: a `Link.peer`, to go to that very address; None to look the host up.
+            address: a `Link.peer`, to connect to exactly that address; None to look the host up.
 
         Raises:
-            ConnectError, OSError: it could not be opened.
+            ConnectError, OSError: the transport could not be opened.
         """
         ...
 
@@ -286,7 +286,7 @@ class Link(Protocol):
 
     @property
     def on_change(self) -> Callable[[], None] | None:
-        """Called after everything that happened: notifications, notices or the end may be there."""
+        """Called after every event: there may be notifications, notices, or the session's end."""
         ...
 
     @on_change.setter
@@ -304,17 +304,17 @@ class Link(Protocol):
 
     @property
     def inherited(self) -> bool:
-        """True if the parent process has it (see `fork`)."""
+        """True if it belongs to the parent process (see `fork`)."""
         ...
 
     @property
     def peer(self) -> object:
-        """Where it is connected to, for `Runtime.dial`."""
+        """The address of the server, for `Runtime.dial`."""
         ...
 
     @property
     def home(self) -> object:
-        """Where it belongs."""
+        """Its home."""
         ...
 
     @property
@@ -334,30 +334,30 @@ class Link(Protocol):
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
+        """True if there is nothing to read.  An idle session whose socket is readable is dead."""
         ...
 
     def check_here(self) -> None:
-        """Raise if the caller runs elsewhere, or in a process that was forked meanwhile.
+        """Check that the session can be used here.
 
         Raises:
-            ConnectionClosed: the parent process has it.
-            LocalProtocolError: it belongs elsewhere; nothing was touched, and nothing sent.
+            ConnectionClosed: it belongs to the parent process.
+            LocalProtocolError: it has another home; nothing was changed or sent.
         """
 
     def lend(self) -> Link:
-        """The link for the handle that a borrower gets: what comes too late for its lease is refused."""
+        """The link for a borrower's handle: it refuses calls after the end of the lease."""
         ...
 
     def alone(
         self, work: Callable[[], T], timeout: float | None = None, told: BaseException | None = None
     ) -> T:
-        """Do something with the engine that waits for nothing, while no other thread does.
+        """Call `work`, which uses the engine and does not wait, while no other thread uses the engine.
 
         Args:
-            work: what to do.
-            timeout: seconds to wait until no other thread does; None for no limit.
-            told: an error that the work hands on: if it is what the work raises, nothing is half done.
+            work: the work.
+            timeout: seconds to wait for other threads; None for no limit.
+            told: an error passed to the work: if the work raises this very error, nothing is half done.
         """
         ...
 
@@ -365,7 +365,7 @@ class Link(Protocol):
         """Submit an operation (the first one starts the session) and wait for its end.
 
         Args:
-            operation: what to do.
+            operation: the operation.
             timeout: in seconds; None for no limit.
 
         Raises:
@@ -379,16 +379,16 @@ class Link(Protocol):
         """Wait until an operation that was submitted has ended or made progress."""
 
     async def wait_for(self, event: Event, deadline: float | None) -> bool:
-        """Wait until somebody sets the event, or the session is over; False if the deadline comes first."""
+        """Wait until the event is set or the session is over; False if the deadline comes first."""
         ...
 
     async def leave(self, operation: Operation) -> None:
-        """Abandon an operation.  Takes GRACE at the most, and never raises."""
+        """Abandon an operation.  It takes at most GRACE and never raises."""
 
     async def ended(self, operation: Operation) -> None:
-        """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
+        """Wait for the end of an abandoned operation whose caller reads its outcome.
 
-        GRACE bounds it.
+        It takes at most GRACE.
         """
 
     async def settled(self) -> None:
@@ -398,24 +398,24 @@ class Link(Protocol):
         """End the session, within so many seconds; None for no limit.  Idempotent."""
 
     def abort(self) -> None:
-        """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
+        """End the session at once; drop unsent bytes.  A running statement is cancelled first."""
 
     def drop(self) -> None:
-        """Nobody refers to the connection any more: end it, from wherever garbage is collected."""
+        """Nobody refers to the connection any more: end it.  Called by the garbage collector."""
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and who still waits for it is told."""
+        """The lease is over: stop its operations; their callers get an error."""
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
-        """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.
+        """Abandon an operation for the garbage collector: safe at any moment, in any thread.
 
         Args:
-            operation: what nobody will ask for any more.
-            then: called afterwards where the link belongs, unless that is gone.
+            operation: the operation, which nobody waits for.
+            then: called afterwards in the link's home, unless that is gone.
         """
 
     def resume(self) -> None:
         """An operation has more to write, or room for more to read."""
 
     def flush(self) -> None:
-        """Do what can be done without waiting; the engine may have something to say."""
+        """Do what can be done without waiting: write output, wake tasks."""

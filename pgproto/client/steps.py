@@ -1,4 +1,4 @@
-"""Opening sessions and cancelling queries: the core's flows, with a runtime doing the steps."""
+"""Opening sessions and sending cancel requests: runs the core's flows with a runtime."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class _Stepper:
-    """Does the steps of a flow; holds the link that is open.
+    """Does the steps of a flow; has the link that is open.
 
     Args:
-        runtime: does them.
-        connector: whose flow it is.
+        runtime: the adapter's runtime.
+        connector: the connector of the flow.
         budget: seconds for each host; None for no limit.
-        peer: where to dial, whatever host a step names; None to look that up.
+        peer: the address to dial instead of the step's host; None to look that up.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class _Stepper:
         self._deadline: float | None = None
 
     async def run(self, flow: Generator[Step, None, T]) -> T:
-        """Run a flow to its end; whatever happens, no link but the flow's result stays open."""
+        """Run a flow to its end; in any case, no link except that of its result stays open."""
         try:
             step = next(flow)
             while True:
@@ -74,15 +74,15 @@ class _Stepper:
 
 
 async def open_session(runtime: Runtime, connector: Connector, budget: float | None) -> Link:
-    """Connect; the link of a session that is ready for queries, and that can cancel what it runs.
+    """Connect; return the link of a session that is ready for queries and for cancel requests.
 
     Args:
-        runtime: does the steps.
-        connector: how to connect.
+        runtime: the adapter's runtime.
+        connector: the connector.
         budget: seconds for each host; None for no limit.
 
     Raises:
-        ConnectError: no server would do.
+        ConnectError: no server accepted.
         ConfigError: a file of the configuration cannot be used.
     """
     stepper = _Stepper(runtime, connector, budget)
@@ -99,12 +99,12 @@ async def send_cancel(
     """Send a cancel request for a session: best effort.
 
     Args:
-        runtime: does the steps.
-        connector: whose session it is.
+        runtime: the adapter's runtime.
+        connector: the connector of the session.
         engine: the session.
-        peer: what it is connected to; a look-up could name another server by now.
-        key: what its server calls it.
+        peer: the session's address; a new look-up could find another server.
+        key: the session's cancel key.
         budget: seconds that it may take.
     """
-    with contextlib.suppress(Exception):  # a query that cannot be cancelled runs into GRACE
+    with contextlib.suppress(Exception):  # if it fails, GRACE ends the query
         await _Stepper(runtime, connector, budget, peer).run(connector.cancel(engine, key))

@@ -19,7 +19,7 @@ __all__ = ["TransactionContext"]
 
 
 class TransactionContext(Unique):
-    """`async with conn.transaction()`; or `start`, and `commit` or `rollback`, each by itself."""
+    """`async with conn.transaction()`; or `start`, and then `commit` or `rollback`."""
 
     def __init__(self, connection: Connection, block: Transaction) -> None:
         self._connection = connection
@@ -27,7 +27,7 @@ class TransactionContext(Unique):
 
     @property
     def block(self) -> Transaction:
-        """The core's side of it."""
+        """The core's transaction."""
         return self._block
 
     @property
@@ -39,21 +39,21 @@ class TransactionContext(Unique):
         """Open the block.
 
         Raises:
-            LocalProtocolError: it is open already, or another task's block is.
+            LocalProtocolError: it is already open, or another task's block is open.
         """
         self._connection.check_here()
         await self._connection.runtime.checkpoint()
         try:
             self._connection.link.alone(self._block.enter)
             return self._connection
-        except Error:  # refused: there is nothing to end
+        except Error:  # refused, so there is nothing to end
             raise
         except BaseException:
             self._cut_off()
             raise
 
     async def commit(self) -> None:
-        """COMMIT, or RELEASE SAVEPOINT.  Any task may end the block.  Cancelled before that, it is undone.
+        """COMMIT, or RELEASE SAVEPOINT.  Any task may end the block.  If cancelled before, it rolls back.
 
         Raises:
             LocalProtocolError: it is not open, a block inside it is, or a statement has ended it.
@@ -63,7 +63,7 @@ class TransactionContext(Unique):
         await self._end(self._block.commit)
 
     async def rollback(self) -> None:
-        """ROLLBACK, or ROLLBACK TO SAVEPOINT; blocks that are open inside it end with it.
+        """ROLLBACK, or ROLLBACK TO SAVEPOINT; open blocks inside it end with it.
 
         Raises:
             LocalProtocolError: it is not open, or a statement has ended it.
@@ -80,26 +80,26 @@ class TransactionContext(Unique):
             if error is None:
                 await self.commit()
             elif isinstance(error, Exception):
-                # An error of the clean-up must not hide the one that made it necessary.
+                # An error of the rollback must not hide the error that made it necessary.
                 with contextlib.suppress(Error):
                     await self.rollback()
             else:
                 await self._connection.clean_up(self._block.rollback, error)
         finally:
-            if not self._block.ending:  # else another task sees to it
+            if not self._block.ending:  # else another task is ending it
                 self._cut_off()
 
     async def _end(self, flow: Callable[[], Generator[Operation, None, None]]) -> None:
         connection = self._connection
         try:
-            # From here to the submission of COMMIT or ROLLBACK there is no further checkpoint.
+            # After this there is no checkpoint before the submission of COMMIT or ROLLBACK.
             await connection.runtime.checkpoint_if_cancelled()
         except BaseException as error:
             await connection.clean_up(self._block.rollback, error)
             raise
         try:
             await connection.run_flow(flow())
-        except LocalProtocolError:  # refused: nothing was begun
+        except LocalProtocolError:  # refused, so nothing was begun
             raise
         except BaseException:
             self._cut_off()
@@ -108,10 +108,10 @@ class TransactionContext(Unique):
             await connection.runtime.shielded_checkpoint()
 
     def _cut_off(self) -> None:
-        """End the session if the block is still open: what came next would be a part of it.
+        """End the session if the block is still open, because later statements would be part of it.
 
-        Nobody would end it: an interrupt came between two steps, or its end was out of time.
+        That is so after an interrupt between two steps, or if COMMIT or ROLLBACK came too late.
         """
         if self._block.entered:
-            with contextlib.suppress(LocalProtocolError):  # its event loop is another one
+            with contextlib.suppress(LocalProtocolError):  # it cannot be used here
                 self._connection.abort()

@@ -1,6 +1,6 @@
-"""What there is only once: no copy and no pickle of it.
+"""Objects that cannot be copied or pickled.
 
-A copy of a connection would be a second owner of one session, and close it when it is dropped.
+A copy of a connection would be a second owner of one session, and would close it when it is dropped.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ __all__ = ["Unique"]
 
 
 class Unique:
-    """Base of what stands for a session, or for a part of one: connections, pools, and what they hand out."""
+    """Base of connections, pools, and the objects that they return: each has, or is part of, a session."""
 
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """Whatever copies or pickles an object asks this.
+        """Called to copy or pickle the object.
 
         Raises:
             TypeError: always.

@@ -1,9 +1,9 @@
 # Written by scripts/blocking.py out of pgproto/client/connection.py: change that one.
-"""One session: the calls, each an operation of the core or a flow of them.
+"""One session: its calls, each of which runs an operation of the core or a flow of operations.
 
-Several tasks may call at once: their queries are pipelined, in order, each with an end of its own.
-Cancelling a call never leaves the connection in doubt: the core cancels the query, reads the answers to
-their end and drops them, or closes the connection.
+Several tasks may call at once: their queries are pipelined, in order, each with its own result.
+After the cancellation of a call the connection is either in sync or closed: the core cancels the query, reads
+and drops its answers, or closes the connection.
 """
 
 from __future__ import annotations
@@ -68,41 +68,41 @@ class Connection(Queries):
 
     def __init__(self, runtime: Runtime, connector: Connector) -> None:
         self.runtime = runtime
-        """Where it is used."""
+        """The runtime of its adapter."""
         self._connector = connector
         self._command_timeout = connector.config.command_timeout
         self._link: Link | None = None
         self.listeners = Listeners()
-        """Who waits for notifications."""
+        """The session's listeners."""
         self._lender: Connection | None = None
-        self._lease = object()  # what listeners end with
+        self._lease = object()  # the owner of listeners, which end with the lease
         self._borrower: weakref.ref[Connection] | None = None
         self.lease: weakref.ref[Lease] | None = None
-        """Whose end is the end of this handle, if a pool has lent it."""
+        """The lease that ends this handle, if a pool has lent it."""
         self.keeps: Lease | None = None
-        """The lease, if nobody but the handle keeps it."""
+        """The lease, if only the handle keeps it alive."""
         self.lent_by: object = None
-        """What the pool knows itself by."""
+        """The driver of the pool that has lent it."""
         self.on_notice: Callable[[PostgresError], None] | None = None
         """Called with every notice of the server, as an object with an error's fields.
 
-        What it raises, and what `on_lost` does, is reported (asyncio: to the event loop's exception handler;
-        else logged); KeyboardInterrupt and SystemExit end the session and go up.
+        Its exceptions, and those of `on_lost`, are reported (asyncio: to the event loop's exception handler;
+        else logged); KeyboardInterrupt and SystemExit end the session and propagate.
         """
         self.on_lost: Callable[[], None] | None = None
         """Called once when the session has ended, on either side.
 
-        On a connection that a pool has lent, both are called while it is lent; those that `on_connect` has
-        set are called whenever the connection lives.
+        Callbacks set on a handle that a pool has lent are called while it is lent; those that `on_connect`
+        has set are called at any time.
         """
         self.when_lost: Callable[[], None] | None = None
         """The pool's own `on_lost`, called before any of the caller's."""
 
-    # ---- What is known
+    # ---- State
 
     @property
     def engine(self) -> Engine:
-        """The core's side of the session."""
+        """The engine of the session."""
         link = self._link
         if link is None:
             raise refusals.not_open(lent=self._lender is not None)
@@ -110,10 +110,10 @@ class Connection(Queries):
 
     @property
     def link(self) -> Link:
-        """The core's way to the server.
+        """The transport of the session.
 
         Raises:
-            ConnectionClosed: it is not open, or the parent process has it.
+            ConnectionClosed: it is not open, or it belongs to the parent process.
         """
         link = self._link
         if link is None:
@@ -123,17 +123,17 @@ class Connection(Queries):
 
     @property
     def config(self) -> Config:
-        """How it was connected."""
+        """The configuration with which it was connected."""
         return self._connector.config
 
     @property
     def closed(self) -> bool:
-        """True once nothing can be asked any more."""
+        """True once nothing can be submitted any more."""
         return self._link is None or self._link.shut
 
     @property
     def transaction_status(self) -> str:
-        """What the server said last: "I" idle, "T" in a transaction block, "E" in a failed one."""
+        """The status of the last ReadyForQuery: "I" idle, "T" in a transaction block, "E" in a failed one."""
         return self.engine.transaction_status
 
     @property
@@ -143,7 +143,7 @@ class Connection(Queries):
 
     @property
     def pid(self) -> int:
-        """The process ID of the server's end of the session; 0 if it was not told."""
+        """The process ID of the server process; 0 if it is not known."""
         key = self.engine.connection.backend_key
         return key.process_id if key is not None else 0
 
@@ -169,11 +169,11 @@ class Connection(Queries):
         """Send a batch in one round trip.
 
         Returns:
-            The batch's items; each knows its rows, tag, error and outcome.
+            The batch's items, with their rows, tags, errors and outcomes.
 
         Raises:
-            Error: an atomic batch failed (the items say which one, and what became of the others), or the
-                connection was lost.  With `atomic=False` an item's own error is only in the item.
+            Error: an atomic batch failed (the items have the error and all outcomes), or the connection was
+                lost.  With `atomic=False` an item's own error is only in the item.
         """
         with Refusing(batch) as refusing:
             link = self.link
@@ -187,10 +187,10 @@ class Connection(Queries):
         return operation.items
 
     def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
-        """Run a statement and iterate over its rows as they come, in bounded memory.
+        """Run a statement and iterate over its rows as they arrive, in bounded memory.
 
-        `for row in conn.stream(...)`; the connection can do nothing else until the iteration has ended.
-        `timeout` is the longest wait for the next rows.
+        `for row in conn.stream(...)`; nothing else can use the connection until the iteration has
+        ended.  `timeout` is the longest wait for the next rows.
         """
         operation = Stream(as_item(query, args))
         return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
@@ -203,7 +203,7 @@ class Connection(Queries):
         return prepared
 
     def close_statement(self, statement: Statement) -> None:
-        """Have the server forget a statement, with the next flight.  Idempotent."""
+        """Close a statement on the server with the next query.  Idempotent."""
         if not self.closed:
             link = self.link
             link.alone(lambda: link.engine.forget(statement))
@@ -212,11 +212,11 @@ class Connection(Queries):
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
     ) -> TransactionContext:
-        """A transaction block: `with conn.transaction(): ...`; inside of another, a savepoint.
+        """A transaction block: `with conn.transaction(): ...`; inside another one, a savepoint.
 
         Args:
             isolation: "read committed", "repeatable read" or "serializable"; "" for the default.
-            readonly: True or False to say so.
+            readonly: True for READ ONLY, False for READ WRITE; None for the default.
             deferrable: wait for a safe snapshot (serializable and read-only).
         """
         block = Transaction(self.engine, isolation=isolation, readonly=readonly, deferrable=deferrable)
@@ -228,17 +228,17 @@ class Connection(Queries):
         Rows that the statement returns are dropped; a `Batch` keeps them.
 
         Args:
-            query: one SQL statement with parameters $1, $2, ..., or what `prepare` returned.
+            query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
             records: an iterable of records: sequences with a value per parameter.
             timeout: the longest time without progress, in seconds.
 
         Returns:
-            How many rows were affected, all together.
+            The number of rows affected by all executions together.
 
         Raises:
             DataError: a value does not fit its parameter; nothing was stored.
-            PostgresError: the server refused one (a note says which); nothing was stored.
-            Exception: whatever the iterable raises; nothing was stored.
+            PostgresError: the server refused a record (a note says which); nothing was stored.
+            Exception: the iterable's exception; nothing was stored.
         """
         operation = ExecuteMany.of(query)
 
@@ -260,7 +260,7 @@ class Connection(Queries):
 
         Raises:
             PostgresError: the server refused it; no row was stored.
-            Exception: whatever the source raises; no row was stored.
+            Exception: the source's exception; no row was stored.
         """
         operation = CopyIn(sql)
         chunked = chunks(source)
@@ -279,11 +279,11 @@ class Connection(Queries):
         """Store records in a table by binary COPY; the number of rows.
 
         Args:
-            table: the table's name (quoted as it is).
+            table: the table's name; it is quoted, so case counts.
             records: an iterable of records: sequences with a value per column, or mappings
-                with the columns' names (others are ignored).
+                from the columns' names (other keys are ignored).
             columns: the columns' names.
-            schema: the table's schema; "" to search for it.
+            schema: the table's schema; "" to use the search path.
             timeout: the longest time without progress, in seconds.
 
         Raises:
@@ -308,13 +308,13 @@ class Connection(Queries):
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
 
-        The connection can do nothing else until the iteration has ended.
+        Nothing else can use the connection until the iteration has ended.
         """
         operation = CopyOut(sql)
         return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
 
     def _feed(self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout) -> None:
-        """Run an operation with the chunks of a source, which is asked for when the server is ready."""
+        """Run an operation with the chunks of a source, which is opened when the server is ready."""
         time = self._seconds(timeout)
         link = self.link
         if time is not None:
@@ -336,7 +336,7 @@ class Connection(Queries):
     # ---- The session itself
 
     def reset(self, script: str = "DISCARD ALL", *, timeout: Timeout = DEFAULT) -> None:
-        """Bring the session back to where it was after connecting."""
+        """Bring the session back to its state after connecting."""
         self._run(Reset(script), timeout)
 
     def close(self, *, timeout: Timeout = 1.0) -> None:
@@ -364,9 +364,9 @@ class Connection(Queries):
         self.runtime.do_last(self._home, self.close, error)
 
     def clean_up(self, flow: Callable[[], Generator[Operation, None, None]], error: BaseException) -> None:
-        """Run the last flow of a block that an error has ended; its own must not hide that one.
+        """Run the last flow of a block that an error has ended; its own error must not hide that one.
 
-        A cancellation does not wait long for it: then the session ends.
+        After a cancellation it gets little time; then the session ends.
         """
         try:
             if isinstance(error, Exception | GeneratorExit):
@@ -384,13 +384,13 @@ class Connection(Queries):
 
     @property
     def reusable(self) -> bool:
-        """True if it may be lent to somebody else: nothing is in flight, unread or open."""
+        """True if it may be lent again: nothing is in flight, unread or open."""
         link = self._link
         return link is not None and not link.shut and link.engine.reusable
 
     @property
     def lent(self) -> bool:
-        """True while a borrower has a handle of it."""
+        """True while a borrower has a handle."""
         return self._borrower is not None
 
     @property
@@ -401,27 +401,27 @@ class Connection(Queries):
 
     @property
     def dirty(self) -> bool:
-        """True if something that was run may have left a trace in the session."""
+        """True if a statement may have changed the session's state."""
         return not self.closed and self.engine.dirty
 
     def reset_script(self, resetting: Resetting) -> str:
-        """What makes the session as new after a lease; "" for nothing."""
+        """The script that resets the session after a lease; "" for none."""
         engine = self.engine
         return resetting.script_for(touched=engine.touched, dirty=engine.dirty)
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read.  An idle session whose socket is readable is dead."""
+        """True if there is nothing to read.  An idle session whose socket is readable is dead."""
         return self._link is not None and self._link.quiet
 
     def forget_traces(self) -> None:
-        """The session as it is now is the one to come back to."""
+        """Take the session's present state as clean."""
         self.engine.forget_traces()
 
     def settled(self) -> None:
         """Wait until nothing is in flight any more, or the session is over.
 
-        Not for a stream or COPY that somebody still has in hand: it does not end by itself.
+        Not for a stream or COPY that its caller has not left: it does not end by itself.
         """
         if self._link is None or self.closed:
             return
@@ -441,7 +441,7 @@ class Connection(Queries):
         return lent
 
     def take_back(self) -> Connection:
-        """The lease of this handle is over: the connection behind it."""
+        """End the lease of this handle; return the pool's connection."""
         link, self._link = self._link, None
         self.listeners.end_lease(self._lease)
         wake(self.listeners.dispatch([]))
@@ -452,10 +452,10 @@ class Connection(Queries):
         lender._borrower = None
         return lender
 
-    # ---- The inside
+    # ---- Internals
 
     def check_here(self) -> None:
-        """Raise if nothing can be done with the connection, or not here: see `link`."""
+        """Raise if the connection cannot be used, or not here: see `link`."""
         self.link.check_here()
 
     @property
@@ -491,12 +491,12 @@ class Connection(Queries):
         except StopIteration:
             return
         except BaseException:
-            with suppress(Error):  # where an interrupt has come between two steps; a compiled flow needs it
+            with suppress(Error):  # after an interrupt between two steps; a compiled flow needs it
                 link.alone(flow.close, GRACE)
             raise
         finally:
             if self.runtime.is_gone(link.home):
-                pass  # the collector has ended the flow
+                pass  # the garbage collector has ended the flow
             elif link.engine.finished:  # the flow may have ended the session
                 self.abort()
             else:
@@ -513,7 +513,7 @@ class Connection(Queries):
         self.listeners = link.engine.listeners
 
     def _on_change(self) -> None:
-        """Take what the engine has besides answers: notifications and notices; tell of its end."""
+        """Distribute the engine's notifications and notices; report its end."""
         engine = self.engine
         woken = self.listeners.dispatch(engine.take_notifications())
         if engine.finished:  # not before: the server's last words are still being read
@@ -527,7 +527,7 @@ class Connection(Queries):
                     self._call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
 
     def _handles(self) -> list[Connection]:
-        """Whose callbacks are called: its own (those that `on_connect` has set), and its borrower's."""
+        """The handles with callbacks: its own (set by `on_connect`), and its borrower's."""
         borrower = None if self._borrower is None else self._borrower()
         return [self] if borrower is None else [self, borrower]
 
@@ -541,7 +541,7 @@ class Connection(Queries):
                 self._call_back("on_lost", on_lost)
 
     def _call_back(self, name: str, callback: Callable[..., None], *args: object) -> None:
-        """Call the caller's code, in the middle of what may be somebody else's call."""
+        """Call a callback; this may happen within the call of another thread."""
         try:
             callback(*args)
         except BaseException as error:  # a callback must not end the session
@@ -551,7 +551,7 @@ class Connection(Queries):
 
 
 def _weakly(connection: Connection) -> Callable[[], None]:
-    """`_on_change`, without keeping the connection alive: the link is kept by others."""
+    """`_on_change`, without a reference from the link that keeps the connection alive."""
     reference = weakref.ref(connection)
 
     def call() -> None:

@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/feeding.py: change that one.
-"""Feeding the operations that take data piece by piece: COPY and executemany."""
+"""Feeding data piece by piece to operations: COPY and executemany."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ __all__ = ["Chunks", "Source", "encoded", "feed"]
 T = TypeVar("T")
 
 Source = bytes | Iterable[bytes]
-"""What `copy_in` takes: all of the data, or its pieces, as those of an open file."""
-
-# What an operation is fed with: bytes for a COPY, runs of executions for an ExecuteMany.
+"""The source of `copy_in`: all of the data, or an iterable of pieces, such as an open file."""
+# The chunks for an operation: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any]
 
 
@@ -30,15 +29,15 @@ def feed(
     give: Callable[[], Chunks],
     seconds: float | None,
 ) -> None:
-    """Hand a source's chunks to an operation, until it ends or the server wants no more.
+    """Feed a source's chunks to an operation, until the source ends or the operation is over.
 
-    A source that raises undoes the operation; its error is raised when the server has said so.
+    If the source raises, the operation is undone; its exception is raised after the server's answer.
 
     Args:
         runtime: the link's.
-        link: whose operation it is.
-        operation: submitted before.
-        give: gives the source, when the server is ready for it.
+        link: the link with the operation.
+        operation: the operation, already submitted.
+        give: returns the source; called when the server is ready.
         seconds: the longest time without progress; None for no limit.  A source
             cannot be interrupted.
     """
@@ -75,7 +74,7 @@ def _feed(
             return
         size += len(chunk)
         if size >= HIGH_WATER:
-            # A server that takes everything at once must not keep us from reading its error.
+            # Even if everything can be written at once, an error of the server must be read.
             size = 0
             runtime.sleep(0)
 
@@ -83,12 +82,12 @@ def _feed(
 def _feed_chunk(
     runtime: Runtime, link: Link, operation: CopyIn | ExecuteMany, chunk: Any, seconds: float | None
 ) -> None:
-    """Hand over a chunk; small ones are collected."""
+    """Feed a chunk; wait while the operation is full."""
     operation.feed(chunk)
     while operation.full:
         progress(runtime, link, operation, seconds)
 
 
 def encoded(runtime: Runtime, buffer: sources.Buffer[T], records: NamedRecords) -> Chunks:
-    """Records as the chunks that a buffer makes of them."""
+    """Encode records into chunks, by a buffer."""
     return sources.encoded(buffer, records)

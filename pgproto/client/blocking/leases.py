@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/leases.py: change that one.
-"""What a pool lends: a connection, or a transaction on one."""
+"""The leases of a pool: a connection, or a transaction on one."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Lease(Unique):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Somebody takes it for the connection."""
+            """The lease was taken for the connection: say how to get that."""
             raise AttributeError(_NO_CONNECTION.format(name), name=name, obj=self)
 
     def start(self) -> Connection:
         """Borrow a connection; its handle keeps the lease.
 
         Raises:
-            LocalProtocolError: the lease has one already.
+            LocalProtocolError: the lease already has a connection.
             Error: see `Pool.acquire`.
         """
         conn = self.__enter__()
@@ -55,19 +55,19 @@ class Lease(Unique):
         return conn
 
     def remaining(self, timeout: Timeout) -> Timeout:
-        """What the wait for the connection has left of the time of the call that it is for."""
+        """The rest of a call's timeout after the wait for the connection."""
         held = self._held
         assert held is not None
         return remaining(timeout, self._timeout, held.ticket.deadline, self.driver.runtime.now)
 
     def release(self, conn: Connection | None = None) -> None:
-        """Give the connection back, if it is (still) this one.  Idempotent."""
+        """Give the connection back, if it is (still) lent by this lease.  Idempotent."""
         held = self._held
         if held is None or (conn is not None and conn is not held.lent):
             return
         driver = self.driver
         if not driver.inherited:
-            if driver.over:  # its loop is gone, and there is nobody to give it back to
+            if driver.over:  # nothing can be given back any more
                 return
             driver.check_here()
         if held.claim():
@@ -82,7 +82,7 @@ class Lease(Unique):
             return self.driver.borrow(self._timeout, self._keep)
         except BaseException:
             held = self._held
-            if held is not None and held.claim():  # it was interrupted after it was lent
+            if held is not None and held.claim():  # interrupted after the connection was lent
                 self.driver.give_back(held, self._let_go)
             else:
                 self._let_go()
@@ -99,7 +99,7 @@ class Lease(Unique):
             self._given_back(held)
 
     def __del__(self) -> None:
-        held: Held | None = getattr(self, "_held", None)
+        held: Held | None = getattr(self, "_held", None)  # `__init__` may have been interrupted
         if held is not None and self.driver.drop(held):
             warnings.warn("a connection was borrowed and not given back", ResourceWarning, stacklevel=1)
 
@@ -110,7 +110,7 @@ class Lease(Unique):
 
     def _given_back(self, held: Held) -> None:
         held.lent.keeps = None
-        if self._held is held:  # it may be let go later; the collector must not drop it, then
+        if self._held is held:  # now: `_let_go` may come later, and `__del__` must not drop it before
             self._held = None
 
     def _let_go(self) -> None:
@@ -135,7 +135,7 @@ class PoolTransaction(Unique):
 
     @property
     def block(self) -> Transaction | None:
-        """The core's side of it; None before a connection was borrowed."""
+        """The core's transaction; None before a connection was borrowed."""
         return None if self._context is None else self._context.block
 
     def __enter__(self) -> Connection:

@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/lending.py: change that one.
-"""What a pool's users see of it, and who does the work: the contract between them."""
+"""The contract between a pool's public face and its driver, which does the work."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .runtime import Runtime
 __all__ = ["Held", "Hook", "Hooks", "Lender"]
 
 Hook = Callable[[Connection], bool | None]
-"""A function of the pool's owner: called with a connection; False closes it, where the pool asks."""
+"""A hook of the application, called with a connection; some hooks return False to close it."""
 
 
 class Hooks(NamedTuple):
-    """What the pool's owner wants to be asked; see `Pool`."""
+    """The hooks of a pool; see `Pool`."""
 
     connect: Hook | None
     acquire: Hook | None
@@ -31,12 +31,12 @@ class Held:
     """A connection that is lent.
 
     Args:
-        machine: what has granted it.
-        ticket: to whom.
-        conn: the connection.
+        machine: the machine that has granted it.
+        ticket: the borrower's ticket.
+        conn: the pool's connection.
 
     Attributes:
-        lent: the handle that the borrower has.
+        lent: the borrower's handle.
     """
 
     __slots__ = ("_unclaimed", "conn", "lent", "machine", "ticket")
@@ -49,7 +49,7 @@ class Held:
         self._unclaimed = [True]
 
     def claim(self) -> bool:
-        """True for the first who wants to end it; several may, in threads of their own, too."""
+        """True for the first call: several tasks or threads may want to end the lease, but only one does."""
         try:
             return self._unclaimed.pop()
         except IndexError:
@@ -57,11 +57,11 @@ class Held:
 
 
 class Lender(Protocol):
-    """Who does a pool's work.
+    """The part that does a pool's work.
 
     Attributes:
-        runtime: with which.
-        inherited: the parent process has it (see `fork`).
+        runtime: the adapter's runtime.
+        inherited: it belongs to the parent process (see `fork`).
     """
 
     runtime: Runtime
@@ -74,7 +74,7 @@ class Lender(Protocol):
 
     @property
     def home(self) -> object:
-        """Where it belongs; None if that is nowhere (yet)."""
+        """Its home (see `runtime`); None if it has none (yet)."""
         ...
 
     @property
@@ -83,21 +83,21 @@ class Lender(Protocol):
         ...
 
     def check_here(self) -> None:
-        """Raise if the caller runs elsewhere, or in a process that was forked meanwhile.
+        """Check that the pool can be used here.
 
         Raises:
-            ConnectionClosed, LocalProtocolError: so it is.
+            ConnectionClosed, LocalProtocolError: the caller has another home, or is a forked child.
         """
 
     def start(self) -> bool:
-        """Begin to open `min_size` connections; False if that was done before."""
+        """Begin to open `min_size` connections; False if that was already done."""
         ...
 
     def first(self) -> None:
         """Wait for the first connection.
 
         Raises:
-            ConnectError, PoolTimeout, PoolClosed: there is none.
+            ConnectError, PoolTimeout, PoolClosed: there will be none.
         """
 
     def enter(self) -> None:
@@ -106,21 +106,21 @@ class Lender(Protocol):
     def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None:
-        """And left, after its end."""
+        """The block of the pool is left, after the pool's end."""
         ...
 
     def close(self, timeout: float | None) -> None:
         """End the pool; see `Pool.close`.
 
         Args:
-            timeout: seconds until borrowed connections are taken away; None for `close_timeout`.
+            timeout: seconds until borrowed connections are closed by force; None for `close_timeout`.
         """
 
     def expire(self) -> None:
         """See `Pool.expire`."""
 
     def stats(self) -> PoolStats:
-        """What the pool has and has done."""
+        """The pool's statistics."""
         ...
 
     def borrow(self, timeout: float | None, keep: Callable[[Held], None]) -> Connection:
@@ -128,16 +128,16 @@ class Lender(Protocol):
 
         Args:
             timeout: seconds to wait for one; None for the pool's `acquire_timeout`.
-            keep: gets the lease as soon as it exists.
+            keep: called with the lease as soon as it exists.
         """
         ...
 
     def give_back(self, held: Held, done: Callable[[], None]) -> None:
-        """A lease that was claimed ends; `done` is called as soon as another one may begin."""
+        """End a lease that was claimed; `done` is called as soon as another one may begin."""
 
     def give_back_later(self, held: Held, done: Callable[[], None]) -> None:
-        """The same where the block of a generator is closed, perhaps by the garbage collector."""
+        """The same for a generator's block that is closed, perhaps by the garbage collector."""
 
     def drop(self, held: Held) -> bool:
-        """A lease was lost, where garbage is collected; True if somebody should be told."""
+        """The garbage collector has found a lease; return True if a warning is due."""
         ...

@@ -22,7 +22,7 @@ __all__ = ["Notifications", "wake"]
 class Notifications(Unique):
     """An iterator over notifications; a context manager that listens while it is open.
 
-    It ends with ConnectionClosed when the session does: what was missed then, nobody knows.
+    It ends with ConnectionClosed when the session ends, because later notifications are missed.
     """
 
     def __init__(self, connection: Connection, listener: Listener) -> None:
@@ -32,14 +32,14 @@ class Notifications(Unique):
 
     @property
     def dropped(self) -> int:
-        """How many notifications were dropped because nobody took them."""
+        """The number of notifications dropped because nobody took them."""
         return self._listener.dropped
 
     def __enter__(self) -> Notifications:
         try:
             self._connection.run_flow(listen(self._connection.engine, self._listener))
             return self
-        except Error:  # it has not begun, and may be listening for somebody who entered it before
+        except Error:  # refused, and it may already be listening for another thread
             raise
         except BaseException:
             self._leave()
@@ -73,11 +73,11 @@ class Notifications(Unique):
         """The next notification; None if there is none in time.
 
         Args:
-            timeout: in seconds; 0 or less for what has arrived already, None to wait for ever.
+            timeout: in seconds; 0 or less not to wait, None to wait for ever.
 
         Raises:
             ConnectionClosed: the session has ended.
-            LocalProtocolError: another thread waits already, or nothing listens (any more).
+            LocalProtocolError: another thread is waiting, or the listener has ended.
         """
         left = limit(timeout, None)
         return self._next(None if left is None else self._connection.runtime.now() + left)
@@ -85,25 +85,25 @@ class Notifications(Unique):
     def _next(self, deadline: float | None) -> Notification | None:
         connection = self._connection
         connection.runtime.checkpoint()
-        if not connection.closed:  # else the listener says why
+        if not connection.closed:  # else the listener has an error that says why
             connection.check_here()
         if not self._turn.take(deadline):
             return None
-        interrupted = self._listener.waiter  # of a call of this thread that a signal handler has interrupted
+        interrupted = self._listener.waiter  # of a call that a signal handler of this thread has interrupted
         try:
             if self._listener.ended is None:
                 connection.link.flush()
             return self._taken(deadline)
         finally:
             self._listener.waiter = interrupted
-            wake([self._listener])  # it looks again: what this call has left may be its own
+            wake([self._listener])  # the interrupted call looks again: notifications may be left
             self._turn.leave()
 
     def _taken(self, deadline: float | None) -> Notification | None:
         connection, listener = self._connection, self._listener
         late = False
         while True:
-            # Before the look: another thread may hand over what comes next.
+            # Set before the next look, because another thread may add a notification after it.
             listener.waiter = happened = connection.runtime.event()
             notification = listener.take()
             if notification is not None or late:
@@ -113,18 +113,18 @@ class Notifications(Unique):
             late = not link.wait_for(happened, deadline)
 
     def _leave(self) -> None:
-        """Nobody listens any more, even if the flow that says so has not come to its end."""
+        """Forget the listener, even if the flow of UNLISTEN has failed."""
         connection = self._connection
         if self._listener.ended is None:
             connection.listeners.remove(self._listener)
-            connection.listeners.unsettled = True  # the end of the call that is under way sees to it, or
+            connection.listeners.unsettled = True  # UNLISTEN follows at the end of the running call, or here
             with contextlib.suppress(Error):
                 connection.link.alone(connection.engine.stop_listening, GRACE)
                 connection.link.flush()
 
 
 def wake(listeners: list[Listener]) -> None:
-    """Wake those who wait for what these hear."""
+    """Wake the tasks that wait for these listeners."""
     for listener in listeners:
         waiter = listener.waiter
         if waiter is not None:

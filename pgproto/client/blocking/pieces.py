@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/pieces.py: change that one.
-"""What arrives piece by piece: the rows of a stream, the data of COPY TO STDOUT."""
+"""Iterators over pieces as they arrive: the rows of a stream, the data of COPY TO STDOUT."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ T = TypeVar("T")
 class Pieces(Unique, Generic[T]):
     """An iterator, which can be entered with `with` too.
 
-    The statement runs when the first piece is asked for.  Whoever stops in the middle (`close`, leaving
+    The statement runs when the first piece is asked for.  Stopping in the middle (`close`, leaving
     `with`, or just dropping the iterator) abandons it: the rest is cancelled, read and dropped.
 
-    Only what was read to its end ends with StopIteration.  After anything else (an error, `close`, a
-    cancellation) the next piece is an error, each time: a part never passes for the whole.
+    StopIteration is only raised at the end of the data.  After anything else (an error, `close`, a
+    cancellation) each further step raises an error, so that a part is never taken for the whole.
 
     Args:
-        runtime: where it is iterated over.
-        start: gives the link, where the operation is to be submitted.
-        operation: what to run.
-        take: takes what has arrived.
+        runtime: the adapter's runtime.
+        start: returns the link on which to submit the operation.
+        operation: the operation.
+        take: returns the pieces that have arrived.
         seconds: how long the next piece may take; None for no limit.
-        release: called when the link is not needed any more; idempotent.
+        release: called when the link is no longer needed; idempotent.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Pieces(Unique, Generic[T]):
         self._link: Link | None = None
         self._waiting = False  # a task waits for the next piece
         self._ended = False
-        self._error: BaseException | None = None  # what there is instead of more pieces
+        self._error: BaseException | None = None  # raised instead of more pieces
 
     def __iter__(self) -> Pieces[T]:
         return self
 
     def __next__(self) -> T:
-        while not self._pieces:  # another one may have come before
+        while not self._pieces:  # another thread may have taken them
             self._fetch()
         return self._pieces.popleft()
 
@@ -77,7 +77,7 @@ class Pieces(Unique, Generic[T]):
         self._runtime.do_last(home, self.close, error)
 
     def close(self) -> None:
-        """Stop, and wait until the connection is free again, GRACE at the most.  Idempotent."""
+        """Stop, and wait until the connection is free again, for at most GRACE.  Idempotent."""
         link = self._link
         if link is not None and not link.inherited:
             link.check_here()
@@ -95,8 +95,8 @@ class Pieces(Unique, Generic[T]):
         """Wait for more pieces.
 
         Raises:
-            StopIteration: there are none, and it is whole.
-            LocalProtocolError: another thread waits for them already, or the iteration was left.
+            StopIteration: there are none, and the data is complete.
+            LocalProtocolError: another thread is waiting for them, or the iteration was left.
             Error: the operation's error.
         """
         self._runtime.checkpoint()
@@ -118,7 +118,7 @@ class Pieces(Unique, Generic[T]):
                     self._end(operation.error)
                 else:
                     progress(self._runtime, link, operation, self._seconds)
-        except Error as error:  # it was refused, or is to be used elsewhere
+        except Error as error:  # refused, or not usable here
             self._end(error)
         except BaseException:
             self._leave()
@@ -136,15 +136,15 @@ class Pieces(Unique, Generic[T]):
         self._link = link
         try:
             link.begin(self._operation)
-        except Error:  # it was refused
+        except Error:  # refused
             self._link = None
             raise
-        if self._ended:  # by another thread, meanwhile
+        if self._ended:  # by another thread, during the wait
             self._end(self._error)
         return link
 
     def _leave(self) -> None:
-        """Nobody wants the rest."""
+        """Abandon the operation: the rest is not wanted."""
         if not self._ended:
             text = "the iteration was left before its end: there is no more to read"
             self._end(LocalProtocolError(text))
@@ -166,9 +166,9 @@ def progress(runtime: Runtime, link: Link, operation: Operation, seconds: float 
     """Let the engine go on, and wait until the operation has made progress or has ended.
 
     Args:
-        runtime: the link's.
-        link: whose operation it is.
-        operation: submitted before.
+        runtime: the adapter's runtime.
+        link: the link with the operation.
+        operation: the operation, already submitted.
         seconds: how long that may take; None for no limit.
     """
     engine = link.engine
@@ -180,5 +180,5 @@ def progress(runtime: Runtime, link: Link, operation: Operation, seconds: float 
     else:
         link.wait(operation)
         operation.take_progress()
-    # The time that the caller takes for its own part does not count.
+    # Clear the deadline: the time between two calls is the caller's own and does not count.
     engine.set_deadline(operation, None)

@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/prepared.py: change that one.
-"""A prepared statement that its caller keeps."""
+"""Prepared statements that the caller keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Keeper", "PreparedStatement"]
 
 
 class Keeper(Protocol):
-    """What a prepared statement needs of its connection."""
+    """The methods of its connection that a prepared statement uses."""
 
     def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
         """See `Queries`."""
@@ -40,13 +40,13 @@ class Keeper(Protocol):
         ...
 
     def close_statement(self, statement: Statement) -> None:
-        """Have the server forget a statement, with the next flight.  Idempotent."""
+        """Close a statement on the server with the next query.  Idempotent."""
 
 
 class PreparedStatement(Unique):
     """A statement that was prepared with `Connection.prepare`; see `Queries` for the methods.
 
-    The server has it until `close`, or until nobody refers to this object any more.
+    The server keeps it until `close`, or until nobody refers to this object any more.
     """
 
     def __init__(self, connection: Keeper, statement: Statement, dropped: list[Statement]) -> None:
@@ -78,5 +78,5 @@ class PreparedStatement(Unique):
         return self._connection.executemany(self.statement, records, timeout=timeout)
 
     def close(self) -> None:
-        """Have the server forget it; that goes out with the next query."""
+        """Close it on the server, with the next query."""
         self._connection.close_statement(self.statement)

@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/records.py: change that one.
-"""What callers may pass where many records go."""
+"""The types of arguments with many records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from typing import Any, TypeAlias
 __all__ = ["NamedRecords", "Records"]
 
 Records: TypeAlias = Iterable[Sequence[Any]]
-"""Each has a value for each parameter."""
+"""Each record has a value for each parameter."""
 NamedRecords: TypeAlias = Iterable[Sequence[Any] | Mapping[str, Any]]
-"""Each has a value for each column, or is a mapping with the columns' names."""
+"""Each record has a value for each column, or is a mapping from the columns' names."""
