@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,8 @@ from .planted_edit import Bug, Edit, Value, Wrap, returns
 
 __all__ = ["BUGS"]
 
+_HIDDEN: Final = re.compile(r"(?:/\*.*?\*/|--.*)\s*\(")  # a comment, and the parenthesis of a call after it
+
 
 def _or_is_copy(leaves_none: Callable[[str], bool], sql: str) -> bool:
     return leaves_none(sql) or sql.startswith("copy")
@@ -24,6 +27,10 @@ def _or_is_copy(leaves_none: Callable[[str], bool], sql: str) -> bool:
 
 def _or_is_select_into(leaves_none: Callable[[str], bool], sql: str) -> bool:
     return leaves_none(sql) or (sql.startswith("select ") and " into pg_temp." in sql)
+
+
+def _where_no_comment_hides_it(leaves_none: Callable[[str], bool], sql: str) -> bool:
+    return leaves_none(_HIDDEN.sub("", sql))
 
 
 def _as_new(done: Callable[..., None], self: Reset, channel: Channel, segment: Segment) -> None:
@@ -44,7 +51,7 @@ BUGS: Final = (
     Bug(
         "comment-hides-a-call",
         "pgproto 0.1: a comment between a function and its parenthesis hides that it is called",
-        [Edit(sql, "leaves_no_trace", ("bare = _bare(sql)", "bare = sql"))],
+        [Wrap(sql, "leaves_no_trace", _where_no_comment_hides_it)],
         kinds="dirty",
         says="advisory lock",
         profile="pool",
