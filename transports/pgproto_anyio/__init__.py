@@ -5,7 +5,7 @@
     async with pg.Pool("postgresql://app@db/app") as pool:
         rows = await pool.fetch("select * from t where id = $1", 7)
 
-Names, meaning and checkpoints are those of `pgproto_trio`, whichever of the two loops runs.
+Names, meaning and checkpoints are those of `pgproto_trio`, on both event loops.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .runtime import RUNTIME as _RUNTIME
 __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"]
 
 connect = client.Connect(_RUNTIME)
-"""Open one on whichever loop runs: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+"""Open a connection on the running loop: `await connect(dsn)`, or `async with connect(dsn) as conn`."""
 
 
 class Pool(client.Pool):
-    """A pool of connections on whichever loop runs: see `pgproto.client.Pool`."""
+    """A pool of connections on the running loop: see `pgproto.client.Pool`."""
 
     runtime = _RUNTIME

@@ -1,7 +1,7 @@
-"""The client's runtime on anyio: readiness links, on whichever loop runs.
+"""The client's runtime on anyio: readiness links, on asyncio or trio.
 
-anyio has no tasks that belong to the loop, and no way to call into it from anywhere: for these two the loop
-itself is asked.
+anyio can neither start a task that belongs to the loop, nor call into the loop from any thread: for these two
+the loop's own functions are used.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _tasks: Final[set[asyncio.Task[None]]] = set()  # asyncio keeps none alive
 
 
 def _trio() -> Any:
-    """Trio's low-level functions.  It is there already: it runs."""
+    """Trio's low-level functions.  Trio is running, so it is already imported."""
     return sys.modules["trio"].lowlevel
 
 
 def _of_asyncio() -> Context:
-    """Where anyio finds the loop: it asks sniffio, and sniffio for the task, which callbacks do not have."""
+    """A context in which anyio finds the loop: sniffio looks for a task, which callbacks do not have."""
     context = copy_context()
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
@@ -54,7 +54,7 @@ class _Waits:
     notify_closing = staticmethod(anyio.notify_closing)
 
     def now(self) -> float:
-        # Callbacks of asyncio's loop have no task, where anyio knows no loop.
+        # In callbacks of asyncio's loop there is no task, so anyio does not find the loop.
         loop = asyncio._get_running_loop()
         return anyio.current_time() if loop is None else loop.time()
 
@@ -83,7 +83,7 @@ class _Waits:
                 home.call_soon_threadsafe(call, context=_of_asyncio())
             else:
                 home.run_sync_soon(call)  # type: ignore[attr-defined]
-        except Exception:  # noqa: BLE001 - each says in its own way that it is over
+        except Exception:  # noqa: BLE001 - the loop has ended; each raises its own exception
             return False
         return True
 

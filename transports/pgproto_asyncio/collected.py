@@ -1,8 +1,8 @@
-"""What the garbage collector starts is only put on the event loop.
+"""Work that the garbage collector starts is only scheduled on the event loop.
 
-It runs whenever something is allocated: in the middle of a step of the engine or of the pool's machine, in
-the loop's thread or in another one, after the loop was closed too.  What it calls (`__del__`, and the
-`__aexit__` of a coroutine that nobody can resume any more) must change nothing there and then.
+The collector may run at any allocation: in the middle of a step of the engine or of the pool's machine, in
+the loop's thread or in another one, even after the loop was closed.  So the code that it calls (`__del__`,
+and the `__aexit__` of a coroutine that nobody can resume) must not change anything at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 
 def soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> bool:
-    """Have the loop call something, from whatever thread and moment; False if the loop is closed."""
+    """Have the loop call something, from any thread at any moment; False if the loop is closed."""
     try:
         loop.call_soon_threadsafe(call, *args)
     except RuntimeError:
@@ -33,19 +33,19 @@ def spawn(
     work: Callable[..., Coroutine[Any, Any, Any]],
     *args: object,
 ) -> asyncio.Task[Any]:
-    """Have a task do something for nobody in particular.
+    """Start a task that nobody awaits.
 
-    A loop that is closed before drops it without a word, begun or not: the connection says that it was not
-    closed.
+    If the loop is closed first, it drops the task without a warning, begun or not: the connection warns that
+    it was not closed.
 
     Args:
-        loop: where.
-        tasks: has the task until it ends, for the loop itself keeps none alive.
-        work: what.
-        *args: what it is called with, in its first step.
+        loop: the event loop.
+        tasks: keeps the task until it ends, because the loop does not.
+        work: a coroutine function, called in the task's first step.
+        *args: its arguments.
     """
     task = loop.create_task(_Work(work, args))
-    with contextlib.suppress(AttributeError):  # of a task factory's own kind of task
+    with contextlib.suppress(AttributeError):  # a task factory may make other tasks
         setattr(task, "_log_destroy_pending", False)  # noqa: B010 - as asyncio does it itself
     tasks.add(task)
     task.add_done_callback(tasks.discard)
@@ -57,16 +57,16 @@ async def do_last(
     work: Callable[[], Coroutine[Any, Any, object]],
     error: BaseException | None,
 ) -> None:
-    """Do the last thing of an `async with` block.
+    """Do the last work of an `async with` block.
 
-    After a GeneratorExit a task does it.  Either an async generator is being closed, and can wait for the
-    task; or a coroutine is, most likely by the collector, and then waiting ends it for good: the task goes
-    on alone.
+    After a GeneratorExit a task does it.  An async generator that is being closed can wait for the task.  A
+    coroutine that is being closed, probably by the garbage collector, cannot: its first await ends it, and
+    the task goes on alone.
 
     Args:
-        loop: where the work belongs; None if nothing has been begun anywhere.
-        work: what is to be done.
-        error: what has ended the block.
+        loop: the event loop of the work; None if nothing was begun.
+        work: the work.
+        error: the exception that has ended the block.
     """
     if loop is None or not isinstance(error, GeneratorExit):
         await work()
@@ -77,7 +77,7 @@ async def do_last(
 
 
 class _Work(Coroutine[Any, Any, Any]):
-    """A coroutine that begins with its first step: one that was made before, and is dropped, complains."""
+    """A coroutine that is created in its first step: one that exists and is never awaited would warn."""
 
     def __init__(self, work: Callable[..., Coroutine[Any, Any, Any]], args: tuple[object, ...]) -> None:
         self.__name__ = self.__qualname__ = getattr(work, "__qualname__", repr(work))  # a task shows it
@@ -86,7 +86,7 @@ class _Work(Coroutine[Any, Any, Any]):
 
     def _begin(self) -> Coroutine[Any, Any, Any]:
         if self._begun is None:
-            self._begun = self._work.pop()()  # a task that has ended keeps nothing of it
+            self._begun = self._work.pop()()  # pop: a task that has ended must not keep the work alive
         return self._begun
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -107,11 +107,11 @@ def _start(
     loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, object]]
 ) -> asyncio.Task[Any]:
     task = spawn(loop, _tasks, work)
-    task.add_done_callback(seen)  # it must not hide the error that has ended the block
+    task.add_done_callback(seen)  # its exception must not hide the one that has ended the block
     return task
 
 
 def seen(task: asyncio.Future[Any]) -> None:
-    """What a task has raised is seen, even if nobody waits for it any more."""
+    """Retrieve a task's exception, so that asyncio does not warn if nobody waits for the task."""
     if not task.cancelled():
         task.exception()

@@ -1,8 +1,8 @@
-"""asyncio's `Link`: a BufferedProtocol that moves bytes, wakes waiters and keeps the time.
+"""asyncio's `Link`: a BufferedProtocol that moves bytes, wakes waiters and keeps deadlines.
 
-It knows no PostgreSQL.  Every event of the loop ends in `pump`, which looks at all that the engine has to
-say: operations to wake, bytes to write, a deadline to keep, a cancel request to send.  One Future and one
-write per query, no task and no stream; works on every loop, uvloop and Proactor included.
+It knows no PostgreSQL.  Every event of the loop ends in `pump`, which does everything that the engine asks
+for: wake operations, write bytes, set a timer, send a cancel request.  A query costs one Future and one
+write, but no task and no stream.  It works on every loop, including uvloop and Proactor.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self._closing = False
         self._pump_scheduled = False
         self._quiet: asyncio.Future[None] | None = None
-        self._orphans: list[Operation] = []  # to be abandoned: see `orphan`
+        self._orphans: list[Operation] = []  # to be abandoned in the loop: see `orphan`
 
     # ---- Called by the loop
 
@@ -74,13 +74,13 @@ class Link(OneThread, asyncio.BufferedProtocol):
         forks.forget_in_child(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the loop shall put what it reads."""
+        """The buffer for received bytes."""
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """The loop has read some bytes."""
         if self._closing:
-            return  # what a server still says to somebody who is gone
+            return  # the session is over, so these bytes have no reader
         self.engine.receive_data(bytes(self._view[:nbytes]))
         self.pump()
         if self.patience is not None and self.patience.lifted and self.engine.idle:
@@ -102,7 +102,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self.pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone.  What the server said before a write failed is read out first."""
+        """The transport is gone.  After a failed write, read the server's last messages from the socket."""
         engine = self.engine
         if not engine.finished:
             if exc is not None:
@@ -131,10 +131,10 @@ class Link(OneThread, asyncio.BufferedProtocol):
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
         waiting = engine.waiting
-        self._abandon_orphans()  # they are over by then
+        self._abandon_orphans()  # before the new operation: an abandoned stream would refuse it
         engine.submit(operation)
         try:
-            if waiting:  # what is submitted in this turn of the loop goes out in one write
+            if waiting:  # one write for all operations submitted in this iteration of the loop
                 self._pump_soon()
             else:
                 self.pump()
@@ -157,9 +157,9 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self.pump()
 
     async def ended(self, operation: Operation) -> None:
-        """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
+        """Wait, for at most GRACE, for the end of an abandoned operation whose caller reads its outcome.
 
-        GRACE bounds it.  Who is cancelled once more reads what can be said at that moment.
+        If this is cancelled, too, the outcome is what is known at that moment.
         """
         try:
             while operation.abandoned and not operation.finished:
@@ -180,7 +180,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             raise
 
     async def wait_for(self, event: Event, deadline: float | None) -> bool:
-        """Wait until somebody sets the event; False if the deadline comes first.  The loop does the rest."""
+        """Wait until the event is set; False if the deadline comes first.  The loop moves the bytes."""
         try:
             async with asyncio.timeout_at(deadline):
                 await event.wait()
@@ -189,11 +189,11 @@ class Link(OneThread, asyncio.BufferedProtocol):
         return True
 
     def flush(self) -> None:
-        """Do what the engine has to say."""
+        """Do what the engine asks for."""
         self.pump()
 
     def pump(self) -> None:
-        """Do what the engine has to say; every event ends here."""
+        """Do what the engine asks for; every event ends here."""
         engine = self.engine
         transport = self._transport
         self._abandon_orphans()
@@ -201,8 +201,9 @@ class Link(OneThread, asyncio.BufferedProtocol):
         if transport is not None and not self._closing:
             while news & OUTPUT and not self._write_paused:
                 if transport.is_closing():
-                    break  # it has failed, but has not said so yet, and drops what it is given
+                    break  # it has failed but not called `connection_lost` yet, and would drop the data
                 data = engine.data_to_send()
+                # An asyncio transport takes everything it is given, so all of it may reach the server.
                 transport.write(data)
                 engine.data_sent(len(data))
                 if self.patience is not None:
@@ -220,7 +221,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         if news & CHANGE and self.on_change is not None:
             try:
                 self.on_change()
-            except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
+            except BaseException:  # an interrupt propagates, and the rest of the pump is not done
                 self.abort()
                 raise
         quiet = self._quiet
@@ -242,7 +243,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             self.pump()
 
     async def leave(self, operation: Operation) -> None:
-        """Abandon an operation; the loop reads its answers to their end."""
+        """Abandon an operation; the loop goes on reading its answers."""
         self._abandon(operation)
 
     def _abandon(self, operation: Operation) -> None:
@@ -254,18 +255,13 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self.pump()
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
-        """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.
-
-        Args:
-            operation: what nobody will ask for any more.
-            then: called afterwards by the loop, unless it is closed.
-        """
+        """Abandon an operation for the garbage collector: safe at any moment, in any thread."""
         self._orphans.append(operation)
         if soon(self.loop, self.pump) and then is not None:
             soon(self.loop, then)
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and who still waits for it is told."""
+        """The lease is over: stop its operations; their callers get an error."""
         if not self.inherited and not self.engine.idle:
             self.engine.end_lease()
             self.pump()
@@ -298,18 +294,18 @@ class Link(OneThread, asyncio.BufferedProtocol):
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read."""
+        """True if there is nothing to read."""
         return readiness.is_quiet(self.descriptor)
 
     def drop(self) -> None:
-        """Nobody refers to the connection any more, but the loop to this."""
+        """Nobody refers to the connection any more; the loop still refers to this."""
         text = f"unclosed connection to {self.engine.host}"
         warnings.warn(text, ResourceWarning, stacklevel=3, source=self)
         soon(self.loop, self.abort)
 
     def forget(self) -> None:
-        """In a forked child: the session is the parent's, and so is what the event loop waits with."""
-        self._home = self  # nowhere
+        """In a forked child: the session, and the event loop's selector, belong to the parent."""
+        self._home = self  # no event loop
         self.inherited = self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -337,10 +333,10 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self.pump()
 
     async def close(self, timeout: float | None) -> None:
-        """End the session and wait for the transport to be closed, `timeout` seconds at the most."""
+        """End the session and wait for the transport to be closed, for at most `timeout` seconds."""
         deadline = None if timeout is None else self.loop.time() + timeout
         try:
-            if self.engine.draining:  # or the server would go on with it for nobody
+            if self.engine.draining:  # let the cancel request end it, or the server would run it on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline):
                         await self.settled()
@@ -362,7 +358,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             await asyncio.wait(self._cancels)
 
     def abort(self) -> None:
-        """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
+        """End the session at once; drop unsent bytes.  A running statement is cancelled first."""
         engine, transport, send_cancel = self.engine, self._transport, self.send_cancel
         key = engine.running
         engine.close()
@@ -380,17 +376,17 @@ class Link(OneThread, asyncio.BufferedProtocol):
         send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]],
         key: BackendKeyData,
     ) -> None:
-        """The session is over, but not for the server: cancel what it runs until it hangs up, within GRACE.
+        """The session is over, but the server runs on: cancel its statements until it hangs up, within GRACE.
 
-        The loop's end (`asyncio.run`) cancels this task and waits for it: there is nobody after it, so it
-        goes on to its own end.
+        `asyncio.run` cancels this task at its end and waits for it; the task ignores that, because nobody
+        else would do its work.
         """
         deadline = self.loop.time() + GRACE
         while not self.closed.done() and self.loop.time() < deadline:
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await send_cancel(key, GRACE)
-                # Not before: a pooler that sees its client go forgets whose query it was.
+                # Only now: a pooler whose client has hung up can no longer match the cancel request.
                 if not transport.is_closing() and not transport.get_write_buffer_size():
                     transport.write_eof()
                 await asyncio.wait([self.closed], timeout=_PAUSE)
@@ -405,7 +401,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         except (OSError, ValueError):
             return -1
 
-    # ---- The inside
+    # ---- Internals
 
     def _toggle_reading(self, transport: asyncio.Transport) -> None:
         if transport.is_closing():
@@ -425,7 +421,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
             self._transport.close()
 
     def _keep_time(self) -> None:
-        """One timer, armed for the earliest deadline; a deadline that went away costs one idle tick."""
+        """Set one timer for the earliest deadline; one that was removed costs an unnecessary `tick`."""
         deadline = self.engine.next_deadline()
         if deadline is None:
             return

@@ -1,4 +1,4 @@
-"""asyncio's `Runtime`: see `pgproto.client`.  It works on every loop, uvloop and Proactor included."""
+"""asyncio's `Runtime`: see `pgproto.client`.  It works on every loop, including uvloop and Proactor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INTERRUPTS: Final = (KeyboardInterrupt, SystemExit)
 
 
 class _Bound:
-    """See `pgproto.client.Bound`.  Cancelling is edge-triggered here: a second one ends a shield, too."""
+    """See `pgproto.client.Bound`.  Cancellation is edge-triggered here: a second one ends even a shield."""
 
     def __init__(self, deadline: float) -> None:
         self.expired = False
@@ -69,7 +69,7 @@ class _Task:
 
 
 class _Alarm:
-    """One timer of the loop's, which is moved."""
+    """A timer of the loop that can be moved."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
@@ -85,17 +85,17 @@ class _Alarm:
 
 
 class _Tasks(NoBlock):
-    """The loop keeps no task alive, so the pool does."""
+    """The pool's tasks: kept here, because the loop does not keep tasks alive."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> _Task:
-        """Begin one; what it raises goes the loop's own way."""
+        """Begin a task; its exception goes to the loop's exception handler."""
         return _Task(spawn(asyncio.get_running_loop(), self._tasks, work, *args))
 
     def alarm(self, call: Callable[[], None]) -> _Alarm:
-        """What calls when it is time."""
+        """A timer."""
         return _Alarm(call)
 
     async def wait(self) -> None:
@@ -132,7 +132,7 @@ class Runtime(OneLoop, Process):
         return asyncio.Event()
 
     async def checkpoint(self) -> None:
-        """Nothing: a cancellation comes where something is waited for."""
+        """Nothing: on asyncio a cancellation is raised at the next real wait."""
 
     async def checkpoint_if_cancelled(self) -> None:
         """Nothing."""
@@ -145,7 +145,7 @@ class Runtime(OneLoop, Process):
         await asyncio.sleep(seconds)
 
     def bound(self, deadline: float) -> _Bound:
-        """A block that ends at that moment."""
+        """A block that ends at the deadline."""
         return _Bound(deadline)
 
     def shield(self, seconds: float) -> _Bound:
@@ -163,7 +163,7 @@ class Runtime(OneLoop, Process):
         return isinstance(home, asyncio.AbstractEventLoop) and soon(home, call)
 
     async def ask(self, call: Callable[[], Awaitable[T] | T], bound: Bound) -> T:
-        """Call a hook; if it waits, then in a task of its own, which may not end when it is cancelled."""
+        """Call a hook; an asynchronous one gets a task of its own, which may ignore its cancellation."""
         answer = call()
         if not isinstance(answer, Awaitable):
             return answer
@@ -181,9 +181,9 @@ class Runtime(OneLoop, Process):
         return task.result()
 
     def goes_up(self, error: BaseException) -> bool:
-        """True for an interrupt, or if the task itself is cancelled.
+        """True for an interrupt, or if this very task is cancelled.
 
-        A CancelledError that comes out of a hook can as well be of a task that the hook waited for.
+        A CancelledError out of a hook may also be that of another task, for which the hook waited.
         """
         if not isinstance(error, asyncio.CancelledError):
             return isinstance(error, _INTERRUPTS)
@@ -191,16 +191,16 @@ class Runtime(OneLoop, Process):
         return task is not None and task.cancelling() > 0
 
     def report(self, home: object, name: str, error: BaseException) -> None:
-        """Tell an open loop's exception handler that a callback or a hook has raised."""
+        """Pass the exception of a callback or hook to the loop's exception handler, if the loop is open."""
         if isinstance(home, asyncio.AbstractEventLoop) and not home.is_closed():
             home.call_exception_handler({"message": f"{name} raised", "exception": error})
 
     def tasks(self) -> _Tasks:
-        """A new pool's."""
+        """The tasks of a new pool."""
         return _Tasks()
 
     def reader(self, iterator: AsyncIterator[Any]) -> _Reader:
-        """What reads a source."""
+        """A reader for a source."""
         return _Reader(iterator)
 
     async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
@@ -234,14 +234,14 @@ class Runtime(OneLoop, Process):
 
 
 class _Reader(Reading):
-    """Takes the pieces out of a source, each in a task, so that the waiting for one can be given up."""
+    """Reads each piece of a source in a task, so that the wait for it can be given up."""
 
     def __init__(self, iterator: AsyncIterator[Any]) -> None:
         super().__init__(iterator)
         self._following: asyncio.Future[Any] | None = None
 
     async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
-        """The next piece; END at the end of the source, or once the server wants no more."""
+        """The next piece; END at the end of the source, or once the operation is over."""
         link.resume()
         following = self._following = asyncio.ensure_future(_next(self._iterator))
         try:
@@ -257,7 +257,7 @@ class _Reader(Reading):
         return piece
 
     async def close(self) -> None:
-        """Have a source that was not read to its end close itself, within GRACE."""
+        """Close a source that was not read to its end, within GRACE."""
         if self._ended:
             return
         deadline = asyncio.get_running_loop().time() + GRACE
@@ -270,7 +270,7 @@ class _Reader(Reading):
 
 
 async def _await_until(task: asyncio.Future[Any], deadline: float) -> None:
-    """Wait for a task of the caller's code; one that takes too long is cancelled, and left alone."""
+    """Wait for a task of the caller's code; after the deadline cancel it and do not wait."""
     task.add_done_callback(_tell)
     try:
         await asyncio.wait([task], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
@@ -279,7 +279,7 @@ async def _await_until(task: asyncio.Future[Any], deadline: float) -> None:
 
 
 def _tell(task: asyncio.Future[Any]) -> None:
-    """Say it if a source could not be stopped in an orderly way: nobody else asks."""
+    """Report the exception of a source that could not be closed, because nobody else retrieves it."""
     error = None if task.cancelled() else task.exception()
     if error is not None:
         RUNTIME.report(task.get_loop(), "closing a source", error)

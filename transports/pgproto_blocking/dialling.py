@@ -1,7 +1,7 @@
-"""Opening a socket: a look-up, and one address after the other.
+"""Opening a socket: look the host up, then try one address after the other.
 
-Every wait has the host's time budget: the look-up of its name too, which is done by a thread because the
-system's resolver cannot be told how long it may take.
+Every wait is within the host's time budget.  The look-up is done in a thread, because the system's resolver
+has no timeout.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from .transport import Address, Transport
 __all__ = ["dial"]
 
 _IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EALREADY})
-_RETRY_DELAY: Final = 0.01  # seconds; a unix socket whose backlog is full cannot be waited for
+_RETRY_DELAY: Final = 0.01  # seconds; there is no way to wait for a unix socket whose backlog is full
 
 
 def dial(step: Dial, config: Config, deadline: float | None, address: object) -> Transport:
     """Open the transport that a step asks for, at the first of the host's addresses that answers.
 
     Args:
-        step: where to, and the engine.
-        config: how.
+        step: the host and the engine.
+        config: the configuration.
         deadline: when to give up; None for never.
-        address: where to connect to instead of looking up the host; None for that.
+        address: the address to connect to; None to look up the host.
 
     Raises:
-        ConnectError, OSError: it could not be opened.
+        ConnectError, OSError: the transport could not be opened.
     """
     stop = stops.current()
     addresses = [address] if isinstance(address, Address) else _addresses(step.host, deadline, stop)
     errors: list[Exception] = []
     for index, found in enumerate(addresses):
         left = _left(deadline, stop)
-        # One silent address leaves the others their share.
+        # A share of the time for each address, so that a silent one leaves time for the others.
         patience = None if left is None else left / (len(addresses) - index)
         try:
             sock = _connect(step.host, config, found, patience, stop)
@@ -107,7 +107,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def _addresses(host: Host, deadline: float | None, stop: Stop) -> list[Address]:
-    """The addresses of a host; its name is looked up if it is one."""
+    """The addresses of a host; a name is looked up."""
     if host.is_unix:
         return [Address(socket.AF_UNIX, host.unix_path)]
     try:

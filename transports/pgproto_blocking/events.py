@@ -1,4 +1,4 @@
-"""What one thread waits for and another one brings about."""
+"""Events and turns for threads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Event", "Turn"]
 
 
 class Event:
-    """Something that happens once.
+    """An event that one thread waits for and another one sets, once.
 
     Attributes:
-        happened: it has.
+        happened: it was set.
     """
 
     def __init__(self) -> None:
@@ -22,41 +22,41 @@ class Event:
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
     def set(self) -> None:
-        """It has happened."""
+        """Set it."""
         self.happened = True
         ends = self._ends
         if ends is not None:
-            with contextlib.suppress(OSError):  # it has happened before, or nobody waits any more
+            with contextlib.suppress(OSError):  # set twice, or nobody waits any more
                 ends[0].send(b"\0")
 
     def open(self) -> int:
-        """A file descriptor that can be read once it has happened after this; closed by `close`."""
+        """A file descriptor that becomes readable when the event is set after this call; see `close`."""
         self._ends = ends = socket.socketpair()
         for end in ends:
             end.setblocking(False)
         return ends[1].fileno()
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Close the file descriptor."""
         if self._ends is not None:
             for end in self._ends:
                 end.close()
 
 
 class Turn:
-    """What one thread has at a time: the others queue up.
+    """A turn that one thread has at a time; the others queue up.
 
-    It is the thread's own still if an interrupt has kept it from leaving.
+    It is an RLock: a thread that an interrupt kept from `leave` can still take it again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
 
     def take(self, deadline: float | None) -> bool:
-        """Have it; False if another thread has had it until the deadline."""
+        """Take the turn; False if another thread has had it until the deadline."""
         left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
         return self._lock.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 
     def leave(self) -> None:
-        """Let the next one have it."""
+        """Release the turn."""
         self._lock.release()

@@ -1,7 +1,7 @@
-"""The blocking `Link`: the way of one handle to the transport of its session.
+"""The blocking `Link`: the access of one handle to the transport of its session.
 
-A handle that a pool has lent has one of its own, which knows the lease: what comes too late for it is refused
-when its turn has come, whichever thread has ended the lease meanwhile.
+A handle that a pool has lent has a link of its own with the number of the lease: calls after the end of the
+lease are refused once they have the lock, even if another thread ended the lease while they waited for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["HERE", "Link"]
 T = TypeVar("T")
 
 HERE: Final = object()
-"""Where every thread is at home."""
+"""The home of all threads."""
 
 _MOMENT: Final = 0.01  # seconds
 
@@ -35,7 +35,7 @@ class Link:
     """See `pgproto.client.blocking.Link`.
 
     Args:
-        transport: the session's.
+        transport: the transport of the session.
         lease: see `Transport.alone`.
     """
 
@@ -48,17 +48,17 @@ class Link:
 
     @property
     def inherited(self) -> bool:
-        """True if the parent process has it."""
+        """True if it belongs to the parent process."""
         return self.transport.inherited
 
     @property
     def peer(self) -> Address:
-        """Where it is connected to."""
+        """The address of the server."""
         return self.transport.address
 
     @property
     def on_change(self) -> Callable[[], None] | None:
-        """The transport's."""
+        """As of the transport."""
         return self.transport.on_change
 
     @on_change.setter
@@ -67,7 +67,7 @@ class Link:
 
     @property
     def send_cancel(self) -> Callable[[BackendKeyData, float], None] | None:
-        """The transport's."""
+        """As of the transport."""
         return self.transport.send_cancel
 
     @send_cancel.setter
@@ -76,7 +76,7 @@ class Link:
 
     @property
     def shut(self) -> bool:
-        """True once nothing can be submitted any more, even if another thread is in a call still."""
+        """True once nothing can be submitted any more, even if another thread is still in a call."""
         return self.transport.closed
 
     @property
@@ -91,10 +91,10 @@ class Link:
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read but a notice, which is taken in.
+        """True if there is nothing to read, or only a notice, which is read.
 
-        What can be read from an idle session is its end, most likely.  A notice can announce the end, so the
-        end gets a moment to follow.
+        An idle session that can be read has probably ended.  A notice can announce the end, so this waits a
+        moment for it.
         """
         transport = self.transport
         if readiness.is_quiet(transport.descriptor):
@@ -104,12 +104,12 @@ class Link:
         return not (transport.closed or readiness.wait(transport.descriptor, readiness.READABLE, _MOMENT))
 
     def check_here(self) -> None:
-        """Raise if the parent process has it."""
+        """Raise if it belongs to the parent process."""
         if self.transport.inherited:
             raise refusals.inherited("connection")
 
     def lend(self) -> Link:
-        """The link for the handle that a borrower gets."""
+        """The link for a borrower's handle."""
         return Link(self.transport, self.engine.blocks.lease)
 
     # ---- Calls
@@ -117,7 +117,7 @@ class Link:
     def alone(
         self, work: Callable[[], T], timeout: float | None = None, told: BaseException | None = None
     ) -> T:
-        """Do something with the engine while no other thread does."""
+        """Call `work`, which uses the engine, while no other thread uses it."""
         answers: list[T] = []
         raised: list[BaseException] = []
 
@@ -129,8 +129,8 @@ class Link:
             except BaseException as problem:
                 if problem is not told:
                     raise
-                raised.append(problem)  # not a problem of the work's: nothing is torn
-                self.transport.flush()  # it may have left something to be sent
+                raised.append(problem)  # the work passed it on, so the engine's state is consistent
+                self.transport.flush()  # the work may have left output
 
         self.transport.alone(step, None, timeout, self._lease)
         if raised:
@@ -152,9 +152,9 @@ class Link:
         self.transport.wait(operation)
 
     def wait_for(self, event: AnyEvent, deadline: float | None) -> bool:
-        """Wait until somebody sets the event, or the session is over; False if the deadline comes first.
+        """Wait until the event is set or the session is over; False if the deadline comes first.
 
-        Other threads may use the session meanwhile; what they read may set the event.
+        Other threads may use the session meanwhile; bytes that they read may set the event.
         """
         if not isinstance(event, Event):
             raise TypeError("another runtime's event")
@@ -169,7 +169,7 @@ class Link:
                 if event.happened or transport.closed or descriptor < 0:
                     return True
                 if deadline is not None:
-                    left = deadline - time.monotonic()  # another thread may have been in a call so long
+                    left = deadline - time.monotonic()  # another thread may have had the lock until now
                     if left <= 0:
                         return False
                 readiness.wait(descriptor, readiness.READABLE, left, waker)
@@ -181,10 +181,10 @@ class Link:
         self.transport.abandon(operation)
 
     def ended(self, operation: Operation) -> None:
-        """An operation that was abandoned has ended when its call has."""
+        """Nothing: an abandoned operation has ended when its call has."""
 
     def settled(self) -> None:
-        """Nothing is in flight after a call."""
+        """Nothing: after a call nothing is in flight."""
 
     def close(self, timeout: float | None) -> None:
         """End the session."""
@@ -195,14 +195,14 @@ class Link:
         self.transport.abort()
 
     def drop(self) -> None:
-        """Nobody refers to the connection any more, nor to the transport."""
+        """Nothing: the transport is freed with the connection."""
 
     def dismiss(self) -> None:
         """The lease is over."""
         self.transport.dismiss()
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
-        """Abandon an operation from wherever garbage is collected."""
+        """Abandon an operation for the garbage collector."""
         try:
             self.transport.abandon(operation)
         finally:
@@ -214,4 +214,4 @@ class Link:
         self.transport.resume()
 
     def flush(self) -> None:
-        """Nothing: what there is to send goes out with the next call."""
+        """Nothing: the next call sends the output."""

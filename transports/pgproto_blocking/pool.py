@@ -18,22 +18,22 @@ __all__ = ["Pool"]
 class Pool(blocking.Pool):
     """A pool of connections for threads: see `pgproto.client.blocking.Pool`.
 
-    `on_acquire` and `on_release` are called by the thread that borrows: if they hang, it hangs.  The
-    others, and `on_release` for a connection that nobody gave back, are called by threads of the pool, for
-    `acquire_timeout` (`on_connect`) or `reset_timeout` seconds at the most.
-    A process that is forked begins with an empty pool; the connections stay the parent's.
+    `on_acquire` and `on_release` are called by the borrowing thread: if they hang, it hangs.  The other
+    hooks, and `on_release` for a connection that was not given back, are called by threads of the pool, for
+    at most `acquire_timeout` (`on_connect`) or `reset_timeout` seconds.
+    A forked process begins with an empty pool; the connections remain the parent's.
 
-    A signal handler, a finalizer or a callback may come in the middle of what its own thread does to the
-    pool.  There `release`, `expire` and `close` take effect soon after, without waiting; a call that needs a
+    A signal handler, a finalizer or a callback may run in the middle of a pool's call by the same thread.
+    There `release`, `expire` and `close` take effect soon after, without waiting; a call that needs a
     connection is refused with LocalProtocolError.  When the interpreter is shutting down, connections that
-    come back are closed, without hooks, and none is lent (PoolClosed).
+    are given back are closed, without hooks, and none is lent (PoolClosed).
     """
 
     runtime = RUNTIME
     _driver: Driver
 
     def _lender(self, jobs: blocking.Jobs) -> Driver:
-        """Threads do the work."""
+        """The driver, which works with threads."""
         return Driver(jobs)
 
     def open(self, *, wait: bool = True) -> Self:
@@ -42,13 +42,13 @@ class Pool(blocking.Pool):
         `with pool` is the same as `with pool.open()`.  A pool that fails to open is closed again.
 
         Args:
-            wait: True to wait for the first connection, so that a wrong address or password is told here
+            wait: True to wait for the first connection, so that a wrong address or password is an error here
                 (not with `min_size=0`: then nothing is opened yet); False to begin to open `min_size`
-                connections, and let an outage pass.
+                connections without waiting, so that an outage is no error.
 
         Raises:
             ConnectError: the first attempts to connect failed.
             PoolTimeout: they took longer than `acquire_timeout`.
-            PoolClosed: the pool was closed before.
+            PoolClosed: the pool is closed.
         """
         return self._open(wait)

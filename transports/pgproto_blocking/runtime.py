@@ -1,4 +1,4 @@
-"""The blocking `Runtime`: threads, and their clock."""
+"""The blocking `Runtime`: threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Runtime(Process):
     now = staticmethod(time.monotonic)
 
     def home(self) -> object:
-        """Where all threads are."""
+        """The home of all threads."""
         return HERE
 
     def is_gone(self, home: object) -> bool:
@@ -40,7 +40,7 @@ class _Runtime(Process):
         return False
 
     def task(self) -> threading.Thread:
-        """The thread that runs."""
+        """The running thread."""
         return threading.current_thread()
 
     def is_over(self, task: object) -> bool:
@@ -52,11 +52,11 @@ class _Runtime(Process):
         return Event()
 
     def turn(self, refusal: str) -> Turn:
-        """A new turn: nobody is refused."""
+        """A new turn, for which threads queue up."""
         return Turn()
 
     def checkpoint(self) -> None:
-        """Nothing: an interrupt comes at any moment."""
+        """Nothing: an interrupt may come at any moment."""
 
     def checkpoint_if_cancelled(self) -> None:
         """Nothing."""
@@ -74,7 +74,7 @@ class _Runtime(Process):
         return Bound(deadline)
 
     def shield(self, seconds: float) -> Bound:
-        """Nothing: a second interrupt goes up as the first one does."""
+        """Nothing: a second interrupt propagates like the first one."""
         return Bound()
 
     def ask(self, call: Callable[[], T], bound: AnyBound) -> T:
@@ -83,7 +83,7 @@ class _Runtime(Process):
         return ask(call, bound)
 
     def do_last(self, home: object, work: Callable[[], object], error: BaseException | None) -> None:
-        """Do the last thing of a block."""
+        """Do the last work of a block."""
         work()
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
@@ -92,7 +92,7 @@ class _Runtime(Process):
         return True
 
     def goes_up(self, error: BaseException) -> bool:
-        """True for what a signal handler raises."""
+        """True for an exception of a signal handler."""
         return not isinstance(error, Exception)
 
     def report(self, home: object, name: str, error: BaseException) -> None:
@@ -100,7 +100,7 @@ class _Runtime(Process):
         _log.error("%s raised", name, exc_info=error)
 
     def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
-        """Open a socket; what is called a task elsewhere is a thread here."""
+        """Open a socket, and set the terms of `Blocks` to threads."""
         step.engine.blocks.caller = "thread"
         return Link(dial(step, config, deadline, address))
 

@@ -1,7 +1,7 @@
-"""One step of a pool at a time, and no second one in the middle of it.
+"""One step of a pool's machine at a time, and no second one in the middle of it.
 
-The garbage collector, a signal handler or a callback can call the pool in the middle of a step of this very
-thread.  It would wait for itself; so it has to ask before, and wait, or be refused.
+The garbage collector, a signal handler or a callback can call the pool in the middle of a step of its own
+thread.  That call can neither wait for the step nor change the machine, so it is postponed or refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Steps:
     """The lock of a pool's machine.
 
     Attributes:
-        lock: a thread can take it again in the middle of its step, to look at something.
+        lock: an RLock, which a thread can take again in the middle of its step, to read something.
     """
 
     __slots__ = ("_owner", "lock")
@@ -33,14 +33,14 @@ class Steps:
 
     @property
     def is_mine(self) -> bool:
-        """True if this very thread is in the middle of a step."""
+        """True if the running thread is in the middle of a step."""
         return self._owner == threading.get_ident()
 
     def check(self) -> None:
-        """Ask whether there can be a step.
+        """Raise if no step is possible now.
 
         Raises:
-            LocalProtocolError: this thread is in the middle of one.
+            LocalProtocolError: the running thread is in the middle of a step.
             PoolClosed: the interpreter is shutting down; a thread that has the lock will never release it.
         """
         if sys.is_finalizing():
@@ -53,7 +53,7 @@ class Steps:
     def with_lock(self, step: Callable[[], T]) -> T:
         """Do a step, after `check`."""
         me = threading.get_ident()
-        # What comes in before the owner is known, or after, is a step by itself: the lock lets it in.
+        # A nested call before `_owner` is set, or after it is cleared, is a whole step: the RLock lets it in.
         with self.lock:
             try:
                 self._owner = me

@@ -1,4 +1,4 @@
-"""How another thread stops one that connects."""
+"""How another thread stops a thread that is connecting."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Stop", "current"]
 
 
 class Stop:
-    """Ends what the thread that has entered it waits for: a name, an address, a server.
+    """Ends the waits of the thread that has entered it: for a look-up, a connect, a server's answer.
 
     Attributes:
-        asked: somebody wants it to stop.
+        asked: `ask` was called.
     """
 
     def __init__(self) -> None:
@@ -21,14 +21,14 @@ class Stop:
         self._end: Callable[[], object] | None = None
 
     def ask(self) -> None:
-        """Have it fail soon.  Called by another thread."""
+        """Make the connecting fail soon.  Called by another thread."""
         self.asked = True
         end = self._end
         if end is not None:
             end()
 
     def ends(self, end: Callable[[], object] | None) -> None:
-        """From now on `end` ends the wait; it is called at once if somebody has asked already."""
+        """Set the function that ends the present wait; it is called at once if `ask` was already called."""
         self._end = end
         if self.asked and end is not None:
             end()
@@ -51,5 +51,5 @@ _here = _Here()
 
 
 def current() -> Stop:
-    """The one that this thread has entered; one that nobody knows if there is none."""
+    """The Stop that this thread has entered, or a new one, which nobody will ask."""
     return _here.stop or Stop()

@@ -1,4 +1,4 @@
-"""The threads that the adapter starts itself, and what they wait for."""
+"""The adapter's own threads, and the locks that they wait for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Helper", "is_helper", "new_waiter", "start", "wake"]
 
 
 class Helper(threading.Thread):
-    """A thread that does a pool's work: a hook that hangs must not keep it from that."""
+    """A thread that does a pool's work."""
 
 
 def is_helper() -> bool:
-    """True in a thread that does the work of a pool, of whichever."""
+    """True in a thread that does the work of any pool."""
     return isinstance(threading.current_thread(), Helper)
 
 
@@ -23,9 +23,9 @@ def start(thread: threading.Thread) -> None:
     """Start a thread.
 
     Raises:
-        ConnectError: there can be no more threads, or the interpreter is shutting down.
+        ConnectError: the system's limit of threads is reached, or the interpreter is shutting down.
     """
-    if sys.is_finalizing():  # in CPython 3.11 `start` would wait for ever
+    if sys.is_finalizing():  # `start` would wait for ever in CPython 3.11
         raise ConnectError("no thread can be started: the interpreter is shutting down")
     try:
         thread.start()
@@ -34,15 +34,15 @@ def start(thread: threading.Thread) -> None:
 
 
 def new_waiter() -> threading.Lock:
-    """A lock to wait for, until somebody wakes who waits."""
+    """A locked lock, to wait for with `acquire` until `wake` releases it."""
     lock = threading.Lock()
     lock.acquire()
     return lock
 
 
 def wake(waiter: threading.Lock) -> None:
-    """Wake who waits for it, or who will."""
+    """Wake the thread that waits for it, or the next one that will."""
     try:
         waiter.release()
-    except RuntimeError:  # it was woken before, and nobody has noticed yet
+    except RuntimeError:  # already released, and not yet acquired
         pass

@@ -1,15 +1,14 @@
-"""The blocking end of an engine: a non-blocking socket, and waits until it is ready.
+"""The blocking transport of an engine: a non-blocking socket, and waits until it is ready.
 
-It knows no PostgreSQL.  One thread at a time is inside of a call; the others queue up for the lock.  A
-call writes what the engine has to say, waits until the socket is ready or a deadline passes, reads, and
-does so until its operation has ended.  It always reads while it writes, and no wait is without a deadline
-that the engine has.
+It knows no PostgreSQL.  One thread at a time is in a call; the others queue up for the lock.  A call writes
+the engine's output, waits until the socket is ready or a deadline passes, reads, and repeats that until its
+operation has ended.  It always reads while it writes, and every wait has the engine's next deadline.
 
-An interrupt (KeyboardInterrupt, or whatever a signal handler raises) can strike between any two
-instructions.  While the thread waits, nothing is half done: the operation is abandoned, its answer is read
-and dropped within GRACE.  At any other moment the engine may have been torn in the middle of a step, or
-bytes may be lost between the socket and the engine: then the connection is closed.  So whatever happens
-to a call, its connection is in step or it is closed.
+An interrupt (KeyboardInterrupt, or another exception of a signal handler) can strike between any two
+instructions.  During a wait nothing is half done: the operation is abandoned, and its answer is read and
+dropped within GRACE.  At any other moment the engine's state may be inconsistent, or bytes may be lost
+between
+socket and engine: then the connection is closed.  So after any call the connection is in sync or closed.
 """
 
 from __future__ import annotations
@@ -38,28 +37,28 @@ __all__ = ["Address", "Transport"]
 _READ_SIZE: Final = 65536
 _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
 _SENDING: Final = GRACE / 2  # for a cancel request: the other half is for the answer to the cancelled query
-_LOOKS: Final = 16  # reads without waiting, before it is somebody else's turn
+_LOOKS: Final = 16  # the most reads without waiting, before another thread may have the lock
 
 
 class Address(NamedTuple):
-    """What a socket was connected to: its family and the system's form of the address."""
+    """The address of a socket's peer: its family and the system's form of the address."""
 
     family: int
     target: str | tuple[object, ...]
 
 
 class Transport:
-    """One connected socket and the engine behind it.
+    """One connected socket and the engine of its session.
 
     Args:
         engine: the session.
         sock: the socket, connected and non-blocking.
-        address: where it is connected to.
-        patience: for a peer that reads slowly; None if it needs none.
+        address: the address of the server.
+        patience: for a peer that reads slowly; None if it is not needed.
 
     Attributes:
-        inherited: the parent process has it (see `fork`).
-        on_change: called, with the lock held, after everything that arrives: to take notices.
+        inherited: it belongs to the parent process (see `fork`).
+        on_change: called, with the lock held, after every arrival of bytes, to take notices.
         send_cancel: sends a cancel request with this key, within so many seconds; never raises.
     """
 
@@ -74,11 +73,11 @@ class Transport:
         self.send_cancel: Callable[[BackendKeyData, float], None] | None = None
         self.inherited = False
         self._lock = threading.RLock()
-        self._owner = 0  # the thread that is inside of a call
-        self._waiting = False  # it waits, so that nothing is half done
+        self._owner = 0  # the thread that is in a call
+        self._waiting = False  # that thread waits, so nothing is half done
         self._aborted = False
         self._stray: list[Operation] = []
-        self._operation: Operation | None = None  # on whose behalf the lock is held
+        self._operation: Operation | None = None  # the operation of the call that has the lock
         forks.forget_in_child(self)
 
     @property
@@ -98,8 +97,8 @@ class Transport:
         """Submit an operation (the first one starts the session) and wait for its end.
 
         Args:
-            operation: what to do.
-            timeout: in seconds, the wait for other threads' calls included; None for no limit.
+            operation: the operation.
+            timeout: in seconds, including the wait for other threads' calls; None for no limit.
             lease: see `alone`.
 
         Raises:
@@ -126,14 +125,14 @@ class Transport:
         """Submit an operation that is driven piece by piece: `resume` and `wait`.
 
         Args:
-            operation: what to do.
-            timeout: seconds that calls of other threads may take until then; None for no limit.
+            operation: the operation.
+            timeout: seconds to wait for other threads' calls; None for no limit.
             lease: see `alone`.
         """
         self.alone(lambda: self._submit(operation), operation, timeout, lease)
 
     def resume(self) -> None:
-        """An operation has more to write, or room for more to read: do what can be done at once."""
+        """An operation has more to write, or room for more to read: do what is possible without waiting."""
 
         def work() -> None:
             self.engine.resume()
@@ -143,7 +142,7 @@ class Transport:
         self.alone(work, self.engine.exclusive)
 
     def wait(self, operation: Operation) -> None:
-        """Go on with an operation until it has ended or there is something new for its caller."""
+        """Move bytes until an operation has ended or there is something new for its caller."""
 
         def work() -> None:
             while not operation.finished and not operation.progressed:
@@ -152,20 +151,20 @@ class Transport:
         self.alone(work, operation)
 
     def abandon(self, operation: Operation) -> None:
-        """Nobody wants the rest of the operation: bring it to its end, within its grace, or close."""
+        """Abandon an operation: bring it to its end, within GRACE, or close the connection."""
         if operation.finished:
             return
-        if sys.is_finalizing():  # nobody comes for the session either
+        if sys.is_finalizing():  # the session will not be used any more either
             self.abort()
             return
-        # The garbage collector may end a generator in the middle of another call: the next one does it.
+        # If the garbage collector ends a generator in the middle of another call, the next call does it.
         self._stray.append(operation)
         if self._owner != threading.get_ident():
             with contextlib.suppress(QueryTimeout):
                 self.alone(lambda: None, operation, GRACE)
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and whoever still waits for it is told."""
+        """The lease is over: stop its operations; their callers get an error."""
         if self.engine.idle or self.engine.closed:
             return
         if sys.is_finalizing():
@@ -173,7 +172,7 @@ class Transport:
             return
         try:
             self.alone(self._end_lease, None, 0.0)
-        except Error:  # a call is in the middle of it: the session is closed under it
+        except Error:  # a call has the lock: close the session under it
             why = lease_over()
             for operation in (self._operation, self.engine.exclusive):
                 if operation is not None and not operation.finished and not operation.unwanted:
@@ -186,19 +185,19 @@ class Transport:
         timeout: float | None = None,
         lease: int = 0,
     ) -> None:
-        """Do some work inside of the lock, on behalf of an operation, and see to interrupts.
+        """Do some work for an operation with the lock held, and handle interrupts.
 
         Args:
-            work: what to do.
-            operation: whose work it is.
+            work: the work.
+            operation: its operation.
             timeout: seconds to wait for the lock; None for no limit.
-            lease: the number of the caller's lease (`Blocks.lease`), which another thread may have ended just
-                now; 0 for the owner of the session.
+            lease: the number of the caller's lease (`Blocks.lease`), which another thread may just have
+                ended; 0 for the owner of the session.
 
         Raises:
             QueryTimeout: the lock was not free in time.
             ConnectionClosed: the lease is over.
-            LocalProtocolError: this thread is inside of a call already (a callback, a signal handler).
+            LocalProtocolError: this thread is already in a call (this is a callback or a signal handler).
         """
 
         def guarded() -> None:
@@ -214,7 +213,7 @@ class Transport:
                 concerned = self._operation = operation
                 work()
             except Error:
-                raise  # refused: nothing was begun
+                raise  # refused, so nothing was begun
             except BaseException:
                 self._interrupted(concerned)
                 raise
@@ -231,7 +230,7 @@ class Transport:
             raise error
 
     def try_alone(self, work: Callable[[], None]) -> bool:
-        """Do some work inside of the lock, if no thread, this one included, is inside of a call."""
+        """Do some work with the lock held, if no thread (including this one) is in a call."""
         return self._locked(work, 0.0)
 
     def close(self, timeout: float | None) -> None:
@@ -239,10 +238,10 @@ class Transport:
         patience = -1.0 if timeout is None else max(0.0, timeout)
         if self.sock is not None and not self._locked(self._end, patience):
             self.abort()
-            self._locked(self._kill_aborted, GRACE)  # until the other thread has let go of it
+            self._locked(self._kill_aborted, GRACE)  # waits until the other thread has released the lock
 
     def abort(self) -> None:
-        """End the session at once.  A call that is under way is cancelled, and ends with ConnectionLost."""
+        """End the session at once.  A running call is cancelled, and ends with ConnectionLost."""
         self._aborted = True
         sock = self.sock
         if sock is None or self._locked(self._kill_aborted, 0.0):
@@ -253,13 +252,13 @@ class Transport:
                 self.send_cancel(key, _SENDING)
         finally:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
+                sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
             self._locked(self._kill_aborted, 0.0)
 
     def forget(self) -> None:
-        """In a forked child: the session is the parent's."""
+        """In a forked child: the session belongs to the parent."""
         self.inherited = True
-        self._lock = threading.RLock()  # whoever held it does not exist here
+        self._lock = threading.RLock()  # the thread that held the old one may not exist here
         self._owner = 0
         sock, self.sock = self.sock, None
         if sock is not None:
@@ -277,10 +276,10 @@ class Transport:
                 warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             sock.close()
 
-    # ---- The inside: with the lock held (but for `_locked`, which takes it)
+    # ---- Internals, with the lock held (except `_locked`, which takes it)
 
     def _locked(self, work: Callable[[], None], patience: float) -> bool:
-        """Do some work inside of the lock; False if it was not free in time (-1: wait for ever)."""
+        """Do some work with the lock held; False if it was not free in time (-1: wait for ever)."""
         me = threading.get_ident()
         if self._owner == me:
             return False
@@ -293,8 +292,8 @@ class Transport:
                 work()
                 done = True
         finally:
-            # An interrupt may have come before it was known whether the lock was acquired: releasing it
-            # without owning it fails, and does no harm.  Nothing in front of that can be interrupted.
+            # An interrupt may have come before it was known whether the lock was acquired.  So it is released
+            # in any case: without ownership that raises RuntimeError and does no harm.
             if self._owner == me:
                 self._owner = 0
             try:
@@ -302,13 +301,13 @@ class Transport:
             except RuntimeError:
                 pass
             if self._aborted and self.sock is not None and work != self._kill_aborted:
-                self._locked(self._kill_aborted, 0.0)  # `abort` came too late to be seen by the work
+                self._locked(self._kill_aborted, 0.0)  # `abort` came too late for the work to see it
         return done
 
     def _submit(self, operation: Operation) -> None:
         engine = self.engine
         if engine.transaction_status:
-            # An idle session that has something to read has ended, most likely; then nothing is sent.
+            # An idle session with something to read has probably ended: read first, then nothing is sent.
             if engine.idle:
                 self.look()
             if self.sock is None or self._aborted:
@@ -319,7 +318,7 @@ class Transport:
         self._write()
 
     def _step(self, limit: float | None = None) -> None:
-        """Wait for the socket or for a deadline, then read, write, and keep the time."""
+        """Wait for the socket or for a deadline, then read, check deadlines, and write."""
         engine = self.engine
         sock = self.sock
         if sock is None:
@@ -342,7 +341,7 @@ class Transport:
         self._write()
 
     def look(self) -> None:
-        """Read what is there to be read, without waiting; called inside of `alone`."""
+        """Read what has arrived, without waiting; called within `alone`."""
         for _ in range(_LOOKS):
             sock = self.sock
             if sock is None or not self.engine.wants_read or readiness.is_quiet(sock.fileno()):
@@ -351,7 +350,7 @@ class Transport:
             self._write()
 
     def flush(self) -> None:
-        """Send what there is to send, without waiting; called inside of `alone`."""
+        """Send pending output, without waiting; called within `alone`."""
         self._write()
 
     def _read(self, sock: socket.socket) -> None:
@@ -371,7 +370,7 @@ class Transport:
                 engine.receive_eof()
 
     def _write(self) -> None:
-        """Do what the engine has to say; every step ends here."""
+        """Do what the engine asks for; every step ends here."""
         engine = self.engine
         sock = self.sock
         news = engine.take_news()
@@ -388,15 +387,15 @@ class Transport:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                # What the server said before is in the receive queue still, or on its way.
+                # Earlier messages of the server are still in the receive queue, or on their way.
                 engine.write_failed(error)
-            else:
+            else:  # an interrupt before this line ends the session, and `_kill` counts all bytes as sent
                 engine.data_sent(count)
                 if self._patience is not None:
                     self._patience.sent(count)
             news = engine.take_news()
         if news & READY:
-            engine.take_ready()  # whoever waits for them is this very thread
+            engine.take_ready()  # no waiters to wake: this thread checks its own operation
         if news & CHANGE and self.on_change is not None:
             self.on_change()
         if engine.finished and sock is not None:
@@ -417,9 +416,9 @@ class Transport:
         self._come_to_rest()
 
     def _come_to_rest(self) -> None:
-        """Read until nothing is in flight, which is unwanted, within GRACE; else end the session."""
+        """Read the unwanted answers in flight to their end, within GRACE; else end the session."""
         engine = self.engine
-        limit = engine.clock() + LONGEST_GRACE  # the engine keeps GRACE by itself, if it is in order
+        limit = engine.clock() + LONGEST_GRACE  # a safeguard: the engine itself ends it within GRACE
         self._write()
         while not engine.idle and not engine.finished:
             if engine.clock() >= limit:
@@ -428,8 +427,9 @@ class Transport:
             self._step(limit)
 
     def _interrupted(self, operation: Operation | None) -> None:
-        """An exception left a call in the middle: bring the session in step again, or close it."""
+        """An exception has interrupted a call: bring the session back in sync, or close it."""
         waiting, self._waiting = self._waiting, False
+        # During a wait nothing was half done.  At any other moment the engine's state may be inconsistent.
         try:
             if waiting and operation is not None:
                 self._drain(operation)
@@ -440,7 +440,7 @@ class Transport:
             raise
 
     def _end(self) -> None:
-        """Say good-bye as far as the socket takes it at once, and close."""
+        """Send Terminate as far as the socket takes it at once, and close."""
         reason = "the connection was closed"
         if self.engine.running is not None:
             self._bury(reason)
@@ -456,7 +456,7 @@ class Transport:
         self._bury("the connection was aborted")
 
     def _bury(self, reason: str) -> None:
-        """Close; what the server runs is cancelled before, until it hangs up, within GRACE."""
+        """Cancel the server's running statements until it hangs up, within GRACE; then close."""
         key, sock, cancel = self.engine.running, self.sock, self.send_cancel
         try:
             if key is not None and sock is not None and cancel is not None:
@@ -465,14 +465,14 @@ class Transport:
                     gone = False
                     while not gone and time.monotonic() < limit:
                         cancel(key, _SENDING)
-                        # Not before: a pooler that sees its client go forgets whose query it was.
+                        # Only now: a pooler whose client has hung up can no longer match the request.
                         sock.shutdown(socket.SHUT_WR)
                         gone = self._hangs_up(sock, min(limit, time.monotonic() + _PAUSE))
         finally:
             self._kill(reason)
 
     def _hangs_up(self, sock: socket.socket, limit: float) -> bool:
-        """True once the peer has closed its side; what it still says is dropped."""
+        """True once the peer has closed its side; bytes before that are dropped."""
         while (left := limit - time.monotonic()) > 0:
             if readiness.wait(sock.fileno(), READABLE, left) and not sock.recv(_READ_SIZE):
                 return True
@@ -486,7 +486,7 @@ class Transport:
         sock.close()
         engine = self.engine
         with contextlib.suppress(Exception):
-            # What was just being handed over may have gone out: no outcome may promise that it has not.
+            # The interrupted send may have sent these bytes, so no outcome may say that they were not sent.
             engine.data_sent(len(engine.data_to_send()))
         with contextlib.suppress(Exception):
             engine.transport_failed(ConnectionLost(reason))
@@ -499,6 +499,6 @@ class Transport:
 def _closed(engine: Engine) -> ConnectionClosed:
     try:
         engine.check_open()
-    except ConnectionClosed as error:  # it says why
+    except ConnectionClosed as error:  # with the cause
         return error
     return ConnectionClosed("the connection is closed")

@@ -1,4 +1,4 @@
-"""What adapters ask of the operating system: environment and files, sockets, forks.
+"""The adapters' use of the operating system: environment and files, sockets, forks.
 
-Each module is one question.  None holds protocol, and only `readiness.wait` and `pause` wait.
+No module here knows the protocol, and only `readiness.wait` and `pause` block.
 """

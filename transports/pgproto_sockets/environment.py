@@ -1,4 +1,4 @@
-"""What a connection string is completed by: this process's environment, its files, the system's user.
+"""The defaults of a connection string: this process's environment, its files, the system's user.
 
 The core takes them as arguments.
 """
@@ -17,7 +17,7 @@ from pgproto.session import Connector
 
 __all__ = ["connector", "read_file"]
 
-# The password and service files are small; whatever is larger is not one of them.
+# Password and service files are small; a larger file is not one of them.
 _MAX_FILE = 1 << 20
 
 
@@ -35,7 +35,7 @@ def read_file(path: str) -> FileText | None:
         return None
     finally:
         os.close(descriptor)
-    # A password may be in another encoding than UTF-8: surrogateescape keeps its bytes as they are.
+    # A password may not be in UTF-8: surrogateescape keeps its bytes.
     mode = stat.S_IMODE(status.st_mode) if os.name == "posix" else 0o600
     return FileText(data.decode("utf-8", "surrogateescape"), mode, regular, status.st_uid)
 
@@ -50,11 +50,11 @@ def connector(
 ) -> Connector:
     """A Connector for a connection string and options, with this process's environment and files.
 
-    `clock` tells monotonic time in seconds; deadlines are on it.  What was ignored (a password file that
-    others can read) is a warning at the line that is `stacklevel` calls up: of `connect` or `Pool`.
+    `clock` returns the monotonic time in seconds for deadlines.  Something ignored (a password file that
+    others can read) gives a warning at the line `stacklevel` calls up: that of `connect` or `Pool`.
 
     Raises:
-        ConfigError: they cannot be used.
+        ConfigError: the options cannot be used.
     """
     config = parse_config(
         dsn,

@@ -1,6 +1,6 @@
-"""What a forked child must not use: every session is its parent's.
+"""Sessions after a fork: they belong to the parent, and a child must not use them.
 
-Two processes that write to one session garble it, and a child that says good-bye ends its parent's.
+Two processes that write to one session garble it, and a child's Terminate would end the parent's session.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Inheritable", "forget_in_child", "let_go"]
 
 
 class Inheritable(Protocol):
-    """What holds a socket that a forked child must not use."""
+    """An object with a socket that a forked child must not use."""
 
     def forget(self) -> None:
         """In the child: let go of the socket without sending anything."""
@@ -29,10 +29,10 @@ def forget_in_child(holder: Inheritable) -> None:
 
 
 def let_go(descriptor: int) -> None:
-    """In a forked child: drop a socket, and leave something harmless under its number.
+    """In a forked child: close a socket, and open something harmless under the same descriptor.
 
-    Somebody may close that number later, or ask a selector that is shared with the parent to forget it.
-    Neither may hit the parent's socket, or another file of the child's.
+    That descriptor may be closed later, or removed from a selector that is shared with the parent.  Neither
+    may hit the parent's socket, or another file of the child.
     """
     with contextlib.suppress(OSError):
         nothing = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))

@@ -1,14 +1,14 @@
-"""The readiness `Link`: the task that waits does the work.  It knows no PostgreSQL, and its loop by `Waits`.
+"""The readiness `Link`: a waiting task moves the bytes.  It knows no PostgreSQL, and no loop but `Waits`.
 
-There is no task in the background.  Of the tasks that wait on a session one is the *pump*: it sleeps until
-bytes can be moved or a deadline comes.  The others are parked until their operation has something for
-them, or until the pump leaves and one of them has to take over.
+There is no background task.  One of the tasks that wait on a session is the *pump*: it sleeps until bytes can
+be moved or a deadline comes.  The others are parked until there is something new for them, or until the pump
+leaves and one of them has to take over.
 
-Bytes are moved by `turn` alone, which never waits.  A cancellation arrives only where something is waited
-for, so it can neither lose bytes that were read nor lose count of bytes that were written.
+Only `turn` moves bytes, and it never waits.  A cancellation arrives only at a wait, so it can neither lose
+bytes that were read nor miscount bytes that were written.
 
-A caller that is cancelled abandons its operation.  If others wait, they read its answers; if nobody does,
-it stays, shielded, until the core has brought the session to rest or to its end: GRACE decides.
+A caller that is cancelled abandons its operation.  If others wait, they read its answers; if nobody does, it
+stays, shielded, until the session is at rest or over, which takes at most GRACE.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Link", "Waiter", "unwrap"]
 _BUFFER_SIZE: Final = 65536
 _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: each stops one statement
 
-# So many writes at the most before the next read, and before other tasks get their turn.
+# The most writes before the next read, and before other tasks run.
 _WRITES: Final = 4
 
 
@@ -42,10 +42,10 @@ class Waiter:
     """An event that a task waits for, which may be the pump.
 
     Args:
-        waits: the loop's.
+        waits: the functions of the loop.
 
     Attributes:
-        ready: it has happened.
+        ready: it was set.
     """
 
     __slots__ = ("_event", "_waits", "ready")
@@ -56,17 +56,17 @@ class Waiter:
         self._event = waits.event()
 
     def set(self) -> None:
-        """What it waits for has come."""
+        """Set it, and wake the task that waits."""
         self.ready = True
         self._event.set()
 
     async def wait(self) -> None:
-        """Wait for `set`, of something that needs no pump."""
+        """Wait for `set`, without pumping."""
         while not self.ready:
             await self.park()
 
     def rouse(self) -> None:
-        """Have it look around: the pump has left."""
+        """Wake it because the pump has left."""
         self._event.set()
 
     async def park(self) -> None:
@@ -80,11 +80,11 @@ class Link(OneThread):
     """One connected socket and the engine of its session; see `pgproto.client.Link`.
 
     Args:
-        waits: the loop's.
-        sock: non-blocking; it belongs to the link from now on.
+        waits: the functions of the loop.
+        sock: a non-blocking socket, which belongs to the link from now on.
         engine: the session, on the clock of `waits`.
-        peer: what it is connected to.
-        patience: for a peer that reads slowly; None if it needs none.
+        peer: the address of the server.
+        patience: for a peer that reads slowly; None if it is not needed.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class Link(OneThread):
         self.inherited = False
         forks.forget_in_child(self)
         self._waiters: list[Waiter] = []
-        self._pump: Waiter | None = None  # the one whose task is the pump
-        self._drainer: Waiter | None = None  # the one that stays for what was abandoned
-        self._quiet: Waiter | None = None  # the one that waits for nothing to be in flight
+        self._pump: Waiter | None = None  # the waiter whose task is the pump
+        self._drainer: Waiter | None = None  # the waiter of `rest`
+        self._quiet: Waiter | None = None  # the waiter of `settled`
         self._scope: Scope | None = None  # around the pump's sleep
-        self._sleeping_for = (False, False)  # what it sleeps for: to read, to write
-        self._blocked = False  # the kernel takes no more
-        self._hurried = False  # there is more to write, and the kernel may take it
+        self._sleeping_for = (False, False)  # the pump sleeps until it can read, write
+        self._blocked = False  # the socket's send buffer is full
+        self._hurried = False  # there is more to write, and the send buffer is not full
         self._cancelling = False
         self._orphans: list[Operation] = []  # to be abandoned: see `orphan`
 
@@ -152,10 +152,10 @@ class Link(OneThread):
         blocks = engine.blocks
         lease = blocks.lease
         if self._pump is None:
-            # Nobody has been listening: see what has come, before anything is sent into a dead session.
+            # Nobody has been reading: read first, so that nothing is sent into a dead session.
             self.turn()
         await self.rest()
-        if blocks.lease != lease:  # another task has ended it meanwhile
+        if blocks.lease != lease:  # another task has ended the lease during the waits above
             raise refusals.not_open(lent=True)
         if timeout is not None:
             operation.deadline = engine.clock() + timeout
@@ -163,7 +163,7 @@ class Link(OneThread):
         if self._scope is None:
             self.turn(reading=False)
         else:
-            # The pump writes what several tasks submit at a time, in one piece.
+            # The pump will send the requests of several tasks in one write.
             self._hurried = True
             self._nudge()
 
@@ -177,7 +177,7 @@ class Link(OneThread):
             operation.waiter = None
 
     async def wait_for(self, event: Event, deadline: float | None) -> bool:
-        """Wait until somebody sets the event, or the session is over; False if the deadline comes first."""
+        """Wait until the event is set or the session is over; False if the deadline comes first."""
         with self._waits.scope(deadline=math.inf if deadline is None else deadline) as scope:
             try:
                 if isinstance(event, Waiter):
@@ -188,10 +188,10 @@ class Link(OneThread):
         return not scope.cancelled_caught
 
     async def wait_until_woken(self, waiter: Waiter) -> None:
-        """Wait until somebody wakes the waiter, or the session is over; pump if nobody else does."""
+        """Wait until the waiter is set or the session is over; pump if no other task does."""
         self._waiters.append(waiter)
         if self._drainer is not None and self._drainer is not waiter:
-            self._drainer.set()  # its work is done by others from now on
+            self._drainer.set()  # it need not stay, because this task reads on
             self._nudge()
         try:
             while not waiter.ready and not self.engine.finished:
@@ -200,37 +200,35 @@ class Link(OneThread):
                 else:
                     await waiter.park()
         finally:
+            # Whether done or cancelled, a leaving pump hands over: without a pump the others would sleep on.
             self._waiters.remove(waiter)
             if self._waiters and self._pump is None:
                 self._waiters[0].rouse()
 
     async def leave(self, operation: Operation) -> None:
-        """Abandon an operation, and see to it that the session comes to rest.  Takes GRACE, never raises."""
+        """Abandon an operation, and stay until the session is at rest.  Takes at most GRACE; never raises."""
         self.engine.abandon(operation)
         self.turn()
         await self.rest()
 
     async def ended(self, operation: Operation) -> None:
-        """Wait for the end of an operation that was abandoned, whose caller reads what became of it.
-
-        Shielded; GRACE bounds it.
-        """
+        """Wait, shielded and for at most GRACE, for an abandoned operation whose caller reads its outcome."""
         with self._waits.scope(shield=True):
             while operation.abandoned and not operation.finished:
                 await self.wait(operation)
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and who still waits for it is told."""
+        """The lease is over: stop its operations; their callers get an error."""
         if not self.engine.idle:
             self.engine.end_lease()
             self.turn()
 
     async def rest(self) -> None:
-        """If nobody else waits, stay until what nobody wants is answered.  Shielded; GRACE bounds it."""
+        """If no other task waits, read the unwanted answers to their end, shielded and for at most GRACE."""
         engine = self.engine
         if self._waiters or not engine.draining:
             return
-        # The core ends it within GRACE, or within two where the server says a last word.
+        # The engine ends it within GRACE, or twice that if the server sends a FATAL; this is a safeguard.
         with self._waits.scope(shield=True, deadline=engine.clock() + LONGEST_GRACE) as scope:
             while not self._waiters and engine.draining:
                 waiter = self._drainer = Waiter(self._waits)
@@ -242,12 +240,7 @@ class Link(OneThread):
             self.abort()
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
-        """Abandon an operation from wherever garbage is collected; safe at any moment, in any thread.
-
-        Args:
-            operation: what nobody will ask for any more.
-            then: called afterwards where the link belongs, unless that is gone.
-        """
+        """Abandon an operation for the garbage collector: safe at any moment, in any thread."""
         self._orphans.append(operation)
         if self._waits.soon(self.home, self.turn) and then is not None:
             self._waits.soon(self.home, then)
@@ -262,7 +255,7 @@ class Link(OneThread):
         self.turn()
 
     async def close(self, timeout: float | None) -> None:
-        """End the session.  Idempotent, never raises; waits only for what has to be cancelled first."""
+        """End the session.  Idempotent, never raises; waits only for cancel requests."""
         if self.engine.running is not None:
             self.abort()
         self.engine.close()
@@ -273,7 +266,7 @@ class Link(OneThread):
                 await self._buried.wait()
 
     def drop(self) -> None:
-        """Nobody refers to the connection any more, and soon nobody to this."""
+        """Nobody refers to the connection any more, and soon nobody to this link."""
 
     @property
     def descriptor(self) -> int:
@@ -281,7 +274,7 @@ class Link(OneThread):
         return -1 if self._sock is None else self._sock.fileno()
 
     def abort(self) -> None:
-        """End the session at once, unsent bytes and all.  What the server runs is cancelled first."""
+        """End the session at once; drop unsent bytes.  A running statement is cancelled first."""
         key, cancel, sock = self.engine.running, self.send_cancel, self._sock
         try:
             if key is not None and cancel is not None and sock is not None:
@@ -312,18 +305,18 @@ class Link(OneThread):
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read."""
+        """True if there is nothing to read."""
         return readiness.is_quiet(self.descriptor)
 
     def check_here(self) -> None:
-        """Raise if the caller runs elsewhere, or in a process that was forked meanwhile."""
+        """Raise if the caller runs in another event loop or in a forked child."""
         if self.inherited:
             raise refusals.inherited("connection")
         if self._waits.home() is not self.home:
             raise refusals.not_here("connection")
 
     def forget(self) -> None:
-        """In a forked child: the session is the parent's, and so is what the loop waits with."""
+        """In a forked child: the session, and the loop's selector, belong to the parent."""
         self.inherited = True
         sock, self._sock = self._sock, None
         if sock is not None:
@@ -338,10 +331,10 @@ class Link(OneThread):
             sock.close()
             warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=1)
 
-    # ---- Doing
+    # ---- Moving bytes
 
     def turn(self, *, reading: bool = True) -> None:
-        """Do all that can be done without waiting: read, keep the time, write, tell."""
+        """Do all that can be done without waiting: read, check deadlines, write, wake tasks."""
         engine = self.engine
         while self._orphans:
             self.engine.abandon(self._orphans.pop())
@@ -362,7 +355,7 @@ class Link(OneThread):
         if self.on_change is not None and self.engine.take_news() & CHANGE:
             try:
                 self.on_change()
-            except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
+            except BaseException:  # an interrupt propagates, and the rest of the turn is not done
                 self.abort()
                 raise
         if engine.finished:
@@ -400,7 +393,7 @@ class Link(OneThread):
                 self._blocked, self._hurried = True, False
                 return
             except OSError as error:
-                # The server's last words may be under way: go on reading.
+                # The server's last messages may be on their way: go on reading.
                 engine.write_failed(error)
                 return
             engine.data_sent(count)
@@ -422,11 +415,12 @@ class Link(OneThread):
         return sock
 
     def _nudge(self) -> None:
-        """Something has changed: wake the pump if that concerns it."""
+        """Something has changed: wake the pump if it sleeps and there is more for it to do."""
         scope = self._scope
         engine = self.engine
         if scope is None:
             return
+        # Work that the sleep itself does not end with, or a sleep for the wrong events; else only the time.
         if (
             engine.finished
             or (engine.wants_cancel and self.send_cancel is not None and not self._cancelling)
@@ -441,7 +435,7 @@ class Link(OneThread):
     # ---- Pumping
 
     async def _do_pump(self, waiter: Waiter) -> None:
-        """Move bytes until the waiter is woken, for everybody who waits."""
+        """Be the pump, for all that wait, until the waiter is set."""
         engine = self.engine
         self._pump = waiter
         try:
@@ -456,9 +450,9 @@ class Link(OneThread):
             self._pump = None
 
     async def _pump_and_cancel(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send a cancel request, and go on reading meanwhile.
+        """Send a cancel request while reading on.
 
-        Shielded: a task that is cancelled now would have to have it sent anyway.
+        Shielded: if this task is cancelled, too, the request is still needed.
         """
         with self._waits.scope(shield=True):
             async with self._waits.group() as nursery:
@@ -480,7 +474,7 @@ class Link(OneThread):
                 self._scope.cancel()
 
     async def _sleep(self) -> None:
-        """Wait until something can be read or written, the next deadline, or a nudge."""
+        """Wait until the socket can be read or written, or for the next deadline or nudge."""
         sock = self._sock
         if self._hurried:
             await self._waits.checkpoint()
@@ -500,7 +494,7 @@ class Link(OneThread):
                 else:
                     await self._waits.sleep_forever()
             except self._waits.closed:
-                pass  # somebody has closed the session
+                pass  # the session was closed
             finally:
                 self._scope = None
 
@@ -529,9 +523,9 @@ async def _bury(
     key: BackendKeyData,
     buried: Happening,
 ) -> None:
-    """A session is over, but not for the server: cancel what it runs until it has hung up, within GRACE.
+    """The session is over, but the server runs on: cancel its statements until it hangs up, within GRACE.
 
-    trio's end cancels its system tasks and waits for them: hence the shield.
+    Shielded, because trio cancels its system tasks at its end and waits for them.
     """
     gone = False
     try:
@@ -541,7 +535,7 @@ async def _bury(
         ):
             while not gone:
                 await cancel(key, GRACE)
-                # Not before: a pooler that sees its client go forgets whose query it was.
+                # Only now: a pooler whose client has hung up can no longer match the cancel request.
                 sock.shutdown(socket.SHUT_WR)
                 with waits.scope(deadline=waits.now() + _PAUSE):
                     while not gone:
@@ -553,7 +547,7 @@ async def _bury(
 
 
 def unwrap(waits: Waits, group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception that matters in a group that a group of tasks of ours made: callers never see them."""
+    """The exception that matters in a group raised by our own task group: callers never see groups."""
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         members: tuple[BaseException, ...] = found.exceptions

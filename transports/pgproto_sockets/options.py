@@ -1,4 +1,4 @@
-"""The options of a TCP socket, and the one that has to be lifted now and then."""
+"""The options of a TCP socket, and TCP_USER_TIMEOUT, which has to be lifted at times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgproto.config import Config
 
 __all__ = ["Patience", "configure_socket"]
 
-# Bytes that fit into the smallest window that a server opens with.
+# Bytes that fit into the smallest initial TCP window of a server.
 _LITTLE: Final = 16384
 
 
@@ -34,18 +34,18 @@ def configure_socket(sock: socket.socket, config: Config) -> None:
 
 
 class Patience:
-    """Lifts the TCP_USER_TIMEOUT that nobody asked for while much is under way.
+    """Lifts the default TCP_USER_TIMEOUT while much data is unacknowledged.
 
-    It is there to find out that the peer has gone, but counts a peer that lives and reads nothing, too: a
-    server that is busy with one statement of many closes its window, and the system would end the session.
-    What even a closed window has let through before does not need that.
+    The option detects a dead peer, but also strikes a live one that does not read: a server that is busy with
+    one statement of many closes its TCP window, and the system would then end the session.  A little data
+    fits into the window, so the option can stay.
 
     Args:
-        sock: a TCP socket that `configure_socket` has seen.
-        config: as there.
+        sock: a TCP socket after `configure_socket`.
+        config: its configuration.
 
     Attributes:
-        lifted: it is; call `answered` when all that was sent is answered.
+        lifted: the option is lifted; call `answered` when everything sent is answered.
     """
 
     __slots__ = ("_milliseconds", "_sent", "_sock", "lifted")
@@ -58,7 +58,7 @@ class Patience:
 
     @classmethod
     def with_peer(cls, sock: socket.socket, config: Config) -> Patience | None:
-        """None where nothing has to be lifted."""
+        """None if there is no option to lift."""
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             return None
         if config.tcp_user_timeout_given or config.tcp_user_timeout is None:
@@ -66,14 +66,14 @@ class Patience:
         return cls(sock, config) if hasattr(socket, "TCP_USER_TIMEOUT") else None
 
     def sent(self, count: int) -> None:
-        """So many bytes went out."""
+        """So many bytes were sent."""
         self._sent += count
         if self._sent > _LITTLE and not self.lifted:
             self.lifted = True
             self._set(0)
 
     def answered(self) -> None:
-        """Nothing is under way any more."""
+        """Everything sent is answered: restore the option."""
         self._sent = 0
         self.lifted = False
         self._set(self._milliseconds)

@@ -12,11 +12,11 @@ __all__ = ["check_peer"]
 
 
 def check_peer(sock: socket.socket, host: Host, config: Config) -> None:
-    """See to `requirepeer`: the server at the other end of a unix socket must run as that user.
+    """Check `requirepeer`: the server at the other end of a unix socket must run as that user.
 
     Raises:
-        ConnectError: it runs as somebody else.
-        ConfigError: this system cannot tell.
+        ConnectError: it runs as another user.
+        ConfigError: this system does not report the user.
     """
     if not config.requirepeer or not host.is_unix:
         return

@@ -1,4 +1,4 @@
-"""What every `Runtime` asks of the process: randomness, its environment, and to be told of a fork."""
+"""The part of a `Runtime` that concerns the process: randomness, environment, forks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Process"]
 
 
 class Process:
-    """The part of a `pgproto.client.Runtime` that no event loop has a say in.
+    """The part of a `pgproto.client.Runtime` that does not depend on the event loop.
 
     Args:
-        clock: tells the time of the sessions' deadlines, in seconds.
+        clock: returns the time in seconds for the sessions' deadlines.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,9 +32,9 @@ class Process:
     def connector(
         self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
     ) -> Connector:
-        """What makes sessions."""
+        """A Connector."""
         return environment.connector(dsn, options, server_settings, clock=self._clock, stacklevel=4)
 
     def forget_in_child(self, holder: Forgetting) -> None:
-        """Have a forked child forget it."""
+        """Have `holder.forget()` called in every forked child."""
         forks.forget_in_child(holder)

@@ -1,4 +1,4 @@
-"""Whether a socket can be read or written, now or within some time; and what is left in it."""
+"""Whether a socket can be read or written, now or within some time; and its unread bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["READABLE", "WRITABLE", "is_quiet", "pause", "read_rest", "wait"]
 READABLE: Final = 1
 WRITABLE: Final = 2
 
-# A longer wait is cut short, which its caller sees as one that has found nothing yet.
+# A longer wait is cut to this; it then returns 0, and the caller waits again.
 _MAX_WAIT: Final = 86400.0
 
 
 def is_quiet(descriptor: int) -> bool:
-    """True if nothing can be read: an idle session whose socket is readable is dead, or about to be."""
+    """True if there is nothing to read: an idle session whose socket is readable is dead or dying."""
     try:
         if hasattr(select, "poll"):
             poll = select.poll()
@@ -32,7 +32,7 @@ def is_quiet(descriptor: int) -> bool:
 
 
 def read_rest(descriptor: int, limit: int = 1 << 18) -> bytes:
-    """What the peer had sent before a write failed: its last words are in the receive queue still."""
+    """The bytes in the receive queue after a failed write: the peer's last messages."""
     data = b""
     with contextlib.suppress(OSError):
         sock = socket.socket(fileno=os.dup(descriptor))
@@ -52,11 +52,11 @@ def wait(descriptor: int, interest: int, seconds: float | None, waker: int = -1)
     Args:
         descriptor: its file descriptor.
         interest: READABLE, WRITABLE, or both.
-        seconds: how long at most; None for ever.
+        seconds: the longest wait; None for ever.
         waker: another descriptor that ends the wait when it becomes readable; -1 for none.
 
     Returns:
-        What the socket is ready for, 0 if nothing.  A broken socket is READABLE: reading tells why.
+        READABLE, WRITABLE, or both; 0 if neither.  A broken socket is READABLE: reading raises its error.
     """
     if seconds is not None:
         seconds = min(max(seconds, 0.0), _MAX_WAIT)
@@ -67,7 +67,7 @@ def wait(descriptor: int, interest: int, seconds: float | None, waker: int = -1)
     poll.register(descriptor, wanted | select.POLLOUT if interest & WRITABLE else wanted)
     if waker >= 0:
         poll.register(waker, select.POLLIN)
-    # Rounded up: who waits for a deadline shall find that it has passed.
+    # Rounded up, so that after the wait for a deadline it has passed.
     for found, events in poll.poll(math.ceil(seconds * 1000.0) if seconds is not None else None):
         if found == descriptor:
             ready = WRITABLE if events & select.POLLOUT else 0
@@ -76,7 +76,7 @@ def wait(descriptor: int, interest: int, seconds: float | None, waker: int = -1)
 
 
 def _select(descriptor: int, interest: int, seconds: float | None, waker: int) -> int:
-    """The same where there is no poll: on Windows, which reports a failed connect as "exceptional"."""
+    """`wait` without poll(): on Windows, which reports a failed connect as "exceptional"."""
     reading = [waker] if waker >= 0 else []
     if interest & READABLE:
         reading.append(descriptor)
@@ -87,5 +87,5 @@ def _select(descriptor: int, interest: int, seconds: float | None, waker: int) -
 
 
 def pause(seconds: float) -> None:
-    """Let time pass; an interrupt ends it."""
+    """Sleep; an interrupt ends it."""
     threading.Event().wait(seconds)

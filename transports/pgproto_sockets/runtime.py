@@ -53,7 +53,7 @@ class _Bound:
 
 
 class _Task:
-    """A task of a pool's.  It is shielded: bringing connections to rest is what has to be done at the end."""
+    """A task of a pool.  It is shielded, because connections must be closed properly at the end."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -61,7 +61,7 @@ class _Task:
         self._ended = runtime.waits.event()
 
     async def run(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[object, ...]) -> None:
-        """Be it.  What it raises is logged: nobody else is there to tell."""
+        """Run it.  Its exception is logged, because nobody awaits it."""
         try:
             with self._scope:
                 await work(*args)
@@ -99,7 +99,7 @@ class _Alarm:
         self._sleep.cancel()
 
     async def run(self) -> None:
-        """Be the task."""
+        """The body of the task."""
         while not self._over:
             with self._waits.scope(deadline=self._deadline) as self._sleep:
                 await self._waits.sleep_forever()
@@ -108,7 +108,7 @@ class _Alarm:
 
 
 class _Tasks:
-    """The tasks of a pool: in a group of its block if it has been entered, else of the whole loop."""
+    """The tasks of a pool: in the task group of its block, or system tasks of the loop if it has none."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -119,13 +119,13 @@ class _Tasks:
         self._idle: Happening | None = None
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> _Task:
-        """Begin one."""
+        """Begin a task."""
         task = _Task(self._runtime)
         self._start(task.run, work, args)
         return task
 
     def alarm(self, call: Callable[[], None]) -> _Alarm:
-        """What calls when it is time."""
+        """A timer."""
         self._alarm = _Alarm(self._runtime.waits, call)
         self._start(self._alarm.run)
         return self._alarm
@@ -146,7 +146,7 @@ class _Tasks:
                 self._idle.set()
 
     async def enter(self) -> None:
-        """Have a nursery for the block, unless it has begun without one."""
+        """Open a nursery for the block, unless there are already tasks without one."""
         if self._left == 0 and self._nursery is None:
             self._manager = self._runtime.waits.group()
             self._nursery = await self._manager.__aenter__()
@@ -154,7 +154,7 @@ class _Tasks:
     async def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """Wait for what is in the nursery."""
+        """Wait for the tasks in the nursery."""
         nursery, self._nursery = self._nursery, None
         manager, self._manager = self._manager, None
         self._end_alarm()
@@ -162,12 +162,12 @@ class _Tasks:
             return None
         if nursery.cancel_scope.cancel_called:  # a task has crashed
             return await manager.__aexit__(kind, error, trace)
-        # An error of the block is not the tasks', so that it leaves as it is, in no group.
+        # The nursery does not see the block's exception, so it is not wrapped in a group.
         await manager.__aexit__(None, None, None)
         return None
 
     async def wait(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all tasks have ended."""
         self._end_alarm()
         while self._left:
             self._idle = self._runtime.waits.event()
@@ -182,7 +182,7 @@ class Runtime(OneLoop, Process):
     """See `pgproto.client.Runtime`.
 
     Args:
-        waits: the loop's.
+        waits: the functions of the loop.
     """
 
     def __init__(self, waits: Waits) -> None:
@@ -195,11 +195,11 @@ class Runtime(OneLoop, Process):
         return self.waits.now()
 
     def home(self) -> object:
-        """Where the caller runs."""
+        """The running loop."""
         return self.waits.home()
 
     def is_gone(self, home: object) -> bool:
-        """False: a run does not say so."""
+        """False: that is not known of a run."""
         return False
 
     def task(self) -> object:
@@ -215,7 +215,7 @@ class Runtime(OneLoop, Process):
         return Waiter(self.waits)
 
     async def checkpoint(self) -> None:
-        """Where a call begins."""
+        """At the start of a call."""
         await self.waits.checkpoint()
 
     async def checkpoint_if_cancelled(self) -> None:
@@ -223,7 +223,7 @@ class Runtime(OneLoop, Process):
         await self.waits.checkpoint_if_cancelled()
 
     async def shielded_checkpoint(self) -> None:
-        """Where a call ends."""
+        """At the end of a call."""
         await self.waits.shielded_checkpoint()
 
     async def sleep(self, seconds: float) -> None:
@@ -231,11 +231,11 @@ class Runtime(OneLoop, Process):
         await self.waits.sleep(seconds)
 
     def bound(self, deadline: float) -> _Bound:
-        """A block that ends at that moment."""
+        """A block that ends at the deadline."""
         return _Bound(self.waits.scope(deadline=deadline))
 
     def shield(self, seconds: float) -> _Bound:
-        """A block that no cancellation ends."""
+        """A block that is protected from cancellation."""
         return _Bound(self.waits.scope(deadline=self.waits.now() + seconds, shield=True))
 
     async def do_last(
@@ -245,11 +245,11 @@ class Runtime(OneLoop, Process):
         await work()
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
-        """Have something called there."""
+        """Have something called in that loop."""
         return self.waits.soon(home, call)
 
     def goes_up(self, error: BaseException) -> bool:
-        """True if nobody should keep the exception, or the group of them."""
+        """True if the exception, or group of exceptions, must propagate."""
         if isinstance(error, BaseExceptionGroup):
             return any(self.goes_up(each) for each in error.exceptions)
         return isinstance(error, KeyboardInterrupt | SystemExit) or self.waits.is_cancelled(error)
@@ -259,11 +259,11 @@ class Runtime(OneLoop, Process):
         self.log.error("%s raised", name, exc_info=error)
 
     def tasks(self) -> _Tasks:
-        """A new pool's."""
+        """The tasks of a new pool."""
         return _Tasks(self)
 
     def reader(self, iterator: AsyncIterator[Any]) -> _Reader:
-        """What reads a source."""
+        """A reader for a source."""
         return _Reader(self, iterator)
 
     async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
@@ -288,7 +288,7 @@ class Runtime(OneLoop, Process):
         return Link(self.waits, sock, engine, found, patience)
 
     async def _connect(self, host: Host, deadline: float | None, address: object) -> socket.socket:
-        """A connected socket: the host's addresses in order, each with its share of the time that is left."""
+        """A connected socket: tries the host's addresses in order, each with a share of the time left."""
         if host.is_unix:
             return await self._connect_to(socket.AF_UNIX, host.unix_path)
         if isinstance(address, tuple):
@@ -332,17 +332,17 @@ class Runtime(OneLoop, Process):
 
 
 class _Reader(Reading):
-    """Takes the pieces out of a source, while the session goes on."""
+    """Reads a source, while the session goes on."""
 
     def __init__(self, runtime: Runtime, iterator: AsyncIterator[Any]) -> None:
         super().__init__(iterator)
         self._runtime = runtime
 
     async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
-        """The next piece; END at the end of the source, or once the server wants no more.
+        """The next piece; END at the end of the source, or once the operation is over.
 
-        A cancellation that it has brought along from another scope is its error, and must not meet a scope of
-        ours.
+        If the source raises a cancellation of its own scope, that is its error, and must not reach a scope
+        of ours.
         """
         piece: Any = END
         failure: BaseException | None = None
@@ -364,18 +364,18 @@ class _Reader(Reading):
         return piece
 
     async def close(self) -> None:
-        """Have a source that was not read to its end close itself, if it can, within GRACE."""
+        """Close a source that was not read to its end, if it has `aclose`, within GRACE."""
         aclose = getattr(self._iterator, "aclose", None)
         if aclose is not None and not self._ended:
             with self._runtime.waits.scope(shield=True, deadline=self._runtime.now() + GRACE):
                 try:
                     await aclose()
-                except Exception as error:  # noqa: BLE001 - it must not hide why the source is not wanted
+                except Exception as error:  # noqa: BLE001 - it must not hide why the source is closed
                     self._runtime.report(None, "closing a source", error)
 
 
 async def _watch(link: AnyLink, operation: CopyIn | ExecuteMany, scope: Scope) -> None:
-    """Keep the session going while its source is being waited for."""
+    """Keep the session going during the wait for the source."""
     while not operation.over:
         await link.wait(operation)
         operation.take_progress()

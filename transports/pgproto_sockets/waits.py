@@ -1,6 +1,6 @@
-"""What an event loop with level cancellation gives to a readiness `Link`: trio does, and anyio.
+"""The functions that a readiness `Link` needs of an event loop with level cancellation: trio or anyio.
 
-The names are theirs.  `Scope` and `Group` are trio's CancelScope and Nursery, as far as they are used here.
+The names are theirs.  `Scope` and `Group` are the parts of trio's CancelScope and Nursery that are used here.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Address = str | tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 
 class Happening(Protocol):
-    """An event of the loop's."""
+    """An event of the loop."""
 
     def set(self) -> object:
-        """It has happened."""
+        """Set it."""
         ...
 
     def is_set(self) -> bool:
-        """Whether it has."""
+        """True once it is set."""
         ...
 
     async def wait(self) -> object:
-        """Wait until it has."""
+        """Wait until it is set."""
         ...
 
 
@@ -36,15 +36,15 @@ class Scope(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When it is cancelled by itself."""
+        """The time at which it is cancelled."""
         ...
 
     @deadline.setter
     def deadline(self, value: float, /) -> None:
-        """Move that."""
+        """Change the deadline."""
 
     def cancel(self) -> object:
-        """Cancel what is awaited in it."""
+        """Cancel the block."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class Scope(Protocol):
 
     @property
     def cancelled_caught(self) -> bool:
-        """True if it has ended so."""
+        """True if the block has ended because of that."""
         ...
 
     def __enter__(self) -> Scope:
@@ -69,20 +69,20 @@ class Scope(Protocol):
 
 
 class Group(Protocol):
-    """Tasks that end before their block does."""
+    """Tasks that end before their block."""
 
     @property
     def cancel_scope(self) -> Scope:
-        """Around all of them."""
+        """The scope around all tasks."""
         ...
 
     def start_soon(self, work: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object:
-        """Begin one."""
+        """Begin a task."""
         ...
 
 
 class Groups(Protocol):
-    """The block of a group."""
+    """The `async with` block of a group."""
 
     async def __aenter__(self) -> Group:
         """Enter it."""
@@ -96,11 +96,11 @@ class Groups(Protocol):
 
 
 class Waits(Protocol):
-    """The loop's own functions."""
+    """The functions of the loop."""
 
     @property
     def closed(self) -> type[Exception]:
-        """What the wait for a socket raises that `notify_closing` was called for."""
+        """The exception of a wait for a socket after `notify_closing`."""
         ...
 
     @property
@@ -109,7 +109,7 @@ class Waits(Protocol):
         ...
 
     def now(self) -> float:
-        """The time of deadlines."""
+        """The time for deadlines."""
         ...
 
     def event(self) -> Happening:
@@ -145,18 +145,18 @@ class Waits(Protocol):
         ...
 
     def readable(self, sock: socket.socket, /) -> Awaitable[None]:
-        """Wait until something can be read."""
+        """Wait until the socket can be read."""
         ...
 
     def writable(self, sock: socket.socket, /) -> Awaitable[None]:
-        """Wait until something can be written."""
+        """Wait until the socket can be written."""
         ...
 
     def notify_closing(self, sock: socket.socket, /) -> None:
-        """Wake who waits for a socket that is closed now."""
+        """Wake the tasks that wait for a socket, because it is being closed."""
 
     def in_thread(self, work: Callable[[], None]) -> Awaitable[None]:
-        """Compute something elsewhere; a cancellation leaves it alone."""
+        """Compute something in a thread; a cancellation does not stop it."""
         ...
 
     async def look_up(self, host: str, port: int) -> list[tuple[int, Address]]:
@@ -164,11 +164,11 @@ class Waits(Protocol):
         ...
 
     def home(self) -> object:
-        """Where the caller runs; None if nowhere."""
+        """The running loop; None if there is none."""
         ...
 
     def soon(self, home: object, call: Callable[[], object]) -> bool:
-        """Have something called there, from any thread; False if it is too late."""
+        """Have something called in that loop, from any thread; False if it has ended."""
         ...
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
@@ -183,5 +183,5 @@ class Waits(Protocol):
         ...
 
     def is_cancelled(self, error: BaseException) -> bool:
-        """True for what the loop raises where it cancels."""
+        """True for the loop's cancellation exception."""
         ...

@@ -68,7 +68,7 @@ class _Waits:
 
 
 class _Link(link.Link):
-    """Ctrl-C does not come in the middle of what moves bytes."""
+    """A KeyboardInterrupt must not come while `turn` moves bytes."""
 
     turn = trio.lowlevel.enable_ki_protection(link.Link.turn)
 
