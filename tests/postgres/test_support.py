@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from pgproto_pytest import postgres
+from pgproto.config import parse_dsn
+from pgproto_pytest import Server, postgres
 from pgproto_pytest.process import DaemonError, children, listening_socket, wait_gone, wait_until
 from pgproto_pytest.server import make_dsn
 from tests.support.pgbouncer import PgBouncerFactory
@@ -236,6 +237,22 @@ def test_urls() -> None:
     )
     assert make_dsn({"user": None, "dbname": None, "sslmode": "require"}) == "postgresql:///?sslmode=require"
     assert make_dsn({"host": "a,b", "port": "1,2"}) == "postgresql:///?host=a%2Cb&port=1%2C2"
+    assert make_dsn({"host": "::1", "port": 1}) == "postgresql:///?host=%3A%3A1&port=1"
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:a%20b%2F%40@h:1/d%2F?sslmode=require",
+        "host=::1 port=1 user='a b' password=''",
+        "host=/s,b port=1,2 options='-c a=b'",
+        "",
+    ],
+)
+def test_a_connection_string_stays_what_it_says(dsn: str) -> None:
+    assert parse_dsn(Server(dsn).dsn()) == parse_dsn(dsn)
+    assert parse_dsn(Server(dsn).dsn(dbname="x", user=None)).get("dbname") == "x"
+    assert "user" not in parse_dsn(Server(dsn).dsn(user=None))
 
 
 # pgbouncer

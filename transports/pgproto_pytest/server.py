@@ -17,17 +17,22 @@ def make_dsn(parameters: Mapping[str, str | int | None]) -> str:
         parameters: the options by libpq's names; those that are None are left out.
 
     Returns:
-        The URL.  A directory (of a unix socket) and a list of hosts are in its query.
+        The URL; a host that is not a simple one is in its query.
     """
     known = {name: str(value) for name, value in parameters.items() if value is not None}
-    user, dbname = known.pop("user", ""), known.pop("dbname", "")
-    password = ":" + quote(known.pop("password"), safe="") if "password" in known else ""
-    userinfo = f"{quote(user, safe='')}{password}@" if user or password else ""
-    in_query = known.get("host", "").startswith(("/", "@")) or "," in known.get("host", "")
-    host = "" if in_query else known.pop("host", "")
-    port = f":{known.pop('port')}" if host and "port" in known else ""
+
+    def take(name: str, *, unless: str = "") -> str:
+        """An option's value, if it has one and that may stand before the query."""
+        fits = known.get(name) and not any(letter in known[name] for letter in unless)
+        return known.pop(name) if fits else ""
+
+    user, dbname = quote(take("user"), safe=""), quote(take("dbname"), safe="")
+    password = f":{quote(secret, safe='')}" if (secret := take("password")) else ""
+    at = "@" if user or password else ""
+    host = take("host", unless="/@,:")  # a directory, a list, an IPv6 address
+    port = f":{number}" if host and (number := take("port")) else ""
     query = f"?{urlencode(known, quote_via=quote, safe='/')}" if known else ""
-    return f"postgresql://{userinfo}{host}{port}/{quote(dbname, safe='')}{query}"
+    return f"postgresql://{user}{password}{at}{host}{port}/{dbname}{query}"
 
 
 class Server:
