@@ -1,8 +1,7 @@
 """Connection strings, environment, service and password files -> one immutable Config.
 
 Contract: no I/O.  The environment, a reader of files and the name of the operating system's user are
-arguments of `parse_config`; an adapter hands over the real ones.  Nothing here shows a secret, neither in a
-repr nor in an error.
+arguments of `parse_config`; an adapter passes the real ones.  No repr and no error shows a secret.
 """
 
 from __future__ import annotations

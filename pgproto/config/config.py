@@ -1,8 +1,8 @@
-"""What a connection needs to know, decided once: hosts, identity, TLS policy, limits.
+"""The configuration of a connection: hosts, identity, TLS policy, limits.
 
-Rule: a Config is immutable and complete.  The same object serves every host, every retry and the cancel
-connection, so that no path can lose a security setting on the way.  Rule: it shows no secret; `repr` has
-host, port, database and user.
+Rule: a Config is immutable and complete.  Every host, every retry and every cancel request uses the same
+object, so that no path can lose a security setting.  Rule: it shows no secret; `repr` has host, port,
+database and user.
 
 `parse_config` makes one from a connection string; a test or an embedder can make one by hand.
 """
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-"""Weakest first: no TLS; only if the server insists; if it can; always; + a known CA; + the right name."""
+"""Weakest first: no TLS; if the server insists; if possible; always; with a trusted CA; with the name."""
 
 SSLNEGOTIATIONS: Final = ("postgres", "direct")
 TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -54,7 +54,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One place where a server may be.
+    """One address of a server.
 
     Args:
         host: a host name or address, or the directory of a unix socket (starts with `/`, or with `@` for
@@ -74,9 +74,9 @@ class Host:
 
     @property
     def unix_path(self) -> str:
-        """The socket to connect to, `<directory>/.s.PGSQL.<port>`; "" if this is not a unix socket.
+        """The path of the unix socket, `<directory>/.s.PGSQL.<port>`; "" if this is not a unix socket.
 
-        A path in the abstract namespace starts with NUL, as the system wants it.
+        A path in the abstract namespace starts with NUL, as the system requires.
         """
         if not self.is_unix:
             return ""
@@ -85,7 +85,7 @@ class Host:
 
     @property
     def address(self) -> str:
-        """What to connect a TCP socket to: `hostaddr`, else `host`."""
+        """The name or address for a TCP socket: `hostaddr`, else `host`."""
         return self.hostaddr or self.host
 
     def __str__(self) -> str:
@@ -110,13 +110,13 @@ class TLSOptions:
         sslkey: the file with its key; None if the key is in `sslcert`.
         sslpassword: the pass phrase of the key.
         sslcrl: a file with certificate revocation lists.
-        sslcrldir: a directory of them, hashed as OpenSSL wants it.
-        sslsni: False not to tell the host name in the clear (Server Name Indication).
+        sslcrldir: a directory of them, with OpenSSL's hashed file names.
+        sslsni: False not to send the host name in clear (Server Name Indication).
         ssl_min_protocol_version: one of TLS_VERSIONS; None for OpenSSL's own limit.
         ssl_max_protocol_version: one of TLS_VERSIONS; None for no limit.
 
     Raises:
-        ConfigError: a value that is none of the choices, or a combination that protects less than it says.
+        ConfigError: a value is not allowed, or a combination protects less than it says.
     """
 
     sslmode: str = "prefer"
@@ -158,51 +158,52 @@ class TLSOptions:
         return self.sslrootcert is not None or self.sslmode.startswith("verify")
 
     def server_hostname(self, host: Host) -> str | None:
-        """The name for Server Name Indication and for the check of the certificate; None for neither."""
+        """The name for Server Name Indication and for the check of the certificate; None for no name."""
         return (host.host or None) if self.sslsni else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Config:
-    """Everything that is needed to connect, immutable.
+    """Everything needed to connect; immutable.
 
     Args:
         user: the user to connect as.
         database: the database; "" for the one with the user's name.
-        hosts: where to try, in order.
+        hosts: the hosts to try, in order.
         password: the password for every host.
-        passfile: the entries of the password file, for when there is no `password`.
+        passfile: the entries of the password file, used if there is no `password`.
         application_name: "" to send none.
-        client_encoding: what the session's texts are encoded in: UTF-8 for all but those who embed the core,
-            and say so to the `Connector`.
+        client_encoding: the encoding of the session's texts.  Only embedders of the core may use another one
+            than UTF-8: see `Connector`.
         options: command-line options for the server (`-c name=value`), "" for none.
         server_settings: run-time parameters of the session, as (name, value).
         replication: "" for an ordinary session, else `database`, `true`, ...
         connect_timeout: seconds for one host, up to the first ReadyForQuery; None for no limit.
         command_timeout: seconds for a command that has no timeout of its own; None for no limit.
         tls: the TLS policy for TCP hosts.
-        require_auth: what the server may ask for; "" for the default policy.
+        require_auth: the authentication methods that the server may use; "" for the default policy.
         channel_binding: `disable`, `prefer` or `require`.
         requirepeer: the operating system's user that must run the server of a unix socket; "" for any.
-        target_session_attrs: which kind of server will do, one of TARGET_SESSION_ATTRS.
+        target_session_attrs: the kind of server to accept, one of TARGET_SESSION_ATTRS.
         load_balance_hosts: `random` to try the hosts in random order, else `disable`.
         min_protocol_version: the oldest protocol version to accept, as the number in StartupMessage.
         max_protocol_version: the version to ask for.
         keepalives: True to use TCP keepalives.
         keepalives_idle: seconds of silence before the first one; None for the system's default.
         keepalives_interval: seconds between them; None for the system's default.
-        keepalives_count: how many may be lost; None for the system's default.
+        keepalives_count: the number that may be lost; None for the system's default.
         tcp_user_timeout: milliseconds for which sent data may stay unacknowledged; None for the default.
-        tcp_user_timeout_given: somebody chose it.  Else it is lifted while much data is under way.
-        statement_cache_size: how many prepared statements a connection keeps; 0 for none.
-        named_statements: False to use the unnamed statement only (for poolers that cannot do otherwise).
-        pipelining: True to send more while answers are outstanding, False never to; None to decide it by what
-            the server says (see the README, "Poolers").
+        tcp_user_timeout_given: True if the user chose it; else it is lifted while much data is
+            unacknowledged.
+        statement_cache_size: the number of prepared statements that a connection keeps; 0 for none.
+        named_statements: False to use only the unnamed statement (for poolers that need it).
+        pipelining: True to send requests while answers are outstanding, False never to; None to decide by the
+            server's answer to protocol 3.2 (see the guide, "Poolers").
         max_message_size: the longest message to accept from the server, in bytes.
-        warnings: what was odd but could be ignored (a password file that others can read).
+        warnings: problems that were ignored (such as a password file that others can read).
 
     Raises:
-        ConfigError: no host, or a text that the protocol cannot carry.
+        ConfigError: there is no host, or a text cannot be sent by the protocol.
     """
 
     user: str
@@ -271,7 +272,7 @@ class Config:
         return f"Config(hosts={hosts!r}, database={self.database or self.user!r}, user={self.user!r})"
 
     def startup_parameters(self) -> dict[str, str]:
-        """The parameters of StartupMessage, in the order in which they are sent.
+        """The parameters of the StartupMessage, in the order of sending.
 
         Manual: "Message Formats", StartupMessage.
         """
@@ -287,10 +288,10 @@ class Config:
         return parameters
 
     def password_for(self, host: Host) -> Secret | None:
-        """The password for a host: the explicit one, else the password file's; None if there is none.
+        """The password for a host: the explicit one, else that of the password file; None if there is none.
 
         Args:
-            host: the host that is being connected to.
+            host: the host.
         """
         if self.password is not None:
             return self.password
@@ -298,18 +299,18 @@ class Config:
         return find_password(self.passfile, name, host.port, self.database or self.user, self.user)
 
     def tls_for(self, host: Host) -> TLSOptions | None:
-        """The TLS policy for a host; None if TLS is not used with it (unix sockets, sslmode=disable)."""
+        """The TLS policy for a host; None if it is not used (unix sockets, sslmode=disable)."""
         return None if host.is_unix or self.tls.sslmode == "disable" else self.tls
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with other values.
+        """A copy with changed values.
 
         Args:
             **changes: new values by the names of the attributes.  `password` may be a str, and
                 `server_settings` a mapping.
 
         Raises:
-            ConfigError: an unknown name, or a value that a Config cannot have.
+            ConfigError: a name is unknown, or a value is not allowed.
         """
         names = [one.name for one in dataclasses.fields(self)]
         for name in changes:

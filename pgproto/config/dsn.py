@@ -1,17 +1,17 @@
 """Connection strings -> options, by libpq's grammar.
 
 A connection string is a URI (`postgresql://` or `postgres://`) or a list of `keyword = value` pairs.  The
-result is a dict of texts; what they mean is decided elsewhere.  Manual: "Connection Strings".
+result is a dict of texts; their meaning is decided in `parse`.  Manual: "Connection Strings".
 
-Rule: an error never quotes the string, not even a part of it, since any part may be (a piece of) a
-password that was not escaped; an option is named only where that cannot be so.
+Rule: an error never quotes any part of the string, because any part may belong to a password that was not
+escaped; an option is named only if that is impossible.
 
-Written differences from libpq, each stricter:
-- an unescaped `@` inside a URI's host, or in its path when the URI names no user, is refused: it is the tail
-  of a password whose `@` or `/` was not escaped, and would end up in messages as a host name;
-- what is not UTF-8 after percent-decoding is refused;
-- NUL is refused (a C string cannot hold one);
-- options that pgproto does not know are refused, also where libpq knows them (`options.UNSUPPORTED`).
+Differences from libpq, each of them stricter:
+- an unescaped `@` in a URI's host, or in its path if the URI has no user, is refused: it probably belongs
+  to a password whose `@` or `/` was not escaped, and the host name would appear in messages;
+- text that is not UTF-8 after percent-decoding is refused;
+- NUL is refused (a C string cannot contain it);
+- options that pgproto does not support are refused, even if libpq knows them (`options.UNSUPPORTED`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["check_text", "parse_dsn"]
 _WHERE: Final = "connection string"
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _SPACE: Final = " \t\n\v\f\r"
-"""What C's isspace() says, which is less than str.isspace()."""
+"""The characters of C's isspace(), which are fewer than those of str.isspace()."""
 
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_END: Final = re.compile(r"[:/?,]")
@@ -43,12 +43,11 @@ def parse_dsn(dsn: str) -> dict[str, str]:
         dsn: a URI or `keyword = value` pairs; "" has no options.
 
     Returns:
-        The options that were given, by libpq's names, percent-decoded and unquoted.  An empty value is
-        kept: it means "the default", and it hides what the environment says.  `ssl=true` and
-        `requiressl` are given as `sslmode`.
+        The options by libpq's names, percent-decoded and unquoted.  An empty value is kept: it means "the
+        default", and overrides the environment.  `ssl=true` and `requiressl` become `sslmode`.
 
     Raises:
-        ConfigError: it cannot be parsed, or names an unknown option.
+        ConfigError: the string cannot be parsed, or has an unknown option.
     """
     check_text(_WHERE, dsn)
     for scheme in _SCHEMES:
@@ -60,11 +59,11 @@ def parse_dsn(dsn: str) -> dict[str, str]:
 
 
 def check_text(where: str, text: str) -> None:
-    """Refuse a text that cannot be a C string in UTF-8, which the protocol and the system need.
+    """Refuse a text that cannot be a C string in UTF-8, as the protocol and the system require.
 
     Args:
-        where: what the text is, for the error.
-        text: it is not quoted in the error.
+        where: the name of the text, for the error.
+        text: the text, which the error does not quote.
     """
     if "\0" in text:
         raise ConfigError(f"{where}: contains a NUL character")
@@ -73,7 +72,7 @@ def check_text(where: str, text: str) -> None:
 
 
 def _store(options: dict[str, str], name: str, value: str, *, may_be_secret: bool, hint: str) -> None:
-    """Note one option; the last one given wins."""
+    """Store an option; the last value given wins."""
     if name == "requiressl":
         name, value = "sslmode", "require" if value.startswith("1") else "prefer"
     if name in IGNORED:
@@ -89,7 +88,7 @@ def _store(options: dict[str, str], name: str, value: str, *, may_be_secret: boo
 def _parse_pairs(text: str) -> dict[str, str]:
     options: dict[str, str] = {}
     position, end = 0, len(text)
-    bare_secret = False  # an unquoted secret came before: what follows may be its tail
+    bare_secret = False  # an unquoted secret came before: the text after it may belong to it
     hint = "an unknown keyword follows an unquoted password; a value with spaces needs single quotes"
     while True:
         position = _skip_space(text, position)
@@ -119,7 +118,7 @@ def _skip_space(text: str, position: int) -> int:
 
 
 def _bare(text: str, position: int) -> tuple[str, int]:
-    """A value up to the next space; a backslash takes the next character as it is."""
+    """A value up to the next space; a backslash escapes the next character."""
     value: list[str] = []
     while position < len(text) and text[position] not in _SPACE:
         if text[position] == "\\":
@@ -176,13 +175,13 @@ def _parse_uri(rest: str) -> dict[str, str]:
 
 
 def _put(options: dict[str, str], name: str, raw: str) -> None:
-    """Note a part of the URI, percent-decoded; an empty part was not given."""
+    """Store a part of the URI, percent-decoded; an empty part counts as not given."""
     if raw:
         options[name] = _decode(raw, name)
 
 
 def _split_hosts(text: str) -> tuple[list[str], list[str], str]:
-    """`host[:port],...` -> hosts, ports (aligned, "" for none) and what follows."""
+    """Split `host[:port],...` into hosts, ports ("" for none) and the rest of the text."""
     hosts: list[str] = []
     ports: list[str] = []
     position = 0
@@ -206,7 +205,7 @@ def _split_hosts(text: str) -> tuple[list[str], list[str], str]:
             port, position = _until(text, position + 1, _PORT_END)
         hosts.append(host)
         ports.append(port)
-        if len(hosts) > MAX_HOSTS:  # here, not after all of a wrong text was read
+        if len(hosts) > MAX_HOSTS:  # checked here, to stop early in a very long wrong text
             raise ConfigError(f"{_WHERE}: host: at most {MAX_HOSTS} are possible")
         if not text.startswith(",", position):
             return hosts, ports, text[position:]
@@ -214,7 +213,7 @@ def _split_hosts(text: str) -> tuple[list[str], list[str], str]:
 
 
 def _until(text: str, position: int, stop: re.Pattern[str]) -> tuple[str, int]:
-    """The text up to what stops it, and the place of that."""
+    """The text up to a match of `stop`, and the position of the match."""
     found = stop.search(text, position)
     end = found.start() if found else len(text)
     return text[position:end], end
@@ -239,7 +238,7 @@ def _parse_query(query: str, options: dict[str, str], *, may_be_secret: bool) ->
 
 
 def _decode(raw: str, what: str) -> str:
-    """Percent-decode one part; spaces around it are dropped, as libpq does since version 17."""
+    """Percent-decode one part; spaces around it are dropped, as in libpq since version 17."""
     raw = raw.strip(" ")
     if " " in raw:
         raise ConfigError(f"{_WHERE}: {what}: a space must be written as %20")

@@ -1,10 +1,9 @@
-"""The service file and the password file: their text -> options and passwords.
+"""Parses the service file and the password file.
 
-Nothing here opens a file.  The caller hands over a reader, `read_file(path) -> FileText | None`; None means
-that there is no such file, or that it cannot be read.  Manual: "The Connection Service File", "The Password
-File".
+Nothing here opens a file.  The caller passes a reader, `read_file(path) -> FileText | None`; None means that
+there is no such file, or that it cannot be read.  Manual: "The Connection Service File", "The Password File".
 
-Rule: the text of these files is a secret.  Errors name the file and the line, never what is in it.
+Rule: the text of these files is secret.  Errors name the file and the line, but do not quote the text.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 SOCKET_DIRECTORIES: Final = frozenset({"/tmp", "/run/postgresql", "/var/run/postgresql"})  # noqa: S108
-"""Where servers put their socket by default; the password file calls a socket there `localhost`."""
+"""The default socket directories of servers; the password file calls a socket there `localhost`."""
 
 _SPACE: Final = " \t\n\v\f\r"
 
@@ -40,10 +39,10 @@ class FileText:
     """A file that was read.
 
     Args:
-        text: what is in it, decoded from UTF-8 (with "surrogateescape", so that nothing raises).
-        mode: its permission bits, as in `os.stat(path).st_mode`; 0o600 where the system has none.
+        text: its content, decoded from UTF-8 with "surrogateescape".
+        mode: its permission bits, as in `os.stat(path).st_mode`; 0o600 if the system has none.
         is_regular: True for a plain file, False for a directory, FIFO, device (its text is not used).
-        uid: the number of its owner; None where the system has none.
+        uid: the user ID of its owner; None if the system has none.
     """
 
     text: str = field(repr=False)
@@ -53,15 +52,15 @@ class FileText:
 
 
 ReadFile: TypeAlias = Callable[[str], FileText | None]
-"""Reads a file by its path; None if it is not there, or cannot be read."""
+"""Reads a file by its path; None if it does not exist or cannot be read."""
 
 
 def is_private(file: FileText, *, group_may_read_roots: bool = False) -> bool:
-    """True if nobody but its owner can read or change the file.
+    """True if only its owner can read or change the file.
 
     Args:
         file: the file.
-        group_may_read_roots: True if a group may read a file that belongs to root (a server's key, 0640).
+        group_may_read_roots: True if a file of root may be readable by its group (a server's key, 0640).
     """
     allowed = 0o740 if group_may_read_roots and file.uid == 0 else 0o700
     return file.mode & 0o777 & ~allowed == 0
@@ -96,10 +95,10 @@ def parse_service_file(text: str, service: str, path: str) -> dict[str, str] | N
         path: the name of the file, for errors.
 
     Returns:
-        The section's options, the first of each wins; None if the file has no such section.
+        The section's options, of which the first of each name wins; None if there is no such section.
 
     Raises:
-        ConfigError: the section has a line that is no option.
+        ConfigError: the section has a line that is not an option.
     """
     options: dict[str, str] | None = None
     for number, raw in enumerate(text.split("\n"), 1):
@@ -143,7 +142,7 @@ class PasswordEntry:
     password: Secret | None
 
     def matches(self, host: str, port: str, database: str, user: str) -> bool:
-        """True if the line is about this connection."""
+        """True if the line applies to this connection."""
         return (
             self.host in (None, host)
             and self.port in (None, port)
@@ -172,7 +171,7 @@ def parse_passfile(text: str) -> tuple[PasswordEntry, ...]:
 
 
 def _split(line: str) -> list[str]:
-    """The line at its unescaped colons; still escaped."""
+    """Split the line at its unescaped colons; the parts are still escaped."""
     fields: list[str] = []
     start = position = 0
     while position < len(line):
@@ -202,7 +201,7 @@ def _unescape(raw: str) -> str:
 def find_password(
     entries: Iterable[PasswordEntry], host: str, port: int, database: str, user: str
 ) -> Secret | None:
-    """The password of the first entry that matches, None if there is none (or it is empty).
+    """The password of the first matching entry; None if there is none, or it is empty.
 
     Args:
         entries: from `parse_passfile`.

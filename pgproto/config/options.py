@@ -1,9 +1,9 @@
-"""The table of connection options: one row an option, its environment variable and its default.
+"""The table of connection options, with their environment variables and defaults.
 
-Rule: an option is in exactly one of three tables.  OPTIONS are understood, IGNORED are accepted because
-they cannot matter here, UNSUPPORTED are refused with a reason.  Everything else is a mistake and is
-refused by name, with a suggestion.  Names and variables are libpq's: manual, "Parameter Key Words" and
-"Environment Variables"; the last four are pgproto's own.
+Rule: an option is in exactly one of three tables.  OPTIONS are supported, IGNORED are accepted because they
+have no effect here, UNSUPPORTED are refused with a reason.  Any other name is refused with a suggestion.
+Names and variables are libpq's: manual, "Parameter Key Words" and "Environment Variables"; the last four are
+pgproto's own.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Option:
     """One connection option.
 
     Args:
-        variable: the environment variable that sets it, "" where there is none.
-        default: what an option that is not given, or empty, stands for, as text.
+        variable: the environment variable that sets it; "" for none.
+        default: the value, as text, if it is not given or empty.
     """
 
     __slots__ = ("default", "variable")
@@ -45,8 +45,8 @@ class Option:
 
 
 OPTIONS: Final[dict[str, Option]] = {
-    # Where to.  libpq's default host is its socket directory, which differs between builds and which a
-    # library that brings no libpq cannot know; so the default is localhost.
+    # Where to connect.  libpq's default host is the socket directory of its build, which is not known here;
+    # so the default is localhost.
     "service": Option("PGSERVICE"),
     "servicefile": Option("PGSERVICEFILE"),
     "host": Option("PGHOST", "localhost"),
@@ -66,9 +66,9 @@ OPTIONS: Final[dict[str, Option]] = {
     "keepalives_count": Option(default="3"),
     "tcp_user_timeout": Option(default="30000"),
     "requirepeer": Option("PGREQUIREPEER"),
-    # Encryption.  `prefer` is libpq's default and is safe as a default only because a cleartext or MD5
-    # password is never sent over an unencrypted TCP link unless `require_auth` lists the method: what an
-    # attacker gains by stripping TLS is then not the password.  It proves no identity; verify-full does.
+    # Encryption.  `prefer` is libpq's default.  It is acceptable only because a cleartext or MD5 password
+    # is never sent over an unencrypted TCP link unless `require_auth` lists the method, so that an attacker
+    # who strips TLS does not get the password.  It does not authenticate the server; verify-full does.
     "sslmode": Option("PGSSLMODE", "prefer"),
     "sslnegotiation": Option("PGSSLNEGOTIATION", "postgres"),
     "sslrootcert": Option("PGSSLROOTCERT"),
@@ -82,7 +82,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "ssl_min_protocol_version": Option("PGSSLMINPROTOCOLVERSION", "TLSv1.2"),
     "ssl_max_protocol_version": Option("PGSSLMAXPROTOCOLVERSION"),
     "gssencmode": Option("PGGSSENCMODE", "disable"),
-    # Who may ask for what.
+    # Authentication.
     "require_auth": Option("PGREQUIREAUTH"),
     "channel_binding": Option("PGCHANNELBINDING", "prefer"),
     # The session.
@@ -100,13 +100,13 @@ OPTIONS: Final[dict[str, Option]] = {
     "pipelining": Option(),
     "max_message_size": Option(default=str(2**30 - 2)),
 }
-"""Every option that is understood."""
+"""Every supported option."""
 
 SECRETS: Final = frozenset({"password", "sslpassword"})
 """Options whose value is a secret."""
 
 IGNORED: Final = frozenset({"gssdelegation", "gsslib", "krbsrvname", "sslcompression"})
-"""libpq's options that are about what pgproto never does (GSS, TLS compression)."""
+"""libpq's options for features that pgproto never uses (GSS, TLS compression)."""
 
 UNSUPPORTED: Final[dict[str, str]] = {
     "oauth_client_id": "OAuth is not supported",
@@ -127,20 +127,21 @@ SETTINGS_FROM_ENVIRONMENT: Final[dict[str, str]] = {
 """Environment variables that set a run-time parameter of the session."""
 
 MAX_HOSTS: Final = 1000
-"""How many hosts there can be: far more than anybody has, so that a wrong text is told from a long list."""
+"""The largest number of hosts: more than anybody needs, so that a longer list must be a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConninfoOption:
-    """One option as it is in use; libpq: PQconninfoOption.
+    """One option and its effective value; libpq: PQconninfoOption.
 
     Args:
         keyword: the option's name.
-        variable: the environment variable that sets it, "" where there is none.
-        default: what it stands for where nothing gives it, "" for nothing.
-        value: what is in use; of a secret `MASK`, or "" where there is none.
-        origin: what gave it ("the connection string", "the environment", ...); "" for the default.
-        secret: whether the value must not be shown.
+        variable: the environment variable that sets it; "" for none.
+        default: its value if it is not given; "" for none.
+        value: its effective value; for a secret `MASK`, or "" if there is none.
+        origin: where the value comes from ("the connection string", "the environment", ...); "" for the
+            default.
+        secret: True if the value must not be shown.
     """
 
     keyword: str
@@ -161,7 +162,7 @@ _Numbers: TypeAlias = int | str | list[int] | tuple[int, ...] | None
 
 
 def is_utf8(encoding: str) -> bool:
-    """True if it is a name of UTF-8: as in the server, only its letters and digits count.
+    """True if this is a name of UTF-8; as in the server, only letters and digits count.
 
     Args:
         encoding: a name, as in `client_encoding`.
@@ -171,10 +172,10 @@ def is_utf8(encoding: str) -> bool:
 
 
 class ConnectOptions(TypedDict, total=False):
-    """The options as keyword arguments, for type checkers; what each means is in the manual and in `Config`.
+    """The options as keyword arguments, for type checkers; for their meanings see the manual and `Config`.
 
-    None stands for "not given", except for the two timeouts, where it stands for "no limit".  Where there
-    can be several, a list is the same as its items joined by commas.
+    None means "not given", except for the two timeouts, where it means "no limit".  For options with several
+    values, a list is the same as its items joined by commas.
     """
 
     service: _Text
@@ -240,19 +241,19 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}", re.ASCII)
 
 
 def unknown_option(name: str, where: str, known: Collection[str] = tuple(OPTIONS)) -> ConfigError:
-    """The error for an option that nobody knows.
+    """The error for an unknown option.
 
     Args:
-        name: the option.  It is named in the text only if it looks like an option, because it can be a
-            piece of a password that was not quoted.
+        name: the option.  The text names it only if it looks like an option, because it may be a part of a
+            password that was not quoted.
         where: where it was found, as the start of the text.
-        known: the names among which a similar one is looked for.
+        known: the names to suggest from.
     """
     if not _IDENTIFIER.fullmatch(name):
         return ConfigError(f"{where}: a keyword that is no option")
     if name in UNSUPPORTED:
         return ConfigError(f"{where}: {name} is not supported: {UNSUPPORTED[name]}")
-    from difflib import get_close_matches  # needed on the way out only
+    from difflib import get_close_matches  # imported here, because only errors need it
 
     similar = _HINTS.get(name.lower()) or next(iter(get_close_matches(name.lower(), known, 1)), "")
     if similar in known:

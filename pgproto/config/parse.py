@@ -1,11 +1,11 @@
 """Keyword arguments, connection string, service file, environment, defaults -> one Config.
 
-Rule: for each option the first of these that gives it wins, as in libpq; an empty text counts as given and
-means the default.  Rule: nothing is looked up that is not needed, in particular no file before the
-allow-list was checked, and no user of the operating system if a user is named.
+Rule: for each option the first of these sources that has it wins, as in libpq; an empty text counts as given
+and means the default.  Rule: nothing is looked up unnecessarily: no file before the allow-list was checked,
+and no user of the operating system if a user is given.
 
-Errors name the option and where it was given, and say what is expected; they do not quote the value, since
-a connection string that was split in the wrong place puts a password anywhere.
+Errors name the option and its source, and say what is expected.  They do not quote the value, because a
+connection string that was split in the wrong place can put a password anywhere.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _BOOLEANS: Final = {
 _REPLICATION: Final = ("", *_BOOLEANS, "database")
 _RESERVED_SETTINGS: Final = frozenset({"user", "database", "replication"})
 _SYSTEM_DIRECTORY: Final = "/etc/postgresql-common"
-"""Where Debian keeps pg_service.conf; other systems say so in PGSYSCONFDIR."""
+"""The directory of pg_service.conf on Debian; on other systems set PGSYSCONFDIR."""
 
 
 def parse_config(
@@ -68,25 +68,25 @@ def parse_config(
     allowed_keys: Collection[str] | None = None,
     **options: Unpack[ConnectOptions],
 ) -> Config:
-    """Decide how to connect.
+    """Make a Config from all sources.
 
     Args:
         dsn: a connection string: a URI or `keyword=value` pairs.
         environ: the environment (`PGHOST`, `PGSERVICE`, `HOME`, ...); None for an empty one.
-        read_file: reads the service file, the password file, and looks whether libpq's default
-            certificates are there.  None: no file is looked at.
-        os_user: the name of the operating system's user, asked only if no user is named.
+        read_file: reads the service file and the password file, and finds libpq's default certificates.
+            None: no file is used.
+        os_user: returns the name of the operating system's user; called only if no user is given.
         server_settings: run-time parameters to set for the session, by name.
-        allowed_keys: the options that `dsn` may have, for a `dsn` from someone who is not trusted; checked
-            before any file is read.  Keyword arguments are not concerned.
-        **options: options by libpq's names or pgproto's own, see `ConnectOptions`; they win over `dsn`.
+        allowed_keys: the options that `dsn` may have, if it comes from an untrusted source; checked before
+            any file is read.  It does not apply to keyword arguments.
+        **options: options by libpq's names or pgproto's own, see `ConnectOptions`; they override `dsn`.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: an option is unknown, not allowed, or has a value that cannot be used, or a file that
-            was asked for cannot be.
+        ConfigError: an option is unknown, not allowed, or has a wrong value, or a file that was named cannot
+            be used.
     """
     environ = {} if environ is None else environ
     settings = _settings(dsn, options, environ, read_file, allowed_keys)
@@ -144,16 +144,16 @@ def conninfo_options(
     os_user: Callable[[], str] | None = None,
     **options: Unpack[ConnectOptions],
 ) -> list[ConninfoOption]:
-    """Every option with what it stands for, and where that comes from: libpq's PQconninfo.
+    """Every option with its effective value and the source of that: libpq's PQconninfo.
 
-    Without a `dsn` and keyword arguments they are the defaults of this environment: PQconndefaults.
-    The values are not checked: `parse_config` does that.
+    Without `dsn` and keyword arguments they are the defaults in this environment: PQconndefaults.
+    The values are not checked; `parse_config` does that.
 
     Args:
-        dsn: as for `parse_config`, as are the others.
+        dsn: as for `parse_config`, like the other arguments.
         environ: the environment.
         read_file: reads the service file.
-        os_user: the name of the operating system's user, for `user` where nobody names one.
+        os_user: returns the name of the operating system's user, for `user` if it is not given.
         **options: options by name.
 
     Returns:
@@ -188,7 +188,7 @@ def _settings(
     read_file: ReadFile | None,
     allowed_keys: Collection[str] | None,
 ) -> _Settings:
-    """The layers, the first that counts first."""
+    """The sources of options, in the order of precedence."""
     layers: list[tuple[str, Mapping[str, str]]] = [("a keyword argument", _from_keywords(options))]
     in_dsn = {} if dsn is None else parse_dsn(_text("connection string", dsn))
     if allowed_keys is not None:
@@ -203,7 +203,7 @@ def _settings(
 
 
 class _Settings:
-    """The layers, and the value of an option in the first layer that has it, converted."""
+    """The sources of options; returns an option's value from the first source that has it, converted."""
 
     __slots__ = ("_layers",)
 
@@ -211,7 +211,7 @@ class _Settings:
         self._layers = layers
 
     def given(self, name: str) -> tuple[str, str]:
-        """The text that was given and by what; ("", "") if the option stands at its default."""
+        """The text and its source; ("", "") if the option has its default."""
         for origin, layer in self._layers:
             if name in layer:
                 return layer[name], origin
@@ -243,7 +243,7 @@ class _Settings:
         return int(match[1])
 
     def count(self, name: str) -> int | None:
-        """A number for the system; zero and below stand for the system's default, as in libpq."""
+        """A number for a socket option; None for the system's default if it is zero or less, as in libpq."""
         value = self.integer(name, -(2**31), 2**31 - 1)
         return value if value > 0 else None
 
@@ -254,7 +254,7 @@ class _Settings:
         return value
 
     def seconds(self, name: str) -> float | None:
-        """A time limit; zero and below stand for none, as in libpq."""
+        """A time limit; None for no limit if it is zero or less, as in libpq."""
         match = _NUMBER.fullmatch(self.text(name))
         if match is None:
             raise self.error(name, "expected a number of seconds")
@@ -263,7 +263,7 @@ class _Settings:
 
 
 def _text(name: str, value: object) -> str:
-    """A keyword argument as libpq would get it."""
+    """A keyword argument as a text."""
     if isinstance(value, Secret):
         text = value.reveal()
     elif isinstance(value, str):
@@ -273,7 +273,7 @@ def _text(name: str, value: object) -> str:
     elif isinstance(value, int | float):
         try:
             text = str(value)
-        except ValueError:  # an int of more digits than Python prints
+        except ValueError:  # an int with more digits than Python converts
             text = ""
         if not text:
             raise ConfigError(f"{name}: expected a smaller number")
@@ -315,16 +315,16 @@ def _check_allowed(in_dsn: Mapping[str, str], allowed_keys: Collection[str]) -> 
         if name not in OPTIONS:
             raise unknown_option(name, "allowed_keys")
     for name, value in in_dsn.items():
-        implicit = name == "port" and not value.strip(",")  # what a URI with several hosts gives
+        implicit = name == "port" and not value.strip(",")  # set by a URI with several hosts
         if name not in allowed_keys and not implicit:
             raise ConfigError(f"connection string: the option {name!r} is not allowed here")
 
 
 def _known_user(os_user: Callable[[], str] | None) -> str:
-    """The operating system's user; "" if nobody knows."""
+    """The operating system's user; "" if it is not known."""
     try:
         return os_user() if os_user is not None else ""
-    except (OSError, LookupError):  # what getpass.getuser() raises, by Python version
+    except (OSError, LookupError):  # from getpass.getuser(), by Python version
         return ""
 
 
@@ -334,7 +334,7 @@ def _ask_user(os_user: Callable[[], str] | None) -> str:
     if os_user is not None:
         try:
             user = os_user()
-        except (OSError, LookupError) as error:  # what getpass.getuser() raises, by Python version
+        except (OSError, LookupError) as error:  # from getpass.getuser(), by Python version
             reason = f" ({type(error).__name__})"
     if not user:
         raise ConfigError(f"user: none is given, and the operating system's is not known{reason}")
@@ -433,7 +433,7 @@ def _read_service(
 def _read_passfile(
     settings: _Settings, environ: Mapping[str, str], read_file: ReadFile | None
 ) -> tuple[tuple[PasswordEntry, ...], tuple[str, ...]]:
-    """The entries of the password file, and why it was ignored if it was."""
+    """The entries of the password file, and the warning if it was ignored."""
     path = settings.text("passfile") or home_file(environ, "pgpass")
     file = read_file(path) if read_file is not None and path else None
     if file is None:
@@ -459,7 +459,7 @@ def _tls(
     remote = [host for host in hosts if not host.is_unix] if sslmode != "disable" else []
 
     def path(name: str, default: str) -> str | None:
-        """The option, else libpq's default file if TLS can be used and the file is there."""
+        """The option, else libpq's default file if TLS can be used and the file exists."""
         if given := settings.text(name):
             return given
         candidate = home_file(environ, f"postgresql/{default}")

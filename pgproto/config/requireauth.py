@@ -1,7 +1,6 @@
-"""`require_auth`: by which methods a server may ask for proof.  Manual: "Parameter Key Words".
+"""`require_auth`: the authentication methods that a server may use.  Manual: "Parameter Key Words".
 
-One grammar for all who need it: the configuration, which refuses a text early, and the authentication,
-which goes by what it says.
+The configuration uses it to refuse a wrong text early, the authentication to check the server's request.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from ..errors import ConfigError
 __all__ = ["METHODS", "RequiredAuth", "parse_require_auth"]
 
 METHODS: Final = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth")
-"""The methods that `require_auth` knows, besides `none`: a server that asks for no proof."""
+"""The methods that `require_auth` knows, besides `none` (no authentication)."""
 
 
 class RequiredAuth:
@@ -23,13 +22,13 @@ class RequiredAuth:
 
     def __init__(self, text: str, allowed: frozenset[str], listed: frozenset[str], required: bool) -> None:
         self.text: str = text
-        """The text as the user wrote it, for messages."""
+        """The user's text, for messages."""
         self.allowed: frozenset[str] = allowed
-        """The methods that the server may ask for."""
+        """The methods that the server may use."""
         self.listed: frozenset[str] = listed
         """The methods that the user named (and did not forbid)."""
         self.required: bool = required
-        """True if the server must ask for one of them before it says Ok."""
+        """True if the server must use one of them before AuthenticationOk."""
 
     def __repr__(self) -> str:
         return f"RequiredAuth({self.text!r})"
@@ -39,11 +38,11 @@ def parse_require_auth(text: str) -> RequiredAuth:
     """Parse libpq's `require_auth`.
 
     Args:
-        text: comma-separated methods, of which the server must use one; or all of them with `!` in
-            front, of which it must use none.  "" allows every method.
+        text: comma-separated methods, of which the server must use one; or, each after a `!`, methods that
+            it must not use.  "" allows every method.
 
     Raises:
-        ConfigError: an unknown method (which is not quoted), one named twice, or a mixture of both kinds.
+        ConfigError: a method is unknown (the text does not quote it), named twice, or both kinds are mixed.
     """
     if not text:
         return RequiredAuth("", frozenset(METHODS), frozenset(), required=False)

@@ -1,7 +1,7 @@
 """A text that is never shown.
 
-Rule: only `reveal()` gives the text away.  repr, str, format, %-formatting, pickle and copy do not, so a
-password cannot reach a log, a traceback or a crash report because somebody printed what holds it.
+Rule: only `reveal()` returns the text.  repr, str, format, %-formatting, pickle and copy do not, so a
+password cannot reach a log, a traceback or a crash report because an object with it was printed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Secret:
     _value: str
 
     def __init__(self, value: str) -> None:
-        object.__setattr__(self, "_value", str.__str__(value))  # of a subclass: the text alone
+        object.__setattr__(self, "_value", str.__str__(value))  # an exact str, if it is a subclass
 
     @classmethod
     def of(cls, value: str) -> Secret | None:
-        """The text as a Secret; None for the empty text, because an empty password is no password."""
+        """The text as a Secret; None for the empty text, because that is no password."""
         return cls(value) if value else None
 
     def reveal(self) -> str:
-        """The text itself.  Hand it to the protocol; do not keep it."""
+        """The text itself.  Pass it to the protocol; do not keep it."""
         return self._value
 
     def __repr__(self) -> str:
