@@ -1,13 +1,12 @@
-"""`python scripts/blocking.py`: write the blocking client out of the asynchronous one.
+"""`python scripts/blocking.py`: generate the blocking client from the asynchronous one.
 
 `pgproto/client/NAME.py` becomes `pgproto/client/blocking/NAME.py`, for each NAME in `GENERATED`: without
-`async` and `await`, and with the names that blocking code has instead.  Lines, docstrings and types stay as
-they are, so that tracebacks and documentation read as if somebody had written them.  A test holds both
-together.
+`async` and `await`, and with the names of blocking code.  Lines, docstrings and types are kept, so that
+tracebacks and documentation read as if written by hand.  A test compares the files.
 
-What blocking code has no use for is left out: what is awaited by itself (`__await__`), what takes
-asynchronous iterables or awaits what it has to (`if isinstance(source, AsyncIterable)`, or `Awaitable`, takes
-its other way), and what `LEFT_OUT` names.
+Parts that blocking code does not need are left out: `__await__`, code for asynchronous iterables and for
+awaitables (of an `if isinstance(source, AsyncIterable)`, or `Awaitable`, only the `else` remains), and the
+names in `LEFT_OUT`.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ LEFT_OUT: Final = {
 """Classes, functions and constants, and why."""
 
 ABSTRACT: Final = frozenset({"Pool._lender"})
-"""What the adapter does instead."""
+"""Methods that the adapter implements."""
 
 NAMES: Final = {
     "AsyncIterable": "Iterable",
@@ -94,14 +93,14 @@ TEXTS: Final = (
     ("Any task", "Any thread"),
     (" that is not asynchronous", ""),
 )
-"""What docstrings, comments and messages say."""
+"""Replacements in docstrings, comments and messages."""
 ELSEWHERE: Final = re.compile(
     r"^ +LocalProtocolError: it belongs to another event loop\.\n"
     r"|\n +Hooks may be plain functions or return something to await\.(.|\n)*? cancelled\.\n",
     re.MULTILINE,
 )
-"""What is said of event loops alone."""
-# What an asynchronous function returns to be awaited is what a blocking one returns.
+"""Text about event loops, which is left out."""
+# `Awaitable[T]` and `Coroutine[..., T]` become T.
 AWAITABLE: Final = frozenset({"Awaitable", "Coroutine"})
 NOTE: Final = "# Written by scripts/blocking.py out of pgproto/client/{}.py: change that one.\n"
 
@@ -109,7 +108,7 @@ NOTE: Final = "# Written by scripts/blocking.py out of pgproto/client/{}.py: cha
 def blocking(source: str) -> str:
     """The text of a module for blocking code."""
     text, whole = ELSEWHERE.sub("", source), ""
-    while text != whole:  # what is kept of something may have more to be cut
+    while text != whole:  # a part that is kept may contain more to be cut
         text, whole = _cut(text), text
     text = _unawaited(text)
     text = re.sub(r'\n\n +Raises:\n( +""")', r"\n\1", text)
@@ -120,7 +119,7 @@ def blocking(source: str) -> str:
 
 
 def _cut(source: str) -> str:
-    """Without what is for asynchronous code alone."""
+    """Remove the parts for asynchronous code."""
     lines = source.splitlines(keepends=True)
     starts = [0]
     for line in lines:
@@ -134,7 +133,7 @@ def _cut(source: str) -> str:
         return starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
 
     def edits(node: ast.AST, owner: str) -> Iterator[tuple[int, int, bytes]]:
-        """What to put where; nothing that lies within something else."""
+        """The replacements (start, end, text), none within another."""
         match node:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 if LEFT_OUT.keys() & {name, f"{owner}.{name}"} or _takes_asynchronous(node):
@@ -186,7 +185,7 @@ def _cut(source: str) -> str:
 
 
 def _describes(lines: list[str], number: int) -> bool:
-    """True if the text in this line is about a constant that is left out."""
+    """True if this line is the docstring of a constant that is left out."""
     return any(lines[number - 2].startswith(f"{name} = ") for name in LEFT_OUT)
 
 
@@ -198,7 +197,7 @@ def _asks_for_asynchronous(test: ast.expr) -> bool:
 
 
 def _takes_asynchronous(node: ast.AST) -> bool:
-    """True for a function that has nothing else to read."""
+    """True for a function with an argument that must be an AsyncIterable."""
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
         isinstance(each.annotation, ast.Subscript) and ast.unparse(each.annotation.value) == "AsyncIterable"
         for each in node.args.args
@@ -206,10 +205,10 @@ def _takes_asynchronous(node: ast.AST) -> bool:
 
 
 def _unawaited(source: str) -> str:
-    """The same words, in another order of things."""
+    """Replace names and texts, and drop `async` and `await`."""
     lines = source.splitlines(keepends=True)
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    for index in range(len(tokens) - 1, -1, -1):  # from the end: what was replaced moves nothing before it
+    for index in range(len(tokens) - 1, -1, -1):  # from the end, so that earlier positions stay valid
         token = tokens[index]
         (row, start), (last, end) = token.start, token.end
         if token.type == tokenize.NAME and token.string in DROPPED:
@@ -230,10 +229,10 @@ def _unawaited(source: str) -> str:
 
 
 def written(name: str) -> str:
-    """The file as it should be, formatted as every other one."""
+    """The text of the generated file, formatted."""
     source = (CLIENT / f"{name}.py").read_text(encoding="utf-8")
     text = NOTE.format(name) + blocking(source)
-    for above in ("refusals", "unique"):  # one of them serves both
+    for above in ("refusals", "unique"):  # both clients use these modules
         text = text.replace(f"from .{above} import", f"from ..{above} import")
     text = text.replace("from . import refusals", "from .. import refusals")
     for work in (["check", "--select=I,F401", "--fix"], ["format"]):

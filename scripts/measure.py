@@ -1,9 +1,9 @@
-"""`python scripts/measure.py`: how much of the clients is written by hand, and what is written twice.
+"""`python scripts/measure.py`: count the hand-written lines of the clients, and find repeated ones.
 
 A line counts unless it is blank or belongs to an import; comments and docstrings count.  Counted are
-`pgproto/client`, without what `scripts/blocking.py` writes, and what is in `transports` but
-for `pgproto_pytest`, which is for tests.
-`tests/test_measure.py` holds the numbers at their limits.
+`pgproto/client`, without the files that `scripts/blocking.py` writes, and `transports`, without
+`pgproto_pytest`, which is for tests.
+`tests/test_measure.py` has the limits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = CLIENT / "blocking"
 
 SHARED: Final = 6
-"""So many equal lines in a row are one text that stands in two places."""
+"""So many equal lines in a row count as repeated."""
 
 
 class Line(NamedTuple):

@@ -1,4 +1,4 @@
-"""For the tests of applications, adapters and drivers: servers in memory, and the client in virtual time.
+"""Tools for the tests of applications, adapters and drivers: servers in memory, the client in virtual time.
 
     from pgproto.testing import ModelServer, VirtualRuntime, rows_of
 
@@ -11,9 +11,9 @@
 
     runtime.run(main)
 
-Nothing here opens a socket, sleeps, or is left to chance.  A `ScriptedServer` says what a test makes it say;
-a `ModelServer` answers from a table, and keeps transactions.  Both are sessions that take bytes and collect
-answers, so that they serve a driver on any transport; `Faults` are what `VirtualRuntime`'s network does.
+Nothing here opens a socket, sleeps, or is random.  A `ScriptedServer` sends what a test's script says; a
+`ModelServer` answers from a table, and has transactions.  Their sessions take bytes and collect answers, so
+they can serve a driver on any transport; `Faults` describe the faults of `VirtualRuntime`'s network.
 """
 
 from __future__ import annotations

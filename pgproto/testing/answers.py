@@ -1,4 +1,4 @@
-"""What a server in memory does with a statement: `Answer`, and short ways to make the usual ones."""
+"""The answer of a server in memory to a statement: `Answer`, and functions for the usual ones."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def error_fields(code: str, message: str = "", severity: str = "ERROR") -> dict[
 
 
 class Answer:
-    """What the server does with one SQL text.
+    """The server's answer to one SQL text.
 
     Args:
         tag: the command tag; "" for an empty query.
         types: the OIDs of its parameters.
         columns: its columns as (name, OID).
         rows: its rows, encoded.
-        error: fails with these fields: at Execute, or where `fails` says.
+        error: it fails with these fields: at Execute, or as `fails` says.
         fails: "execute", "parse", "describe", "bind" or "sync" (a deferred constraint).
         late: the first Describe of the statement answers NoData, although there will be columns.
         copy: "in" or "out".
-        spares: how many executions it lets pass before it fails.
-        delay: seconds that it runs, before its first row; a cancel request ends it then.
-        texts: its rows as a simple query has them; None if they are the same.
+        spares: the number of executions that succeed before it fails.
+        delay: seconds that it runs before its first row; a cancel request can end it then.
+        texts: its rows in the text format of a simple query; None if they are the same.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ def _as_binary(codec: Codec | None, value: object) -> bytes | None:
 
 
 def _as_text(value: object) -> bytes | None:
-    """As PostgreSQL writes it, for the types whose `str` is like that, and bool and bytes."""
+    """PostgreSQL's text form, for bool, bytes, and types whose `str` is the same."""
     if value is None:
         return None
     if isinstance(value, bool):

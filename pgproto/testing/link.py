@@ -1,7 +1,7 @@
 """The `Link` in virtual time: a wire in memory, and the engine of its session.
 
-Every event ends in `turn`, which does all that can be done at that moment.  So nobody has to pump: what is
-abandoned is read to its end by the run itself.
+Every event ends in `turn`, which does all that can be done at that moment.  So no task has to pump: the run
+itself reads the answers of abandoned operations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAUSE: Final = 0.05  # seconds between the cancel requests of a dead session: e
 
 
 class Wakes:
-    """What stands in an operation's `waiter`: called when there is something new."""
+    """An operation's `waiter`: calls a function when there is something new."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
@@ -50,7 +50,7 @@ class Link(OneThread):
         self._run = run
         self._wire = wire
         self._timer: virtual.Timer | None = None
-        self._settled: list[virtual.Event] = []  # of those who wait for nothing to be in flight
+        self._settled: list[virtual.Event] = []  # of the tasks in `settled`
         self._burial: virtual.Task | None = None
         self._orphans: list[Operation] = []
         wire.on_change = self.turn
@@ -74,7 +74,7 @@ class Link(OneThread):
 
     @property
     def quiet(self) -> bool:
-        """True if nothing waits to be read."""
+        """True if there is nothing to read."""
         return not self._wire.closed and not self._wire.readable
 
     def check_here(self) -> None:
@@ -114,7 +114,7 @@ class Link(OneThread):
         """Submit an operation.  If this raises, nothing of it was submitted."""
         if self._run.running().is_cancelled():
             await self._run.running().checkpoint()
-        self.turn()  # what has come is known before anything is sent into a dead session
+        self.turn()  # read first, so that nothing is sent into a dead session
         self.engine.submit(operation)
         self.turn()
 
@@ -128,14 +128,14 @@ class Link(OneThread):
             operation.waiter = None
 
     async def wait_for(self, event: Event, deadline: float | None) -> bool:
-        """Wait until somebody sets it, or the session is over; False if the deadline comes first."""
+        """Wait until the event is set or the session is over; False if the deadline comes first."""
         async with virtual.Scope(self._run, math.inf if deadline is None else deadline) as scope:
             await event.wait()
         return not scope.expired
 
     async def leave(self, operation: Operation) -> None:
-        """Abandon an operation; its answers are read by themselves."""
-        if self._run.over:  # a coroutine is closed that the run has left
+        """Abandon an operation; the run reads its answers."""
+        if self._run.over:  # a coroutine that the run has left is being closed
             return
         self.engine.abandon(operation)
         self.turn()
@@ -156,7 +156,7 @@ class Link(OneThread):
                 await event.wait()
 
     async def close(self, timeout: float | None) -> None:
-        """End the session; waits only for what has to be cancelled first."""
+        """End the session; waits only for cancel requests."""
         if self.engine.running is not None:
             self.abort()
         self.engine.close()
@@ -169,7 +169,7 @@ class Link(OneThread):
     # ---- At once
 
     def abort(self) -> None:
-        """End the session at once.  What the server runs is cancelled first."""
+        """End the session at once.  A running statement is cancelled first."""
         key, cancel, wire = self.engine.running, self.send_cancel, self._wire
         wire.on_change = None
         if key is None or cancel is None or wire.closed or self._run.over:
@@ -180,19 +180,19 @@ class Link(OneThread):
         self.turn()
 
     def drop(self) -> None:
-        """Nobody refers to the connection any more, but the run to this."""
+        """Nobody refers to the connection any more; the run still refers to this."""
         warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=3)
         if not self._run.over:
             self._run.call_soon(self.abort)
 
     def dismiss(self) -> None:
-        """The lease is over: what is under way ends, and who still waits for it is told."""
+        """The lease is over: stop its operations; their callers get an error."""
         if not self.inherited and not self.engine.idle:
             self.engine.end_lease()
             self.turn()
 
     def orphan(self, operation: Operation, then: Callable[[], None] | None) -> None:
-        """Abandon an operation from wherever garbage is collected."""
+        """Abandon an operation for the garbage collector."""
         self._orphans.append(operation)
         if not self._run.over:
             self._run.call_soon(self.turn)
@@ -217,7 +217,7 @@ class Link(OneThread):
         self.turn()
 
     def turn(self) -> None:
-        """Do all that can be done: read, keep the time, write, tell."""
+        """Do all that can be done: read, check deadlines, write, wake tasks."""
         engine = self.engine
         while self._orphans:
             engine.abandon(self._orphans.pop())
@@ -235,7 +235,7 @@ class Link(OneThread):
         if self.on_change is not None and engine.take_news() & CHANGE:
             try:
                 self.on_change()
-            except BaseException:  # an interrupt: it goes up, and what it leaves undone has an end here
+            except BaseException:  # an interrupt propagates, and the rest of the turn is not done
                 self.abort()
                 raise
         if engine.idle or engine.finished:
@@ -288,7 +288,7 @@ class Link(OneThread):
     async def _bury(
         self, cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]], key: BackendKeyData
     ) -> None:
-        """The session is over, but not for the server: cancel what it runs until it hangs up."""
+        """The session is over, but the server runs on: cancel its statements until it hangs up."""
         wire = self._wire
         async with virtual.Scope(self._run, self._run.now + GRACE, shield=True):
             while not wire.readable:

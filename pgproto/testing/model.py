@@ -1,8 +1,7 @@
-"""A small PostgreSQL in memory: it answers from a table (SQL text -> Answer), on the server's role.
+"""A small PostgreSQL server in memory: it answers from a table (SQL text -> Answer).
 
-It keeps transactions the way a server does.  So it knows the truth, `committed`, which outcomes are checked
-against.  Statements that it does not know are syntax errors, but for those that move transactions, LISTEN,
-UNLISTEN and DISCARD ALL.
+It has transactions, so it knows which statements are `committed`, for tests of outcomes.  Statements that
+are not in the table are syntax errors, except transaction control, LISTEN, UNLISTEN and DISCARD ALL.
 """
 
 from __future__ import annotations
@@ -80,13 +79,13 @@ class ModelServer:
     """A server for any number of clients; a `pgproto.testing.Server`.
 
     Args:
-        table: what it answers, by SQL text.
-        on_session: called with every new session, which it may prepare for trouble.
+        table: the answers by SQL text.
+        on_session: called with every new session, for example to prepare a fault.
 
     Attributes:
-        table: the same; changes count from the next statement on.
-        sessions: those that have come, the oldest first.
-        cancels: the cancel requests that have come.
+        table: the same; changes take effect at the next statement.
+        sessions: all sessions so far, the oldest first.
+        cancels: the cancel requests so far.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class ModelServer:
 
     @property
     def committed(self) -> list[str]:
-        """The statements whose effects are permanent: each session's, one session after the other."""
+        """The statements whose effects are permanent, session by session."""
         return [sql for session in self.sessions for sql in session.committed]
 
     def connect(self, *, to_cancel: bool = False) -> ModelSession:
@@ -113,7 +112,7 @@ class ModelServer:
         return session
 
     def notify(self, channel: str, payload: str = "") -> None:
-        """Send a notification to all who listen."""
+        """Send a notification to all sessions that listen to the channel."""
         for session in self.sessions:
             session.notify(channel, payload, _PID)
 
@@ -125,28 +124,28 @@ class ModelServer:
 
 
 class _Dead(Exception):
-    """The backend has said its last words."""
+    """The backend has ended."""
 
 
 class ModelSession:
     """A server's end of one session; a `pgproto.testing.Session`.
 
     Args:
-        script: what it answers, by SQL text.
-        key: what its client needs to cancel a query.
+        script: the answers by SQL text.
+        key: the session's cancel key.
 
     Attributes:
         committed: the statements whose effects are permanent, in order.
         heard: every message that the client has sent.
-        copied: the data that COPY IN has brought.
+        copied: the received data of COPY IN.
         listening: the channels that it listens to.
-        status: "I" idle, "T" in a transaction, "E" in a failed one.
-        silent: it says nothing, until `go_on`.
-        dead: it has said its last words; see `die_after`.
-        authenticator: asks for a password; None to let everybody in.
-        parameters: what it reports of itself.
+        status: "I" idle, "T" in a transaction block, "E" in a failed one.
+        silent: it sends nothing until `go_on`.
+        dead: it has ended; see `die_after`.
+        authenticator: asks for a password; None for no authentication.
+        parameters: the parameters that it reports.
         outdated: the prepared statements whose tables have changed.
-        on_cancel: called with a cancel request that has come here.
+        on_cancel: called with each cancel request for it.
     """
 
     def __init__(self, script: dict[str, Answer], key: BackendKeyData | None = None) -> None:
@@ -183,12 +182,12 @@ class ModelSession:
         self._rest: list[str] = []
 
     def receive(self, data: bytes) -> None:
-        """Take the client's bytes and answer them; b"" if it has hung up."""
+        """Take the client's bytes and answer them; b"" means that it has hung up."""
         self.connection.receive_data(data)
         self.work()
 
     def work(self) -> None:
-        """Answer what has been received."""
+        """Answer the received messages."""
         while not self.dead and not self.silent and self._running is None:
             event = self.connection.next_event()
             if event is NEED_DATA:
@@ -207,7 +206,7 @@ class ModelSession:
             self.ended = "fin"
 
     def go_on(self) -> None:
-        """Speak again after `silent`, or a statement's delay."""
+        """Send again after `silent`, or a statement's delay."""
         self.silent = False
         if self._running is not None:
             (sql, simple), self._running = self._running, None
@@ -217,7 +216,7 @@ class ModelSession:
         self.work()
 
     def cancel(self) -> None:
-        """A cancel request is for this session: what it runs fails."""
+        """A cancel request for this session: its running statement fails."""
         if self._running is not None:
             (_, simple), self._running = self._running, None
             self._do(self._fail, error_fields("57014", "canceling statement due to user request"))
@@ -227,7 +226,7 @@ class ModelSession:
             self._tell()
 
     def die_after(self, messages: int, last_words: bytes = b"") -> None:
-        """Say so many messages more, then the last words instead of the next one, and hang up."""
+        """Send so many further messages, then `last_words` instead of the next one, and hang up."""
         self.messages_left = messages
         self.last_words = last_words
 
@@ -242,15 +241,15 @@ class ModelSession:
             self.on_output()
 
     def change_tables(self) -> None:
-        """What is prepared would return other columns now."""
+        """Make all prepared statements outdated: they would return other columns now."""
         self.outdated |= set(self._statements)
 
     def forget_statements(self) -> None:
-        """As by DISCARD ALL in a function."""
+        """Drop all prepared statements, as DISCARD ALL in a function would."""
         self._statements.clear()
 
     def take_name(self, name: str) -> None:
-        """It is somebody else's."""
+        """Mark a statement name as already in use."""
         self._statements[name] = "select"
 
     def _alive(self) -> None:
@@ -345,7 +344,7 @@ class ModelSession:
                 self._execute(self._portal, simple=False)
 
     def _knows(self, name: str) -> bool:
-        """False, and an error, if there is no such statement, or not as it was."""
+        """False, and an error, if the statement does not exist or is outdated."""
         if name not in self._statements:
             self._fail(error_fields("26000", f'prepared statement "{name}" does not exist'))
             return False
@@ -372,7 +371,7 @@ class ModelSession:
         self._go_through()
 
     def _go_through(self) -> None:
-        """Run what is left of a simple Query, up to a COPY that waits for data."""
+        """Run the rest of a simple Query, up to a COPY that waits for data."""
         while self._rest and not self._skipping and not self._copying and self._running is None:
             self._execute(self._rest.pop(0), simple=True)
         if not self._copying and self._running is None:
@@ -450,7 +449,7 @@ class ModelSession:
         self.out += self.connection.send(CommandComplete(tag))
 
     def _listen(self, sql: str) -> None:
-        """At once, whatever becomes of the transaction: it is a small server."""
+        """LISTEN takes effect at once here, even if the transaction is rolled back."""
         found = _CHANNEL.fullmatch(sql)
         name = "" if found is None else found[2]
         channel = name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -1,8 +1,8 @@
-"""What lies between a client and a server in memory: latency, pieces, cuts.
+"""The network between a client and a server in memory: latency, pieces, cuts.
 
 A `Server` makes a `Session` for each connection.  A session takes bytes and collects its answers in `out`;
-it knows no time, but may ask for a pause.  A `Wire` carries both ways for a client in virtual time, with the
-`Faults` of that connection.
+it has no clock, but may ask for a pause.  A `Wire` carries bytes in both directions for a client in virtual
+time, with the `Faults` of its connection.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Session(Protocol):
     """The server's end of one connection.
 
     Attributes:
-        out: what it has said and nobody has taken.
-        ended: "" while it goes on, "fin" if it hangs up after what it has said, "reset" if it breaks off.
-        pause: for so many seconds it wants to say no more; None if it does not.  Whoever carries its bytes
-            calls `go_on` then.
-        on_output: called when it says something at another time than in `receive`.
+        out: its output that was not taken yet.
+        ended: "" while it goes on, "fin" if it hangs up after its output, "reset" if it breaks off.
+        pause: seconds for which it wants to send nothing; None for no pause.  The carrier of its bytes calls
+            `go_on` after that.
+        on_output: called if it has output at another time than in `receive`.
     """
 
     out: bytearray
@@ -35,7 +35,7 @@ class Session(Protocol):
     on_output: Callable[[], None] | None
 
     def receive(self, data: bytes) -> None:
-        """Take what the client has sent; b"" if it has hung up."""
+        """Take the client's bytes; b"" means that it has hung up."""
 
     def go_on(self) -> None:
         """The pause is over."""
@@ -45,31 +45,31 @@ class Server(Protocol):
     """Something that clients connect to."""
 
     def connect(self, *, to_cancel: bool = False) -> Session:
-        """A client is here.
+        """Accept a client.
 
         Args:
-            to_cancel: what it will send is a cancel request.
+            to_cancel: True for a connection of a cancel request.
 
         Raises:
-            OSError: it is not let in.
+            OSError: the connection is refused.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong with one connection, and how slow it is.
+    """The faults of one connection, and its speed.
 
     Attributes:
         latency: seconds that bytes take, each way.
-        piece: the client gets so many bytes at once, at the most.
-        window: so many bytes can be on their way to the server.
-        refused: nobody listens.
-        deaf: nobody answers the attempt to connect.
+        piece: the most bytes that the client reads at once.
+        window: the most bytes on their way to the server.
+        refused: the connection is refused.
+        deaf: the attempt to connect gets no answer.
         cut_after: the connection breaks after so many bytes for the client; None for never.
         cut_before: it breaks before the client's byte of that number reaches the server; None for never.
-        reset: it breaks with an error, not with an orderly end.
-        unplugged_after: so many of the server's bytes arrive, then nothing more, and no end; None for never.
+        reset: it breaks with an error instead of an EOF.
+        unplugged_after: after so many of the server's bytes nothing arrives, not even an EOF; None for never.
     """
 
     latency: float = 0.001
@@ -84,20 +84,20 @@ class Faults:
 
 
 NONE: Final = Faults()
-"""A connection that is in order."""
+"""A connection without faults."""
 
 
 class Wire:
     """One connection, as its client sees it.
 
     Args:
-        run: tells the time.
-        session: the other end.
-        faults: what goes wrong.
+        run: has the clock.
+        session: the server's end.
+        faults: its faults.
 
     Attributes:
         on_change: called when there is something to read, or room to write.
-        error: why nothing can be written or read any more; None if that is not so.
+        error: the error of the connection; None if there is none.
         closed: the client has closed its end.
     """
 
@@ -136,7 +136,7 @@ class Wire:
         return b"" if self._eof else None
 
     def write(self, data: bytes) -> int:
-        """Send as much as there is room for; how much that was.  What has failed is told by `read`."""
+        """Send as much as there is room for; return the number of bytes.  Errors are raised by `read`."""
         count = min(len(data), self._faults.window - self._flying)
         if count > 0:
             self._flying += count
@@ -144,7 +144,7 @@ class Wire:
         return count
 
     def finish(self) -> None:
-        """Send no more; the server hears of it after what was sent."""
+        """Send no more; the server gets an EOF after the sent bytes."""
         self._later(self._hang_up)
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class Wire:
             self._collect()
 
     def _collect(self) -> None:
-        """Carry what the server has said."""
+        """Carry the server's output."""
         session = self._session
         if session.out:
             data = bytes(session.out)

@@ -20,8 +20,8 @@ __all__ = ["VirtualRuntime"]
 
 T = TypeVar("T")
 
-_START: Final = 1000.0  # not 0, so that nobody takes a moment for "none"
-# A generator of numbers that look like chance, and are the same in every run (Knuth's MMIX).
+_START: Final = 1000.0  # not 0, so that no time is taken for "none"
+# A pseudo-random generator with the same numbers in every run (Knuth's MMIX).
 _FACTOR: Final = 6364136223846793005
 _STEP: Final = 1442695040888963407
 _MODULUS: Final = 1 << 64
@@ -39,18 +39,18 @@ class VirtualRuntime(OneLoop):
         runtime.run(main)
 
     Args:
-        server: answers whatever host a client names; or a server for each host by its name.
-        faults: of the connections, in the order in which clients make them (cancel requests have none); those
-            after the last are in order.
-        seed: of the order in which tasks go on that could do so at the same time, and of what else is left to
-            chance; 0: tasks go on in the order in which they could.
+        server: the server for every host; or a server for each host by its name.
+        faults: the faults of the connections, in the order in which clients make them (not of cancel
+            requests); connections after the last have none.
+        seed: for the order of tasks that could run at the same time, and for other random choices; 0: tasks
+            run in the order in which they became ready.
 
     Attributes:
         connect: opens a connection; see `pgproto.client.Connect`.
         Pool: a class of pools; see `pgproto.client.Pool`.
-        faults: those of the connections that are still to come.
-        reports: what was reported, since nobody's call was for it: (where it comes from, exception).
-        requests: how many cancel requests were sent.
+        faults: the faults of future connections.
+        reports: exceptions without a caller to raise them in: (source, exception).
+        requests: the number of cancel requests sent.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class VirtualRuntime(OneLoop):
     # ---- For tests
 
     def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run a coroutine function to its end.  Another run is another home, as another event loop would be.
+        """Run a coroutine function to its end.  Each run is a home of its own, like an event loop.
 
         Raises:
             Deadlock: it waits for something that never happens.
-            RuntimeError: it runs already.
-            BaseException: what it has raised.
+            RuntimeError: there is already a run.
+            BaseException: its exception.
         """
         if self._run is not None:
             raise RuntimeError("it runs already")
@@ -96,7 +96,7 @@ class VirtualRuntime(OneLoop):
         return self._here().spawn(work, *args)
 
     def fork(self) -> None:
-        """Have what clients hold let go, as in a forked child: there everything is the parent's."""
+        """Make all clients behave as in a forked child, where everything belongs to the parent."""
         for holder in list(self._holders):
             holder.forget()
 
@@ -112,7 +112,7 @@ class VirtualRuntime(OneLoop):
         return self._now if self._run is None else self._run.now
 
     def random(self) -> float:
-        """The next of a fixed row of floats in [0, 1)."""
+        """The next of a fixed sequence of floats in [0, 1)."""
         self._chance = (self._chance * _FACTOR + _STEP) % _MODULUS
         return self._chance / _MODULUS
 
@@ -125,7 +125,7 @@ class VirtualRuntime(OneLoop):
     def connector(
         self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
     ) -> Connector:
-        """What makes sessions: no environment and no files; the user is "tester" unless one is named."""
+        """A Connector without environment and files; the default user is "tester"."""
         config = parse_config(dsn, os_user=lambda: "tester", server_settings=server_settings, **options)
         return Connector(config, clock=self.now, random_bytes=self._random_bytes)
 
@@ -142,7 +142,7 @@ class VirtualRuntime(OneLoop):
         return isinstance(home, Run) and home.over
 
     def task(self) -> Task | None:
-        """The task that runs."""
+        """The running task."""
         return None if self._run is None else self._run.current
 
     def is_over(self, task: object) -> bool:
@@ -172,17 +172,17 @@ class VirtualRuntime(OneLoop):
         await self._here().sleep(seconds)
 
     def bound(self, deadline: float) -> Scope:
-        """A block that ends at that moment."""
+        """A block that ends at the deadline."""
         return Scope(self._here(), deadline)
 
     def shield(self, seconds: float) -> Scope:
-        """A block that no cancellation ends, for so long."""
+        """A block that is protected from cancellation for so many seconds."""
         return Scope(self._here(), self.now() + seconds, shield=True)
 
     async def do_last(
         self, home: object, work: Callable[[], Coroutine[Any, Any, object]], error: BaseException | None
     ) -> None:
-        """Do the last thing of a block; after a GeneratorExit a task does it."""
+        """Do the last work of a block; after a GeneratorExit a task does it."""
         if not isinstance(error, GeneratorExit) or home is None:
             await work()
         elif isinstance(home, Run) and not home.over:
@@ -196,7 +196,7 @@ class VirtualRuntime(OneLoop):
         return True
 
     def goes_up(self, error: BaseException) -> bool:
-        """True for an interrupt, the end of a coroutine, and a cancellation of the task that runs."""
+        """True for an interrupt, a GeneratorExit, and a cancellation of the running task."""
         if isinstance(error, Cancelled):
             task = self.task()
             return task is not None and task.is_cancelled()
@@ -207,11 +207,11 @@ class VirtualRuntime(OneLoop):
         self.reports.append((name, error))
 
     def tasks(self) -> Tasks:
-        """A new pool's."""
+        """The tasks of a new pool."""
         return _Tasks(self)
 
     def reader(self, iterator: AsyncIterator[Any]) -> Reader:
-        """What reads a source."""
+        """A reader for a source."""
         return _Reader(self, iterator)
 
     async def dial(self, step: Dial, config: Config, deadline: float | None, address: object) -> Link:
@@ -241,7 +241,7 @@ class VirtualRuntime(OneLoop):
 
 
 class _Alarm:
-    """A timer that is moved."""
+    """A timer that can be moved."""
 
     def __init__(self, run: Run, call: Callable[[], None]) -> None:
         self._run = run
@@ -249,7 +249,7 @@ class _Alarm:
         self._timer: Timer | None = None
 
     def set(self, deadline: float | None) -> None:
-        """Call then, and at no other moment."""
+        """Call at this time and at no other."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if deadline is None else self._run.call_at(deadline, self._call)
@@ -263,7 +263,7 @@ class _Tasks(NoBlock):
         self._tasks: list[Task] = []
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> Task:
-        """Begin one."""
+        """Begin a task."""
         task = self._runtime.spawn(self._watched, work, args)
         self._tasks.append(task)
         return task
@@ -279,25 +279,25 @@ class _Tasks(NoBlock):
             self._runtime.report(None, "a task of the pool", error)
 
     def alarm(self, call: Callable[[], None]) -> _Alarm:
-        """What calls when it is time."""
+        """A timer."""
         return _Alarm(self._runtime._here(), call)
 
     async def wait(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all tasks have ended."""
         while self._tasks:
             await self._tasks[-1].ended.wait()
             self._tasks = [task for task in self._tasks if not task.ended.is_set]
 
 
 class _Reader(Reading):
-    """Takes the pieces out of a source, while the session goes on."""
+    """Reads a source, while the session goes on."""
 
     def __init__(self, runtime: VirtualRuntime, iterator: AsyncIterator[Any]) -> None:
         super().__init__(iterator)
         self._runtime = runtime
 
     async def next_unless_over(self, link: AnyLink, operation: CopyIn | ExecuteMany) -> Any:
-        """The next piece; END at the end of the source, or once the server wants no more."""
+        """The next piece; END at the end of the source, or once the operation is over."""
         scope = self._runtime.bound(math.inf)
 
         def look() -> None:
@@ -316,11 +316,11 @@ class _Reader(Reading):
         return END
 
     async def close(self) -> None:
-        """Have a source that was not read to its end close itself, within GRACE."""
+        """Close a source that was not read to its end, within GRACE."""
         aclose = getattr(self._iterator, "aclose", None)
         if aclose is not None and not self._ended:
             async with self._runtime.shield(GRACE):
                 try:
                     await aclose()
-                except Exception as error:  # noqa: BLE001 - it must not hide why the source is not wanted
+                except Exception as error:  # noqa: BLE001 - it must not hide why the source is closed
                     self._runtime.report(None, "closing a source", error)

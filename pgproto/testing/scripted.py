@@ -1,4 +1,4 @@
-"""A server in memory that does what a script says, on the server's role of the protocol.
+"""A server in memory that follows a script, in the server role of the protocol.
 
     def crash(peer: Peer) -> Script:
         yield from peer.start()                         # serve the start-up
@@ -9,9 +9,9 @@
     with ScriptedServer(crash) as server:
         ...
 
-A script is a generator: where it yields it waits for more bytes of the client, or for so many seconds.  The
-first connection runs the first script, the next one the next.  Rule: `send` goes through the server's role,
-which refuses what no server may say now; `raw` says it anyway.  Rule: what a script expects must come, else
+A script is a generator: it yields None to wait for more bytes of the client, or a number of seconds.  The
+first connection runs the first script, the next one the next.  Rule: `send` refuses messages that a server
+must not send now; `raw` sends them nevertheless.  Rule: if a message that a script expects does not come,
 the `with` block raises.
 """
 
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 Waiting: TypeAlias = Generator[float | None, None, T]
 Script: TypeAlias = Generator[float | None, None, None]
-"""What a script returns: a generator that yields None to wait for bytes, or seconds to let pass."""
+"""The type of scripts: a generator that yields None to wait for bytes, or seconds to wait."""
 
 PARAMETERS: Final = {
     "server_version": "18.0",
@@ -54,11 +54,11 @@ PARAMETERS: Final = {
     "standard_conforming_strings": "on",
     "TimeZone": "UTC",
 }
-"""What a server in memory reports of itself."""
+"""The parameters that a server in memory reports."""
 
 
 class ScriptError(AssertionError):
-    """The client did not do what the script expects."""
+    """The client did not behave as the script expects."""
 
 
 def error(sqlstate: str, message: str = "an error", **more: str) -> ErrorResponse:
@@ -72,17 +72,17 @@ def fatal(sqlstate: str = "57P01", message: str = "terminating connection") -> E
 
 
 class Peer:
-    """The server's end of one connection, in a script's hands; a `pgproto.testing.Session`.
+    """The server's end of one connection, for a script; a `pgproto.testing.Session`.
 
     Args:
-        server: whose connection it is.
-        number: which one, from 0.
-        script: what it does.
+        server: the server of the connection.
+        number: the number of the connection, from 0.
+        script: its script.
 
     Attributes:
-        connection: the server's role of the protocol.
-        startup: the client's StartupMessage, once it has come.
-        heard: every message that has come.
+        connection: the protocol in the server role.
+        startup: the client's StartupMessage, once it was received.
+        heard: every received message.
     """
 
     def __init__(self, server: ScriptedServer, number: int, script: Callable[[Peer], Script]) -> None:
@@ -105,7 +105,7 @@ class Peer:
     # ---- Session
 
     def receive(self, data: bytes) -> None:
-        """Take what the client has sent; b"" if it has hung up."""
+        """Take the client's bytes; b"" means that it has hung up."""
         self.connection.receive_data(data)
         self._gone = self._gone or not data
         if not self._paused:
@@ -129,7 +129,7 @@ class Peer:
 
     @property
     def finished(self) -> bool:
-        """True if the script has come to its end."""
+        """True if the script has ended."""
         return self._over
 
     # ---- Reading
@@ -147,7 +147,7 @@ class Peer:
         """Receive exactly these kinds of messages, in this order.
 
         Raises:
-            ScriptError: something else has come.
+            ScriptError: something else was received.
         """
         messages: list[Message] = []
         for kind in kinds:
@@ -162,7 +162,7 @@ class Peer:
         """Receive one message of this kind.
 
         Raises:
-            ScriptError: something else has come.
+            ScriptError: something else was received.
         """
         message = yield from self.receive_message()
         if not isinstance(message, kind):
@@ -170,10 +170,10 @@ class Peer:
         return message
 
     def until(self, kind: type[M]) -> Waiting[M]:
-        """Receive until a message of this kind has come.
+        """Receive messages up to one of this kind.
 
         Raises:
-            ScriptError: the client has gone before.
+            ScriptError: the client has hung up before.
         """
         while True:
             message = yield from self.receive_message()
@@ -186,7 +186,7 @@ class Peer:
         """Receive the end of the session, and nothing else.
 
         Raises:
-            ScriptError: something else has come.
+            ScriptError: something else was received.
         """
         message = yield from self.receive_message()
         if not isinstance(message, Terminate | Closed):
@@ -209,7 +209,7 @@ class Peer:
         self.ended = self.ended or "fin"
 
     def reset(self) -> None:
-        """Break it off."""
+        """Break the connection with an error."""
         self.ended = "reset"
 
     # ---- The start
@@ -225,7 +225,7 @@ class Peer:
         """Refuse encryption, receive the StartupMessage.
 
         Raises:
-            ScriptError: something else has come.
+            ScriptError: something else was received.
         """
         while True:
             message = yield from self.receive_message()
@@ -238,7 +238,7 @@ class Peer:
                 raise ScriptError(f"expected a StartupMessage; got {message}")
 
     def welcome(self, *, ready: bool = True) -> None:
-        """What follows AuthenticationOk."""
+        """Send the messages that follow AuthenticationOk."""
         self.send(*[ParameterStatus(name, value) for name, value in PARAMETERS.items()])
         self.send(BackendKeyData(self.pid, self.pid.to_bytes(4, "big")))
         if ready:
@@ -249,12 +249,12 @@ class ScriptedServer:
     """A server whose connections run scripts; a context manager, and a `pgproto.testing.Server`.
 
     Args:
-        scripts: one for each connection, in the order in which they come.  Those after the last are refused.
+        scripts: one for each connection, in order.  Further connections are refused.
 
     Attributes:
-        peers: the connections that have come.
-        cancels: the cancel requests; they are no connections in this count.
-        failures: what the scripts have raised.
+        peers: the connections so far.
+        cancels: the cancel requests, which do not count as connections.
+        failures: the exceptions of the scripts.
     """
 
     def __init__(self, *scripts: Callable[[Peer], Script]) -> None:
@@ -264,7 +264,7 @@ class ScriptedServer:
         self._scripts = scripts
 
     def connect(self, *, to_cancel: bool = False) -> Peer:
-        """A client is here.
+        """Accept a client.
 
         Raises:
             ConnectionRefusedError: there is no script for it.
@@ -279,11 +279,11 @@ class ScriptedServer:
         return peer
 
     def check(self) -> None:
-        """Raise what went wrong in a script.
+        """Raise the failure of a script, if there is one.
 
         Raises:
-            ScriptError: the client did not do what it expects, or not all of it.
-            Exception: whatever it has raised.
+            ScriptError: the client did not behave as the script expects, or the script has not ended.
+            Exception: the script's exception.
         """
         if self.failures:
             raise self.failures[0]
@@ -306,7 +306,7 @@ class ScriptedServer:
 
 
 def _cancelled(peer: Peer) -> Script:
-    """The script of a cancel request: it is noted, and closed."""
+    """The script of a cancel request: record it, and close the connection."""
     request = yield from peer.expect_one(CancelRequest)
     peer.server.cancels.append(request)
     peer.hang_up()

@@ -1,10 +1,10 @@
-"""Tasks in virtual time: nobody sleeps, nothing is random, and no event loop of anybody's runs.
+"""Tasks in virtual time: no sleeping, no randomness, and no real event loop.
 
-A `Run` has tasks, which are coroutines, and timers.  Where all tasks wait it moves the clock to the next
-timer; with no timer left everybody would wait for ever, which is a `Deadlock`.
+A `Run` has tasks, which are coroutines, and timers.  When all tasks wait it moves the clock to the next
+timer; if there is no timer all would wait for ever, which is a `Deadlock`.
 
-Cancelling is by level, as trio's: a `Scope` that is cancelled raises `Cancelled` out of everything that is
-awaited in it, until it is left, but for what is in a scope of its own that is a shield.
+Cancellation is level-triggered, as in trio: every await in a cancelled `Scope` raises `Cancelled` until the
+scope is left, except in an inner scope that is a shield.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["Cancelled", "Deadlock", "Event", "Run", "Scope", "Task", "Timer"]
 
 T = TypeVar("T")
 
-# So many steps without a tick of the clock are a loop that never ends.
+# So many steps without a tick of the clock count as an endless loop.
 _MOST_STEPS: Final = 200_000
 
 
 class Cancelled(BaseException):
-    """A scope around what was awaited is cancelled.  It is raised again until that scope is left."""
+    """A scope around the await is cancelled.  It is raised at every await until that scope is left."""
 
 
 class Deadlock(AssertionError):
-    """Everybody waits for ever, or tasks wake each other and no time passes."""
+    """All tasks wait for ever, or they wake each other and no time passes."""
 
 
 class Timer:
-    """What is called at a moment, unless it is cancelled before.
+    """A call at a certain time, unless it is cancelled before.
 
     Attributes:
         cancelled: it will not be called.
@@ -52,10 +52,10 @@ class Timer:
 
 
 class Event:
-    """Something that happens once, and that tasks wait for; see `pgproto.client.Event`.
+    """An event that tasks wait for, set once; see `pgproto.client.Event`.
 
     Args:
-        run: whose tasks.
+        run: the run of the tasks.
     """
 
     def __init__(self, run: Run) -> None:
@@ -65,18 +65,18 @@ class Event:
 
     @property
     def is_set(self) -> bool:
-        """True once it has happened."""
+        """True once it is set."""
         return self._happened
 
     def set(self) -> None:
-        """It has happened."""
+        """Set it."""
         self._happened = True
         waiting, self._waiting = self._waiting, []
         for task in waiting:
             task.wake()
 
     async def wait(self) -> None:
-        """Wait until it has.
+        """Wait until it is set.
 
         Raises:
             Cancelled: the waiting was cancelled.
@@ -97,13 +97,13 @@ class Scope:
     """An `async with` block that can be cancelled, by hand or by a deadline; see `pgproto.client.Bound`.
 
     Args:
-        run: whose task enters it.
+        run: the run of the task that enters it.
         deadline: when it is cancelled.
-        shield: nothing that is cancelled around it is felt in it.
+        shield: True to protect it from the cancellation of outer scopes.
 
     Attributes:
         cancelled: it was cancelled.
-        expired: what was awaited in it has ended for that reason.
+        expired: it has ended because of that.
     """
 
     def __init__(self, run: Run, deadline: float = math.inf, *, shield: bool = False) -> None:
@@ -122,7 +122,7 @@ class Scope:
             self._arm()
 
     def cancel(self) -> None:
-        """Cancel what is awaited in it."""
+        """Cancel the block."""
         self.cancelled = True
         if self._task is not None:
             self._task.look_around()
@@ -168,14 +168,14 @@ class Task:
     """One coroutine that a `Run` runs.
 
     Args:
-        run: runs it.
-        work: what it does; called in its first step.
+        run: its run.
+        work: a coroutine function, called in its first step.
 
     Attributes:
         ended: set at its end.
-        error: what it has raised.
-        scopes: those that it is in, from the outside.
-        suspensions: how many times it has come to a place where it could be cancelled.
+        error: its exception.
+        scopes: the scopes that it is in, the outermost first.
+        suspensions: the number of places so far where it could have been cancelled.
     """
 
     def __init__(self, run: Run, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
@@ -188,7 +188,7 @@ class Task:
         self._cancel_at = -1
         self._run = run
         self._work: Coroutine[Any, Any, Any] | None = None
-        self._to_begin = [work]  # empty once it has begun: a task keeps nothing alive that it is done with
+        self._to_begin = [work]  # emptied when it begins, so that the task does not keep the work alive
         self._result: Any = None
         self._parked = False
         self._interrupted = False
@@ -197,26 +197,26 @@ class Task:
         return f"<Task {getattr(self._work, '__qualname__', 'that has not begun')}>"
 
     def result(self) -> Any:
-        """What it has returned.
+        """Its result.
 
         Raises:
-            BaseException: what it has raised.
+            BaseException: its exception.
         """
         if self.error is not None:
             raise self.error
         return self._result
 
     async def wait(self) -> Any:
-        """Wait for its end; its result."""
+        """Wait for its end; return its result."""
         await self.ended.wait()
         return self.result()
 
     def cancel(self) -> None:
-        """Cancel all that it awaits."""
+        """Cancel it."""
         self._root.cancel()
 
     def cancel_at(self, suspension: int) -> None:
-        """Cancel it when it comes to that place (from 1) where it waits, or could be cancelled."""
+        """Cancel it at its suspension of this number (from 1)."""
         self._cancel_at = suspension
 
     async def stop(self) -> None:
@@ -228,14 +228,14 @@ class Task:
     # ---- For the task itself
 
     def is_cancelled(self) -> bool:
-        """True if what it awaits now is cancelled."""
+        """True if one of its scopes is cancelled, and no shield is in between."""
         return _is_cancelled(self.scopes)
 
     async def park(self) -> None:
         """Wait for `wake`.
 
         Raises:
-            Cancelled: what is awaited is cancelled.
+            Cancelled: a scope around it is cancelled.
         """
         self._suspended()
         self._parked = True
@@ -249,7 +249,7 @@ class Task:
         """Let others run.
 
         Raises:
-            Cancelled: what is awaited is cancelled.
+            Cancelled: a scope around it is cancelled.
         """
         self._suspended()
         await self.pause()
@@ -269,7 +269,7 @@ class Task:
     # ---- For the run
 
     def wake(self) -> None:
-        """Go on."""
+        """Let it go on."""
         if self._parked:
             self._parked = False
             self._run.call_soon(self.step)
@@ -293,7 +293,7 @@ class Task:
         except (KeyboardInterrupt, SystemExit) as error:
             self._end(None, error)
             raise
-        except BaseException as error:  # noqa: BLE001 - it is the task's: see `result`
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
             self._end(None, error)
         finally:
             run.current = None
@@ -311,18 +311,18 @@ def _suspend() -> Generator[None, None, None]:
 
 
 class Run:
-    """Tasks and timers, from the first task's begin to its end.
+    """Tasks and timers, from the beginning of the first task to its end.
 
     Args:
-        now: what the clock says at the begin, in seconds.
-        choose: says which of so many (a number below that) goes on next, where several could; None for the
-            one that could first.
+        now: the initial time in seconds.
+        choose: given the number of tasks that are ready, returns the index of the next one to run; None for
+            the first.
 
     Attributes:
-        now: what it says.
+        now: the time.
         over: True after the end.
-        current: the task that runs at this moment.
-        tasks: those that have not ended, the oldest first.
+        current: the running task.
+        tasks: the tasks that have not ended, the oldest first.
     """
 
     def __init__(self, now: float = 1000.0, choose: Callable[[int], int] | None = None) -> None:
@@ -337,27 +337,27 @@ class Run:
         self._flying = 0
 
     def running(self) -> Task:
-        """The task that runs.
+        """The running task.
 
         Raises:
-            RuntimeError: none does.
+            RuntimeError: there is none.
         """
         if self.current is None:
             raise RuntimeError("no task of this run is running")
         return self.current
 
     def call_soon(self, call: Callable[[], object]) -> None:
-        """Have something called, after what is under way."""
+        """Have something called after the present step."""
         self._ready.append(call)
 
     def call_at(self, moment: float, call: Callable[[], object]) -> Timer:
-        """Have something called then; what is called at the same moment is called in order."""
+        """Have something called at this time; calls at the same time are made in order."""
         timer = Timer(call)
         heapq.heappush(self._timers, (moment, next(self._numbers), timer))
         return timer
 
     def carry(self, seconds: float, call: Callable[[], object]) -> None:
-        """Have something called after so many seconds, before the end of the run: it is on its way."""
+        """Have something called after so many seconds; the run does not end before it."""
         self._flying += 1
         self.call_at(self.now + seconds, partial(self._land, call))
 
@@ -389,13 +389,13 @@ class Run:
             timer.cancel()
 
     def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run a task to its end; then cancel what it has left running, and wait for that too.
+        """Run a task to its end; then cancel the other tasks and wait for their ends.
 
-        What is carried then still arrives.  After an interrupt nothing goes on.
+        Calls of `carry` are still made.  After an interrupt nothing goes on.
 
         Raises:
             Deadlock: it waits for something that never happens.
-            BaseException: what it has raised.
+            BaseException: its exception.
         """
         main = self.spawn(work, *args)
         deadlock: Deadlock | None = None
