@@ -66,15 +66,15 @@ __all__ = ["Connect", "Connecting", "Connection"]
 class Connection(Queries):
     """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
 
-    def __init__(self, runtime: Runtime, connector: Connector) -> None:
+    def __init__(self, runtime: Runtime, connector: Connector, lender: Connection | None = None) -> None:
         self.runtime = runtime
         """The runtime of its adapter."""
         self._connector = connector
         self._command_timeout = connector.config.command_timeout
         self._link: Link | None = None
-        self.listeners = Listeners()
+        self.listeners: Listeners = Listeners() if lender is None else lender.listeners
         """The session's listeners."""
-        self._lender: Connection | None = None
+        self._lender = lender
         self._lease = object()  # the owner of listeners, which end with the lease
         self._borrower: weakref.ref[Connection] | None = None
         self.lease: weakref.ref[Lease] | None = None
@@ -442,10 +442,8 @@ class Connection(Queries):
     def lend(self) -> Connection:
         """A handle for one borrower; it stops working with `take_back`."""
         self.engine.blocks.lend()
-        lent = Connection(self.runtime, self._connector)
+        lent = Connection(self.runtime, self._connector, self)
         lent._link = None if self._link is None else self._link.lend()
-        lent.listeners = self.listeners
-        lent._lender = self
         self._borrower = weakref.ref(lent)
         return lent
 

@@ -373,7 +373,7 @@ class Driver:
 
         link = conn.link
         assert isinstance(link, Link)
-        if not link.shut:
+        if not link.transport.closed:
             link.transport.try_alone(look)
         return state
 
