@@ -239,7 +239,7 @@ class Driver:
         """Never waits: what has to be waited for is a task of the pool's."""
         if self._jobs.over:
             return
-        if self._jobs.has_to_settle(conn):
+        if conn.draining or (self._jobs.hooks.release is not None and not conn.closed):
             self._tasks.spawn(self._release_later, ticket, conn)
         else:
             self._give_back(ticket, conn, wanted=True)

@@ -185,10 +185,6 @@ class Jobs:
         check_left(conn.engine, "on_acquire")
         return True
 
-    def has_to_settle(self, conn: Connection) -> bool:
-        """True if there is something to wait for when a connection comes back: see `released`."""
-        return conn.draining or (self.hooks.release is not None and not conn.closed)
-
     async def released(self, conn: Connection) -> bool:
         """Bring a connection that came back to rest, and ask `on_release` whether it is wanted."""
         try:

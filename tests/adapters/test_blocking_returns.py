@@ -95,9 +95,10 @@ def test_a_pool_is_closed_although_its_time_has_passed(pg18: PostgresServer) -> 
         assert conn.closed
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_callback_that_ends_the_thread_of_a_reset(pg18: PostgresServer) -> None:
-    """Its connection is replaced at once, and not when the time for a reset is over."""
+def test_a_callback_that_ends_the_thread_of_a_reset(
+    pg18: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and its connection is replaced at once, not when the time for a reset is over."""
 
     def leave(notice: object) -> None:
         raise SystemExit
@@ -112,3 +113,4 @@ def test_a_callback_that_ends_the_thread_of_a_reset(pg18: PostgresServer) -> Non
             with pool.acquire() as conn:
                 conn.execute("select 1")
         assert time.monotonic() - before < 5
+    assert "a thread of the pool raised" in caplog.messages

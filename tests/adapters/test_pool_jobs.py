@@ -182,10 +182,13 @@ def test_a_connection_that_on_connect_has_failed_is_cut_off(driver: Driver, pg18
 
 
 @only("blocking")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 def test_an_attempt_that_ends_its_thread_frees_its_slot(
-    driver: Driver, pg18: PostgresServer, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+    driver: Driver,
+    pg18: PostgresServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[BaseException],
 ) -> None:
     connect = pgproto_blocking.Connection.open
     attempts: list[Any] = []
@@ -202,5 +205,6 @@ def test_an_attempt_that_ends_its_thread_frees_its_slot(
             with pytest.raises(ConnectError, match=f"ended with {kind.__name__}"):
                 await pool.fetchval("select 1")
             assert await pool.fetchval("select 1") == 1
+        assert caplog.messages == ["a thread of the pool raised"]
 
     driver.run(scenario)

@@ -509,6 +509,10 @@ class Driver:
         def run() -> None:
             try:
                 work(*args)
+            except BaseException as error:
+                if not threads.is_helper():  # see below: it is the caller's
+                    raise
+                self.runtime.report(HERE, "a thread of the pool", error)
             finally:
                 self._workers.discard(thread)
 
