@@ -100,6 +100,15 @@ def test_each_worker_has_a_server(pg18: PostgresServer, tmp_path: Path) -> None:
     assert said.count(" PASSED ") == 2
 
 
+def test_a_driver_is_called_as_its_author_likes(pg18: PostgresServer, tmp_path: Path) -> None:
+    source = KIT.source.replace('"mine"', '"Mein Träger, the 1st: ' + "x" * 40 + '"')
+    code, said = run_pytest(
+        tmp_path, source, "--pgproto-dsn", pg18.dsn(), "-v", "-k", "y12 or y15 or n06 or l_"
+    )
+    assert code == 0, said
+    assert said.count(" PASSED ") > 3
+
+
 def test_behaviours_are_chosen_by_name(pg18: PostgresServer, tmp_path: Path) -> None:
     code, said = run_pytest(tmp_path, KIT.source, "--pgproto-dsn", pg18.dsn(), "-v", "-k", "b06 or t_empty")
     assert code == 0, said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,9 @@ class Behaviour:
         Raises:
             AssertionError: the adapter behaves in another way.
         """
-        database = Database(server, f"{self.name}_{driver.name}")
+        # An identifier that needs no quotes, whatever the driver is called, with room for more at its end.
+        name = re.sub(r"[^a-z0-9]", "_", f"{self.name}_{driver.name}".lower())[:50]
+        database = Database(server, name)
         driver.run(lambda pg: self.work(pg, database), deadline=self.deadline)
 
 
