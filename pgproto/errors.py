@@ -53,7 +53,7 @@ __all__ = [
 
 
 MASK: Final = "******"
-"""What is shown in place of a secret, everywhere."""
+"""The text that is shown in place of a secret."""
 
 E = TypeVar("E", bound=Exception)
 
@@ -91,7 +91,7 @@ class Outcome(enum.Enum):
     PREPARED = "prepared"
     """PREPARE TRANSACTION has put its transaction aside: COMMIT PREPARED or ROLLBACK PREPARED will decide."""
     UNKNOWN = "unknown"
-    """The Sync (or COMMIT) was handed over, and no answer tells what the server did with it.
+    """The Sync (or COMMIT) was handed over, and there is no answer that says what the server did.
 
     Also a procedure, script or batch that failed after a part of it may have been committed."""
 
@@ -110,7 +110,7 @@ class Error(Exception):
     """Base class of everything that pgproto raises on purpose."""
 
     outcome: Outcome | None = None
-    """What became of the query that this error ended; None where no query was concerned."""
+    """What became of the query that this error ended; None if it ended no query."""
     executed: bool = False
     """True if a CommandComplete of the query was seen, although its outcome is UNKNOWN."""
     likely_committed: bool = False
@@ -120,7 +120,7 @@ class Error(Exception):
     query: str | None = None
     """The text of the statement that this error is about, as it was sent; never a part of `str()`."""
     also: Sequence[Exception] = ()
-    """What else went wrong after the first cause, in the order in which it was seen."""
+    """Further errors after the first cause, in order."""
 
 
 class ConfigError(Error, ValueError):

@@ -2,9 +2,8 @@
 
 There are two scripts.  DISCARD ALL drops everything, including prepared statements, which must then be
 prepared again.  If no statement can have changed the session's state, but the pool is to reset always, the
-other script
-is enough: the parts of DISCARD ALL as the manual lists them, without DEALLOCATE ALL and DISCARD PLANS.  It
-has RESET ROLE because RESET ALL does not reset the role.  Manual: "DISCARD".
+other script is enough: the parts of DISCARD ALL that the manual lists, except DEALLOCATE ALL and DISCARD
+PLANS.  It has RESET ROLE because RESET ALL does not reset the role.  Manual: "DISCARD".
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Retry:
         """True if a function that ran in a transaction of its own may and should run again.
 
         Only errors of the transaction's own session are considered.  An error of another session (the
-        function used a second connection or another pool) tells nothing about this transaction, and the
+        function used a second connection or another pool) says nothing about this transaction, and the
         work done there is not rolled back with it.  Nor is anything repeated after the function has run
         COMMIT as a statement.
 

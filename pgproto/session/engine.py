@@ -149,7 +149,7 @@ class Engine:
 
     @property
     def finished(self) -> bool:
-        """True once the session is over and every operation has been told."""
+        """True once the session is over and every operation has ended."""
         return self._ending.stage == FINISHED
 
     @property

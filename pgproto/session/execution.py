@@ -556,7 +556,8 @@ class Execution(Preparing):
         in_block = channel.in_block(segment)
         lost = error.sqlstate == NO_SUCH_NAME
         failed = self.items[segment.failed_item].statement
-        # Not counted in `heals`: the session's own DEALLOCATE ALL is a known reason, and runs only so often.
+        # Not counted in `heals`: each repetition answers one DEALLOCATE ALL of the session, so they come to
+        # an end.
         cleared = lost and failed is not None and channel.statements.was_cleared(failed)
         if lost or in_block:
             channel.statements.forget_all()

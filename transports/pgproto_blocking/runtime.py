@@ -70,7 +70,7 @@ class _Runtime(Process):
             readiness.pause(seconds)
 
     def bound(self, deadline: float) -> Bound:
-        """What limits `ask`."""
+        """The time limit of `ask`."""
         return Bound(deadline)
 
     def shield(self, seconds: float) -> Bound:

@@ -6,9 +6,8 @@ operation has ended.  It always reads while it writes, and every wait has the en
 
 An interrupt (KeyboardInterrupt, or another exception of a signal handler) can strike between any two
 instructions.  During a wait nothing is half done: the operation is abandoned, and its answer is read and
-dropped within GRACE.  At any other moment the engine's state may be inconsistent, or bytes may be lost
-between
-socket and engine: then the connection is closed.  So after any call the connection is in sync or closed.
+dropped within GRACE.  At any other moment the engine's state may be inconsistent, or bytes may be lost on
+the way to the engine: then the connection is closed.  So after any call the connection is in sync or closed.
 """
 
 from __future__ import annotations
