@@ -1,4 +1,4 @@
-"""What a query's error says: the statement, the line with a caret, a way out; and never in its text."""
+"""The statement, the line with a caret and the advice on a query's error; none of them is in its text."""
 
 from __future__ import annotations
 

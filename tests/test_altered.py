@@ -1,4 +1,4 @@
-"""What a session has altered is learned anew: the server would go on with the parameters' old types."""
+"""After DDL a session describes its statements again, or the server would keep the old parameter types."""
 
 from __future__ import annotations
 

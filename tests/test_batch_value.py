@@ -1,4 +1,4 @@
-"""What an item's first value is, for `fetchval`."""
+"""The first value of an item, for `fetchval`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that may have a pooler in front of their server, which may prepare statements anew, unseen.
+"""Sessions behind a possible pooler, which may silently prepare statements again.
 
 So the server is asked who it is.  Where a pooler is, a name is given with the parameters' types, and every
 run asks for its columns.

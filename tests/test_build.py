@@ -1,4 +1,4 @@
-"""Which build the tests run on: what was asked for, and nothing of the other one beside it.
+"""The tests run on the build that was asked for, with no file of the other build.
 
 A checkout on the path before a compiled wheel makes every test pass on the wrong build, in silence.
 """

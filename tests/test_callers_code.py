@@ -1,4 +1,4 @@
-"""Code of the caller's that the core runs: what it raises, or asks for meanwhile, is its own matter."""
+"""The caller's code that the core runs: its exceptions and nested calls must not disturb others."""
 
 from __future__ import annotations
 

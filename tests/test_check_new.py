@@ -1,4 +1,4 @@
-"""What the pools ask of a session before they lend it for the first time."""
+"""The checks of a new session before a pool lends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection at its bounds: what is kept, what is refused, and which of two causes is told."""
+"""A connection at its limits: what is kept, what is refused, and which of two causes is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of the connection options in use."""
+"""The table of connection options with their effective values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records by COPY: what the columns are is asked in the transaction that stores them."""
+"""Records by COPY: the columns' types are asked for in the transaction that stores the records."""
 
 from __future__ import annotations
 

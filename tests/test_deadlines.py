@@ -1,4 +1,4 @@
-"""What a caller may give as `timeout=`, and what it means."""
+"""The accepted values of `timeout=`, and their meaning."""
 
 from __future__ import annotations
 

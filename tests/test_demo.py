@@ -1,4 +1,4 @@
-"""The demo's own honesty: what is false is printed as false and shows in the exit code.
+"""The demo reports failures: they are printed, and the exit code shows them.
 
 The demo itself runs in continuous integration, by `make demo`.
 """

@@ -1,4 +1,4 @@
-"""How a session ends: once, with the first cause, and a label for everybody."""
+"""How a session ends: once, with the first cause, and a label for each query."""
 
 from __future__ import annotations
 

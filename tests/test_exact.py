@@ -1,4 +1,4 @@
-"""Values that lie: what goes out is the built-in data, and the length in front of it is theirs."""
+"""Values that lie about themselves: only the built-in type's data is sent, with its true length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a proxy is made of: messages that are sent on as they came, and rows that are given raw."""
+"""The parts of a proxy: messages forwarded unchanged, and rows as raw values."""
 
 from __future__ import annotations
 

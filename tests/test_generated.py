@@ -1,4 +1,4 @@
-"""The blocking client is what `scripts/blocking.py` makes of the asynchronous one."""
+"""The blocking client is the current output of `scripts/blocking.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server listens to for nobody, because a `listen()` or its end failed, is taken back."""
+"""After a failed `listen()`, or a failed end of it, UNLISTEN is sent for channels without a listener."""
 
 from __future__ import annotations
 

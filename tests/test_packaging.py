@@ -1,4 +1,4 @@
-"""What is handed out: the source distribution builds the wheel, and the wheel works where nothing else is.
+"""The distributions: the source distribution builds the wheel, and the wheel works on its own.
 
 The pure wheel is built here.  The compiled one takes minutes: it is the wheel beside the compiled build that
 the tests run on, which the Makefile has made out of the source distribution.

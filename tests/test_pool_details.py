@@ -1,4 +1,4 @@
-"""The pool machine where two rules meet: what comes first, what is told, and when the next tick is due."""
+"""The pool machine where two rules meet: precedence, errors, and the time of the next tick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which script makes a session as new: the table of the `reset` option."""
+"""Which script resets a session: the table of the `reset` option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README and guide say what is so: their code compiles, and their tables are those of the code.
+"""README and guide are up to date: their code compiles, and their tables match the code.
 
 Their examples run in tests/postgres/test_readme_examples.py.
 """

@@ -1,4 +1,4 @@
-"""Scripts and COPY where the statement is another than was thought, or nobody waits for the answer."""
+"""Scripts and COPY with an unexpected statement, or without a waiting caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three questions that are asked of a statement's text; in doubt the answer promises less."""
+"""The questions about a statement's text; in doubt the answer promises less."""
 
 from __future__ import annotations
 

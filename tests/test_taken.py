@@ -1,4 +1,4 @@
-"""What is taken from its caller: the lease has ended under a stream, a COPY, an executemany."""
+"""A stream, a COPY or an executemany whose lease ends before it does."""
 
 from __future__ import annotations
 

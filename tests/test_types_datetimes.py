@@ -1,4 +1,4 @@
-"""Codecs of dates, times and intervals: nothing is bent, nothing is lost."""
+"""Codecs of dates, times and intervals: no value is changed or truncated."""
 
 from __future__ import annotations
 

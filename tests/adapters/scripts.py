@@ -1,4 +1,4 @@
-"""The batch of three that meets the end of its server in every way: pgx's scripts as data.
+"""pgx's scripts as data: a batch of three whose server ends in every possible way.
 
 `CASES` has what the server does and what must become of each query; `test_pgx_scripts` runs them as they are,
 and cut into pieces.

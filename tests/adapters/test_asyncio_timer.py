@@ -1,4 +1,4 @@
-"""The one timer of an asyncio transport, on the loops that people use."""
+"""The single timer of an asyncio transport, on the common event loops."""
 
 from __future__ import annotations
 

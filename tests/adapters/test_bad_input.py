@@ -1,4 +1,4 @@
-"""What the caller does wrong: a clear error, nothing sent, nothing lost, and no password in any text."""
+"""Mistakes of the caller: a clear error, nothing sent, nothing lost, and no password in any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the blocking adapter has: threads, forks, sockets of its own."""
+"""Features of the blocking adapter only: threads, forks, its own sockets."""
 
 from __future__ import annotations
 

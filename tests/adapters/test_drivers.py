@@ -1,4 +1,4 @@
-"""The drivers keep to what `pgproto_pytest.Driver` says: what they let pass, nobody finds."""
+"""The drivers keep the contract of `pgproto_pytest.Driver`: a fault that they miss is not found."""
 
 from __future__ import annotations
 

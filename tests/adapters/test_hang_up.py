@@ -1,4 +1,4 @@
-"""A server that hangs up at once: before it is asked, and before anybody looks."""
+"""A server that hangs up at once: before the first request, and before its output is read."""
 
 from __future__ import annotations
 

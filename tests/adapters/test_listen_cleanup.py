@@ -1,4 +1,4 @@
-"""What UNLISTEN at the end of `listen` runs into does not hide the error that left the block."""
+"""An error of UNLISTEN at the end of `listen` does not hide the error that ended the block."""
 
 from __future__ import annotations
 

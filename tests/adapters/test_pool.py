@@ -1,4 +1,4 @@
-"""The pool on a real server: what comes back is as new, what is dead is replaced, nobody jumps the queue."""
+"""The pool on a real server: sessions are reset, dead connections replaced, callers served in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session that comes back to the pool is as new to the next borrower, whatever was done to it."""
+"""The next borrower gets a session in its initial state, whatever the last one did to it."""
 
 from __future__ import annotations
 

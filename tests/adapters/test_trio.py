@@ -1,4 +1,4 @@
-"""What only the trio adapter has: whoever waits does the pumping, streams without a task, trio's clock."""
+"""Features of the trio adapter only: a waiting task is the pump, streams without a task, trio's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only trio's pool has: its nursery, its shielded tasks, and leaving its block in every way."""
+"""Features of trio's pool only: its nursery, its shielded tasks, and leaving its block in every way."""
 
 from __future__ import annotations
 

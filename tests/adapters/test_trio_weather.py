@@ -1,4 +1,4 @@
-"""Bad weather under trio: timeouts, lost servers, silence, and what is left lying around."""
+"""Faults under trio: timeouts, lost servers, silence, and leaked resources."""
 
 from __future__ import annotations
 

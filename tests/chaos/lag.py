@@ -1,4 +1,4 @@
-"""How late the machine wakes us: no call can be more punctual than that.
+"""How late the machine wakes a thread: no call can be more punctual than that.
 
 The bars are about the library.  On a machine that is busy with something else a thread that asks to be woken
 in a moment is woken much later, and so is every other; the worst such delay is granted on top of each bar.

@@ -1,4 +1,4 @@
-"""A connection that several callers use at once, with the face of a pool."""
+"""A connection that several callers use at once, with the interface of a pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storm in small, and that its rig finds what it is for."""
+"""A small storm of cancellations, and checks that its rig finds planted faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger finds what it is for: every way in which a label and the table can disagree."""
+"""The ledger finds every way in which a label and the table can disagree."""
 
 from __future__ import annotations
 

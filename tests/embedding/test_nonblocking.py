@@ -1,4 +1,4 @@
-"""Sessions that are polled into being, and cancel requests, against real servers."""
+"""Connecting by polling, and cancel requests, against real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs through the proxy: they see what they see without it."""
+"""PostgreSQL's own programs through the proxy: their output is the same as without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An adapter of somebody else's: Twisted, in less than 120 lines."""
+"""An adapter outside of pgproto: Twisted, in less than 120 lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an application does with pgproto on Twisted: `python -m tests.embedding.uses_twisted DSN`.
+"""An application of pgproto on Twisted: `python -m tests.embedding.uses_twisted DSN`.
 
 Each function is one thing that has to work; its name is printed once it has.
 """
