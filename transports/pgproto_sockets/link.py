@@ -109,7 +109,7 @@ class Link(OneThread):
         self._waiters: list[Waiter] = []
         self._pump: Waiter | None = None  # the waiter whose task is the pump
         self._drainer: Waiter | None = None  # the waiter of `rest`
-        self._quiet: Waiter | None = None  # the waiter of `settled`
+        self._settling: list[Waiter] = []  # the waiters of `settled`
         self._scope: Scope | None = None  # around the pump's sleep
         self._sleeping_for = (False, False)  # the pump sleeps until it can read, write
         self._blocked = False  # the socket's send buffer is full
@@ -294,9 +294,12 @@ class Link(OneThread):
         await self.rest()
         with self._waits.scope(deadline=self._waits.now() + LONGEST_GRACE):
             while not engine.idle and not engine.finished:
-                waiter = self._quiet = Waiter(self._waits)
-                await self.wait_until_woken(waiter)
-        self._quiet = None
+                waiter = Waiter(self._waits)
+                self._settling.append(waiter)
+                try:
+                    await self.wait_until_woken(waiter)
+                finally:
+                    self._settling.remove(waiter)
 
     @property
     def over(self) -> bool:
@@ -350,8 +353,9 @@ class Link(OneThread):
                 waiter.set()
         if self._drainer is not None and not engine.draining:
             self._drainer.set()
-        if self._quiet is not None and engine.idle:
-            self._quiet.set()
+        if self._settling and engine.idle:
+            for waiter in self._settling:
+                waiter.set()
         if self.on_change is not None and self.engine.take_news() & CHANGE:
             try:
                 self.on_change()

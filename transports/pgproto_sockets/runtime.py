@@ -170,7 +170,8 @@ class _Tasks:
         """Wait until all tasks have ended."""
         self._end_alarm()
         while self._left:
-            self._idle = self._runtime.waits.event()
+            if self._idle is None or self._idle.is_set():  # one for all who wait
+                self._idle = self._runtime.waits.event()
             await self._idle.wait()
 
     def _end_alarm(self) -> None:

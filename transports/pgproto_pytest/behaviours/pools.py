@@ -318,3 +318,22 @@ async def l_refused_for_good(pg: Driver, db: Database) -> None:
             await pool.fetchval("select 1")
         assert caught.value.sqlstate == "3D000"
         assert pool.stats().open_failures == 1
+
+
+@behaviour
+async def l37_two_close_at_once(pg: Driver, db: Database) -> None:
+    async with pg.Pool(db.dsn, max_size=2) as pool:
+        async with pool.acquire() as conn:
+            assert await conn.fetchval("select 1") == 1
+        assert await pg.together(pool.close, pool.close, pool.close) == [None] * 3
+        assert pool.stats().size == 0
+
+
+@behaviour
+async def l38_a_stream_that_ends_after_its_lease_keeps_the_slot_no_longer(pg: Driver, db: Database) -> None:
+    async with pg.Pool(db.dsn, min_size=0, max_size=1) as pool:
+        async with pool.acquire() as conn:
+            rows = conn.stream("select generate_series(1, 300000)")
+            assert (await anext(rows))[0] == 1
+        await pg.together(rows.aclose)  # by then the pool has begun to bring the connection to rest
+        assert await pool.fetchval("select 1", timeout=1.5) == 1
