@@ -64,6 +64,22 @@ def test_what_a_connection_can_a_pool_can() -> None:
     with_pool(work)
 
 
+def test_what_a_hook_has_kept_is_no_borrowers() -> None:
+    kept: list[Connection] = []
+
+    async def work(runtime: VirtualRuntime, pool: Pool) -> None:
+        async with pool.acquire() as conn:
+            with pytest.raises(LocalProtocolError, match="the pool has lent this connection") as refused:
+                await kept[0].fetchval("select 1")
+            assert refused.value.outcome is Outcome.NOT_SENT
+            assert await conn.fetchval("select 1") == 1
+        assert await kept[0].fetchval("select 1") == 1  # it is idle now: nobody knows what that has done
+        assert await pool.fetchval("select 1") == 1
+        assert (len(kept), pool.stats().opens) == (2, 2)
+
+    with_pool(work, on_connect=kept.append)
+
+
 def test_an_error_gives_the_connection_back() -> None:
     async def work(runtime: VirtualRuntime, pool: Pool) -> None:
         with pytest.raises(PostgresError):

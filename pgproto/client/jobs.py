@@ -95,6 +95,7 @@ class Jobs:
                 async with self.runtime.shield(LONGEST_GRACE):
                     await conn.close()  # it counts until the server has been told to stop, and is gone
             raise
+        conn.rest()
         return conn
 
     async def look_after(self, action: Check | Reset) -> bool:
@@ -245,6 +246,8 @@ def open_failed(machine: PoolMachine, slot: Slot, generation: int, error: BaseEx
 
 def looked_after(machine: PoolMachine, action: Check | Reset, usable: bool, now: float) -> None:
     """Tell the machine what `Jobs.look_after` has said."""
+    if usable:
+        action.slot.connection.rest()
     done = machine.reset_done if isinstance(action, Reset) else machine.check_done
     done(action.slot, action.generation, usable, now)
 
@@ -257,9 +260,11 @@ def release(
         engine = conn.engine
         machine.release(ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered)
     else:
+        conn.rest()
         machine.release(ticket, now, usable=usable, clean=clean)
 
 
 def is_alive(conn: Connection) -> bool:
     """True if a look at an idle session shows that it can be used."""
-    return conn.quiet and conn.reusable  # in this order: to look at it takes in what has come
+    # In this order: to look at it takes in what has come.
+    return conn.quiet and conn.reusable and conn.rested

@@ -19,6 +19,13 @@ def not_open(*, lent: bool) -> ConnectionClosed:
     return error
 
 
+def lent() -> LocalProtocolError:
+    """The error for a call on a pool's own connection, which only hooks get, while somebody else has it."""
+    error = LocalProtocolError("the pool has lent this connection: a hook may not use it after its return")
+    error.outcome = Outcome.NOT_SENT
+    return error
+
+
 def not_here(what: str) -> LocalProtocolError:
     """The error for a connection or a pool that is used outside of its own event loop.
 

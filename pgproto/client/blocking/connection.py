@@ -77,6 +77,7 @@ class Connection(Queries):
         self._lender = lender
         self._lease = object()  # the owner of listeners, which end with the lease
         self._borrower: weakref.ref[Connection] | None = None
+        self._rested = -1  # what was written when it went to the pool's idle connections
         self.lease: weakref.ref[Lease] | None = None
         """The lease that ends this handle, if a pool has lent it."""
         self.keeps: Lease | None = None
@@ -114,10 +115,13 @@ class Connection(Queries):
 
         Raises:
             ConnectionClosed: it is not open, or it belongs to the parent process.
+            LocalProtocolError: it belongs to another event loop, or is a pool's, which has lent it.
         """
         link = self._link
         if link is None:
             raise refusals.not_open(lent=self._lender is not None)
+        if self._borrower is not None:  # a hook has kept it
+            raise refusals.lent()
         link.check_here()
         return link
 
@@ -414,6 +418,15 @@ class Connection(Queries):
         """True if there is nothing to read.  An idle session whose socket is readable is dead."""
         return self._link is not None and self._link.quiet
 
+    def rest(self) -> None:
+        """It goes to the pool's idle connections, where nobody uses it."""
+        self._rested = -1 if self.closed else self.engine.channel.produced
+
+    @property
+    def rested(self) -> bool:
+        """True if nothing was written since `rest`, by a hook that has kept it."""
+        return not self.closed and self._rested == self.engine.channel.produced
+
     def forget_traces(self) -> None:
         """Take the session's present state as clean."""
         self.engine.forget_traces()
@@ -440,14 +453,14 @@ class Connection(Queries):
 
     def take_back(self) -> Connection:
         """End the lease of this handle; return the pool's connection."""
+        lender = self._lender or self
+        lender._borrower = None  # first: an interrupt may come in between, and the pool goes on with it
         link, self._link = self._link, None
         self.listeners.end_lease(self._lease)
         wake(self.listeners.dispatch([]))
         if link is not None:
             link.engine.blocks.take_back()
             link.dismiss()
-        lender = self._lender or self
-        lender._borrower = None
         return lender
 
     # ---- Internals
