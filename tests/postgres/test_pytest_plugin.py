@@ -5,14 +5,20 @@ How it is found where it is installed is a test of the wheel: tests/test_packagi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pgproto_pytest import AsyncioDriver, Behaviour, Database, Driver, Scenario, Server
+from pgproto_pytest.postgres import binaries, missing
 from tests.support.postgres import PostgresServer
 from tests.support.readme import Block, blocks
 
@@ -115,6 +121,46 @@ def test_behaviours_are_chosen_by_name(pg18: PostgresServer, tmp_path: Path) -> 
     passed = re.findall(r"test_behaviour\[(\w+)-mine\] PASSED", said)
     assert passed == ["b06_empty_batch", "t_empty_transaction"]
     assert databases(pg18) == []
+
+
+async def quiet(work: Coroutine[Any, Any, None]) -> None:
+    """Await it, and say nothing of its errors."""
+    with contextlib.suppress(ValueError):
+        await work
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (lambda work: None, "the scenario has not come to its end"),
+        (lambda work: work.close(), "the scenario has not come to its end"),
+        (lambda work: asyncio.run(quiet(work)), "did not raise what the scenario raised"),
+    ],
+    ids=["nothing", "never begun", "in silence"],
+)
+def test_a_driver_that_runs_nothing_proves_nothing(run: Callable[[Any], object], says: str) -> None:
+    """So does one that keeps what was raised to itself."""
+
+    class Lazy(AsyncioDriver):
+        name = "lazy"
+
+        def run(self, scenario: Scenario, *, deadline: float = 10.0) -> None:
+            work = scenario(self)
+            run(work)
+            work.close()
+
+    async def works(pg: Driver, db: Database) -> None:
+        raise ValueError
+
+    with pytest.raises(AssertionError, match=says):
+        Behaviour(works, 5.0).run(Lazy(), Server("postgresql://nobody@localhost/"))
+
+
+def test_a_wrong_place_of_the_programs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPROTO_POSTGRES", "/nowhere")
+    assert binaries() is None
+    assert missing() == "there is no program postgres in /nowhere, which PGPROTO_POSTGRES names"
+    assert binaries("18") is not None  # PGPROTO_POSTGRES_18 names its programs
 
 
 def test_a_wrong_answer_is_found_and_explained(pg18: PostgresServer, tmp_path: Path) -> None:

