@@ -68,7 +68,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest tests/test_layers.py tests/test_purity.py tests/test_exports.py tests/test_house_rules.py
+	$(PYTEST) tests/test_layers.py tests/test_purity.py tests/test_exports.py tests/test_house_rules.py
 
 bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
 	$(BIN)/python -m benchmarks --compiled $(COMPILED) $(ARGS)

@@ -85,6 +85,7 @@ def test_every_workload_gives_the_right_result(database: str, driver: Driver) ->
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_a_run_measures_each_round_in_processes_of_their_own(database: str) -> None:
     drivers = [DRIVERS[name] for name in (FLOOR, "pgproto blocking, pure")]
     how: dict[str, Any] = {"rounds": 2, "seconds": 0.05, "progress": lambda _: None}
@@ -98,6 +99,7 @@ def test_a_run_measures_each_round_in_processes_of_their_own(database: str) -> N
     assert all(min(series.values("wall")) >= 0.005 for series in delayed.values())
 
 
+@pytest.mark.slow
 def test_two_trees_are_compared_in_pairs(database: str) -> None:
     driver = DRIVERS["pgproto blocking, pure"]
     for name in ("batch_insert_10", "single"):
@@ -210,6 +212,7 @@ def test_the_report_has_every_driver_and_every_failure() -> None:
     assert "one cached select" in tables.summary(results, facts)
 
 
+@pytest.mark.slow
 def test_the_pictures_have_a_bar_for_each_driver_and_no_ground(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     names = (FLOOR, "pgproto asyncio, compiled", "pgproto asyncio, pure", "pgproto blocking, compiled")
