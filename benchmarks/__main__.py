@@ -39,7 +39,7 @@ def main() -> None:
     seconds = options.seconds or (0.01 if options.quick else 0.02)
     results: dict[str, dict[str, Series]] = {}
     with (
-        _server(options.dsn) as dsn,
+        server(options.dsn) as dsn,
         Measurement(drivers, dsn, trees, rounds=rounds, seconds=seconds, progress=_progress) as measurement,
     ):
         with connect(dsn) as conn:
@@ -128,7 +128,7 @@ def _workloads(options: argparse.Namespace) -> list[Workload]:
 
 
 @contextlib.contextmanager
-def _server(dsn: str | None) -> Iterator[str]:
+def server(dsn: str | None) -> Iterator[str]:
     """A URL of a database with the benchmark's tables; of a server that is given, a database of our own."""
     with contextlib.ExitStack() as stack:
         if dsn is None:

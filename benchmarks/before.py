@@ -17,9 +17,9 @@ from typing import Final
 
 from pgproto_blocking import connect
 
-from .__main__ import _server
+from .__main__ import server
 from .drivers import DRIVERS, Driver
-from .measure import able
+from .measure import able, empty
 from .process import ROOT, WorkerProcess
 from .workloads import WORKLOADS, Workload
 
@@ -48,7 +48,11 @@ def ratios(
     found: dict[str, list[float]] = {"cpu": [], "wall": []}
     older, this = ({driver.build: tree} for tree in trees)
     for number in range(rounds):
-        with WorkerProcess(driver, older) as before, WorkerProcess(driver, this) as now:
+        with (
+            connect(dsn) as conn,
+            WorkerProcess(driver, older) as before,
+            WorkerProcess(driver, this) as now,
+        ):
             one = 0.0
             for worker in (before, now):
                 worker.prepare(workload, dsn)
@@ -58,18 +62,12 @@ def ratios(
             times: dict[int, list[dict[str, float]]] = {id(before): [], id(now): []}
             for turn in range(number, number + _TURNS):
                 for worker in (before, now) if turn % 2 else (now, before):
-                    _empty(workload, dsn)
+                    empty(conn, workload)
                     times[id(worker)].append(worker.run(operations))
         for kind, values in found.items():
             least = [min(each[kind] for each in times[id(worker)]) for worker in (before, now)]
             values.append(least[1] / least[0])
     return {kind: statistics.median(values) for kind, values in found.items()}
-
-
-def _empty(workload: Workload, dsn: str) -> None:
-    if workload.table:
-        with connect(dsn) as conn:
-            conn.script(f"truncate {workload.table}")
 
 
 def main() -> None:
@@ -87,7 +85,7 @@ def main() -> None:
     trees = (options.before.absolute(), options.now.absolute())
     names = {f"pgproto {text}, {options.build}" for text in options.driver}
     drivers = [driver for driver in DRIVERS.values() if driver.name in names]
-    with _server(options.dsn) as dsn:
+    with server(options.dsn) as dsn:
         for workload in WORKLOADS.values():
             wanted = any(fnmatch.fnmatch(workload.name, pattern) for pattern in options.only)
             if not wanted or workload.heavy or workload.fresh or workload.delay:

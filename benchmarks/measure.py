@@ -23,7 +23,7 @@ from .proxy import delayed
 from .series import Series
 from .workloads import Workload
 
-__all__ = ["Measurement", "able"]
+__all__ = ["Measurement", "able", "empty"]
 
 _PATIENCE: Final = 6  # times the time of a turn: what one driver may take in all of a workload's rounds, at
 _LEAST_TURNS: Final = 2  # least so many turns
@@ -42,6 +42,12 @@ def able(drivers: Iterable[Driver], workload: Workload) -> list[Driver]:
         and (driver.main or not workload.mains)
         and driver.name.startswith(workload.drivers)
     ]
+
+
+def empty(conn: pgproto_blocking.Connection, workload: Workload) -> None:
+    """Empty the table that a workload writes to, if there is one."""
+    if workload.table:
+        conn.execute(f"truncate {workload.table}")
 
 
 class Measurement:
@@ -109,7 +115,7 @@ class Measurement:
             first = number % len(turns) if turns else 0
             for turn in turns[first:] + turns[:first]:
                 if number % turn.every == 0 and not turn.series.error:
-                    self._empty(workload)
+                    empty(self._main, workload)
                     with turn.failing():
                         turn.series.add(number, turn.worker.run(turn.operations))
 
@@ -117,14 +123,14 @@ class Measurement:
         """Check the result, and find out how many operations a turn has; this warms up as well."""
         worker = turn.worker
         worker.prepare(workload, self._addresses[workload.delay])
-        self._empty(workload)
+        empty(self._main, workload)
         one = worker.check()
         self._stored(workload, worker.driver)
         for _ in range(2):
             turn.operations = max(1, min(_MOST_OPERATIONS, round(self._seconds / one)))
             if turn.operations == 1:
                 break
-            self._empty(workload)
+            empty(self._main, workload)
             one = worker.run(max(1, turn.operations // 3))["wall"]
         rounds = min(self._rounds, workload.rounds)
         turns = max(_LEAST_TURNS if rounds > _FEW else 1, _PATIENCE * self._seconds / one)
@@ -139,13 +145,9 @@ class Measurement:
                     _Turn(worker, series[driver.name]).failing(),
                 ):
                     worker.prepare(workload, self._addresses[workload.delay])
-                    self._empty(workload)
+                    empty(self._main, workload)
                     series[driver.name].add(number, worker.run(1))
                     self._stored(workload, driver)
-
-    def _empty(self, workload: Workload) -> None:
-        if workload.table:
-            self._main.execute(f"truncate {workload.table}")
 
     def _stored(self, workload: Workload, driver: Driver) -> None:
         """Nobody is fast by storing less."""
