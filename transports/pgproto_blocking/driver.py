@@ -352,11 +352,12 @@ class Driver:
 
     def _take(self, held: Held, wanted: bool, done: Callable[[], None]) -> None:
         machine, ticket, conn = held.machine, held.ticket, held.conn
-        usable, clean = self._state_left(conn)
+        # One that is not wanted may still be lent: an interrupt came before its handle was taken back.
+        usable, clean = self._state_left(conn) if wanted else (False, False)
 
         def event(now: float) -> bool:
             done()
-            release(machine, ticket, conn, now, wanted and usable, clean)
+            release(machine, ticket, conn, now, usable, clean)
             return True
 
         if self._tell(machine, event) is None:
