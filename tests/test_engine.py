@@ -29,6 +29,7 @@ from pgproto.wire import (
     BindComplete,
     CommandComplete,
     CopyInResponse,
+    ErrorResponse,
     Execute,
     NoticeResponse,
     NotificationResponse,
@@ -120,6 +121,23 @@ def test_nothing_is_queued_behind_a_copy_or_a_stream(pair: Pair) -> None:
     stream = pair.run(Stream(QueuedQuery("select 1", ())))
     assert stream.finished
     assert pair.run(query("select 1")).error is None
+
+
+def test_a_copy_that_has_failed_lets_others_in_while_its_data_are_not_taken() -> None:
+    pair = Pair(SCRIPT)
+    engine = pair.engine
+    copy = pair.run(CopyIn("copy t from stdin"))
+    copy.feed(bytes(3 * HIGH_WATER))
+    engine.resume()
+    data = engine.data_to_send()
+    assert len(data) >= HIGH_WATER
+    failed = ErrorResponse({"S": "ERROR", "C": "22P02", "M": "no number"})
+    engine.receive_data(failed.encode() + ReadyForQuery("I").encode())
+    assert copy.finished
+    # The transport has not taken the data: the server had stopped to read.
+    engine.submit(query("select 1"))
+    engine.data_sent(len(data))
+    assert b"select 1" in engine.data_to_send()
 
 
 def test_exclusive_operations_queue_behind_others(pair: Pair) -> None:

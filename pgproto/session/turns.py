@@ -75,7 +75,8 @@ class Turns:
         """
         busy = self._busy
         if busy is not None:
-            if not busy.abandoned and (not busy.finished or busy in self.all()):
+            # One that has ended may be in the queue, after data that the transport has not taken.
+            if not busy.abandoned and (not busy.finished or self.channel.awaits(busy)):
                 raise LocalProtocolError("the connection is busy with a COPY, a stream or an executemany")
             self._busy = None
         blocks = self.channel.blocks
