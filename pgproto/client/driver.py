@@ -83,11 +83,7 @@ class Driver:
         return self._jobs.over
 
     def check_here(self) -> None:
-        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile.
-
-        Raises:
-            ConnectionClosed, LocalProtocolError: so it is.
-        """
+        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
         if self.inherited:
             raise refusals.inherited("pool")
         if self._alarm is not None and self.runtime.home() is not self._jobs.home:
@@ -239,21 +235,22 @@ class Driver:
         """Never waits: what has to be waited for is a task of the pool's."""
         if self._jobs.over:
             return
-        if conn.draining or (self._jobs.hooks.release is not None and not conn.closed):
+        usable, clean = self._jobs.state_left(conn)
+        if (not usable and conn.draining) or (self._jobs.hooks.release is not None and not conn.closed):
             self._tasks.spawn(self._release_later, ticket, conn)
         else:
-            self._give_back(ticket, conn, wanted=True)
+            self._give_back(ticket, conn, usable, clean)
 
     async def _release_later(self, ticket: Ticket, conn: Connection) -> None:
-        wanted = False
+        usable = clean = False
         try:
-            wanted = await self._jobs.released(conn)
+            if await self._jobs.released(conn):
+                usable, clean = self._jobs.state_left(conn)
         finally:
-            self._give_back(ticket, conn, wanted=wanted)
+            self._give_back(ticket, conn, usable, clean)
 
-    def _give_back(self, ticket: Ticket, conn: Connection, *, wanted: bool) -> None:
-        usable, clean = self._jobs.state_left(conn)
-        release(self._machine, ticket, conn, self._now(), wanted and usable, clean)
+    def _give_back(self, ticket: Ticket, conn: Connection, usable: bool, clean: bool) -> None:
+        release(self._machine, ticket, conn, self._now(), usable, clean)
         self._act()
 
     # ---- The machine

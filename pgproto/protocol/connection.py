@@ -414,20 +414,14 @@ class PGConnection:
 
     def _next_backend(self) -> Message | None:
         """Client role: read one message of the server; None if it is no event of its own."""
+        if self._phase != states.READY:
+            return self._next_startup_answer()
         reader = self._reader
-        if self._phase == states.ENCRYPTION:
-            return self._next_encryption_answer()
-        if self._phase == states.SECURING:
-            if reader.pending:
-                raise RemoteProtocolError("the server sent bytes between its 'S' and the TLS handshake")
-            return NEED_DATA
         if not reader.next_frame(self._limits):
             return NEED_DATA
         if self.trace is not None:
             self._show_frames(reader.start - 5)
         tag = reader.tag
-        if self._phase != states.READY:
-            return self._next_startup_answer(tag)
         flight = self._in_flight
         after = flight.after(tag)
         if after == states.NEVER:
@@ -513,8 +507,20 @@ class PGConnection:
         self._phase = states.SECURING
         return Secure()
 
-    def _next_startup_answer(self, tag: int) -> Message | None:
+    def _next_startup_answer(self) -> Message | None:
+        """A message, or the byte that answers a request for encryption, before the session is ready."""
         reader = self._reader
+        if self._phase == states.ENCRYPTION:
+            return self._next_encryption_answer()
+        if self._phase == states.SECURING:
+            if reader.pending:
+                raise RemoteProtocolError("the server sent bytes between its 'S' and the TLS handshake")
+            return NEED_DATA
+        if not reader.next_frame(self._limits):
+            return NEED_DATA
+        if self.trace is not None:
+            self._show_frames(reader.start - 5)
+        tag = reader.tag
         if self._phase < states.STARTUP:
             raise self._unexpected(tag)
         message = decode_backend(tag, reader.buffer, reader.start, reader.end)

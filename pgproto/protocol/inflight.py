@@ -37,7 +37,8 @@ class InFlight:
     __slots__ = ("_head", "_requests", "copy_refused", "executions", "skipping", "state")
 
     def __init__(self) -> None:
-        # A list and an index: compiled code indexes a list without a call; a deque would take four.
+        # A list and an index: compiled code indexes a list without a call; a deque would take four.  As long
+        # as it has any requests, one of them is the head.
         self._requests: list[Message] = []
         self._head: i64 = 0
         self.state = states.IDLE
@@ -58,7 +59,8 @@ class InFlight:
     @property
     def head(self) -> Message | None:
         """The request that is being answered."""
-        return self._requests[self._head] if self._head < len(self._requests) else None
+        requests = self._requests
+        return requests[self._head] if requests else None
 
     def add(self, request: Message) -> bool:
         """Queue a request; False if the server will discard it because of an earlier error."""
@@ -92,17 +94,18 @@ class InFlight:
                 self.state = states.BIND
                 return
         requests = self._requests
-        requests[self._head] = _ANSWERED  # drop the reference: the list is cut only now and then
-        self._head += 1
-        if self._head == len(requests):
+        head: i64 = self._head + 1
+        if head == len(requests):
             requests.clear()
             self._head = 0
             self.state = states.IDLE
             return
-        if self._head > _LEFT_BEHIND and 2 * self._head > len(requests):
-            self._requests = requests = self.requests
-            self._head = 0
-        self._begin(requests[self._head])
+        requests[head - 1] = _ANSWERED  # drop the reference: the list is cut only now and then
+        if head > _LEFT_BEHIND and 2 * head > len(requests):
+            self._requests = requests = requests[head:]
+            head = 0
+        self._head = head
+        self._begin(requests[head])
 
     def copy_message(self, tag: int) -> bool:
         """Note a CopyData, CopyDone or CopyFail of the requesting side; False if it is not legal now."""

@@ -30,6 +30,11 @@ TELLING_TAGS: Final = ALTERING_TAGS | {"COMMIT", "DEALLOCATE ALL", "DISCARD ALL"
 
 _SESSIONS: Final = itertools.count(1)
 
+# Requests that are always the same.
+_BIND: Final = Bind("", "", (), (), ())
+_EXECUTE: Final = Execute()
+_SYNC: Final = Sync()
+
 # The limit for produced output, in bytes, so that a batch of any size needs bounded memory.
 # asyncpg uses four buffers of 32 KiB, libpq one of 16 KiB.
 HIGH_WATER: Final = 65536
@@ -243,8 +248,8 @@ class Channel:
         if self.prologue:
             for sql in self._begin(segment):
                 self.write(Parse("", sql))
-                self.write(Bind("", "", (), (), ()))
-                self.write(Execute())
+                self.write(_BIND)
+                self.write(_EXECUTE)
             if segment.prologue:
                 segment.in_transaction = True  # if BEGIN fails, nothing of it is run
 
@@ -271,7 +276,7 @@ class Channel:
     def sync(self, segment: Segment) -> None:
         """End the segment."""
         segment.commit = self.produced
-        self.write(Sync())
+        self.write(_SYNC)
 
     def _begin(self, segment: Segment) -> list[str]:
         """The statements that open the blocks of the segment's operation and are not sent yet.

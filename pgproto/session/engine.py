@@ -116,10 +116,9 @@ class Engine:
         pipelining: bool = True,
         max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
     ) -> None:
-        connection = PGConnection(CLIENT, max_message_size=max_message_size)
         statements = StatementCache(statement_cache_size, prefix, named=named_statements)
         self.clock = clock
-        self.connection = connection
+        self.connection = connection = PGConnection(CLIENT, max_message_size=max_message_size)
         self.channel = channel = Channel(connection, statements)
         channel.pipelining = pipelining
         self.blocks = channel.blocks
@@ -135,8 +134,7 @@ class Engine:
         self._outgoing = Outgoing(channel)
         self._unasked = Unasked()
         self.session = channel.session
-        self.retiring = False
-        self.answered = False
+        self.retiring = self.answered = False
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
 
@@ -209,14 +207,19 @@ class Engine:
             news = OUTPUT
         if channel.ready:
             news |= READY
-        told = self.listeners.woken or not self._unasked.empty
-        if told or self._cancelling.state == WANTED or self.closed:
+        if self.changed:
             news |= CHANGE
         if not self.turns.has_room():
             news |= HOLD
         if self.next_deadline() is not None:
             news |= TIME
         return news
+
+    @property
+    def changed(self) -> bool:
+        """True if there are notices, notifications or a wish to cancel, or if the session has ended."""
+        told = bool(self.listeners.woken) or not self._unasked.empty
+        return told or self._cancelling.state == WANTED or self.closed
 
     @property
     def waiting(self) -> bool:
@@ -638,9 +641,8 @@ class Engine:
             return  # called back by a value that is being encoded: the loop below will see the change
         self._producing = True
         queue = self.turns.queue
-        cancelling = self._cancelling
         try:
-            while queue and channel.pending < HIGH_WATER and cancelling.state == NO_WISH:
+            while queue and channel.pending < HIGH_WATER and self._cancelling.state == NO_WISH:
                 operation = queue[0]
                 if not channel.may_open and channel.segments[-1].operation is not operation:
                     break

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from ..client import Event, OneThread, refusals
 from ..session import GRACE, LONGEST_GRACE, Engine, Operation
-from ..session.news import CHANGE
 from ..wire import BackendKeyData
 from . import virtual
 from .network import Wire
@@ -232,7 +231,7 @@ class Link(OneThread):
                 waiter.call()
         if self.send_cancel is not None and (key := engine.take_cancel()) is not None:
             self._run.spawn(self._cancel, self.send_cancel, key)
-        if self.on_change is not None and engine.take_news() & CHANGE:
+        if self.on_change is not None and engine.changed:
             try:
                 self.on_change()
             except BaseException:  # an interrupt propagates, and the rest of the turn is not done

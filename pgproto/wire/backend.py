@@ -22,7 +22,6 @@ from .messages import (
     PlainMessage,
     add_values,
     as_bytes,
-    as_sent,
     cstring,
     cstrings,
     frame,
@@ -294,8 +293,8 @@ class NotificationResponse(Message):
         return as_bytes(self._raw_payload, self.payload)
 
     def encode(self) -> bytes:
-        channel = cstring(as_sent(self._raw_channel, self.channel))
-        text = channel + cstring(as_sent(self._raw_payload, self.payload))
+        channel = cstring(self.channel, self._raw_channel)
+        text = channel + cstring(self.payload, self._raw_payload)
         return frame(tags.NOTIFICATION_RESPONSE, int32(self.process_id) + text)
 
 
@@ -335,7 +334,7 @@ class ParameterStatus(Message):
         return as_bytes(self._raw_value, self.value)
 
     def encode(self) -> bytes:
-        value = cstring(as_sent(self._raw_value, self.value))
+        value = cstring(self.value, self._raw_value)
         return frame(tags.PARAMETER_STATUS, cstring(self.name) + value)
 
 

@@ -22,7 +22,6 @@ from .messages import (
     Message,
     PlainMessage,
     add_values,
-    as_sent,
     cstring,
     cstrings,
     frame,
@@ -193,7 +192,7 @@ class Query(Message):
         self.query, self._raw_query = taken(query)
 
     def encode(self) -> bytes:
-        return frame(tags.QUERY, cstring(as_sent(self._raw_query, self.query)))
+        return frame(tags.QUERY, cstring(self.query, self._raw_query))
 
 
 class Parse(Message):
@@ -219,8 +218,8 @@ class Parse(Message):
     def encode(self) -> bytes:
         return frame(
             tags.PARSE,
-            cstring(as_sent(self._raw_name, self.name))
-            + cstring(as_sent(self._raw_query, self.query))
+            cstring(self.name, self._raw_name)
+            + cstring(self.query, self._raw_query)
             + oids(self.parameter_types),
         )
 
@@ -272,8 +271,8 @@ class Bind(Message):
 
     def encode(self) -> bytes:
         head = (
-            cstring(as_sent(self._raw_portal, self.portal))
-            + cstring(as_sent(self._raw_statement, self.statement))
+            cstring(self.portal, self._raw_portal)
+            + cstring(self.statement, self._raw_statement)
             + int16s(self.parameter_formats)
         )
         tail = int16s(self.result_formats)
@@ -297,7 +296,7 @@ class Describe(Message):
         self.name, self._raw_name = taken(name)
 
     def encode(self) -> bytes:
-        return _named(tags.DESCRIBE, self.kind, as_sent(self._raw_name, self.name))
+        return _named(tags.DESCRIBE, self.kind, self.name, self._raw_name)
 
 
 class Execute(Message):
@@ -316,7 +315,7 @@ class Execute(Message):
     def encode(self) -> bytes:
         if not self.portal and not self.max_rows:
             return EXECUTE_ALL
-        return frame(tags.EXECUTE, cstring(as_sent(self._raw_portal, self.portal)) + int32(self.max_rows))
+        return frame(tags.EXECUTE, cstring(self.portal, self._raw_portal) + int32(self.max_rows))
 
 
 class Close(Message):
@@ -333,7 +332,7 @@ class Close(Message):
         self.name, self._raw_name = taken(name)
 
     def encode(self) -> bytes:
-        return _named(tags.CLOSE, self.kind, as_sent(self._raw_name, self.name))
+        return _named(tags.CLOSE, self.kind, self.name, self._raw_name)
 
 
 class Flush(PlainMessage):
@@ -403,7 +402,7 @@ class CopyFail(Message):
         self.message, self._raw_message = taken(message)
 
     def encode(self) -> bytes:
-        return frame(tags.COPY_FAIL, cstring(as_sent(self._raw_message, self.message)))
+        return frame(tags.COPY_FAIL, cstring(self.message, self._raw_message))
 
 
 class Terminate(PlainMessage):
@@ -415,7 +414,7 @@ class Terminate(PlainMessage):
     encoded: ClassVar[bytes] = b"X\x00\x00\x00\x04"
 
 
-def _named(tag: int, kind: str, name: str | bytes) -> bytes:
+def _named(tag: int, kind: str, name: str, raw: bytes | None) -> bytes:
     if kind != STATEMENT and kind != PORTAL:
         raise LocalProtocolError(f"kind is 'S' (statement) or 'P' (portal), not {kind!r}")
-    return frame(tag, kind.encode() + cstring(name))
+    return frame(tag, kind.encode() + cstring(name, raw))

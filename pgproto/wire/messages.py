@@ -160,7 +160,7 @@ class FieldDescription:
         Raises:
             LocalProtocolError: it doesn't fit the protocol.
         """
-        return cstring(as_sent(self._raw_name, self.name))
+        return cstring(self.name, self._raw_name)
 
     def _key(self) -> tuple[str, int, int, int, int, int, int]:
         return (
@@ -247,27 +247,31 @@ def cstrings(text: str, count: int) -> bytes:
     Raises:
         LocalProtocolError: there are more NULs than that, or a lone surrogate.
     """
-    reason = ""
-    data = b""
+    problem = "a string of the protocol cannot contain a NUL character"
     if type(text) is not str:
         text = exact_str(text)
     try:
         data = text.encode()
+        if data.count(0) == count:
+            return data
     except UnicodeEncodeError as error:
-        reason = error.reason
-    if reason:  # raised outside the handler, because its __context__ would show the text, secrets included
-        raise LocalProtocolError(f"text is not encodable as UTF-8: {reason}")
-    if data.count(0) != count:
-        raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
-    return data
+        problem = f"text is not encodable as UTF-8: {error.reason}"
+    # Raised outside the handler, because its __context__ would show the text, secrets included.
+    raise LocalProtocolError(problem)
 
 
-def cstring(text: str | bytes) -> bytes:
+def cstring(text: str | bytes, raw: bytes | None = None) -> bytes:
     """Return a string with a NUL at its end: text as UTF-8, bytes as they are.
+
+    Args:
+        text: the string.
+        raw: what `taken` has kept of it; it is sent if it still decodes to `text`.
 
     Raises:
         LocalProtocolError: it has a NUL inside, or a lone surrogate.
     """
+    if raw is not None and escaped(raw) == text:
+        text = raw
     if type(text) is str:
         return cstrings(text + "\0", 1)
     if isinstance(text, str):
@@ -276,11 +280,6 @@ def cstring(text: str | bytes) -> bytes:
     if 0 in data:
         raise LocalProtocolError("a string of the protocol cannot contain a NUL character")
     return data + b"\0"
-
-
-def as_sent(raw: bytes | None, text: str) -> str | bytes:
-    """The raw bytes if they still decode to `text`; else the text."""
-    return raw if raw is not None and escaped(raw) == text else text
 
 
 def taken(given: str | bytes) -> tuple[str, bytes | None]:
@@ -292,9 +291,10 @@ def taken(given: str | bytes) -> tuple[str, bytes | None]:
 
 
 def as_bytes(raw: bytes | None, text: str) -> bytes:
-    """The raw bytes; without them, the text as UTF-8."""
-    sent = as_sent(raw, text)
-    return sent if isinstance(sent, bytes) else sent.encode(errors="backslashreplace")
+    """The raw bytes if they still decode to `text`; else the text as UTF-8."""
+    if raw is not None and escaped(raw) == text:
+        return raw
+    return text.encode(errors="backslashreplace")
 
 
 def int16s(values: Sequence[int]) -> bytes:

@@ -49,7 +49,7 @@ _SLOTS: Final = (
             Edit(
                 jobs,
                 "release",
-                ("if conn.closed:\n    engine", "if conn.closed:\n    return\n    engine"),
+                ("conn.closed:\n    engine", "conn.closed:\n    return\n    engine"),
             ),
             Edit(PoolMachine, "lost", ("(CHECKING, IDLE, USED, RESETTING)", "(CHECKING, IDLE, RESETTING)")),
         ],

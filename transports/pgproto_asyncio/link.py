@@ -117,9 +117,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         try:
             self.pump()
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._stop_timer()
             if not self.closed.done():
                 self.closed.set_result(None)
 
@@ -216,16 +214,17 @@ class Link(OneThread, asyncio.BufferedProtocol):
                 waiter, operation.waiter = operation.waiter, None
                 if isinstance(waiter, Future) and not waiter.done():
                     waiter.set_result(None)
-        if news & CHANGE and engine.wants_cancel and self.send_cancel is not None:
-            spawn(self.loop, self._cancels, self._cancel, self.send_cancel)
-        if news & CHANGE and self.on_change is not None:
-            try:
-                self.on_change()
-            except BaseException:  # an interrupt propagates, and the rest of the pump is not done
-                self.abort()
-                raise
+        if news & CHANGE:
+            if engine.wants_cancel and self.send_cancel is not None:
+                spawn(self.loop, self._cancels, self._cancel, self.send_cancel)
+            if self.on_change is not None:
+                try:
+                    self.on_change()
+                except BaseException:  # an interrupt propagates, and the rest of the pump is not done
+                    self.abort()
+                    raise
         quiet = self._quiet
-        if quiet is not None and (engine.idle or engine.finished) and not quiet.done():
+        if quiet is not None and not quiet.done() and (engine.idle or engine.finished):
             quiet.set_result(None)
         if news & CHANGE and engine.finished:
             self._close_transport()
@@ -272,9 +271,8 @@ class Link(OneThread, asyncio.BufferedProtocol):
         if quiet is None or quiet.done():
             quiet = self._quiet = self.loop.create_future()
         self.pump()
-        await asyncio.wait(
-            [quiet], timeout=LONGEST_GRACE
-        )  # others may wait for it too: cancelling this must not cancel it
+        # Not `await quiet`: others may wait for it too, and cancelling this must not cancel it.
+        await asyncio.wait([quiet], timeout=LONGEST_GRACE)
 
     def check_here(self) -> None:
         """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
@@ -307,9 +305,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         """In a forked child: the session, and the event loop's selector, belong to the parent."""
         self._home = self  # no event loop
         self.inherited = self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         forks.let_go(self.descriptor)
         with contextlib.suppress(Exception):
             self.engine.transport_failed(OSError("the session belongs to the parent process"))
@@ -412,9 +408,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self._read_paused = not self._read_paused
 
     def _close_transport(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if not self._closing and self._transport is not None:
             self._closing = True
             self._transport.close()
@@ -422,14 +416,16 @@ class Link(OneThread, asyncio.BufferedProtocol):
     def _keep_time(self) -> None:
         """Set one timer for the earliest deadline; one that was removed costs an unnecessary `tick`."""
         deadline = self.engine.next_deadline()
-        if deadline is None:
+        if deadline is None or (self._timer is not None and self._due <= deadline):
             return
-        if self._timer is not None:
-            if self._due <= deadline:
-                return
-            self._timer.cancel()
+        self._stop_timer()
         self._due = deadline
         self._timer = self.loop.call_later(max(0.0, deadline - self.engine.clock()), self._on_timer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -73,15 +73,23 @@ class _Alarm:
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
+        self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, deadline: float | None) -> None:
-        """Call then."""
+        """Call then.  A lease sets the alarm twice, mostly to the time it has, and a timer is expensive."""
+        if deadline == self._due:
+            return
+        self._due = deadline
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._call)
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._due = self._timer = None
+        self._call()
 
 
 class _Tasks(NoBlock):
@@ -134,11 +142,7 @@ class Runtime(OneLoop, Process):
     async def checkpoint(self) -> None:
         """Nothing: on asyncio a cancellation is raised at the next real wait."""
 
-    async def checkpoint_if_cancelled(self) -> None:
-        """Nothing."""
-
-    async def shielded_checkpoint(self) -> None:
-        """Nothing."""
+    checkpoint_if_cancelled = shielded_checkpoint = checkpoint
 
     async def sleep(self, seconds: float) -> None:
         """Wait so long."""

@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from pgproto.client import Event, OneThread, refusals
 from pgproto.session import GRACE, LONGEST_GRACE, Engine, Operation
-from pgproto.session.news import CHANGE
 from pgproto.wire import BackendKeyData
 
 from . import forks, readiness
@@ -356,7 +355,7 @@ class Link(OneThread):
         if self._settling and engine.idle:
             for waiter in self._settling:
                 waiter.set()
-        if self.on_change is not None and self.engine.take_news() & CHANGE:
+        if self.on_change is not None and engine.changed:
             try:
                 self.on_change()
             except BaseException:  # an interrupt propagates, and the rest of the turn is not done

@@ -89,9 +89,10 @@ class _Alarm:
         self._over = False
 
     def set(self, deadline: float | None) -> None:
-        """Call then."""
-        self._deadline = math.inf if deadline is None else deadline
-        self._sleep.deadline = self._deadline
+        """Call then.  A lease sets the alarm twice, mostly to the time it has, and moving it is expensive."""
+        due = math.inf if deadline is None else deadline
+        if due != self._deadline:
+            self._deadline = self._sleep.deadline = due
 
     def end(self) -> None:
         """Never call again."""

@@ -66,38 +66,40 @@ __all__ = ["Connection"]
 class Connection(Queries):
     """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
 
+    # Defaults of the class cost nothing when a handle is made, which happens with every lease.
+    on_notice: Callable[[PostgresError], None] | None = None
+    """Called with every notice of the server, as an object with an error's fields.
+
+    Its exceptions, and those of `on_lost`, are reported (asyncio: to the event loop's exception handler; else
+    logged); KeyboardInterrupt and SystemExit end the session and propagate.
+    """
+    on_lost: Callable[[], None] | None = None
+    """Called once when the session has ended, on either side.
+
+    Callbacks set on a handle that a pool has lent are called while it is lent; those that `on_connect` has
+    set are called at any time.
+    """
+    when_lost: Callable[[], None] | None = None
+    """The pool's own `on_lost`, called before any of the caller's."""
+    lease: weakref.ref[Lease] | None = None
+    """The lease that ends this handle, if a pool has lent it."""
+    keeps: Lease | None = None
+    """The lease, if only the handle keeps it alive."""
+    lent_by: object = None
+    """The driver of the pool that has lent it."""
+    _link: Link | None = None
+    _borrower: weakref.ref[Connection] | None = None
+    _rested = -1  # what was written when it went to the pool's idle connections
+
     def __init__(self, runtime: Runtime, connector: Connector, lender: Connection | None = None) -> None:
         self.runtime = runtime
         """The runtime of its adapter."""
         self._connector = connector
         self._command_timeout = connector.config.command_timeout
-        self._link: Link | None = None
         self.listeners: Listeners = Listeners() if lender is None else lender.listeners
         """The session's listeners."""
         self._lender = lender
         self._lease = object()  # the owner of listeners, which end with the lease
-        self._borrower: weakref.ref[Connection] | None = None
-        self._rested = -1  # what was written when it went to the pool's idle connections
-        self.lease: weakref.ref[Lease] | None = None
-        """The lease that ends this handle, if a pool has lent it."""
-        self.keeps: Lease | None = None
-        """The lease, if only the handle keeps it alive."""
-        self.lent_by: object = None
-        """The driver of the pool that has lent it."""
-        self.on_notice: Callable[[PostgresError], None] | None = None
-        """Called with every notice of the server, as an object with an error's fields.
-
-        Its exceptions, and those of `on_lost`, are reported (asyncio: to the event loop's exception handler;
-        else logged); KeyboardInterrupt and SystemExit end the session and propagate.
-        """
-        self.on_lost: Callable[[], None] | None = None
-        """Called once when the session has ended, on either side.
-
-        Callbacks set on a handle that a pool has lent are called while it is lent; those that `on_connect`
-        has set are called at any time.
-        """
-        self.when_lost: Callable[[], None] | None = None
-        """The pool's own `on_lost`, called before any of the caller's."""
 
     # ---- State
 
@@ -152,7 +154,7 @@ class Connection(Queries):
         return key.process_id if key is not None else 0
 
     def __del__(self) -> None:
-        link: Link | None = getattr(self, "_link", None)
+        link = self._link
         if link is not None and self._lender is None and not link.engine.closed:
             link.drop()
 
@@ -401,7 +403,7 @@ class Connection(Queries):
     def draining(self) -> bool:
         """True while the answers of an abandoned call are still being read."""
         link = self._link
-        return link is not None and not link.shut and not link.engine.idle
+        return link is not None and not link.engine.idle and not link.shut
 
     @property
     def dirty(self) -> bool:
@@ -420,12 +422,12 @@ class Connection(Queries):
 
     def rest(self) -> None:
         """It goes to the pool's idle connections, where nobody uses it."""
-        self._rested = -1 if self.closed else self.engine.channel.produced
+        self._rested = self.engine.channel.produced
 
     @property
     def rested(self) -> bool:
         """True if nothing was written since `rest`, by a hook that has kept it."""
-        return not self.closed and self._rested == self.engine.channel.produced
+        return self._rested == self.engine.channel.produced
 
     def forget_traces(self) -> None:
         """Take the session's present state as clean."""

@@ -254,7 +254,7 @@ def release(
     machine: PoolMachine, ticket: Ticket, conn: Connection, now: float, usable: bool, clean: bool
 ) -> None:
     """Tell the machine that a lease has ended, and how: see `Jobs.state_left`."""
-    if conn.closed:
+    if not usable and conn.closed:
         engine = conn.engine
         machine.release(ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered)
     else:
