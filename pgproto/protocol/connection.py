@@ -220,7 +220,7 @@ class PGConnection:
         if type(message) in self._foreign and not self._is_ours(message):
             raise self._not_now(message)
         data = message.encode()
-        if self._in_flight.copy_refused and message.type_byte in states.COPY_TAGS and self.role == CLIENT:
+        if self._in_flight.copy_refused and states.IS_COPY[message.type_byte] and self.role == CLIENT:
             self._in_flight.copy_refused = message.type_byte == tags.COPY_DATA
             return b""
         if self.role == CLIENT:
@@ -290,7 +290,7 @@ class PGConnection:
                 self._skip(message, None)
         elif isinstance(message, Terminate):
             self._end(None)
-        elif copying or tag in states.COPY_TAGS:
+        elif copying or states.IS_COPY[tag]:
             if not flight.copy_message(tag):
                 raise self._not_now(message)
         elif tag != tags.FLUSH:
@@ -326,7 +326,7 @@ class PGConnection:
             self._answer_encryption(message)
         elif isinstance(message, ErrorResponse):
             self._send_error(message)
-        elif tag in states.ASYNCHRONOUS:
+        elif states.IS_ASYNCHRONOUS[tag]:
             if self._phase < states.STARTUP:
                 raise self._not_now(message)
         elif self._phase != states.READY:
@@ -437,7 +437,7 @@ class PGConnection:
             rows = DataRows(reader.buffer, start, reader.end, count)
             rows.request = request
             return rows
-        if self._raw and not flight.executions and tag not in states.DECODED_ANSWERS:
+        if self._raw and not flight.executions and not states.IS_DECODED_ANSWER[tag]:
             flight.advance(after)
             return self._frames("B", request)
         # Decode before the state moves: an answer that cannot be read has answered nothing.
@@ -480,7 +480,7 @@ class PGConnection:
     def _next_other(self, tag: int) -> Message | None:
         """A message that is no regular answer: an asynchronous one, an error, or a protocol violation."""
         reader = self._reader
-        if tag in states.ASYNCHRONOUS:
+        if states.IS_ASYNCHRONOUS[tag]:
             event = self._asynchronous(decode_backend(tag, reader.buffer, reader.start, reader.end))
             return self._frames("B", None) if self._raw else event
         if tag == tags.ERROR_RESPONSE:
@@ -528,7 +528,7 @@ class PGConnection:
             self._events.append(message)
             self._end(message.error)
             return None
-        if tag in states.ASYNCHRONOUS:
+        if states.IS_ASYNCHRONOUS[tag]:
             return self._asynchronous(message)
         after = states.BACKEND_PHASES.get(self._phase, {}).get(type(message), -1)
         if after < 0:
@@ -635,7 +635,7 @@ class PGConnection:
             return self._walk_received(decode_password(kind, reader.buffer, reader.start, reader.end))
         if phase != states.READY and tag != tags.TERMINATE:
             raise self._unexpected(tag)
-        if self._raw and tag in states.RAW_REQUESTS:
+        if self._raw and states.IS_RAW_REQUEST[tag]:
             return self._received_request(self._frames("F", None))
         message = decode_frontend(tag, reader.buffer, reader.start, reader.end)
         if tag == tags.TERMINATE:
@@ -660,12 +660,12 @@ class PGConnection:
     def _received_request(self, message: Message) -> Message | None:
         tag = message.type_byte
         flight = self._in_flight
-        if tag in states.COPY_TAGS:
+        if states.IS_COPY[tag]:
             # Dropped outside of COPY: the client may not know yet that its COPY has failed.
             return message if flight.copy_message(tag) else None
         if tag == tags.FLUSH:
-            return None if flight.state in states.COPY_IN_STATES else message
-        if flight.state in states.COPY_IN_STATES:
+            return None if states.IS_COPY_IN[flight.state] else message
+        if states.IS_COPY_IN[flight.state]:
             if tag == tags.SYNC:
                 return None
             raise self._unexpected(tag)

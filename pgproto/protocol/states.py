@@ -312,11 +312,15 @@ FIRST: Final = bytes([FIRST_STATE.get(tag, NEVER) for tag in range(256)])
 """FIRST_STATE, indexed by type byte."""
 IS_COPY_IN: Final = bytes([state in COPY_IN_STATES for state in range(DONE + 1)])
 """COPY_IN_STATES, indexed by state."""
+IS_COPY: Final = bytes([tag in COPY_TAGS for tag in range(256)])
+"""COPY_TAGS, indexed by type byte."""
 
 # Answers that a raw connection (`Frames`) decodes nevertheless, because it needs their content.
-DECODED_ANSWERS: Final = frozenset({tags.READY_FOR_QUERY, tags.COPY_IN_RESPONSE})
+IS_DECODED_ANSWER: Final = bytes([tag in {tags.READY_FOR_QUERY, tags.COPY_IN_RESPONSE} for tag in range(256)])
 # The requests with a body, which a raw connection returns as Frames.
-RAW_REQUESTS: Final = frozenset((FIRST_STATE.keys() | {tags.COPY_DATA, tags.COPY_FAIL}) - {tags.SYNC})
+IS_RAW_REQUEST: Final = bytes(
+    [tag in (FIRST_STATE.keys() | {tags.COPY_DATA, tags.COPY_FAIL}) - {tags.SYNC} for tag in range(256)]
+)
 
 ASYNCHRONOUS: Final = frozenset({tags.NOTICE_RESPONSE, tags.NOTIFICATION_RESPONSE, tags.PARAMETER_STATUS})
 IS_ASYNCHRONOUS: Final = bytes([tag in ASYNCHRONOUS for tag in range(256)])

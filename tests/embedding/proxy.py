@@ -16,6 +16,8 @@ from pgproto import Error
 from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, PGConnection, Skipped
 from pgproto.wire import EncryptionResponse, GSSENCRequest, SSLRequest
 
+NOT_SENT_ON = {Closed, Skipped, SSLRequest, GSSENCRequest}
+
 
 class Half(asyncio.Protocol):
     """One side of a forwarded session."""
@@ -38,15 +40,15 @@ class Half(asyncio.Protocol):
         """Send on what was received."""
         send, out = peer.core.send, []
         while (event := self.core.next_event()) is not NEED_DATA:
-            if isinstance(event, Closed):
-                break
-            if isinstance(event, (SSLRequest, GSSENCRequest)):  # no encryption here
-                self.transport.write(self.core.send(EncryptionResponse(b"N")))
-            elif not isinstance(event, Skipped):
+            if type(event) not in NOT_SENT_ON:
                 try:
                     out.append(send(event))
                 except Error:  # this half was told more than the other one may say: the session is over
                     self.core.close()
+            elif isinstance(event, Closed):
+                break
+            elif not isinstance(event, Skipped):  # no encryption here
+                self.transport.write(self.core.send(EncryptionResponse(b"N")))
         peer.transport.write(b"".join(out))
         if self.core.closed is not None:
             self.transport.close()
