@@ -520,7 +520,11 @@ class PGConnection:
             return NEED_DATA
         if self.trace is not None:
             self._show_frames(reader.start - 5)
-        tag = reader.tag
+        return self._startup_answer(reader.tag)
+
+    def _startup_answer(self, tag: int) -> Message | None:
+        """The current message, which came before the session is ready."""
+        reader = self._reader
         if self._phase < states.STARTUP:
             raise self._unexpected(tag)
         message = decode_backend(tag, reader.buffer, reader.start, reader.end)

@@ -59,14 +59,14 @@ UNIVERSE: Final = _universe()
 @contextlib.contextmanager
 def watching(seen: set[Pair]) -> Iterator[None]:
     """Add to `seen` what clients meet while the context is open."""
-    next_startup: Any = PGConnection._next_startup_answer
+    startup_answer: Any = PGConnection._startup_answer
     next_error: Any = PGConnection._error
     next_asynchronous: Any = PGConnection._asynchronous
     after: Any = InFlight.after
 
     def startup(self: PGConnection, tag: int) -> Message | None:
         seen.add((states.PHASE_NAMES[self.phase], _tag_name(tag)))
-        message: Message | None = next_startup(self, tag)
+        message: Message | None = startup_answer(self, tag)
         return message
 
     def looked_up(self: InFlight, tag: int) -> int:
@@ -85,7 +85,7 @@ def watching(seen: set[Pair]) -> Iterator[None]:
         return event
 
     wrapped = {
-        "_next_startup_answer": startup,
+        "_startup_answer": startup,
         "_error": error,
         "_asynchronous": asynchronous,
     }
@@ -95,7 +95,7 @@ def watching(seen: set[Pair]) -> Iterator[None]:
         InFlight.after = looked_up  # type: ignore[method-assign]
         yield
     finally:
-        PGConnection._next_startup_answer = next_startup  # type: ignore[method-assign]
+        PGConnection._startup_answer = startup_answer  # type: ignore[method-assign]
         PGConnection._error = next_error  # type: ignore[method-assign]
         PGConnection._asynchronous = next_asynchronous  # type: ignore[method-assign]
         InFlight.after = after  # type: ignore[method-assign]
