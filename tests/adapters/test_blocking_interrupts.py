@@ -222,7 +222,8 @@ def test_an_interrupt_at_any_line_leaves_the_pool_working(pg18: PostgresServer, 
             assert all(conn.closed for conn in lent), at
             lent.clear()
             work()  # the next one's statement is prepared: as many lines as were counted
-        assert 0 < started_over < total / 6
+        # In the middle of a step of its machine alone.  Compiled, those are 61 of the 331 lines that count.
+        assert 0 < started_over < total / 4
     assert pool.stats().size == 0
 
 
