@@ -83,7 +83,7 @@ class Driver:
         return self._jobs.over
 
     def check_here(self) -> None:
-        """Raise if the caller runs in another event loop, or in a process that was forked meanwhile."""
+        """Raise LocalProtocolError in another event loop, ConnectionClosed in a process that was forked."""
         if self.inherited:
             raise refusals.inherited("pool")
         if self._alarm is not None and self.runtime.home() is not self._jobs.home:
