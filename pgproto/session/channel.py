@@ -228,13 +228,14 @@ class Channel:
 
     def awaits(self, operation: Operation) -> bool:
         """True if a segment of the operation is in flight."""
-        return any(segment.operation is operation for segment in self.segments)
+        return operation.unanswered > 0
 
     def open(self, operation: Operation, first: int = 0) -> Segment:
         """Begin a segment for the operation's items from `first` on."""
         segment = Segment(operation, self.produced)
         segment.first = segment.last = segment.position = first
         segment.in_transaction = self.in_transaction(operation)
+        operation.unanswered += 1
         self.segments.append(segment)
         return segment
 
@@ -313,6 +314,20 @@ class Channel:
         if not self.pipelining or last.prologue > 0:
             return False
         return last.plain or last.operation.transaction is None
+
+    @property
+    def between(self) -> bool:
+        """True if a request sent now runs in no transaction block, and neither ends nor splits anything.
+
+        A segment in flight may open a transaction block; or be a COPY, after which nothing may be sent; or be
+        half written, and another Sync would commit that half.
+        """
+        if self.connection.transaction_status != "I":
+            return False
+        for each in self.segments:
+            if not each.plain or each.in_transaction or each.operation.exclusive or each.commit is None:
+                return False
+        return True
 
     def in_block(self, segment: Segment) -> bool:
         """True if the segment whose ReadyForQuery is being handled may have run in a transaction block."""

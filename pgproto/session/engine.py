@@ -570,8 +570,8 @@ class Engine:
                 elif tag == tags.READY_FOR_QUERY:
                     segment = segments[0]
                     operation = segment.operation
-                    # Judged while it is the oldest segment, with the status before it in `status_before`.
-                    operation.segment_done(channel, segment)
+                    operation.segment_done(channel, segment)  # still the oldest; `status_before` is before it
+                    operation.unanswered -= 1
                     segments.popleft()
                     channel.status_before = connection.transaction_status
                     self.answered = True

@@ -126,17 +126,13 @@ class Execution(Preparing):
 
         Not while a transaction block may be open: a failing Parse would abort that transaction.
         """
-        if not channel.statements.named or not channel.pipelining or self.transaction is not None:
+        statements = channel.statements
+        if not (statements.named and channel.pipelining and self.transaction is None):
             return
-        if channel.connection.transaction_status != "I":
-            return
-        for segment in channel.segments:
-            if not segment.plain or segment.operation.exclusive or segment.commit is None:
-                # It may open a transaction block; or be a COPY, after which nothing may be sent; or be half
-                # written, and the Sync of the Prepare would commit that half.
-                return
-        self._ahead = True
-        self._acquire(channel)
+        # `between` is asked last, because it looks at everything in flight.
+        if any(statements.is_new(item.sql, item.statement) for item in self.items) and channel.between:
+            self._ahead = True
+            self._acquire(channel)
 
     def produce(self, channel: Channel) -> int:
         """Prepare, encode, and write items up to the high-water mark."""
@@ -511,7 +507,7 @@ class Execution(Preparing):
         """ReadyForQuery: label the segment's items."""
         if segment.preparing:
             self.prepare_done(channel, segment)
-            if self.unwanted and self._is_last(channel, segment):
+            if self.unwanted and self.unanswered == 1:
                 self._end(channel)  # stopped before its turn
             return
         if segment.stale and self._heal(channel, segment):
@@ -542,7 +538,7 @@ class Execution(Preparing):
                 segment.error.outcome = items[segment.first].outcome
             if self.atomic and self.error is None:
                 self.error = segment.error
-        if self._next == len(items) and self._is_last(channel, segment):
+        if self._next == len(items) and self.unanswered == 1:
             self._end(channel)
 
     def repeatable(self) -> bool:
@@ -609,12 +605,6 @@ class Execution(Preparing):
             in_block = segment.in_transaction or channel.status_before != "I"
             ledger = self._ledger = Ledger(in_block)
         ledger.judge(self.items, segment, status)
-
-    def _is_last(self, channel: Channel, segment: Segment) -> bool:
-        segments = channel.segments
-        return len(segments) == 1 or not any(
-            each.operation is self and each is not segment for each in segments
-        )
 
     # ---- The end
 

@@ -52,6 +52,7 @@ class Operation:
         stopped: why it is being stopped, for a caller that waits: its deadline has passed, or the lease is
             over; None if it is not being stopped, or nobody waits.
         transaction: the innermost transaction block that was open when it was submitted, or None.
+        unanswered: how many of its segments are in flight.
         waiter: the adapter's object for waking the caller.
     """
 
@@ -66,6 +67,7 @@ class Operation:
         "progressed",
         "stopped",
         "transaction",
+        "unanswered",
         "waiter",
         "work",
     )
@@ -81,6 +83,7 @@ class Operation:
         self.stopped: Loss | None = None
         self.deadline: float | None = None
         self.transaction: Block | None = None
+        self.unanswered = 0
         self.waiter: object = None
         self.work: Callable[[], None] | None = None
 

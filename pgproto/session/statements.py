@@ -242,6 +242,12 @@ class StatementCache:
         self._entries[sql] = statement
         return statement
 
+    def is_new(self, sql: str, statement: Statement | None = None) -> bool:
+        """True if nobody has begun to prepare this text, or this statement of it."""
+        if statement is None or (not statement.kept and (statement.leaving or statement.state == DROPPED)):
+            statement = self._entries.get(sql)
+        return statement is None or statement.state == NEW
+
     def new_name(self) -> str:
         """A name that this connection has never used; "" if only the unnamed statement is used."""
         return "" if self._nameless else self.unique_name()

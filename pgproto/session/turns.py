@@ -106,6 +106,8 @@ class Turns:
 
     def clear(self) -> None:
         """The session is over, and all operations have ended."""
+        for segment in self.channel.segments:
+            segment.operation.unanswered = 0
         self.channel.segments.clear()
         self.queue.clear()
         self.starting = self._busy = None
