@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import pgproto
 from pgproto.protocol import Authenticator
-from pgproto.session import Engine, ExecuteMany, Execution, QueuedQuery, Startup
+from pgproto.session import Engine, ExecuteMany, Execution, QueuedQuery, Startup, StatementCache
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, encoded
 from pgproto.types import CopyRowEncoder, ParameterEncoder
 from pgproto.wire import (
@@ -67,7 +67,7 @@ class Server:
     """
 
     def __init__(self, parameters: Sequence[int], results: Sequence[int]) -> None:
-        self._engine = Engine(clock=lambda: 0.0, prefix="s")
+        self._engine = Engine(clock=lambda: 0.0, statements=StatementCache(prefix="s"))
         self._results = results
         columns = [
             FieldDescription(f"c{number}", 0, 0, type_oid=oid, type_size=-1, type_modifier=-1)

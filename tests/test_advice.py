@@ -11,7 +11,7 @@ import pytest
 from pgproto import DataError, Error, PostgresError
 from pgproto.session.advice import annotate, place
 from pgproto.types import ParameterEncoder
-from pgproto.types.registry import type_name
+from tests.support.codecs import type_name
 
 
 def syntax(position: int, **more: str) -> PostgresError:

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto.errors import DataError, RemoteProtocolError
-from pgproto.types import Row, RowDecoder, codec_for
+from pgproto.types import Row, RowDecoder
 from pgproto.types.row import Columns
 from pgproto.wire import DataRow, FieldDescription
+from tests.support.codecs import binary_codec
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -43,7 +44,7 @@ def run(bodies: list[bytes]) -> tuple[bytes, int, int]:
 
 def encoded(oid: int, value: Any) -> bytes | None:
     """The value as the server would send it: binary if the type has a codec, else text."""
-    codec = codec_for(oid)
+    codec = binary_codec(oid)
     if value is None:
         return None
     return codec.encode(value) if codec is not None else str(value).encode()

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto.errors import DataError
-from pgproto.types import Codec, codec_for
+from pgproto.types import Codec
 from pgproto.types.arrays import ArrayCodec
+from tests.support.codecs import binary_codec
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -21,7 +22,7 @@ INT4S, TEXTS, JSONS, FLOATS, BOOLS, STAMPS = 1007, 1009, 3807, 1022, 1000, 1185
 
 
 def codec(oid: int) -> Codec:
-    found = codec_for(oid)
+    found = binary_codec(oid)
     assert found is not None
     return found
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto.errors import DataError
-from pgproto.types import Codec, Interval, calendar, codec_for
+from pgproto.types import Codec, Interval, calendar
 from pgproto.types.calendar import EPOCH, MAX_MICROS, MIN_MICROS, by_arithmetic, by_timedelta, moment
+from tests.support.codecs import binary_codec
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -24,7 +25,7 @@ WEST = timezone(-timedelta(hours=3, minutes=30, seconds=15))
 
 
 def codec(oid: int) -> Codec:
-    found = codec_for(oid)
+    found = binary_codec(oid)
     assert found is not None
     return found
 

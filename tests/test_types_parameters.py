@@ -12,8 +12,9 @@ from uuid import UUID
 import pytest
 
 from pgproto.errors import DataError
-from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder, codec_for
+from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder
 from pgproto.types.codec import frame_length
+from tests.support.codecs import binary_codec
 
 SECRET = "hunter2-correct-horse"
 
@@ -161,7 +162,7 @@ def test_any_values_make_the_fields_that_their_codecs_make() -> None:
         encoder = ParameterEncoder(oids)
         expected: list[bytes | None] = []
         for oid, value in zip(oids, values, strict=True):
-            codec = codec_for(oid)
+            codec = binary_codec(oid)
             assert codec is not None
             expected.append(None if value is None else codec.encode(value))
         assert encoder.encode(values) == expected

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto.errors import DataError
-from pgproto.types import Codec, codec_for, type_name
+from pgproto.types import Codec
 from pgproto.types.codec import MAX_FIELD, FixedCodec, frame_length
 from pgproto.types.scalars import IntCodec
 from pgproto.wire.native import read_int32, read_int32_by_shifts, read_int64, read_integer
+from tests.support.codecs import binary_codec, type_name
 
 FIXED = settings(deadline=None, derandomize=True)
 
@@ -63,7 +64,7 @@ VECTORS: list[tuple[int, str, Any, str]] = [
 
 def codec(oid: int) -> Codec:
     """The codec of a type that has one."""
-    found = codec_for(oid)
+    found = binary_codec(oid)
     assert found is not None
     return found
 
@@ -196,7 +197,7 @@ def test_json_number_longer_than_python_reads() -> None:
 
 
 def test_types_without_codec() -> None:
-    assert codec_for(869) is None
+    assert binary_codec(869) is None
     assert type_name(869) == "inet"
     assert type_name(1041) == "inet[]"
     assert type_name(2205) == "regclass"

@@ -31,11 +31,13 @@ from ..errors import (
     not_sent,
 )
 from ..protocol import Authenticator
+from ..types import BUILT_IN, TypeMap
 from ..wire import PROTOCOL_3_0, PROTOCOL_3_2, BackendKeyData
 from .engine import Engine
 from .operation import Operation
 from .script import Script
 from .startup import ENCRYPT_DIRECT, ENCRYPT_NEVER, ENCRYPT_REQUIRE, ENCRYPT_TRY, Cancel, Startup
+from .statements import StatementCache
 
 if TYPE_CHECKING:
     import ssl
@@ -107,16 +109,17 @@ class Connector:
 
     Args:
         config: how to connect.
-        clock: returns monotonic time in seconds.
-        random_bytes: returns so many unpredictable bytes (`os.urandom`).
-        any_encoding: True to allow a client_encoding other than UTF-8.  The operations of the core use UTF-8;
-            in such a session give SQL and names as bytes in messages, and read results raw.
+        clock: tells monotonic time in seconds.
+        random_bytes: gives so many unpredictable bytes (`os.urandom`).
+        any_encoding: take a configuration whose client_encoding is not UTF-8.  The operations of the core
+            write and read UTF-8: such SQL and names are given as bytes in messages, and results read raw.
+        types: the types of the sessions.
 
     Raises:
         ConfigError: the client_encoding is not UTF-8, and `any_encoding` is false.
     """
 
-    __slots__ = ("_asked_for_3_0", "_clock", "_context", "_random_bytes", "config")
+    __slots__ = ("_asked_for_3_0", "_clock", "_context", "_random_bytes", "config", "types")
 
     def __init__(
         self,
@@ -125,10 +128,12 @@ class Connector:
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         any_encoding: bool = False,
+        types: TypeMap = BUILT_IN,
     ) -> None:
         if not any_encoding and not is_utf8(config.client_encoding):
             raise ConfigError("client_encoding: must be UTF8")
         self.config = config
+        self.types = types
         self._clock = clock
         self._random_bytes = random_bytes
         self._asked_for_3_0: set[Host] = set()  # hosts that refused 3.2 the last time and then accepted 3.0
@@ -273,13 +278,13 @@ class Connector:
     def _engine(self) -> Engine:
         config = self.config
         token = self._random_bytes(4).hex()
-        return Engine(
-            clock=self._clock,
-            prefix=f"pgproto_{token}_",
-            statement_cache_size=config.statement_cache_size,
-            named_statements=config.named_statements,
-            max_message_size=config.max_message_size,
+        statements = StatementCache(
+            config.statement_cache_size,
+            f"pgproto_{token}_",
+            named=config.named_statements,
+            types=self.types,
         )
+        return Engine(clock=self._clock, statements=statements, max_message_size=config.max_message_size)
 
     def _startup(self, host: Host, way: int, protocol: int) -> Startup:
         config = self.config

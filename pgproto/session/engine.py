@@ -62,13 +62,11 @@ class Engine:
     """One client session.
 
     Args:
-        clock: returns monotonic time in seconds.
-        prefix: the start of this session's statement names, different for every session.
-        statement_cache_size: the number of prepared statements to keep.
-        named_statements: False for poolers that switch servers between transactions.
-        pipelining: False to have at most one segment (the requests up to a ReadyForQuery) in flight, for
-            poolers that mix up the segments of different clients.
-        max_message_size: the largest message to accept, in bytes.
+        clock: tells monotonic time in seconds.
+        statements: where the session's prepared statements are kept; by default as many as `Config` says.
+        pipelining: False to have one segment (what ends in one ReadyForQuery) in flight at most, for poolers
+            that mix up those of different clients.
+        max_message_size: the largest message that is accepted, in bytes.
 
     Attributes:
         channel: the output of the operations.
@@ -110,13 +108,12 @@ class Engine:
         self,
         *,
         clock: Callable[[], float],
-        prefix: str = "pgproto_",
-        statement_cache_size: int = 100,
-        named_statements: bool = True,
+        statements: StatementCache | None = None,
         pipelining: bool = True,
         max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
     ) -> None:
-        statements = StatementCache(statement_cache_size, prefix, named=named_statements)
+        if statements is None:
+            statements = StatementCache()
         self.clock = clock
         self.connection = connection = PGConnection(CLIENT, max_message_size=max_message_size)
         self.channel = channel = Channel(connection, statements)
@@ -257,7 +254,8 @@ class Engine:
         Raises:
             LocalProtocolError: see `Statement`.
         """
-        return Statement(sql, self.channel.statements.new_name(), kept=True)
+        statements = self.channel.statements
+        return Statement(sql, statements.new_name(), kept=True, types=statements.types)
 
     def forget(self, statement: Statement) -> None:
         """Close a statement on the server with the next requests.  Idempotent."""

@@ -89,7 +89,9 @@ class Script(SimpleQuery):
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """Collect results."""
         if isinstance(event, RowDescription):
-            self._decoder = RowDecoder(event.fields, [field.format for field in event.fields])
+            self._decoder = RowDecoder(
+                event.fields, [field.format for field in event.fields], channel.statements.types
+            )
         elif isinstance(event, DataRows):
             if self._decoder is not None and not self.abandoned:
                 try:

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from typing import Final
 
 from ..errors import LocalProtocolError, not_sent
-from ..types import ParameterEncoder, RowDecoder
+from ..types import BUILT_IN, ParameterEncoder, RowDecoder, TypeMap
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
@@ -62,6 +62,7 @@ class Statement:
         "_encoder",
         "_result_types",
         "_template",
+        "_types",
         "clears",
         "declared",
         "home",
@@ -79,7 +80,7 @@ class Statement:
         "users",
     )
 
-    def __init__(self, sql: str, name: str, *, kept: bool = False) -> None:
+    def __init__(self, sql: str, name: str, *, kept: bool = False, types: TypeMap = BUILT_IN) -> None:
         self.clears = 0
         self.sql = sql = check_sql(sql)
         check_no_copy_in(sql)
@@ -97,6 +98,7 @@ class Statement:
         self.users = 0
         self.leaving = False
         self.renewed = False
+        self._types = types
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
         self._decoder = _NO_ROWS
@@ -140,12 +142,12 @@ class Statement:
     def parameters_described(self, types: tuple[int, ...]) -> None:
         """ParameterDescription arrived."""
         self.parameter_types = types
-        self._encoder = ParameterEncoder(types)
+        self._encoder = ParameterEncoder(types, self._types)
         self._template = None
 
     def rows_described(self, fields: tuple[FieldDescription, ...]) -> None:
         """RowDescription arrived (or NoData: no fields)."""
-        self._decoder = RowDecoder(fields)
+        self._decoder = RowDecoder(fields, types=self._types)
         self._result_types = tuple(field.type_oid for field in fields)
         self.result_formats = self._decoder.result_formats
         self._template = None
@@ -161,7 +163,7 @@ class Statement:
         Returns:
             False if the rows cannot be decoded, because the new columns' types need other formats.
         """
-        decoder = RowDecoder(fields)
+        decoder = RowDecoder(fields, types=self._types)
         asked = self.result_formats
         if len(asked) == 1:
             asked = asked * len(fields)  # manual: "Message Formats", Bind
@@ -187,6 +189,7 @@ class StatementCache:
         prefix: the start of this connection's statement names.
         named: False to use only the unnamed statement, for poolers that switch servers between
             transactions; then an entry saves the Describe, and each use sends its Parse again.
+        types: the types of the session.
 
     Attributes:
         mark: the object that its statements have as their `home`.
@@ -210,13 +213,17 @@ class StatementCache:
         "named",
         "prefix",
         "size",
+        "types",
         "unasked",
     )
 
-    def __init__(self, size: int, prefix: str, *, named: bool = True) -> None:
+    def __init__(
+        self, size: int = 100, prefix: str = "pgproto_", *, named: bool = True, types: TypeMap = BUILT_IN
+    ) -> None:
         self.size = size
         self.prefix = prefix
         self.named = named
+        self.types = types
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # statements that callers keep, by name
         self.dropped: list[Statement] = []
@@ -237,7 +244,7 @@ class StatementCache:
         if known is not None:
             self._entries.move_to_end(sql)
             return known
-        statement = Statement(sql, self.new_name())
+        statement = Statement(sql, self.new_name(), types=self.types)
         statement.clears = self.clears
         self._entries[sql] = statement
         return statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ..types import Codec, codec_for
+from ..types import BUILT_IN, Codec
 from ..wire import FieldDescription, Message, NoData, RowDescription
 
 __all__ = ["Answer", "copy_in", "copy_out", "error_fields", "fails", "ok", "rows_of", "table"]
@@ -99,7 +99,7 @@ def table(
     Raises:
         ValueError, TypeError: a value does not fit its column.
     """
-    codecs = [codec_for(oid) for oid in columns.values()]
+    codecs = [BUILT_IN.codec(oid) for oid in columns.values()]
     values = [list(row) for row in rows]
     return Answer(
         f"SELECT {len(values)}",
@@ -131,8 +131,8 @@ def fails(code: str, where: str = "execute") -> Answer:
     return Answer(error=error_fields(code), fails=where)
 
 
-def _as_binary(codec: Codec | None, value: object) -> bytes | None:
-    if value is None or codec is None:  # a type without a codec travels as text
+def _as_binary(codec: Codec, value: object) -> bytes | None:
+    if value is None or not codec.format:
         return _as_text(value)
     return codec.encode(value)
 

@@ -1,7 +1,8 @@
 """Converts values to bytes and back, by SQL type; and parameters, rows and COPY tuples.
 
-`codec_for(oid)` is the codec of one type, `ParameterEncoder` and `RowDecoder` serve one prepared statement,
-`CopyRowEncoder` one COPY.  Values of a type without a codec are sent and received as text (str).
+A `TypeMap` has the codecs of a server's types, `BUILT_IN` those that every server has.  `ParameterEncoder`
+and `RowDecoder` serve one prepared statement, `CopyRowEncoder` one COPY.  Values of a type that the map does
+not know are sent and received as text (str).
 For commands that take no parameters there are `quote_literal`, `quote_identifier` and others.
 """
 
@@ -18,11 +19,13 @@ from .escaping import (
 )
 from .interval import Interval
 from .parameters import ParameterEncoder
-from .registry import codec_for, type_name
+from .registry import BUILT_IN
 from .row import Columns, Row
 from .rows import RowDecoder
+from .typemap import TypeMap
 
 __all__ = [
+    "BUILT_IN",
     "COPY_HEADER",
     "COPY_TRAILER",
     "Codec",
@@ -32,11 +35,10 @@ __all__ = [
     "ParameterEncoder",
     "Row",
     "RowDecoder",
-    "codec_for",
+    "TypeMap",
     "escape_bytea",
     "escape_string",
     "quote_identifier",
     "quote_literal",
-    "type_name",
     "unescape_bytea",
 ]

@@ -95,9 +95,13 @@ class Codec:
     Args:
         oid: the type's OID in pg_type.
         name: the type's SQL name, for messages.
+
+    Attributes:
+        format: how its values travel, as in Bind: 1 binary, 0 text.
     """
 
     __slots__ = ("name", "oid")
+    format: int = 1
 
     def __init__(self, oid: int, name: str) -> None:
         self.oid = oid

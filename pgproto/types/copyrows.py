@@ -17,7 +17,8 @@ from typing import Any, Final
 from ..errors import DataError
 from .codec import Codec, with_type
 from .fields import FieldsEncoder, Unfit, values_of
-from .registry import codec_for, type_name
+from .registry import BUILT_IN
+from .typemap import TypeMap
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
 
@@ -35,6 +36,7 @@ class CopyRowEncoder:
     Args:
         columns: the names of the columns, in the order of the values of each record.
         type_oids: the OIDs of the columns' types.
+        types: the types of the session.
 
     Raises:
         DataError: a column's type has no binary codec; the text names column and type.
@@ -42,15 +44,15 @@ class CopyRowEncoder:
 
     __slots__ = ("_columns", "_fields", "_rows")
 
-    def __init__(self, columns: Sequence[str], type_oids: Sequence[int]) -> None:
+    def __init__(self, columns: Sequence[str], type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
         if len(columns) != len(type_oids) or len(columns) > _MAX_COLUMNS:
             raise DataError(f"{len(columns)} columns with {len(type_oids)} types")
         codecs: list[Codec] = []
         for name, oid in zip(columns, type_oids, strict=True):
-            codec = codec_for(oid)
-            if codec is None:
+            codec = types.codec(oid)
+            if not codec.format:
                 raise DataError(
-                    f"column {name!r} of type {type_name(oid)} cannot be copied in binary: the type has no "
+                    f"column {name!r} of type {codec.name} cannot be copied in binary: the type has no "
                     "binary codec; use a COPY in text format"
                 )
             codecs.append(codec)

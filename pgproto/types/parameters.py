@@ -20,8 +20,8 @@ from ..wire.native import read_int32
 from .codec import Codec, with_type
 from .fields import FieldsEncoder, Unfit, values_of
 from .interval import Interval
-from .registry import codec_for, type_name
-from .scalars import TextCodec
+from .registry import BUILT_IN
+from .typemap import TypeMap
 
 __all__ = ["ParameterEncoder"]
 
@@ -51,6 +51,7 @@ class ParameterEncoder:
 
     Args:
         type_oids: the OIDs of the parameters' types, in order.
+        types: the types of the session.
 
     Attributes:
         formats: the format code of each parameter, for Bind: 1 binary, 0 text.
@@ -58,15 +59,10 @@ class ParameterEncoder:
 
     __slots__ = ("_fields", "formats")
 
-    def __init__(self, type_oids: Sequence[int]) -> None:
-        codecs: list[Codec] = []
-        formats: list[int] = []
-        for oid in type_oids:
-            codec = codec_for(oid)
-            formats.append(0 if codec is None else 1)
-            codecs.append(TextCodec(oid, type_name(oid)) if codec is None else codec)
+    def __init__(self, type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
+        codecs: list[Codec] = [types.codec(oid) for oid in type_oids]
         self._fields = FieldsEncoder(codecs)
-        self.formats: tuple[int, ...] = tuple(formats)
+        self.formats: tuple[int, ...] = tuple([codec.format for codec in codecs])
 
     def encode(self, values: Sequence[Any]) -> list[bytes | None]:
         """The parameters' values for a Bind; None is NULL.

@@ -1,7 +1,6 @@
-"""The table of types: OIDs with their codecs and names.
+"""The types that every server has, with their codecs.
 
-Rule: no look-ups in the server's catalog.  The OIDs of the built-in types are constants of PostgreSQL
-(src/include/catalog/pg_type.dat); values of a type that is not in the table are sent and received as text.
+Their OIDs are constants of PostgreSQL (src/include/catalog/pg_type.dat).
 The reg* types are text on purpose: their text form is the object's name, their binary form only a number.
 """
 
@@ -20,12 +19,14 @@ from .scalars import (
     FloatCodec,
     IntCodec,
     JsonCodec,
+    OpaqueCodec,
     TextCodec,
     UuidCodec,
     VoidCodec,
 )
+from .typemap import TypeMap
 
-__all__ = ["codec_for", "type_name"]
+__all__ = ["BUILT_IN"]
 
 # Each codec, and the OID of its type's array type (0: there is none).
 _SCALARS: Final[list[tuple[Codec, int]]] = [
@@ -61,7 +62,7 @@ _SCALARS: Final[list[tuple[Codec, int]]] = [
     (IntCodec(5069, "xid8", "Q"), 271),
 ]
 
-# Types without a codec: name, OID, and the OID of their array type.
+# Types whose values are sent and received as text: name, OID, and the OID of their array type.
 _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("aclitem", 1033, 1034),
     ("bit", 1560, 1561),
@@ -114,39 +115,16 @@ _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
 ]
 
 
-def _table() -> dict[int, Codec]:
-    table: dict[int, Codec] = {}
-    for codec, array_oid in _SCALARS:
-        table[codec.oid] = codec
+def _built_in() -> TypeMap:
+    types = TypeMap()
+    opaque = [(OpaqueCodec(oid, name), array_oid) for name, oid, array_oid in _TEXT_ONLY]
+    for codec, array_oid in [*_SCALARS, *opaque]:
+        types.add(codec)
         if array_oid:
-            table[array_oid] = ArrayCodec(array_oid, codec)
-    return table
+            name = f"{codec.name}[]"
+            types.add(ArrayCodec(array_oid, codec) if codec.format else OpaqueCodec(array_oid, name))
+    return types
 
 
-def _names() -> dict[int, str]:
-    names: dict[int, str] = {}
-    for name, oid, array_oid in _TEXT_ONLY:
-        names[oid] = name
-        names[array_oid] = f"{name}[]"
-    return names
-
-
-_CODECS: Final = _table()
-_NAMES: Final = _names()
-
-
-def codec_for(oid: int) -> Codec | None:
-    """The binary codec of a type; None if its values are sent and received as text.
-
-    Args:
-        oid: the type's OID, as in RowDescription and ParameterDescription.
-    """
-    return _CODECS.get(oid)
-
-
-def type_name(oid: int) -> str:
-    """The SQL name of a built-in type, for messages ("of type jsonb"); for others "with OID 16400"."""
-    codec = _CODECS.get(oid)
-    if codec is not None:
-        return codec.name
-    return _NAMES.get(oid) or f"with OID {oid}"
+BUILT_IN: Final = _built_in()
+"""The types that every server has."""

@@ -29,9 +29,10 @@ from ..wire.messages import FieldDescription
 from ..wire.native import COMPILED, read_int32
 from .arrays import ArrayCodec
 from .codec import Codec, FixedCodec, runs_of
-from .registry import codec_for, type_name
+from .registry import BUILT_IN
 from .row import Columns, Row, TrackedRow
 from .scalars import ByteaCodec, JsonCodec, TextCodec
+from .typemap import TypeMap
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -81,6 +82,7 @@ class RowDecoder:
         formats: the format of each column, 0 text or 1 binary.  By default `result_formats`, for an extended
             query whose Bind asks for these.  For a simple query, whose RowDescription has the formats,
             pass `[field.format for field in fields]`.
+        types: the types of the session.
 
     Attributes:
         columns: the names of the columns.
@@ -89,15 +91,21 @@ class RowDecoder:
 
     __slots__ = ("_columns", "_converted", "_first", "_runs", "_tracked", "columns", "result_formats")
 
-    def __init__(self, fields: Sequence[FieldDescription], formats: Sequence[int] | None = None) -> None:
-        wanted: list[int] = [0 if codec_for(field.type_oid) is None else 1 for field in fields]
+    def __init__(
+        self,
+        fields: Sequence[FieldDescription],
+        formats: Sequence[int] | None = None,
+        types: TypeMap = BUILT_IN,
+    ) -> None:
+        known: list[Codec] = [types.codec(field.type_oid) for field in fields]
+        wanted: list[int] = [codec.format for codec in known]
         self.result_formats: tuple[int, ...] = tuple(wanted)
         self._columns = Columns([field.name for field in fields])
         self.columns: tuple[str, ...] = self._columns.names
         actual = wanted if formats is None else formats
         codecs: list[Codec] = []
-        for field, code in zip(fields, actual, strict=True):
-            codecs.append(_codec(field.type_oid, code))
+        for codec, code in zip(known, actual, strict=True):
+            codecs.append(_in_format(codec, code))
         if len(codecs) > _MAX_COLUMNS:
             raise RemoteProtocolError(f"RowDescription with {len(codecs)} columns")
         self._converted: list[tuple[int, Callable[[Any], object]]] = []
@@ -245,10 +253,10 @@ def any_mutable(codecs: Sequence[Codec]) -> bool:
     return any(isinstance(codec, ArrayCodec | JsonCodec) for codec in codecs)
 
 
-def _codec(oid: int, code: int) -> Codec:
-    """The codec for a column of a type in a format."""
-    if code == 0:
-        return TextCodec(oid, type_name(oid))
-    if code != 1:
+def _in_format(codec: Codec, code: int) -> Codec:
+    """What decodes a column of this codec's type that travels in a format."""
+    if code not in (0, 1):
         raise RemoteProtocolError(f"RowDescription with the format code {code}")
-    return codec_for(oid) or ByteaCodec(oid, type_name(oid))
+    if code == codec.format:
+        return codec
+    return ByteaCodec(codec.oid, codec.name) if code else TextCodec(codec.oid, codec.name)

@@ -42,6 +42,7 @@ __all__ = [
     "FloatCodec",
     "IntCodec",
     "JsonCodec",
+    "OpaqueCodec",
     "TextCodec",
     "UuidCodec",
     "VoidCodec",
@@ -144,6 +145,13 @@ class TextCodec(Codec):
             return buffer[start:end].decode()
         except UnicodeDecodeError as error:
             raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
+
+
+class OpaqueCodec(TextCodec):
+    """A type that Python has nothing for: its values are sent and received as PostgreSQL prints them."""
+
+    __slots__ = ()
+    format: int = 0
 
 
 # The output of charout for each byte.

@@ -18,7 +18,7 @@ from typing import Final
 from pgproto.errors import Error
 from pgproto.protocol import CLIENT, NEED_DATA, Authenticator, Closed, PGConnection, Secure, states
 from pgproto.protocol.certificate import tls_server_end_point
-from pgproto.session import Engine, Operation, Startup
+from pgproto.session import Engine, Operation, Startup, StatementCache
 from pgproto.wire import EncryptionResponse, Message, StartupMessage, Terminate, tags
 from tests.corpus.operations import begin, serve
 from tests.corpus.recording import EOF, Recording, Tape
@@ -223,7 +223,7 @@ def authenticator(scene: Scene) -> Callable[[bool, bytes | None], Authenticator]
 
 def make_engine(clock: Callable[[], float]) -> Engine:
     """The engine of a recording and of its replay."""
-    return Engine(clock=clock, prefix="s", statement_cache_size=8)
+    return Engine(clock=clock, statements=StatementCache(8, "s"))
 
 
 def make_startup(protocol: int) -> Startup:

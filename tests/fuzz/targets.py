@@ -27,11 +27,10 @@ from pgproto.protocol import CLIENT, NEED_DATA, SERVER, Closed, DataRows, PGConn
 from pgproto.protocol.saslprep import prepare_password
 from pgproto.protocol.scram import ScramClient, ScramServer
 from pgproto.protocol.verifier import ScramVerifier
-from pgproto.session import Engine, Operation, Startup, quote_identifier
+from pgproto.session import Engine, Operation, Startup, StatementCache, quote_identifier
 from pgproto.session.sql import check_sql, describes_late, first_words, is_plain, leaves_no_trace
 from pgproto.types import RowDecoder
 from pgproto.types.copyrows import CopyRowEncoder
-from pgproto.types.registry import codec_for
 from pgproto.wire import (
     AuthenticationOk,
     BackendKeyData,
@@ -50,6 +49,7 @@ from pgproto.wire import (
 from pgproto.wire.backend import Report
 from pgproto.wire.decode import decode_password
 from tests.corpus.operations import labels, make
+from tests.support.codecs import binary_codec
 from tests.support.drive import comparable, walk
 from tests.support.pair import authenticator
 from tests.test_states import HEADS, PHASES
@@ -57,7 +57,7 @@ from tests.test_states import HEADS, PHASES
 DECLARED: Final = (RemoteProtocolError, ConnectionLost, PostgresError, LocalProtocolError)
 PLACES: Final = [*PHASES.values(), *HEADS.values()]
 VOID: Final = 2278
-OIDS: Final = [oid for oid in range(6000) if codec_for(oid) is not None]
+OIDS: Final = [oid for oid in range(6000) if binary_codec(oid) is not None]
 NONCE: Final = "0123456789abcdef0123"
 
 Target = Callable[[bytes], None]
@@ -184,7 +184,7 @@ def engine(data: bytes) -> None:
     """Operations in flight.  Byte 0: which; byte 1: how the session ends; byte 2: the size of the pieces."""
     if len(data) < 3:
         return
-    engine = Engine(clock=lambda: 1.0, prefix="s", statement_cache_size=2)
+    engine = Engine(clock=lambda: 1.0, statements=StatementCache(2, "s"))
     engine.start(Startup({"user": "app"}, authenticator))
     _take(engine)
     engine.receive_data(HELLO)
@@ -255,7 +255,7 @@ def values(data: bytes) -> None:
     if not data:
         return
     oid = OIDS[data[0] % len(OIDS)]
-    codec = codec_for(oid)
+    codec = binary_codec(oid)
     assert codec is not None
     body = data[1:]
     try:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pgproto import RemoteProtocolError
 from pgproto.protocol import SERVER, Authenticator, PGConnection
 from pgproto.protocol.tls import TLS
-from pgproto.session import Engine, Operation, Startup
+from pgproto.session import Engine, Operation, Startup, StatementCache
 from pgproto.session.startup import ENCRYPT_NEVER
 from pgproto.wire import FrameReader, StartupMessage, decode_startup, frames, tags
 from tests.support.pair import whole
@@ -59,7 +59,7 @@ class Stage:
     ) -> None:
         self.now = 1000.0
         self.chop = chop
-        self.engine = Engine(clock=lambda: self.now, prefix="s")
+        self.engine = Engine(clock=lambda: self.now, statements=StatementCache(prefix="s"))
         self.work = work
         self.operation: Operation | None = None
         self.authenticators: list[Authenticator] = []

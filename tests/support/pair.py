@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from pgproto.protocol import Authenticator
-from pgproto.session import Engine, Operation, Startup
+from pgproto.session import Engine, Operation, Startup, StatementCache
 from pgproto.wire import (
     trace_bytes,
 )
@@ -52,9 +52,7 @@ class Pair:
         self.chop = chop
         self.engine = Engine(
             clock=lambda: self.now,
-            prefix="s",
-            statement_cache_size=cache,
-            named_statements=named,
+            statements=StatementCache(cache, "s", named=named),
             pipelining=pipelining,
         )
         self.backend = Backend(script or {})
