@@ -98,10 +98,12 @@ class Codec:
 
     Attributes:
         format: how its values travel, as in Bind: 1 binary, 0 text.
+        is_tuple: a tuple is one value of it, so that in an array of it only lists are dimensions.
     """
 
     __slots__ = ("name", "oid")
     format: int = 1
+    is_tuple: bool = False
 
     def __init__(self, oid: int, name: str) -> None:
         self.oid = oid

@@ -9,9 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from .arrays import ArrayCodec
+from .bits import BitCodec
 from .codec import Codec
 from .datetimes import DateCodec, IntervalCodec, TimeCodec, TimestampCodec, TimetzCodec
+from .geometry import Box, Circle, FigureCodec, Line, LineSegment, Point, PointsCodec
+from .network import CidrCodec, InetCodec, MacCodec
 from .numeric import NumericCodec
+from .ranges import MultirangeCodec, RangeCodec
 from .scalars import (
     BoolCodec,
     ByteaCodec,
@@ -24,6 +28,7 @@ from .scalars import (
     UuidCodec,
     VoidCodec,
 )
+from .system import JsonPathCodec, LsnCodec, RecordCodec, TidCodec, VectorCodec
 from .typemap import TypeMap
 
 __all__ = ["BUILT_IN"]
@@ -58,6 +63,23 @@ _SCALARS: Final[list[tuple[Codec, int]]] = [
     (TextCodec(2275, "cstring"), 1263),
     (VoidCodec(2278, "void"), 0),
     (UuidCodec(2950, "uuid"), 2951),
+    (BitCodec(1560, "bit"), 1561),
+    (BitCodec(1562, "varbit"), 1563),
+    (InetCodec(869, "inet"), 1041),
+    (CidrCodec(650, "cidr"), 651),
+    (MacCodec(829, "macaddr", 6), 1040),
+    (MacCodec(774, "macaddr8", 8), 775),
+    (FigureCodec(600, "point", Point, (False, False), "(x,y)"), 1017),
+    (FigureCodec(628, "line", Line, (False, False, False), "{a,b,c}"), 629),
+    (FigureCodec(601, "lseg", LineSegment, (True, True), "[(x1,y1),(x2,y2)]"), 1018),
+    (FigureCodec(603, "box", Box, (True, True), "(x1,y1),(x2,y2)"), 1020),
+    (FigureCodec(718, "circle", Circle, (True, False), "<(x,y),r>"), 719),
+    (PointsCodec(602, "path", True), 1019),
+    (PointsCodec(604, "polygon", False), 1027),
+    (TidCodec(27, "tid"), 1010),
+    (LsnCodec(3220, "pg_lsn"), 3221),
+    (JsonPathCodec(4072, "jsonpath"), 4073),
+    (TextCodec(142, "xml"), 143),
     (JsonCodec(3802, "jsonb", b"\x01"), 3807),
     (IntCodec(5069, "xid8", "Q"), 271),
 ]
@@ -65,35 +87,8 @@ _SCALARS: Final[list[tuple[Codec, int]]] = [
 # Types whose values are sent and received as text: name, OID, and the OID of their array type.
 _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("aclitem", 1033, 1034),
-    ("bit", 1560, 1561),
-    ("box", 603, 1020),
-    ("cidr", 650, 651),
-    ("circle", 718, 719),
-    ("daterange", 3912, 3913),
-    ("inet", 869, 1041),
-    ("int2vector", 22, 1006),
-    ("int4range", 3904, 3905),
-    ("int8range", 3926, 3927),
-    ("int4multirange", 4451, 6150),
-    ("int8multirange", 4536, 6157),
-    ("datemultirange", 4535, 6155),
-    ("nummultirange", 4532, 6151),
-    ("tsmultirange", 4533, 6152),
-    ("tstzmultirange", 4534, 6153),
-    ("jsonpath", 4072, 4073),
-    ("line", 628, 629),
-    ("lseg", 601, 1018),
-    ("macaddr", 829, 1040),
-    ("macaddr8", 774, 775),
     ("money", 790, 791),
-    ("numrange", 3906, 3907),
-    ("oidvector", 30, 1013),
-    ("path", 602, 1019),
-    ("pg_lsn", 3220, 3221),
     ("pg_snapshot", 5038, 5039),
-    ("point", 600, 1017),
-    ("polygon", 604, 1027),
-    ("record", 2249, 2287),
     ("regclass", 2205, 2210),
     ("regcollation", 4191, 4192),
     ("regconfig", 3734, 3735),
@@ -105,24 +100,43 @@ _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("regprocedure", 2202, 2207),
     ("regrole", 4096, 4097),
     ("regtype", 2206, 2211),
-    ("tid", 27, 1010),
     ("tsquery", 3615, 3645),
-    ("tsrange", 3908, 3909),
-    ("tstzrange", 3910, 3911),
     ("tsvector", 3614, 3643),
-    ("varbit", 1562, 1563),
-    ("xml", 142, 143),
+]
+
+
+# Ranges: name, OID, OID of the array type, OID of the bounds' type; then the same of their multirange.
+_RANGES: Final[list[tuple[str, int, int, int, str, int, int]]] = [
+    ("int4range", 3904, 3905, 23, "int4multirange", 4451, 6150),
+    ("int8range", 3926, 3927, 20, "int8multirange", 4536, 6157),
+    ("numrange", 3906, 3907, 1700, "nummultirange", 4532, 6151),
+    ("daterange", 3912, 3913, 1082, "datemultirange", 4535, 6155),
+    ("tsrange", 3908, 3909, 1114, "tsmultirange", 4533, 6152),
+    ("tstzrange", 3910, 3911, 1184, "tstzmultirange", 4534, 6153),
 ]
 
 
 def _built_in() -> TypeMap:
     types = TypeMap()
-    opaque = [(OpaqueCodec(oid, name), array_oid) for name, oid, array_oid in _TEXT_ONLY]
-    for codec, array_oid in [*_SCALARS, *opaque]:
+
+    def add(codec: Codec, array_oid: int) -> None:
         types.add(codec)
         if array_oid:
             name = f"{codec.name}[]"
-            types.add(ArrayCodec(array_oid, codec) if codec.format else OpaqueCodec(array_oid, name))
+            array = ArrayCodec(array_oid, codec) if codec.format else OpaqueCodec(array_oid, name)
+            types.add(array)
+
+    for codec, array_oid in _SCALARS:
+        add(codec, array_oid)
+    for name, oid, array_oid in _TEXT_ONLY:
+        add(OpaqueCodec(oid, name), array_oid)
+    for name, oid, array_oid, element, several, multirange_oid, multirange_array in _RANGES:
+        each = RangeCodec(oid, name, types.codec(element))
+        add(each, array_oid)
+        add(MultirangeCodec(multirange_oid, several, each), multirange_array)
+    add(VectorCodec(22, types.codec(21), "int2vector"), 1006)
+    add(VectorCodec(30, types.codec(26), "oidvector"), 1013)
+    add(RecordCodec(2249, "record", types), 2287)
     return types
 
 

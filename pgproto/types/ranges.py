@@ -1,0 +1,282 @@
+"""Range and Multirange, and their codecs, which are made from the codec of the bounds' type.
+
+Binary form (range_send): a byte of flags; then, unless the range is empty or has no such bound, the lower and
+the upper bound, each as int32 length and value.  A multirange is an int32 count, then each range as int32
+length and bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from ..wire.native import read_int32
+from .codec import Codec, expected, frame_length, malformed
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+__all__ = ["Multirange", "MultirangeCodec", "Range", "RangeCodec"]
+
+T = TypeVar("T")
+
+_EMPTY: Final = 0x01
+_LOWER_INCLUSIVE: Final = 0x02
+_UPPER_INCLUSIVE: Final = 0x04
+_NO_LOWER: Final = 0x08
+_NO_UPPER: Final = 0x10
+_FLAGS: Final = 0x1F
+
+_BOUNDS: Final = ("[)", "[]", "(]", "()")
+
+
+class Range(Generic[T]):
+    """All values between two bounds.  Immutable and hashable.
+
+    Two ranges are equal if they have the same bounds in the same words; the server writes ranges of integers
+    and dates with "[)", whatever they were written with.
+
+    Args:
+        lower: the lower bound; None if there is none.
+        upper: the upper bound; None if there is none.
+        bounds: "[" or "(", then "]" or ")": whether the bounds themselves are in it.  A bound that there is
+            not is never in it.
+        empty: True for the range that has nothing in it, and no bounds.
+
+    Raises:
+        ValueError: other `bounds` than these; or bounds of an empty range.
+    """
+
+    __slots__ = ("_empty", "_lower", "_lower_inc", "_upper", "_upper_inc")
+
+    def __init__(
+        self, lower: T | None = None, upper: T | None = None, bounds: str = "[)", *, empty: bool = False
+    ) -> None:
+        if bounds not in _BOUNDS:
+            raise ValueError("the bounds of a range are one of [) [] (] ()")
+        if empty and (lower is not None or upper is not None):
+            raise ValueError("an empty range has no bounds")
+        self._lower = lower
+        self._upper = upper
+        self._lower_inc = bounds[0] == "[" and lower is not None
+        self._upper_inc = bounds[1] == "]" and upper is not None
+        self._empty = empty
+
+    @property
+    def lower(self) -> T | None:
+        """The lower bound; None if there is none."""
+        return self._lower
+
+    @property
+    def upper(self) -> T | None:
+        """The upper bound; None if there is none."""
+        return self._upper
+
+    @property
+    def lower_inc(self) -> bool:
+        """True if the lower bound is in the range."""
+        return self._lower_inc
+
+    @property
+    def upper_inc(self) -> bool:
+        """True if the upper bound is in the range."""
+        return self._upper_inc
+
+    @property
+    def empty(self) -> bool:
+        """True if it says that nothing is in it: that of (1,1) and the like the server finds out."""
+        return self._empty
+
+    @property
+    def bounds(self) -> str:
+        """The bounds, as in `Range(bounds=)`."""
+        return ("[" if self._lower_inc else "(") + ("]" if self._upper_inc else ")")
+
+    def __contains__(self, value: Any) -> bool:
+        if self._empty:
+            return False
+        lower: Any = self._lower
+        upper: Any = self._upper
+        if lower is not None and (value < lower or (value == lower and not self._lower_inc)):
+            return False
+        return upper is None or not (value > upper or (value == upper and not self._upper_inc))
+
+    def __bool__(self) -> bool:
+        return not self._empty
+
+    def _key(self) -> tuple[object, ...]:
+        return (self._empty, self._lower, self._upper, self._lower_inc, self._upper_inc)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Range):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_range, (self._lower, self._upper, self.bounds, self._empty))
+
+    def __repr__(self) -> str:
+        if self._empty:
+            return "Range(empty=True)"
+        return f"Range({self._lower!r}, {self._upper!r}, {self.bounds!r})"
+
+
+def _range(lower: object, upper: object, bounds: str, empty: bool) -> Range[object]:
+    """For pickle."""
+    return Range(lower, upper, bounds, empty=empty)
+
+
+class Multirange(Generic[T]):
+    """Ranges in order.  Immutable and hashable; a sequence of its ranges.
+
+    Args:
+        ranges: its ranges.
+    """
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self, ranges: Iterable[Range[T]] = ()) -> None:
+        self._ranges = tuple(ranges)
+
+    def __contains__(self, value: object) -> bool:
+        return any(value in each for each in self._ranges)
+
+    def __iter__(self) -> Iterator[Range[T]]:
+        return iter(self._ranges)
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+    def __getitem__(self, index: int) -> Range[T]:
+        return self._ranges[index]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Multirange):
+            return NotImplemented
+        return self._ranges == other._ranges
+
+    def __hash__(self) -> int:
+        return hash(self._ranges)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Multirange, (self._ranges,))
+
+    def __repr__(self) -> str:
+        return f"Multirange({list(self._ranges)!r})"
+
+
+class RangeCodec(Codec):
+    """A range.
+
+    Args:
+        element: the codec of its bounds.
+    """
+
+    __slots__ = ("element",)
+
+    def __init__(self, oid: int, name: str, element: Codec) -> None:
+        super().__init__(oid, name)
+        self.element = element
+
+    def encode(self, value: object) -> bytes:
+        """Take a Range."""
+        if not isinstance(value, Range):
+            raise expected("Range", value)
+        if value._empty:
+            return bytes((_EMPTY,))
+        parts: list[bytes] = [b""]
+        flags = 0
+        for bound, inclusive, missing, is_in in (
+            (value._lower, _LOWER_INCLUSIVE, _NO_LOWER, value._lower_inc),
+            (value._upper, _UPPER_INCLUSIVE, _NO_UPPER, value._upper_inc),
+        ):
+            if bound is None:
+                flags |= missing
+                continue
+            flags |= inclusive if is_in else 0
+            try:
+                self.element.add_field(parts, bound)
+            except TypeError as error:
+                raise TypeError(f"{'lower' if missing == _NO_LOWER else 'upper'} bound: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"{'lower' if missing == _NO_LOWER else 'upper'} bound: {error}") from None
+        parts[0] = bytes((flags,))
+        return b"".join(parts)
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The range."""
+        if start == end:
+            raise malformed(self.name, "0 bytes")
+        flags = buffer[start]
+        position: i64 = start + 1
+        if flags & ~_FLAGS or (flags & _EMPTY and flags != _EMPTY):
+            raise malformed(self.name, f"flags {flags}")
+        bounds: list[object] = [None, None]
+        if not flags & _EMPTY:
+            for index, missing in ((0, _NO_LOWER), (1, _NO_UPPER)):
+                if flags & missing:
+                    continue
+                length: i64 = read_int32(buffer, position) if end - position >= 4 else -1
+                position += 4
+                if length < 0 or length > end - position:
+                    raise malformed(self.name, "it ends inside of a bound")
+                bounds[index] = self.element.decode(buffer, position, position + length)
+                position += length
+        if position != end:
+            raise malformed(self.name, f"{end - position} bytes after its bounds")
+        words = ("[" if flags & _LOWER_INCLUSIVE else "(") + ("]" if flags & _UPPER_INCLUSIVE else ")")
+        return Range(bounds[0], bounds[1], words, empty=bool(flags & _EMPTY))
+
+
+class MultirangeCodec(Codec):
+    """A multirange.
+
+    Args:
+        element: the codec of its ranges.
+    """
+
+    __slots__ = ("element",)
+    is_tuple: bool = True
+
+    def __init__(self, oid: int, name: str, element: RangeCodec) -> None:
+        super().__init__(oid, name)
+        self.element = element
+
+    def encode(self, value: object) -> bytes:
+        """Take a Multirange, or a list or tuple of Ranges."""
+        if not isinstance(value, Multirange | list | tuple):
+            raise expected("Multirange", value)
+        ranges = list(value._ranges) if isinstance(value, Multirange) else list(value)
+        parts = [len(ranges).to_bytes(4, "big")]
+        for index, each in enumerate(ranges):
+            try:
+                data = self.element.encode(each)
+            except TypeError as error:
+                raise TypeError(f"range {index}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"range {index}: {error}") from None
+            parts.append(frame_length(len(data)))
+            parts.append(data)
+        return b"".join(parts)
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The multirange."""
+        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        position: i64 = start + 4
+        if not 0 <= count <= (end - start) // 5:
+            raise malformed(self.name, f"{count} ranges in {end - start} bytes")
+        ranges: list[Any] = []
+        while count:
+            length: i64 = read_int32(buffer, position) if end - position >= 4 else -1
+            position += 4
+            if length < 0 or length > end - position:
+                raise malformed(self.name, "it ends inside of a range")
+            ranges.append(self.element.decode(buffer, position, position + length))
+            position += length
+            count -= 1
+        if position != end:
+            raise malformed(self.name, f"{end - position} bytes after its ranges")
+        return Multirange(ranges)

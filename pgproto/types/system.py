@@ -1,0 +1,175 @@
+"""Codecs of PostgreSQL's own types: tid, pg_lsn, int2vector and oidvector, jsonpath, record.
+
+    tid                    tuple     (block, offset)
+    pg_lsn                 str       as the server prints it: "16/B374D848"
+    int2vector oidvector   tuple     of ints; for the server a vector starts at 0
+    jsonpath               str
+    record                 tuple     the server takes no anonymous record, it only sends them
+
+Types whose text says all that they are (the reg* types, tsvector, money, aclitem, snapshots) travel as text.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from ..errors import DataError
+from ..wire.exact import exact_int, exact_str
+from ..wire.native import read_int32
+from .arrays import ArrayCodec
+from .codec import Codec, FixedCodec, expected, malformed
+from .scalars import TextCodec
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+    from .typemap import TypeMap
+
+__all__ = ["JsonPathCodec", "LsnCodec", "RecordCodec", "TidCodec", "VectorCodec"]
+
+_TID: Final = struct.Struct(">IH")
+
+
+class TidCodec(Codec):
+    """The place of a row's version: the number of its block, and its number there."""
+
+    __slots__ = ()
+    is_tuple: bool = True
+
+    def encode(self, value: object) -> bytes:
+        """Take a pair of ints."""
+        if not isinstance(value, tuple | list):
+            raise expected("tuple", value)
+        items = list(value)
+        if len(items) != 2:
+            raise ValueError(f"a tuple of {len(items)} instead of 2")
+        try:
+            return _TID.pack(exact_int(items[0]), exact_int(items[1]))
+        except struct.error:
+            raise ValueError("a block or an offset out of range") from None
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The pair."""
+        if end - start != _TID.size:
+            raise malformed(self.name, f"{end - start} bytes instead of {_TID.size}")
+        return _TID.unpack_from(buffer, start)
+
+
+class LsnCodec(FixedCodec):
+    """A place in the write-ahead log."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name, "Q", None)
+
+    def raw(self, value: object) -> object:
+        """Take a str as the server prints it."""
+        high, slash, low = exact_str(value).partition("/")
+        try:
+            number = int(high, 16) << 32 | int(low, 16) if slash and len(low) <= 8 >= len(high) else -1
+        except ValueError:
+            number = -1
+        if number < 0 or not (high + low).isalnum():
+            raise ValueError('str that is not of the form "16/B374D848"')
+        return number
+
+    def convert(self, raw: object) -> object:
+        """The place as the server prints it."""
+        assert isinstance(raw, int)
+        return f"{raw >> 32:X}/{raw & 0xFFFFFFFF:X}"
+
+
+class VectorCodec(ArrayCodec):
+    """An array of one dimension without NULLs, whose first element has the subscript 0."""
+
+    __slots__ = ()
+    is_tuple: bool = True
+    lower_bound: int = 0
+
+    def encode(self, value: object) -> bytes:
+        """Take a list or tuple of ints."""
+        if not isinstance(value, list | tuple):
+            raise expected("list", value)
+        items = list(value)
+        if not items:
+            raise ValueError(f"PostgreSQL takes no empty vector in binary; write ''::{self.name}")
+        if None in items or isinstance(items[0], list | tuple):
+            raise ValueError("a vector has one dimension, and no None")
+        return super().encode(items)
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The elements."""
+        if end - start == 20 and read_int32(buffer, start) == 1 and read_int32(buffer, start + 12) == 0:
+            return ()
+        found = super().decode(buffer, start, end)
+        assert isinstance(found, list)
+        return tuple(found)
+
+
+class JsonPathCodec(Codec):
+    """A JSON path: the number of a version (1), and its text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name)
+        self._text = TextCodec(oid, name)
+
+    def encode(self, value: object) -> bytes:
+        """Take a str."""
+        return b"\x01" + self._text.encode(value)
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The text."""
+        if start == end or buffer[start] != 1:
+            raise malformed(self.name, "not version 1")
+        return self._text.decode(buffer, start + 1, end)
+
+
+class RecordCodec(Codec):
+    """A row without a type of its own, as `ROW(1, 'a')` gives.
+
+    Args:
+        types: who knows the types of its fields.
+    """
+
+    __slots__ = ("_types",)
+    is_tuple: bool = True
+
+    def __init__(self, oid: int, name: str, types: TypeMap) -> None:
+        super().__init__(oid, name)
+        self._types = types
+
+    def encode(self, value: object) -> bytes:
+        """Take nothing: the server does not take it either."""
+        raise TypeError("PostgreSQL takes no anonymous record; cast it to a composite type")
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The fields, each by the codec of its type."""
+        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        position: i64 = start + 4
+        if not 0 <= count <= (end - position) // 8:
+            raise malformed(self.name, f"{count} fields in {end - start} bytes")
+        fields: list[object] = []
+        while count:
+            if end - position < 8:
+                raise malformed(self.name, "it ends inside of a field")
+            oid: i64 = read_int32(buffer, position)
+            length: i64 = read_int32(buffer, position + 4)
+            position += 8
+            if length > end - position or length < -1:
+                raise malformed(self.name, f"a field of {length} bytes with {end - position} left")
+            if length < 0:
+                fields.append(None)
+            else:
+                codec = self._types.codec(oid & 0xFFFFFFFF)
+                if not codec.format:
+                    raise DataError(f"a field of type {codec.name} in a record: cast the field to text")
+                fields.append(codec.decode(buffer, position, position + length))
+                position += length
+            count -= 1
+        if position != end:
+            raise malformed(self.name, f"{end - position} bytes after its fields")
+        return tuple(fields)
