@@ -8,6 +8,7 @@ For commands that take no parameters there are `quote_literal`, `quote_identifie
 
 from __future__ import annotations
 
+from .bits import BitString
 from .codec import Codec
 from .copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
 from .escaping import (
@@ -17,8 +18,10 @@ from .escaping import (
     quote_literal,
     unescape_bytea,
 )
+from .geometry import Box, Circle, Line, LineSegment, Path, Point, Polygon
 from .interval import Interval
 from .parameters import ParameterEncoder
+from .ranges import Multirange, Range
 from .registry import BUILT_IN
 from .row import Columns, Row
 from .rows import RowDecoder
@@ -28,11 +31,21 @@ __all__ = [
     "BUILT_IN",
     "COPY_HEADER",
     "COPY_TRAILER",
+    "BitString",
+    "Box",
+    "Circle",
     "Codec",
     "Columns",
     "CopyRowEncoder",
     "Interval",
+    "Line",
+    "LineSegment",
+    "Multirange",
     "ParameterEncoder",
+    "Path",
+    "Point",
+    "Polygon",
+    "Range",
     "Row",
     "RowDecoder",
     "TypeMap",

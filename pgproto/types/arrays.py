@@ -48,6 +48,7 @@ class ArrayCodec(Codec):
 
     __slots__ = ("_fixed", "_int4", "_nests", "_tuples", "element")
     lower_bound: int = 1
+    mutable: bool = True
 
     def __init__(self, oid: int, element: Codec, name: str = "") -> None:
         super().__init__(oid, name or f"{element.name}[]")

@@ -99,11 +99,13 @@ class Codec:
     Attributes:
         format: how its values travel, as in Bind: 1 binary, 0 text.
         is_tuple: a tuple is one value of it, so that in an array of it only lists are dimensions.
+        mutable: its values can be changed, so that one can be made to refer to its own row.
     """
 
     __slots__ = ("name", "oid")
     format: int = 1
     is_tuple: bool = False
+    mutable: bool = False
 
     def __init__(self, oid: int, name: str) -> None:
         self.oid = oid

@@ -27,11 +27,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import DataError, RemoteProtocolError
 from ..wire.messages import FieldDescription
 from ..wire.native import COMPILED, read_int32
-from .arrays import ArrayCodec
 from .codec import Codec, FixedCodec, runs_of
 from .registry import BUILT_IN
 from .row import Columns, Row, TrackedRow
-from .scalars import ByteaCodec, JsonCodec, TextCodec
+from .scalars import ByteaCodec, TextCodec
 from .typemap import TypeMap
 
 if TYPE_CHECKING:
@@ -250,7 +249,7 @@ class RowDecoder:
 
 def any_mutable(codecs: Sequence[Codec]) -> bool:
     """True if one of them decodes to a mutable value, which can be made to refer to its row."""
-    return any(isinstance(codec, ArrayCodec | JsonCodec) for codec in codecs)
+    return any(codec.mutable for codec in codecs)
 
 
 def _in_format(codec: Codec, code: int) -> Codec:

@@ -248,6 +248,7 @@ class JsonCodec(Codec):
     """
 
     __slots__ = ("_prefix",)
+    mutable: bool = True
 
     def __init__(self, oid: int, name: str, prefix: bytes) -> None:
         super().__init__(oid, name)

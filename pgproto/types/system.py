@@ -87,6 +87,7 @@ class VectorCodec(ArrayCodec):
     __slots__ = ()
     is_tuple: bool = True
     lower_bound: int = 0
+    mutable: bool = False
 
     def encode(self, value: object) -> bytes:
         """Take a list or tuple of ints."""
@@ -137,6 +138,7 @@ class RecordCodec(Codec):
 
     __slots__ = ("_types",)
     is_tuple: bool = True
+    mutable: bool = True
 
     def __init__(self, oid: int, name: str, types: TypeMap) -> None:
         super().__init__(oid, name)
