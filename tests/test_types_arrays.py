@@ -94,7 +94,7 @@ def test_a_list_that_contains_itself_ends() -> None:
     ("oid", "value", "error", "text"),
     [
         (INT4S, "{1,2}", TypeError, "expected list, got str"),
-        (INT4S, {1, 2}, TypeError, "expected list, got set"),
+        (INT4S, {1: 2}, TypeError, "expected list, got dict"),
         (INT4S, [1, "2"], TypeError, r"element \[1\]: expected int, got str"),
         (INT4S, [True, False], TypeError, r"element \[0\]: expected int, got bool"),
         (INT4S, [1, 2**31], ValueError, r"element \[1\]: int out of range: int4"),

@@ -85,7 +85,7 @@ class Nowhere(tzinfo):
 @pytest.mark.parametrize(
     ("oid", "value", "error", "text"),
     [
-        (DATE, datetime(2000, 1, 1), TypeError, "expected date, got datetime"),
+        (DATE, datetime(2000, 1, 1, 0, 0, 1), TypeError, "expected date, got datetime"),
         (DATE, "2000-01-01", TypeError, "expected date, got str"),
         (TIME, time(1, tzinfo=UTC), ValueError, "time with tzinfo"),
         (TIME, 5, TypeError, "expected time, got int"),
@@ -94,7 +94,7 @@ class Nowhere(tzinfo):
         (TIMETZ, time(1, tzinfo=timezone(timedelta(microseconds=1))), ValueError, "fraction of a second"),
         (TIMETZ, 5, TypeError, "expected time, got int"),
         (TIMESTAMP, datetime(2000, 1, 1, tzinfo=UTC), ValueError, "datetime with time zone"),
-        (TIMESTAMP, date(2000, 1, 1), TypeError, "expected datetime, got date"),
+        (TIMESTAMPTZ, date(2000, 1, 1), TypeError, "expected datetime, got date"),
         (TIMESTAMPTZ, datetime(2000, 1, 1), ValueError, "datetime without time zone"),
         (TIMESTAMPTZ, datetime(2000, 1, 1, tzinfo=Nowhere()), ValueError, "datetime without time zone"),
         (TIMESTAMPTZ, 0, TypeError, "expected datetime, got int"),

@@ -81,7 +81,7 @@ def test_other_input(value: object, like: str) -> None:
     ("value", "error", "text"),
     [
         (True, TypeError, "expected Decimal, got bool"),
-        ("1.5", TypeError, "expected Decimal, got str"),
+        ("1,5", ValueError, "str that is no number"),
         (Decimal("1E-16384"), ValueError, "more than 16383 digits after"),
         (Decimal("0E-16384"), ValueError, "more than 16383 digits after"),
         (Decimal("1E+131072"), ValueError, "more than 131072 digits before"),

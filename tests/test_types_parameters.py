@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import UserString
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -48,9 +47,9 @@ def test_formats_and_values() -> None:
         ),
         (
             [23],
-            [Decimal(1)],
-            "parameter $1 of type int4: expected int, got Decimal; if the query "
-            "should take it as numeric, write $1::numeric",
+            [timedelta(1)],
+            "parameter $1 of type int4: expected int, got timedelta; if the query "
+            "should take it as interval, write $1::interval",
         ),
         (
             [21],

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.messages import NULL
 from ..wire.native import COMPILED, read_int32, read_int64
-from .codec import Codec, FixedCodec, expected, malformed
+from .codec import Codec, FixedCodec, malformed
+from .given import as_list, is_list
 from .scalars import IntCodec, JsonCodec
 
 if TYPE_CHECKING:
@@ -59,16 +60,14 @@ class ArrayCodec(Codec):
         self._int4 = isinstance(element, IntCodec) and element.code == "i"
 
     def encode(self, value: object) -> bytes:
-        """Take a list or tuple of elements and None, or of lists of the same length, and so on.
+        """Take a list of elements and None, or of lists of the same length, and so on.
 
         Raises:
             TypeError: the value is not a list, or an element has the wrong type; the text has its index.
             ValueError: the list is ragged, has more than six dimensions, or an element is unfit.
         """
-        if not isinstance(value, (list, tuple)):
-            raise expected("list", value)
         lengths: list[int] = []
-        items = self._flatten(list(value), lengths)
+        items = self._flatten(as_list(value), lengths)
         if not items:
             return _HEADER.pack(_EMPTY_DIMENSIONS, 0, self.element.oid)
         has_null = 0
@@ -98,13 +97,12 @@ class ArrayCodec(Codec):
         while self._nests and items and self._is_dimension(items[0]):
             if len(lengths) == _MAX_DIMENSIONS:
                 raise ValueError(f"nested more than {_MAX_DIMENSIONS} deep")
-            first = items[0]
-            width = len(list(first)) if isinstance(first, (list, tuple)) else 0  # a subclass's len() may lie
+            width = len(as_list(items[0]))  # counted, because a subclass's len() may lie
             if len(items) * width > _MAX_ITEMS:
                 raise ValueError(f"more than {_MAX_ITEMS} elements")
             inner: list[object] = []
             for item in items:
-                members = list(item) if isinstance(item, (list, tuple)) else []
+                members = as_list(item) if self._is_dimension(item) else []
                 if len(members) != width or not self._is_dimension(item):
                     raise ValueError("ragged: the lists of one dimension must have the same length")
                 inner.extend(members)
@@ -113,7 +111,9 @@ class ArrayCodec(Codec):
         return items
 
     def _is_dimension(self, item: object) -> bool:
-        return isinstance(item, list) or (self._tuples and isinstance(item, tuple))
+        if isinstance(item, tuple):
+            return self._tuples
+        return isinstance(item, list | range) or (hasattr(item, "tolist") and is_list(item))  # numpy's arrays
 
     def _encode_exact(self, items: list[object]) -> bytes | None:
         """All elements by `struct`, if all have exactly the Python type that `struct` accepts; else None."""

@@ -1,9 +1,9 @@
 """Codecs of date, time, timetz, timestamp, timestamptz and interval.
 
-    date         date         not datetime, because its time would be lost
+    date         date         a datetime only at midnight, because its time would be lost
     time         time         without tzinfo
     timetz       time         with a tzinfo of fixed offset
-    timestamp    datetime     without tzinfo
+    timestamp    datetime     without tzinfo; or a date
     timestamptz  datetime     with tzinfo; arrives in UTC
     interval     Interval     timedelta
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["DateCodec", "IntervalCodec", "TimeCodec", "TimestampCodec", "TimetzCodec"]
 
 _DAY: Final = 86_400_000_000
+_MIDNIGHT: Final = time()
 _EPOCH_ORDINAL: Final = 730120
 _MAX_ORDINAL: Final = 3652059
 _TIMETZ: Final = struct.Struct(">qi")
@@ -73,8 +74,10 @@ class DateCodec(FixedCodec):
         super().__init__(oid, name, "i", None)
 
     def raw(self, value: object) -> object:
-        """Take a date that is not a datetime."""
-        if not isinstance(value, date) or isinstance(value, datetime):
+        """Take a date; a datetime only if nothing of it is lost."""
+        if not isinstance(value, date):
+            raise expected("date", value)
+        if isinstance(value, datetime) and (value.tzinfo is not None or value.time() != _MIDNIGHT):
             raise expected("date", value)
         return value.toordinal() - _EPOCH_ORDINAL
 
@@ -149,9 +152,11 @@ class TimestampCodec(FixedCodec):
         self._aware = aware
 
     def raw(self, value: object) -> object:
-        """Take a datetime, with tzinfo for timestamptz and without for timestamp."""
+        """Take a datetime, with tzinfo for timestamptz and without for timestamp, or a date for that."""
         if not isinstance(value, datetime):
-            raise expected("datetime", value)
+            if self._aware or not isinstance(value, date):
+                raise expected("datetime", value)
+            return (value.toordinal() - _EPOCH_ORDINAL) * _DAY
         if self._aware:
             if value.utcoffset() is None:
                 raise ValueError("datetime without time zone; pass one with tzinfo, such as timezone.utc")

@@ -7,11 +7,11 @@ shown after the point, so 1.10 keeps its zero.
 Rule: linear time.  The digits are converted as text, because big-integer arithmetic on 131,072 digits takes
 quadratic time.
 
-Input: Decimal, int, and float as the decimal number that repr() shows.  NaN and the infinities (PostgreSQL
-14 and later) are supported in both directions.  PostgreSQL has neither a negative zero nor a positive
-exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number with more than 1,000 zeros before
-the decimal point is returned with an exponent, as Decimal("1E+131000"), which is equal but small; zeros
-after the point are then lost.
+Input: Decimal, int, str, and float as the decimal number that repr() shows.  NaN and the infinities
+(PostgreSQL 14 and later) are supported in both directions.  PostgreSQL has neither a negative zero nor a
+positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number with more than 1,000 zeros
+before the decimal point is returned with an exponent, as Decimal("1E+131000"), which is equal but small;
+zeros after the point are then lost.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ..wire.exact import exact_int
-from .codec import Codec, expected, malformed
+from .codec import Codec, malformed
+from .given import as_decimal
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -51,20 +51,12 @@ class NumericCodec(Codec):
     __slots__ = ()
 
     def encode(self, value: object) -> bytes:
-        """Take a Decimal, int or float of at most 131,072 digits before the point and 16,383 after it."""
-        if isinstance(value, Decimal):
-            number = value if type(value) is Decimal else Decimal(value)
-        elif isinstance(value, bool):
-            raise expected("Decimal", value)
-        elif isinstance(value, int):
-            whole = exact_int(value)
-            if whole.bit_length() > _MAX_BITS:
+        """Take a number of at most 131,072 digits before the point and 16,383 after it."""
+        number = value if type(value) is Decimal else as_decimal(value)
+        if isinstance(number, int):
+            if number.bit_length() > _MAX_BITS:
                 raise ValueError(f"more than {_MAX_WHOLE} digits before the decimal point")
-            number = Decimal(whole)
-        elif isinstance(value, float):
-            number = Decimal(repr(float(value)))
-        else:
-            raise expected("Decimal", value)
+            number = Decimal(number)
         if not number.is_finite():
             if number.is_nan():
                 return _NAN

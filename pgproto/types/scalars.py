@@ -2,11 +2,12 @@
 
 The Python type for each SQL type, and what else is accepted as input:
 
-    bool                        bool        nothing else; 1 is refused
-    int2 int4 int8 oid xid ...  int         nothing else; True is refused, and the range is checked
-    float4 float8               float       int.  A float4 is decoded to exactly the number that was sent,
-                                            which has more digits than PostgreSQL prints
-    text varchar bpchar name    str         nothing else; NUL characters are refused, as the server does
+    bool                        bool        1 is refused
+    int2 int4 int8 oid xid ...  int         whole numbers (see `given`); True is refused, and the range is
+                                            checked
+    float4 float8               float       numbers.  A float4 is decoded to exactly the number that was
+                                            sent, which has more digits than PostgreSQL prints
+    text varchar bpchar name    str         an Enum of str; NUL characters are refused, as the server does
     "char"                      str         as PostgreSQL prints it: "", one ASCII character, or a
                                             backslash and three octal digits for a byte above 127
     bytea                       bytes       bytearray, memoryview
@@ -31,6 +32,7 @@ from ..errors import DataError, because
 from ..wire.exact import exact_bytes, exact_int, exact_str
 from ..wire.native import COMPILED, read_int32
 from .codec import Codec, FixedCodec, expected, malformed
+from .given import as_bool, as_float, as_int, of_enum
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -59,9 +61,7 @@ class BoolCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take True and False only."""
-        if not isinstance(value, bool):
-            raise expected("bool", value)
-        return value
+        return value if isinstance(value, bool) else as_bool(value)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """True or False."""
@@ -82,11 +82,9 @@ class IntCodec(FixedCodec):
         self.maximum: int = (1 << (bits - 1)) - 1 if code.islower() else (1 << bits) - 1
 
     def raw(self, value: object) -> object:
-        """Take an int within the type's range, but no bool."""
+        """Take a whole number within the type's range, but no bool."""
         if type(value) is not int:
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise expected("int", value)
-            value = exact_int(value)
+            value = as_int(value)
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
         return value
@@ -110,13 +108,11 @@ class FloatCodec(FixedCodec):
         super().__init__(oid, name, code, float)
 
     def raw(self, value: object) -> object:
-        """Take a float, or an int that rounds to one; float4 rounds to the nearest float4."""
+        """Take a number, which is rounded; float4 rounds to the nearest float4."""
         if type(value) is float:
             return value
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise expected("float", value)
         try:
-            return float(value)  # `struct` would hide an exception of a subclass's __float__
+            return as_float(value)  # `struct` would hide an exception of a subclass's __float__
         except OverflowError:
             raise self._out_of_range(value) from None
 
@@ -128,7 +124,7 @@ class TextCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take a str without NUL characters and without lone surrogates."""
-        text = value if type(value) is str else exact_str(value)
+        text = value if type(value) is str else exact_str(of_enum(value))
         try:
             data = text.encode("utf-8")
         except UnicodeEncodeError as error:
