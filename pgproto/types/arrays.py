@@ -49,10 +49,10 @@ class ArrayCodec(Codec):
 
     __slots__ = ("_fixed", "_int4", "_nests", "_tuples", "element")
     lower_bound: int = 1
-    mutable: bool = True
 
     def __init__(self, oid: int, element: Codec, name: str = "") -> None:
         super().__init__(oid, name or f"{element.name}[]")
+        self.mutable = True
         self.element = element
         self._fixed: FixedCodec | None = element if isinstance(element, FixedCodec) else None
         self._nests = not isinstance(element, JsonCodec)

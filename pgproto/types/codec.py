@@ -102,14 +102,14 @@ class Codec:
         mutable: its values can be changed, so that one can be made to refer to its own row.
     """
 
-    __slots__ = ("name", "oid")
-    format: int = 1
-    is_tuple: bool = False
-    mutable: bool = False
+    __slots__ = ("format", "is_tuple", "mutable", "name", "oid")
 
     def __init__(self, oid: int, name: str) -> None:
         self.oid = oid
         self.name = name
+        self.format = 1
+        self.is_tuple = False
+        self.mutable = False
 
     def encode(self, value: object) -> bytes:
         """The binary form of a value that is not None.

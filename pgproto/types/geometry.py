@@ -133,12 +133,12 @@ class FigureCodec(Codec):
     """
 
     __slots__ = ("_form", "_make", "_parts", "_shape")
-    is_tuple: bool = True
 
     def __init__(
         self, oid: int, name: str, make: Callable[..., object], parts: tuple[bool, ...], form: str
     ) -> None:
         super().__init__(oid, name)
+        self.is_tuple = True
         self._make = make
         self._parts = parts
         self._form = form
@@ -180,10 +180,10 @@ class PointsCodec(Codec):
     """
 
     __slots__ = ("_head", "_is_path")
-    is_tuple: bool = True
 
     def __init__(self, oid: int, name: str, is_path: bool) -> None:
         super().__init__(oid, name)
+        self.is_tuple = True
         self._is_path = is_path
         self._head = 5 if is_path else 4  # a path begins with a byte that is 1 if it is closed
 

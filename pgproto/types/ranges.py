@@ -179,6 +179,7 @@ class RangeCodec(Codec):
 
     def __init__(self, oid: int, name: str, element: Codec) -> None:
         super().__init__(oid, name)
+        self.mutable = element.mutable
         self.element = element
 
     def encode(self, value: object) -> bytes:
@@ -239,10 +240,11 @@ class MultirangeCodec(Codec):
     """
 
     __slots__ = ("element",)
-    is_tuple: bool = True
 
     def __init__(self, oid: int, name: str, element: RangeCodec) -> None:
         super().__init__(oid, name)
+        self.is_tuple = True
+        self.mutable = element.mutable
         self.element = element
 
     def encode(self, value: object) -> bytes:

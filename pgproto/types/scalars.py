@@ -147,7 +147,10 @@ class OpaqueCodec(TextCodec):
     """A type that Python has nothing for: its values are sent and received as PostgreSQL prints them."""
 
     __slots__ = ()
-    format: int = 0
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name)
+        self.format = 0
 
 
 # The output of charout for each byte.
@@ -244,11 +247,11 @@ class JsonCodec(Codec):
     """
 
     __slots__ = ("_prefix",)
-    mutable: bool = True
 
     def __init__(self, oid: int, name: str, prefix: bytes) -> None:
         super().__init__(oid, name)
         self._prefix = prefix
+        self.mutable = True
 
     def encode(self, value: object) -> bytes:
         """Take anything that json.dumps takes, except NaN and the infinities, which JSON does not have."""

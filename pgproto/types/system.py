@@ -35,7 +35,10 @@ class TidCodec(Codec):
     """The place of a row's version: the number of its block, and its number there."""
 
     __slots__ = ()
-    is_tuple: bool = True
+
+    def __init__(self, oid: int, name: str) -> None:
+        super().__init__(oid, name)
+        self.is_tuple = True
 
     def encode(self, value: object) -> bytes:
         """Take a pair of ints."""
@@ -85,9 +88,12 @@ class VectorCodec(ArrayCodec):
     """An array of one dimension without NULLs, whose first element has the subscript 0."""
 
     __slots__ = ()
-    is_tuple: bool = True
     lower_bound: int = 0
-    mutable: bool = False
+
+    def __init__(self, oid: int, element: Codec, name: str) -> None:
+        super().__init__(oid, element, name)
+        self.is_tuple = True
+        self.mutable = False
 
     def encode(self, value: object) -> bytes:
         """Take a list or tuple of ints."""
@@ -137,12 +143,11 @@ class RecordCodec(Codec):
     """
 
     __slots__ = ("_types",)
-    is_tuple: bool = True
-    mutable: bool = True
 
     def __init__(self, oid: int, name: str, types: TypeMap) -> None:
         super().__init__(oid, name)
         self._types = types
+        self.is_tuple = self.mutable = True
 
     def encode(self, value: object) -> bytes:
         """Take nothing: the server does not take it either."""

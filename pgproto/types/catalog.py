@@ -1,0 +1,126 @@
+"""What the catalog says of the types that are not built in, and the codecs that are made of it.
+
+One query finds the types of some OIDs, and what they are made of: elements of arrays, base types of domains,
+bounds of ranges, ranges of multiranges, fields of composites, and so on, some levels deep.  It goes by
+indexes alone, and compares with arrays, of which the planner thinks that they have few elements: so its
+price is that of the types that it finds, and the server's JIT keeps away from it.
+
+Manual: "System Catalogs" (pg_type, pg_range, pg_attribute).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from .arrays import ArrayCodec
+from .codec import Codec
+from .composites import CompositeCodec, DomainCodec
+from .ranges import MultirangeCodec, RangeCodec
+from .scalars import OpaqueCodec, TextCodec
+from .typemap import TypeMap
+
+__all__ = ["LOOK_UP", "TypeRow", "learn"]
+
+_LEVELS: Final = 5
+
+_ONE_LEVEL: Final = """
+  SELECT t.oid, pg_catalog.format_type(t.oid, NULL), t.typname, t.typtype::pg_catalog.text,
+    CASE WHEN t.typtype = 'd' THEN t.typbasetype WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 END
+      AS element,
+    COALESCE((SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid),
+      (SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid), 0) AS part,
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid
+      AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+    ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid
+      AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS fields
+  FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.oid = ANY ("""
+
+
+def _look_up() -> str:
+    levels = [f"t0 AS MATERIALIZED ({_ONE_LEVEL}$1::pg_catalog.oid[]))"]
+    for level in range(1, _LEVELS):
+        parts = f"SELECT pg_catalog.unnest(fields || element || part) FROM t{level - 1}"  # noqa: S608
+        levels.append(f"t{level} AS MATERIALIZED ({_ONE_LEVEL}ARRAY({parts})))")
+    every = " UNION ALL ".join([f"SELECT * FROM t{level}" for level in range(_LEVELS)])  # noqa: S608
+    return f"WITH {', '.join(levels)} {every}"
+
+
+LOOK_UP: Final = _look_up()
+"""Its parameter is an array of OIDs; its rows are `TypeRow`s, some perhaps twice."""
+
+
+class TypeRow(NamedTuple):
+    """What the catalog says of one type.
+
+    Attributes:
+        oid: its OID.
+        name: as `format_type` writes it: with its schema, if the search_path does not lead there.
+        typname: its name alone.
+        kind: typtype: "b" base, "c" composite, "d" domain, "e" enum, "r" range, "m" multirange, "p" pseudo.
+        element: the OID of an array's element, or of a domain's base type; 0 if it is neither.
+        part: the OID of a range's bounds, or of a multirange's ranges; 0 if it is neither.
+        field_names: of a composite.
+        field_types: of a composite.
+    """
+
+    oid: int
+    name: str
+    typname: str
+    kind: str
+    element: int
+    part: int
+    field_names: Sequence[str]
+    field_types: Sequence[int]
+
+
+# Types of extensions whose binary form is known, by their names.
+_BY_NAME: Final[dict[str, type[Codec]]] = {"citext": TextCodec}
+
+
+def learn(types: TypeMap, rows: Sequence[Sequence[Any]]) -> None:
+    """Add the codecs of what `LOOK_UP` has found.
+
+    Args:
+        types: the map; what the rows refer to is in them, or is known by the map.
+        rows: the result.
+    """
+    found = {row.oid: row for row in [TypeRow(*each) for each in rows]}
+    made: dict[int, Codec] = {}
+
+    def codec(oid: int) -> Codec:
+        row = found.get(oid)
+        if row is None:
+            return types.codec(oid)
+        if oid not in made:
+            made[oid] = OpaqueCodec(oid, row.name)  # what is made of itself ends here
+            made[oid] = make(row)
+        return made[oid]
+
+    def make(row: TypeRow) -> Codec:
+        if row.kind == "e":
+            return TextCodec(row.oid, row.name)
+        if row.kind == "c":
+            parts = [codec(oid) for oid in row.field_types]
+            if all(part.format for part in parts):
+                return CompositeCodec(row.oid, row.name, list(zip(row.field_names, parts, strict=True)))
+        elif row.kind == "d":
+            return DomainCodec(row.oid, row.name, codec(row.element))
+        elif row.element:
+            element = codec(row.element)
+            if element.format:
+                return ArrayCodec(row.oid, element, row.name)
+        elif row.part:
+            part = codec(row.part)
+            if isinstance(part, RangeCodec) and row.kind == "m":
+                return MultirangeCodec(row.oid, row.name, part)
+            if part.format and row.kind == "r":
+                return RangeCodec(row.oid, row.name, part)
+        else:
+            known = _BY_NAME.get(row.typname)
+            if known is not None:
+                return known(row.oid, row.name)
+        return OpaqueCodec(row.oid, row.name)
+
+    for oid in found:
+        types.add(codec(oid))

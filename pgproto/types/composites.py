@@ -1,0 +1,136 @@
+"""The codecs of what users make of other types: composite types, domains and enums.
+
+    composite    Row       a tuple with names; a tuple, list or mapping is taken as well
+    domain       as its base type
+    enum         str       its label
+
+Binary form of a composite (record_send): int32 number of fields, then each field as uint32 OID of its type,
+int32 length (-1: NULL) and value.  A composite with a field that only travels as text travels as text itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ..wire.messages import NULL
+from ..wire.native import read_int32
+from .codec import Codec, expected, malformed
+from .given import of_enum
+from .row import Columns, Row, TrackedRow
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+__all__ = ["CompositeCodec", "DomainCodec"]
+
+_OID: Final = struct.Struct(">I")
+
+
+class CompositeCodec(Codec):
+    """A composite type.
+
+    Args:
+        fields: its fields' names and codecs, in order.
+    """
+
+    __slots__ = ("_codecs", "_columns")
+
+    def __init__(self, oid: int, name: str, fields: Sequence[tuple[str, Codec]]) -> None:
+        super().__init__(oid, name)
+        self._columns = Columns([field for field, _ in fields])
+        self._codecs: list[Codec] = [codec for _, codec in fields]
+        self.is_tuple = True
+        self.mutable = any(codec.mutable for codec in self._codecs)
+
+    def encode(self, value: object) -> bytes:
+        """Take a tuple or list of the fields' values, a Row, or a mapping by their names.
+
+        Raises:
+            TypeError: it is none of these, or a field's value has the wrong type; the text names the field.
+            ValueError: a field is missing, or there are too many, or a value is unfit.
+        """
+        names = self._columns.names
+        values = self._values(of_enum(value))
+        if len(values) != len(names):
+            raise ValueError(f"{len(values)} values for the {len(names)} fields of {self.name}")
+        parts: list[bytes] = [len(names).to_bytes(4, "big")]
+        for name, codec, each in zip(names, self._codecs, values, strict=True):
+            parts.append(_OID.pack(codec.oid))
+            if each is None:
+                parts.append(NULL)
+                continue
+            try:
+                codec.add_field(parts, each)
+            except TypeError as error:
+                raise TypeError(f"field {name!r}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"field {name!r}: {error}") from None
+        return b"".join(parts)
+
+    def _values(self, value: object) -> list[object]:
+        if isinstance(value, Row):
+            return list(Row.values(value))
+        if isinstance(value, list | tuple):
+            return list(value)
+        if not isinstance(value, Mapping):
+            raise expected("tuple", value)
+        values: list[object] = []
+        for name in self._columns.names:
+            if name not in value:
+                raise ValueError(f"field {name!r} is missing")
+            values.append(value[name])
+        return values
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The fields as a Row."""
+        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        if count != len(self._codecs):
+            raise malformed(self.name, f"{count} fields instead of {len(self._codecs)}")
+        position: i64 = start + 4
+        values: list[object] = []
+        for codec in self._codecs:
+            if end - position < 8:
+                raise malformed(self.name, "it ends inside of a field")
+            oid: i64 = read_int32(buffer, position) & 0xFFFFFFFF
+            length: i64 = read_int32(buffer, position + 4)
+            position += 8
+            if oid != codec.oid:
+                raise malformed(self.name, f"a field of type {oid} instead of {codec.oid}")
+            if length > end - position or length < -1:
+                raise malformed(self.name, f"a field of {length} bytes with {end - position} left")
+            if length < 0:
+                values.append(None)
+            else:
+                values.append(codec.decode(buffer, position, position + length))
+                position += length
+        if position != end:
+            raise malformed(self.name, f"{end - position} bytes after its fields")
+        row = TrackedRow if self.mutable else Row
+        return row(self._columns, tuple(values))
+
+
+class DomainCodec(Codec):
+    """A domain: the values of its base type under another OID.
+
+    Args:
+        base: the codec of the base type.
+    """
+
+    __slots__ = ("_base",)
+
+    def __init__(self, oid: int, name: str, base: Codec) -> None:
+        super().__init__(oid, name)
+        self._base = base
+        self.format = base.format
+        self.is_tuple = base.is_tuple
+        self.mutable = base.mutable
+
+    def encode(self, value: object) -> bytes:
+        """Take what the base type takes."""
+        return self._base.encode(value)
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The value of the base type."""
+        return self._base.decode(buffer, start, end)
