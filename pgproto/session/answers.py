@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..errors import DataError, LocalProtocolError, RemoteProtocolError
+from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire import CopyFail, CopyOutResponse, Message, tags
 from .channel import Channel
 from .segment import Segment
 from .sql import NO_DATA
 
-__all__ = ["refuse_copy", "unasked", "undecodable"]
+__all__ = ["refuse_copy", "unasked"]
 
 
 def unasked(event: Message) -> RemoteProtocolError:
@@ -20,15 +20,6 @@ def unasked(event: Message) -> RemoteProtocolError:
     return RemoteProtocolError(
         f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked"
     )
-
-
-def undecodable(raised: Exception) -> DataError:
-    """The error for a query whose rows could not be decoded."""
-    if isinstance(raised, DataError):
-        return raised
-    error = DataError(f"decoding its rows was ended by {type(raised).__name__}")
-    error.__cause__ = raised
-    return error
 
 
 def refuse_copy(channel: Channel, segment: Segment, event: Message) -> LocalProtocolError | None:

@@ -113,7 +113,7 @@ class Connector:
         random_bytes: gives so many unpredictable bytes (`os.urandom`).
         any_encoding: take a configuration whose client_encoding is not UTF-8.  The operations of the core
             write and read UTF-8: such SQL and names are given as bytes in messages, and results read raw.
-        types: the types of the sessions.
+        types: the types of the sessions, which learn in it; by default a new map.
 
     Raises:
         ConfigError: the client_encoding is not UTF-8, and `any_encoding` is false.
@@ -128,12 +128,12 @@ class Connector:
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         any_encoding: bool = False,
-        types: TypeMap = BUILT_IN,
+        types: TypeMap | None = None,
     ) -> None:
         if not any_encoding and not is_utf8(config.client_encoding):
             raise ConfigError("client_encoding: must be UTF8")
         self.config = config
-        self.types = types
+        self.types = TypeMap(BUILT_IN) if types is None else types
         self._clock = clock
         self._random_bytes = random_bytes
         self._asked_for_3_0: set[Host] = set()  # hosts that refused 3.2 the last time and then accepted 3.0

@@ -39,6 +39,7 @@ from .cancelling import NO_WISH, WANTED, Cancelling
 from .channel import HIGH_WATER, Channel
 from .ending import ALIVE, FINISHED, GRACE, LAST_WORDS, Ending
 from .inbox import Unasked
+from .lookup import look_up
 from .loss import Loss, lease_over, out_of_time
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import GONE, SENT, WAITING, Operation
@@ -640,6 +641,8 @@ class Engine:
         self._producing = True
         queue = self.turns.queue
         try:
+            if channel.statements.unresolved and queue:
+                look_up(channel, queue[0].deadline)
             while queue and channel.pending < HIGH_WATER and self._cancelling.state == NO_WISH:
                 operation = queue[0]
                 if not channel.may_open and channel.segments[-1].operation is not operation:

@@ -50,7 +50,7 @@ from ..wire import (
 from ..wire.binding import Executes
 from . import statements as st
 from .advice import annotate, place, unfit_error
-from .answers import refuse_copy, unasked, undecodable
+from .answers import refuse_copy, unasked
 from .batch import QueuedQuery, error_of_all, refuse
 from .channel import HIGH_WATER, TELLING_TAGS, Channel
 from .ledger import Ledger
@@ -199,6 +199,8 @@ class Execution(Preparing):
         if self.atomic and self.rejected:
             return True
         self._acquire(channel)
+        if channel.statements.unresolved:
+            return False
         return all(statement.state != st.PREPARING for statement in self._held)
 
     def _acquire(self, channel: Channel) -> None:
@@ -445,7 +447,7 @@ class Execution(Preparing):
             raise
         except Exception as error:  # noqa: BLE001 - a decoding error must not end the session
             # The messages are consumed, so the session goes on, and the server decides the outcome.
-            item.error = undecodable(error)
+            item.error = channel.statements.undecodable(statement, error)
 
     def _completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
         position = segment.position

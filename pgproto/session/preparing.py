@@ -156,7 +156,8 @@ class Preparing(Operation):
             self._to_prepare[self._described].parameters_described(tuple(event.parameter_types))
         elif isinstance(event, (RowDescription, NoData)):
             statement = self._to_prepare[self._described]
-            statement.rows_described(tuple(event.fields) if isinstance(event, RowDescription) else ())
+            fields = tuple(event.fields) if isinstance(event, RowDescription) else ()
+            channel.statements.described(statement, fields)
             statement.state = st.READY
             self._described += 1
 

@@ -21,7 +21,7 @@ from ..wire import (
     Message,
     RowDescription,
 )
-from .answers import refuse_copy, unasked, undecodable
+from .answers import refuse_copy, unasked
 from .batch import rowcount
 from .channel import Channel
 from .loss import Loss
@@ -29,6 +29,7 @@ from .operation import SENT, WAITING
 from .segment import Segment
 from .simple import SimpleQuery
 from .sql import NO_DATA, check_no_copy_in
+from .statements import undecodable
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 

@@ -21,13 +21,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from ..errors import LocalProtocolError, not_sent
+from ..errors import DataError, LocalProtocolError, not_sent
 from ..types import BUILT_IN, ParameterEncoder, RowDecoder, TypeMap
+from ..types.codec import OutdatedTypeError
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
 
-__all__ = ["Statement", "StatementCache"]
+__all__ = ["Statement", "StatementCache", "undecodable"]
 
 NEW: Final = 0
 PREPARING: Final = 1
@@ -177,6 +178,15 @@ class Statement:
         return f"<Statement {self.name!r} {self.sql!r}>"
 
 
+def undecodable(raised: Exception) -> DataError:
+    """The error for a query whose rows could not be decoded."""
+    if isinstance(raised, DataError):
+        return raised
+    error = DataError(f"decoding its rows was ended by {type(raised).__name__}")
+    error.__cause__ = raised
+    return error
+
+
 _NO_PARAMETERS: Final = ParameterEncoder(())
 _NO_ROWS: Final = RowDecoder(())
 
@@ -196,6 +206,7 @@ class StatementCache:
         dropped: kept statements that callers no longer refer to; any thread may append them here.
         direct: the server itself keeps named statements and reports changes; False if a pooler may keep them,
             or as long as that is not known.
+        unresolved: statements that wait for a look-up of their types, each with its columns; see `lookup`.
         unasked: the server was not yet asked about that; see `whereabouts`.
         clears: how many times this session has run DISCARD ALL or DEALLOCATE ALL.
     """
@@ -205,6 +216,7 @@ class StatementCache:
         "_entries",
         "_nameless",
         "_to_close",
+        "_unknowable",
         "clears",
         "direct",
         "dropped",
@@ -215,6 +227,7 @@ class StatementCache:
         "size",
         "types",
         "unasked",
+        "unresolved",
     )
 
     def __init__(
@@ -224,6 +237,8 @@ class StatementCache:
         self.prefix = prefix
         self.named = named
         self.types = types
+        self.unresolved: list[tuple[Statement, tuple[FieldDescription, ...]]] = []
+        self._unknowable: set[int] = set()  # types that were looked up in vain
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # statements that callers keep, by name
         self.dropped: list[Statement] = []
@@ -267,6 +282,35 @@ class StatementCache:
     def was_cleared(self, statement: Statement) -> bool:
         """True if its name is gone because of a statement that this session itself has run before it."""
         return statement.clears != self.clears
+
+    def described(self, statement: Statement, fields: tuple[FieldDescription, ...]) -> None:
+        """A statement is described: are its types known?"""
+        statement.rows_described(fields)
+        if self.unknown_types(statement):
+            self.unresolved.append((statement, fields))
+
+    def unknown_types(self, statement: Statement) -> list[int]:
+        """The OIDs of its types that can be looked up.  A map without a parent learns nothing."""
+        types = self.types
+        if types.parent is None:
+            return []
+        oids = (*statement.parameter_types, *statement.result_types)
+        return [oid for oid in oids if types.known(oid) is None and oid not in self._unknowable]
+
+    def undecodable(self, statement: Statement, raised: Exception) -> DataError:
+        """The error for rows that could not be decoded.  A type that was altered is looked up anew."""
+        if isinstance(raised, OutdatedTypeError):
+            self.types.forget()
+            self.forget(statement)
+        return undecodable(raised)
+
+    def looked_up(self, oids: list[int]) -> None:
+        """Types were looked up; those that are still unknown travel as text."""
+        self._unknowable.update([oid for oid in oids if self.types.known(oid) is None])
+        for statement, fields in self.unresolved:
+            statement.parameters_described(statement.parameter_types)
+            statement.rows_described(fields)
+        self.unresolved.clear()
 
     def doubt(self) -> None:
         """There may be a pooler in front of the server.  Call it before the first query."""

@@ -15,7 +15,6 @@ from typing import Final
 from ..errors import RemoteProtocolError
 from ..protocol import DataRows
 from ..types import Row
-from .answers import undecodable
 from .batch import QueuedQuery
 from .channel import HIGH_WATER, Channel
 from .execution import Execution
@@ -57,7 +56,7 @@ class Stream(Execution):
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - as for every execution
-            item.error = undecodable(error)
+            item.error = channel.statements.undecodable(statement, error)
         self._size += event.end - event.start
         self.progress(channel)
 

@@ -123,4 +123,4 @@ def learn(types: TypeMap, rows: Sequence[Sequence[Any]]) -> None:
         return OpaqueCodec(row.oid, row.name)
 
     for oid in found:
-        types.add(codec(oid))
+        types.learn(codec(oid))

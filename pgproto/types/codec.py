@@ -27,12 +27,18 @@ __all__ = [
     "MAX_FIELD",
     "Codec",
     "FixedCodec",
+    "OutdatedTypeError",
     "expected",
     "frame_length",
     "malformed",
     "runs_of",
     "with_type",
 ]
+
+
+class OutdatedTypeError(DataError):
+    """A value is not of the shape that its type had when it was looked up: the type was altered."""
+
 
 MAX_FIELD: Final = 0x7FFFFFFF
 """The longest value in bytes: its length is an int32."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.messages import NULL
 from ..wire.native import read_int32
-from .codec import Codec, expected, malformed
+from .codec import Codec, OutdatedTypeError, expected, malformed
 from .given import of_enum
 from .row import Columns, Row, TrackedRow
 
@@ -87,7 +87,7 @@ class CompositeCodec(Codec):
         """The fields as a Row."""
         count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
         if count != len(self._codecs):
-            raise malformed(self.name, f"{count} fields instead of {len(self._codecs)}")
+            raise self._outdated(f"{count} fields instead of {len(self._codecs)}")
         position: i64 = start + 4
         values: list[object] = []
         for codec in self._codecs:
@@ -97,7 +97,7 @@ class CompositeCodec(Codec):
             length: i64 = read_int32(buffer, position + 4)
             position += 8
             if oid != codec.oid:
-                raise malformed(self.name, f"a field of type {oid} instead of {codec.oid}")
+                raise self._outdated(f"a field of type {oid} instead of {codec.oid}")
             if length > end - position or length < -1:
                 raise malformed(self.name, f"a field of {length} bytes with {end - position} left")
             if length < 0:
@@ -109,6 +109,9 @@ class CompositeCodec(Codec):
             raise malformed(self.name, f"{end - position} bytes after its fields")
         row = TrackedRow if self.mutable else Row
         return row(self._columns, tuple(values))
+
+    def _outdated(self, what: str) -> OutdatedTypeError:
+        return OutdatedTypeError(f"a value of type {self.name} has {what}: it was altered; run it again")
 
 
 class DomainCodec(Codec):

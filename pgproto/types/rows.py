@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import DataError, RemoteProtocolError
 from ..wire.messages import FieldDescription
 from ..wire.native import COMPILED, read_int32
-from .codec import Codec, FixedCodec, runs_of
+from .codec import Codec, FixedCodec, OutdatedTypeError, runs_of
 from .registry import BUILT_IN
 from .row import Columns, Row, TrackedRow
 from .scalars import ByteaCodec, TextCodec
@@ -242,7 +242,8 @@ class RowDecoder:
         """A DataError with row and column; an error that is not a DataError becomes its `__cause__`."""
         expected = isinstance(error, DataError)
         what = str(error) if expected else f"decoding it raised {type(error).__name__}"
-        named = DataError(f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {what}")
+        text = f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {what}"
+        named = OutdatedTypeError(text) if isinstance(error, OutdatedTypeError) else DataError(text)
         named.__cause__ = None if expected else error
         return named
 

@@ -24,17 +24,32 @@ class TypeMap:
         parent: who is asked for what this map does not know; None for nobody.
     """
 
-    __slots__ = ("_by_name", "_by_oid", "parent")
+    __slots__ = ("_by_name", "_by_oid", "_learned", "parent")
 
     def __init__(self, parent: TypeMap | None = None) -> None:
         self.parent = parent
         self._by_oid: dict[int, Codec] = {}
         self._by_name: dict[str, Codec] = {}
+        self._learned: list[Codec] = []
 
     def add(self, codec: Codec) -> None:
         """Know a type by its codec's OID and name, in place of what was known by them."""
         self._by_oid[codec.oid] = codec
         self._by_name[codec.name] = codec
+
+    def learn(self, codec: Codec) -> None:
+        """Know a type by what the catalog says of it, until `forget`."""
+        self._learned.append(codec)
+        self.add(codec)
+
+    def forget(self) -> None:
+        """Forget what was learned: a type was altered, and others may be made of it."""
+        learned, self._learned = self._learned, []
+        for codec in learned:
+            if self._by_oid.get(codec.oid) is codec:
+                del self._by_oid[codec.oid]
+            if self._by_name.get(codec.name) is codec:
+                del self._by_name[codec.name]
 
     def known(self, oid: int) -> Codec | None:
         """The codec of a type; None if neither this map nor a parent knows it."""
