@@ -25,7 +25,12 @@ SLEEP = re.compile(r"\btime\.sleep\(")
 MAY_SLEEP = {"transports/pgproto_pytest/process.py", "tests/support/scripted.py"}
 
 # What is compiled has plain classes; mypyc does not compile these, or makes them slow.
-NOT_COMPILED = {"pgproto/errors.py", "pgproto/interpreters.py", "pgproto/sqlstates.py"}
+NOT_COMPILED = {
+    "pgproto/errors.py",
+    "pgproto/interpreters.py",
+    "pgproto/sqlstates.py",
+    "pgproto/types/figures.py",
+}
 NOT_IN_COMPILED = {
     "dataclasses": None,
     "collections": {"namedtuple"},

@@ -18,7 +18,7 @@ from .escaping import (
     quote_literal,
     unescape_bytea,
 )
-from .geometry import Box, Circle, Line, LineSegment, Path, Point, Polygon
+from .figures import Box, Circle, Line, LineSegment, Path, Point, Polygon
 from .interval import Interval
 from .parameters import ParameterEncoder
 from .ranges import Multirange, Range

@@ -11,7 +11,7 @@ Manual: "System Catalogs" (pg_type, pg_range, pg_attribute).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .arrays import ArrayCodec
 from .codec import Codec
@@ -50,8 +50,11 @@ LOOK_UP: Final = _look_up()
 """Its parameter is an array of OIDs; its rows are `TypeRow`s, some perhaps twice."""
 
 
-class TypeRow(NamedTuple):
+class TypeRow:
     """What the catalog says of one type.
+
+    Args:
+        row: a row of `LOOK_UP`.
 
     Attributes:
         oid: its OID.
@@ -64,14 +67,17 @@ class TypeRow(NamedTuple):
         field_types: of a composite.
     """
 
-    oid: int
-    name: str
-    typname: str
-    kind: str
-    element: int
-    part: int
-    field_names: Sequence[str]
-    field_types: Sequence[int]
+    __slots__ = ("element", "field_names", "field_types", "kind", "name", "oid", "part", "typname")
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        self.oid: int = row[0]
+        self.name: str = row[1]
+        self.typname: str = row[2]
+        self.kind: str = row[3]
+        self.element: int = row[4]
+        self.part: int = row[5]
+        self.field_names: list[str] = row[6]
+        self.field_types: list[int] = row[7]
 
 
 # Types of extensions whose binary form is known, by their names.
@@ -85,7 +91,7 @@ def learn(types: TypeMap, rows: Sequence[Sequence[Any]]) -> None:
         types: the map; what the rows refer to is in them, or is known by the map.
         rows: the result.
     """
-    found = {row.oid: row for row in [TypeRow(*each) for each in rows]}
+    found = {row.oid: row for row in [TypeRow(each) for each in rows]}
     made: dict[int, Codec] = {}
 
     def codec(oid: int) -> Codec:

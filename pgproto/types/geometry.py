@@ -1,4 +1,4 @@
-"""The geometric types: named tuples of floats, and their codecs.
+"""The codecs of the geometric types, whose values are the named tuples of `figures`.
 
     point      Point(x, y)                     (1.5,2)
     line       Line(a, b, c)                   {a,b,c}: ax + by + c = 0
@@ -18,79 +18,21 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ..wire.exact import exact_str
 from ..wire.native import read_int32
 from .codec import Codec, expected, malformed
+from .figures import Path, Point, Polygon
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = [
-    "Box",
-    "Circle",
-    "FigureCodec",
-    "Line",
-    "LineSegment",
-    "Path",
-    "Point",
-    "PointsCodec",
-    "Polygon",
-]
+__all__ = ["FigureCodec", "PointsCodec"]
 
 _PAIR: Final = 2
 
 _NUMBER: Final = re.compile(r"[-+]?(?:inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE)
-
-
-class Point(NamedTuple):
-    """A point of the plane."""
-
-    x: float
-    y: float
-
-
-class Line(NamedTuple):
-    """A line without end: all points with `a * x + b * y + c == 0`."""
-
-    a: float
-    b: float
-    c: float
-
-
-class LineSegment(NamedTuple):
-    """A line between two points."""
-
-    start: Point
-    end: Point
-
-
-class Box(NamedTuple):
-    """A rectangle by two corners; the server puts the upper right one first."""
-
-    high: Point
-    low: Point
-
-
-class Path(NamedTuple):
-    """Points in order; if it is closed, a line goes from the last one to the first."""
-
-    points: tuple[Point, ...]
-    closed: bool = False
-
-
-class Polygon(NamedTuple):
-    """The corners of an area, in order."""
-
-    points: tuple[Point, ...]
-
-
-class Circle(NamedTuple):
-    """All points within a distance of the center."""
-
-    center: Point
-    radius: float
 
 
 def _float(value: object) -> float:

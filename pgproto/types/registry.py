@@ -12,7 +12,8 @@ from .arrays import ArrayCodec
 from .bits import BitCodec
 from .codec import Codec
 from .datetimes import DateCodec, IntervalCodec, TimeCodec, TimestampCodec, TimetzCodec
-from .geometry import Box, Circle, FigureCodec, Line, LineSegment, Point, PointsCodec
+from .figures import Box, Circle, Line, LineSegment, Point
+from .geometry import FigureCodec, PointsCodec
 from .network import CidrCodec, InetCodec, MacCodec
 from .numeric import NumericCodec
 from .ranges import MultirangeCodec, RangeCodec
