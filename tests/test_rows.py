@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,8 +63,6 @@ def test_row_as_a_sequence() -> None:
     assert list(item) == [1, "x", None]
     first, *rest = item
     assert (first, rest) == (1, ["x", None])
-    assert "x" in item
-    assert "name" not in item
     with pytest.raises(IndexError):
         item[3]
     assert list(reversed([*item])) == [None, "x", 1]
@@ -81,6 +81,41 @@ def test_row_as_a_mapping() -> None:
     assert item.get("nope", 5) == 5
     assert item.as_dict() == dict(item.items()) == {"id": 1, "name": "x"}
     assert dict(**item.as_dict()) == {"id": 1, "name": "x"}
+
+
+def test_in_asks_the_names() -> None:
+    """As in asyncpg; `pyarrow.Table.from_pylist` takes `row[name] if name in row else None`."""
+    item = row(id=1, name="x")
+    assert "name" in item
+    assert "x" not in item
+    assert 1 not in item
+    assert "x" in item.values()
+    assert [name for name in ("id", "nope", "name") if name in item] == ["id", "name"]
+    with pytest.raises(TypeError):
+        assert [] not in item  # as with a dict
+
+
+def test_rows_are_ordered_as_tuples() -> None:
+    tuples = [(2, "a"), (1, "b"), (1, "a"), (1,), (1, "a", 0)]
+    rows = [Row(Columns([f"c{number}" for number in range(len(each))]), each) for each in tuples]
+    assert sorted(rows) == sorted(tuples)
+    assert tuple(max(rows)) == max(tuples)
+    for one, its_tuple in zip(rows, tuples, strict=True):
+        for other, other_tuple in zip(rows, tuples, strict=True):
+            for less in (one, its_tuple):
+                for more in (other, other_tuple):
+                    assert (less < more) is (its_tuple < other_tuple)
+                    assert (less <= more) is (its_tuple <= other_tuple)
+                    assert (less > more) is (its_tuple > other_tuple)
+                    assert (less >= more) is (its_tuple >= other_tuple)
+
+
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+def test_what_a_row_is_not_ordered_with(compare: Callable[[object, object], bool]) -> None:
+    with pytest.raises(TypeError):
+        compare(row(a=1), [2])
+    with pytest.raises(TypeError):
+        compare(row(a=1), row(a="x"))  # as with tuples
 
 
 def test_row_equality_and_hash() -> None:

@@ -1,7 +1,8 @@
 """Row: one row of a result, by position and by name.
 
-Rule: a row is a sequence of its values.  It iterates, unpacks, slices, compares and hashes like a tuple of
-them; it also has the columns' names, which all rows of a result share.
+Rule: a row is a sequence of its values.  It iterates, unpacks, slices, compares, sorts and hashes like a
+tuple of them; it also has the columns' names, which all rows of a result share.  As with a mapping, `in` asks
+the names: libraries that take "lists of dicts" ask so whether a column is there.
 
 Rule: names come from the server and are only used as dict keys.  `row["__class__"]` is a column, no name
 becomes an attribute, and "" and "?column?" are valid names.  If two columns have the same name, the name
@@ -74,9 +75,9 @@ class Row:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._values)
 
-    def __contains__(self, value: object) -> bool:
-        """True if one of the *values* is equal; for names use `name in row.keys()`."""
-        return value in self._values
+    def __contains__(self, name: object) -> bool:
+        """True if there is a column of that name; for values use `value in row.values()`."""
+        return name in self._columns.index
 
     def keys(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
@@ -109,6 +110,35 @@ class Row:
 
     def __hash__(self) -> int:
         return hash(self._values)
+
+    def __lt__(self, other: object) -> bool:
+        """The order of tuples: a row compares with rows and tuples by the values, in their order."""
+        if isinstance(other, Row):
+            return self._values < other._values
+        if isinstance(other, tuple):
+            return self._values < other
+        return NotImplemented
+
+    def __le__(self, other: object) -> bool:
+        if isinstance(other, Row):
+            return self._values <= other._values
+        if isinstance(other, tuple):
+            return self._values <= other
+        return NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        if isinstance(other, Row):
+            return self._values > other._values
+        if isinstance(other, tuple):
+            return self._values > other
+        return NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        if isinstance(other, Row):
+            return self._values >= other._values
+        if isinstance(other, tuple):
+            return self._values >= other
+        return NotImplemented
 
     def __repr__(self) -> str:
         parts: list[str] = []
