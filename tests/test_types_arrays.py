@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pgproto.errors import DataError
 from pgproto.types import Codec
 from pgproto.types.arrays import ArrayCodec
+from pgproto.types.composites import DomainCodec
 from tests.support.codecs import binary_codec
 
 FIXED = settings(deadline=None, derandomize=True)
@@ -110,6 +111,16 @@ def test_a_list_that_contains_itself_ends() -> None:
 def test_refused(oid: int, value: object, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         codec(oid).encode(value)
+
+
+def test_arrays_in_a_domain_are_values_and_not_dimensions() -> None:
+    array = ArrayCodec(2, DomainCodec(1, "texts", codec(TEXTS)))
+    for value in ([["a"], []], [["a", None], None, ["b"]], [[["a"], ["b"]]]):
+        data = array.encode(value)
+        assert data[:4] == b"\0\0\0\1"
+        assert array.decode(data, 0, len(data)) == value
+    with pytest.raises(TypeError, match="expected list"):
+        array.encode(["a"])
 
 
 def test_json_lists_are_values_and_not_dimensions() -> None:

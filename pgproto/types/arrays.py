@@ -9,7 +9,8 @@ innermost dimension outwards; a list that contains itself is refused at the seve
 Rule: every count is checked against the bytes that remain before anything is allocated for it.
 
 Lower bounds are not kept: a Python list starts at 0 whatever the array's subscripts start at.  For json and
-jsonb an inner list is a JSON array and not a dimension, so these arrays are encoded with one dimension.
+jsonb an inner list is a JSON array and not a dimension, and for a domain over arrays it is an element: these
+arrays are encoded with one dimension.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..wire.messages import NULL
 from ..wire.native import COMPILED, read_int32, read_int64
 from .codec import Codec, FixedCodec, malformed
 from .given import as_list, is_list
-from .scalars import IntCodec, JsonCodec
+from .scalars import IntCodec
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -52,10 +53,10 @@ class ArrayCodec(Codec):
 
     def __init__(self, oid: int, element: Codec, name: str = "") -> None:
         super().__init__(oid, name or f"{element.name}[]")
-        self.mutable = True
+        self.is_list = self.mutable = True
         self.element = element
         self._fixed: FixedCodec | None = element if isinstance(element, FixedCodec) else None
-        self._nests = not isinstance(element, JsonCodec)
+        self._nests = not element.is_list
         self._tuples = not element.is_tuple
         self._int4 = isinstance(element, IntCodec) and element.code == "i"
 

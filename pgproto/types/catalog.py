@@ -34,7 +34,8 @@ _ONE_LEVEL: Final = """
       AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
     ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid
       AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS fields
-  FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.oid = ANY ("""
+  FROM pg_catalog.pg_type t
+  WHERE (t.oid >= 10000 OR t.typtype <> 'b' OR t.typcategory = 'A') AND t.oid = ANY ("""
 
 
 def _look_up() -> str:
@@ -91,7 +92,7 @@ def learn(types: TypeMap, rows: Sequence[Sequence[Any]]) -> None:
         types: the map; what the rows refer to is in them, or is known by the map.
         rows: the result.
     """
-    found = {row.oid: row for row in [TypeRow(each) for each in rows]}
+    found = {row.oid: row for row in [TypeRow(each) for each in rows] if types.known(row.oid) is None}
     made: dict[int, Codec] = {}
 
     def codec(oid: int) -> Codec:

@@ -127,6 +127,7 @@ class DomainCodec(Codec):
         super().__init__(oid, name)
         self._base = base
         self.format = base.format
+        self.is_list = base.is_list
         self.is_tuple = base.is_tuple
         self.mutable = base.mutable
 

@@ -88,7 +88,14 @@ _SCALARS: Final[list[tuple[Codec, int]]] = [
 # Types whose values are sent and received as text: name, OID, and the OID of their array type.
 _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("aclitem", 1033, 1034),
+    ("gtsvector", 3642, 3644),
     ("money", 790, 791),
+    ("pg_brin_bloom_summary", 4600, 0),
+    ("pg_brin_minmax_multi_summary", 4601, 0),
+    ("pg_dependencies", 3402, 0),
+    ("pg_mcv_list", 5017, 0),
+    ("pg_ndistinct", 3361, 0),
+    ("pg_node_tree", 194, 0),
     ("pg_snapshot", 5038, 5039),
     ("regclass", 2205, 2210),
     ("regcollation", 4191, 4192),
@@ -103,6 +110,7 @@ _TEXT_ONLY: Final[list[tuple[str, int, int]]] = [
     ("regtype", 2206, 2211),
     ("tsquery", 3615, 3645),
     ("tsvector", 3614, 3643),
+    ("txid_snapshot", 2970, 2949),
 ]
 
 

@@ -251,7 +251,7 @@ class JsonCodec(Codec):
     def __init__(self, oid: int, name: str, prefix: bytes) -> None:
         super().__init__(oid, name)
         self._prefix = prefix
-        self.mutable = True
+        self.is_list = self.mutable = True
 
     def encode(self, value: object) -> bytes:
         """Take anything that json.dumps takes, except NaN and the infinities, which JSON does not have."""

@@ -93,7 +93,7 @@ class VectorCodec(ArrayCodec):
     def __init__(self, oid: int, element: Codec, name: str) -> None:
         super().__init__(oid, element, name)
         self.is_tuple = True
-        self.mutable = False
+        self.is_list = self.mutable = False
 
     def encode(self, value: object) -> bytes:
         """Take a list or tuple of ints."""
