@@ -318,3 +318,34 @@ def test_any_columns_in_any_order(data: st.DataObject) -> None:
     bodies = [body([encoded(oid, value) for oid, value in zip(oids, values, strict=True)]) for values in rows]
     decoder = RowDecoder([field(str(index), oid) for index, oid in enumerate(oids)])
     assert decoder.decode(*run(bodies)) == rows
+
+
+def test_text_columns_as_values_of_their_types() -> None:
+    fields = [
+        field("a", 23),
+        field("b", 1009),
+        field("c", 790),
+        field("d", 791),
+        field("e", 3802),
+        field("f", 17),
+    ]
+    texts = [b"-7", b'{"a b",NULL}', b"$1", b"{$1,$2}", b'{"a":1}', None]
+    rows = RowDecoder(fields, [0] * 6, typed_text=True).decode(*run([body(texts)]))
+    assert rows == [(-7, ["a b", None], "$1", ["$1", "$2"], {"a": 1}, None)]
+    rows = RowDecoder(fields, [0] * 6).decode(*run([body(texts)]))
+    assert rows == [("-7", '{"a b",NULL}', "$1", "{$1,$2}", '{"a":1}', None)]
+    decoder = RowDecoder(fields[:1], [1], typed_text=True)
+    assert decoder.decode(*run([body([b"\0\0\0\7"])])) == [(7,)]
+
+
+def test_text_columns_of_a_binary_result() -> None:
+    """What has no binary form is a value in text, too."""
+    decoder = RowDecoder([field("a", 23), field("d", 791)])
+    assert decoder.result_formats == (1, 0)
+    assert decoder.decode(*run([body([b"\0\0\0\7", b"{$1,NULL}"])])) == [(7, ["$1", None])]
+
+
+def test_a_text_column_that_leaves_a_doubt() -> None:
+    decoder = RowDecoder([field("d", 1082)], [0], typed_text=True)
+    with pytest.raises(DataError, match=r"row 1, column 1 \('d'\): date as text in a DateStyle that"):
+        decoder.decode(*run([body([b"01/02/2024"])]))

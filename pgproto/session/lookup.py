@@ -23,7 +23,7 @@ __all__ = ["LookUp", "look_up"]
 
 _OID_ARRAY: Final = 1028
 _BINARY: Final = (1,)
-_COLUMNS: Final = (26, 25, 19, 25, 26, 26, 1009, 1028)  # see `types.catalog.TypeRow`
+_COLUMNS: Final = (26, 25, 19, 25, 26, 26, 1009, 1028, 25)  # see `types.catalog.TypeRow`
 _DECODER: Final = RowDecoder([FieldDescription("", 0, 0, oid, -1, -1, 1) for oid in _COLUMNS])
 
 

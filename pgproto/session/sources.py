@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from ..errors import DataError, LocalProtocolError, because
-from ..types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from ..types import COPY_HEADER, COPY_TRAILER, RecordEncoder
 from ..wire.binding import Executes
 from ..wire.exact import exact_bytes
 from .executemany import ExecuteMany
@@ -124,7 +124,7 @@ class RecordBuffer(Buffer[bytes]):
 
     __slots__ = ("_encoder",)
 
-    def __init__(self, encoder: CopyRowEncoder) -> None:
+    def __init__(self, encoder: RecordEncoder) -> None:
         super().__init__()
         self._encoder = encoder
         self._parts.append(COPY_HEADER)

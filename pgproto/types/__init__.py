@@ -1,8 +1,8 @@
 """Converts values to bytes and back, by SQL type; and parameters, rows and COPY tuples.
 
 A `TypeMap` has the codecs of a server's types, `BUILT_IN` those that every server has.  `ParameterEncoder`
-and `RowDecoder` serve one prepared statement, `CopyRowEncoder` one COPY.  Values of a type that the map does
-not know are sent and received as text (str).
+and `RowDecoder` serve one prepared statement, `CopyRowEncoder` one COPY in binary, `CopyTextEncoder` one in
+text.  Values of a type that the map does not know are sent and received as text (str).
 For commands that take no parameters there are `quote_literal`, `quote_identifier` and others.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from .bits import BitString
 from .codec import Codec
-from .copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder
+from .copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, RecordEncoder
+from .copytext import CopyTextEncoder
 from .escaping import (
     escape_bytea,
     escape_string,
@@ -37,6 +38,7 @@ __all__ = [
     "Codec",
     "Columns",
     "CopyRowEncoder",
+    "CopyTextEncoder",
     "Interval",
     "Line",
     "LineSegment",
@@ -46,6 +48,7 @@ __all__ = [
     "Point",
     "Polygon",
     "Range",
+    "RecordEncoder",
     "Row",
     "RowDecoder",
     "TypeMap",

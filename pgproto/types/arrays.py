@@ -22,6 +22,7 @@ from ..wire.messages import NULL
 from ..wire.native import COMPILED, read_int32, read_int64
 from .codec import Codec, FixedCodec, malformed
 from .given import as_list, is_list
+from .literals import read_array, write_array
 from .scalars import IntCodec
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ class ArrayCodec(Codec):
         oid: the array type's OID.
         element: the codec of the elements.
         name: the type's SQL name, if it is not the element's with "[]".
+        delimiter: what is between the elements in the text form: "," for nearly all types.
     """
 
-    __slots__ = ("_fixed", "_int4", "_nests", "_tuples", "element")
+    __slots__ = ("_fixed", "_int4", "_nests", "_tuples", "delimiter", "element")
     lower_bound: int = 1
 
-    def __init__(self, oid: int, element: Codec, name: str = "") -> None:
+    def __init__(self, oid: int, element: Codec, name: str = "", delimiter: str = ",") -> None:
         super().__init__(oid, name or f"{element.name}[]")
+        self.delimiter = delimiter
         self.is_list = self.mutable = True
         self.element = element
         self._fixed: FixedCodec | None = element if isinstance(element, FixedCodec) else None
@@ -162,9 +165,27 @@ class ArrayCodec(Codec):
         items = None if COMPILED else self._decode_exact(buffer, position, end, count)
         if items is None:
             items = self._decode_items(buffer, position, end, count)
-        for width in reversed(lengths[1:]):
-            items = [items[index : index + width] for index in range(0, len(items), width)]
-        return items
+        return _folded(items, lengths)
+
+    def encode_text(self, value: object) -> str:
+        """Take what `encode` takes."""
+        lengths: list[int] = []
+        texts: list[str | None] = []
+        for index, item in enumerate(self._flatten(as_list(value), lengths)):
+            try:
+                texts.append(None if item is None else self.element.encode_text(item))
+            except TypeError as error:
+                raise TypeError(f"element {_subscript(index, lengths)}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"element {_subscript(index, lengths)}: {error}") from None
+        return write_array(texts, self.delimiter, lengths)
+
+    def decode_text(self, text: str) -> object:
+        """The elements as a list, nested once for every dimension after the first."""
+        lengths: list[int] = []
+        texts = read_array(self.name, text, self.delimiter, lengths)
+        items = [None if each is None else self.element.decode_text(each) for each in texts]
+        return _folded(items, lengths)
 
     def _decode_exact(self, buffer: bytes, position: int, end: int, count: int) -> list[object] | None:
         """All elements by `struct`, if all have the type's width, so that none is NULL; else None."""
@@ -217,6 +238,13 @@ class ArrayCodec(Codec):
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after the last element")
         return items
+
+
+def _folded(items: list[object], lengths: list[int]) -> list[object]:
+    """The elements in row-major order as nested lists."""
+    for width in reversed(lengths[1:]):
+        items = [items[index : index + width] for index in range(0, len(items), width)]
+    return items
 
 
 def _subscript(index: int, lengths: list[int]) -> str:

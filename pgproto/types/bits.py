@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.exact import exact_str
 from ..wire.native import read_int32
-from .codec import Codec, expected, malformed
+from .codec import Codec, expected, malformed, reread
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -118,3 +118,12 @@ class BitCodec(Codec):
             raise malformed(self.name, f"{length} bits in {size} bytes")
         number = int.from_bytes(buffer[start + 4 : end], "big") >> (8 * size - length)
         return BitString.from_int(number, length)
+
+    def encode_text(self, value: object) -> str:
+        """The bits as 0 and 1."""
+        data = self.encode(value)
+        return str(self.decode(data, 0, len(data)))
+
+    def decode_text(self, text: str) -> object:
+        """The bits."""
+        return reread(self, text)

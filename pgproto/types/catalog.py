@@ -18,6 +18,7 @@ from .codec import Codec
 from .composites import CompositeCodec, DomainCodec
 from .ranges import MultirangeCodec, RangeCodec
 from .scalars import OpaqueCodec, TextCodec
+from .textform import TextFormCodec, in_their_format
 from .typemap import TypeMap
 
 __all__ = ["LOOK_UP", "TypeRow", "learn"]
@@ -33,7 +34,8 @@ _ONE_LEVEL: Final = """
     ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid
       AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
     ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid
-      AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS fields
+      AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS fields,
+    t.typdelim::pg_catalog.text
   FROM pg_catalog.pg_type t
   WHERE (t.oid >= 10000 OR t.typtype <> 'b' OR t.typcategory = 'A') AND t.oid = ANY ("""
 
@@ -66,9 +68,20 @@ class TypeRow:
         part: the OID of a range's bounds, or of a multirange's ranges; 0 if it is neither.
         field_names: of a composite.
         field_types: of a composite.
+        delimiter: what is between the elements of an array in text.
     """
 
-    __slots__ = ("element", "field_names", "field_types", "kind", "name", "oid", "part", "typname")
+    __slots__ = (
+        "delimiter",
+        "element",
+        "field_names",
+        "field_types",
+        "kind",
+        "name",
+        "oid",
+        "part",
+        "typname",
+    )
 
     def __init__(self, row: Sequence[Any]) -> None:
         self.oid: int = row[0]
@@ -79,6 +92,7 @@ class TypeRow:
         self.part: int = row[5]
         self.field_names: list[str] = row[6]
         self.field_types: list[int] = row[7]
+        self.delimiter: str = row[8]
 
 
 # Types of extensions whose binary form is known, by their names.
@@ -109,25 +123,22 @@ def learn(types: TypeMap, rows: Sequence[Sequence[Any]]) -> None:
             return TextCodec(row.oid, row.name)
         if row.kind == "c":
             parts = [codec(oid) for oid in row.field_types]
-            if all(part.format for part in parts):
-                return CompositeCodec(row.oid, row.name, list(zip(row.field_names, parts, strict=True)))
-        elif row.kind == "d":
+            fields = list(zip(row.field_names, parts, strict=True))
+            return in_their_format(CompositeCodec(row.oid, row.name, fields), *parts)
+        if row.kind == "d":
             return DomainCodec(row.oid, row.name, codec(row.element))
-        elif row.element:
+        if row.element:
             element = codec(row.element)
-            if element.format:
-                return ArrayCodec(row.oid, element, row.name)
-        elif row.part:
+            return in_their_format(ArrayCodec(row.oid, element, row.name, row.delimiter), element)
+        if row.part:
             part = codec(row.part)
-            if isinstance(part, RangeCodec) and row.kind == "m":
-                return MultirangeCodec(row.oid, row.name, part)
-            if part.format and row.kind == "r":
-                return RangeCodec(row.oid, row.name, part)
-        else:
-            known = _BY_NAME.get(row.typname)
-            if known is not None:
-                return known(row.oid, row.name)
-        return OpaqueCodec(row.oid, row.name)
+            each = part.typed if isinstance(part, TextFormCodec) else part
+            if isinstance(each, RangeCodec) and row.kind == "m":
+                return in_their_format(MultirangeCodec(row.oid, row.name, each), part)
+            if row.kind == "r":
+                return in_their_format(RangeCodec(row.oid, row.name, part), part)
+        known = _BY_NAME.get(row.typname)
+        return OpaqueCodec(row.oid, row.name) if known is None else known(row.oid, row.name)
 
     for oid in found:
         types.learn(codec(oid))

@@ -1,9 +1,13 @@
-"""A codec converts the values of one SQL type to and from PostgreSQL's binary format.
+"""A codec converts the values of one SQL type to and from PostgreSQL's binary format, and its text format.
+
+Both formats take the same values, and give the same.  What is written as text reads the same under every
+setting of a session; what is read may be in any DateStyle, IntervalStyle and bytea_output that says all.
 
 Rule: `encode` raises TypeError or ValueError with a reason that never quotes the value (it may be a secret);
 the caller, which knows the parameter or column, turns that into a DataError.
 Rule: `decode` reads exactly `buffer[start:end]` and raises DataError for anything that no server would send.
 The caller guarantees `0 <= start <= end <= len(buffer)`.
+Rule: `encode_text` and `decode_text` raise the same errors.
 
 A `FixedCodec` has a fixed width and a `struct` code.  It decodes in two steps, `struct` and `convert`, so
 that a row or an array reads many neighbouring values with one `struct` call; and it encodes in two steps,
@@ -31,6 +35,8 @@ __all__ = [
     "expected",
     "frame_length",
     "malformed",
+    "malformed_text",
+    "reread",
     "runs_of",
     "with_type",
 ]
@@ -58,6 +64,24 @@ def with_type(reason: str, value: object) -> str:
 def malformed(name: str, reason: str) -> DataError:
     """The error for bytes that are not a binary value of the SQL type `name`."""
     return DataError(f"malformed binary value of type {name}: {reason}")
+
+
+def malformed_text(name: str, reason: str) -> DataError:
+    """The error for a text that is no value of the SQL type `name`."""
+    return DataError(f"malformed text of type {name}: {reason}")
+
+
+def reread(codec: Codec, text: str) -> object:
+    """What `decode_text` gives for a type whose `encode` takes the text form, too.
+
+    Raises:
+        DataError: it does not take this one.
+    """
+    try:
+        data = codec.encode(text)
+    except (TypeError, ValueError) as error:
+        raise malformed_text(codec.name, str(error)) from None
+    return codec.decode(data, 0, len(data))
 
 
 def frame_length(length: int) -> bytes:
@@ -148,6 +172,23 @@ class Codec:
         """
         raise NotImplementedError
 
+    def encode_text(self, value: object) -> str:
+        """The text form of a value that is not None, as the type's input function takes it.
+
+        Raises:
+            TypeError, ValueError: as `encode`.
+        """
+        raise TypeError(f"the codec of {self.name} writes no text")
+
+    def decode_text(self, text: str) -> object:
+        """The value whose text form this is, as the type's output function prints it.
+
+        Raises:
+            DataError: the text is malformed, or depends on the session's settings in a way that it does not
+                show, or Python has no such value.
+        """
+        raise DataError(f"the codec of {self.name} reads no text: {len(text)} characters")
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} ({self.oid})>"
 
@@ -214,6 +255,15 @@ class FixedCodec(Codec):
             return raw if self.exact is not None else self.convert(raw)
         number: object = read_integer(buffer, start, size, self._with_sign)
         return number if self.exact is not None else self.convert(number)
+
+    def encode_text(self, value: object) -> str:
+        """The text form: as Python prints the value that the server would send back."""
+        data = self.encode(value)
+        return str(self.decode(data, 0, len(data)))
+
+    def decode_text(self, text: str) -> object:
+        """The value, of a type that takes its text form as well."""
+        return reread(self, text)
 
     def convert(self, raw: object) -> object:
         """The value for a raw `struct` item; DataError if Python has none."""

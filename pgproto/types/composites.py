@@ -18,6 +18,7 @@ from ..wire.messages import NULL
 from ..wire.native import read_int32
 from .codec import Codec, OutdatedTypeError, expected, malformed
 from .given import of_enum
+from .literals import read_record, write_record
 from .row import Columns, Row, TrackedRow
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ class CompositeCodec(Codec):
             ValueError: a field is missing, or there are too many, or a value is unfit.
         """
         names = self._columns.names
-        values = self._values(of_enum(value))
-        if len(values) != len(names):
-            raise ValueError(f"{len(values)} values for the {len(names)} fields of {self.name}")
+        values = self._checked(value)
         parts: list[bytes] = [len(names).to_bytes(4, "big")]
         for name, codec, each in zip(names, self._codecs, values, strict=True):
             parts.append(_OID.pack(codec.oid))
@@ -68,6 +67,13 @@ class CompositeCodec(Codec):
             except ValueError as error:
                 raise ValueError(f"field {name!r}: {error}") from None
         return b"".join(parts)
+
+    def _checked(self, value: object) -> list[object]:
+        """A value for each field."""
+        values = self._values(of_enum(value))
+        if len(values) != len(self._codecs):
+            raise ValueError(f"{len(values)} values for the {len(self._codecs)} fields of {self.name}")
+        return values
 
     def _values(self, value: object) -> list[object]:
         if isinstance(value, Row):
@@ -107,6 +113,32 @@ class CompositeCodec(Codec):
                 position += length
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after its fields")
+        return self._made(values)
+
+    def encode_text(self, value: object) -> str:
+        """Take what `encode` takes, for the text form of a row."""
+        texts: list[str | None] = []
+        names = self._columns.names
+        for name, codec, each in zip(names, self._codecs, self._checked(value), strict=True):
+            try:
+                texts.append(None if each is None else codec.encode_text(each))
+            except TypeError as error:
+                raise TypeError(f"field {name!r}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"field {name!r}: {error}") from None
+        return write_record(texts)
+
+    def decode_text(self, text: str) -> object:
+        """The fields as a Row."""
+        texts = read_record(self.name, text) if self._codecs or text != "()" else []
+        if len(texts) != len(self._codecs):
+            raise self._outdated(f"{len(texts)} fields instead of {len(self._codecs)}")
+        values: list[object] = []
+        for codec, each in zip(self._codecs, texts, strict=True):
+            values.append(None if each is None else codec.decode_text(each))
+        return self._made(values)
+
+    def _made(self, values: list[object]) -> Row:
         row = TrackedRow if self.mutable else Row
         return row(self._columns, tuple(values))
 
@@ -138,3 +170,11 @@ class DomainCodec(Codec):
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value of the base type."""
         return self._base.decode(buffer, start, end)
+
+    def encode_text(self, value: object) -> str:
+        """Take what the base type takes."""
+        return self._base.encode_text(value)
+
+    def decode_text(self, text: str) -> object:
+        """The value of the base type."""
+        return self._base.decode_text(text)

@@ -20,7 +20,7 @@ from .fields import FieldsEncoder, Unfit, values_of
 from .registry import BUILT_IN
 from .typemap import TypeMap
 
-__all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder"]
+__all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyRowEncoder", "RecordEncoder"]
 
 COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """The signature, int32 flags (none) and int32 length of the header extension (none)."""
@@ -30,38 +30,26 @@ COPY_TRAILER: Final = b"\xff\xff"
 _MAX_COLUMNS: Final = 32767
 
 
-class CopyRowEncoder:
-    """The encoder of one COPY.
+class RecordEncoder:
+    """What the encoders of both formats have in common.
 
     Args:
         columns: the names of the columns, in the order of the values of each record.
         type_oids: the OIDs of the columns' types.
         types: the types of the session.
-
-    Raises:
-        DataError: a column's type has no binary codec; the text names column and type.
     """
 
-    __slots__ = ("_columns", "_fields", "_rows")
+    __slots__ = ("_columns", "_rows", "codecs")
 
     def __init__(self, columns: Sequence[str], type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
         if len(columns) != len(type_oids) or len(columns) > _MAX_COLUMNS:
             raise DataError(f"{len(columns)} columns with {len(type_oids)} types")
-        codecs: list[Codec] = []
-        for name, oid in zip(columns, type_oids, strict=True):
-            codec = types.codec(oid)
-            if not codec.format:
-                raise DataError(
-                    f"column {name!r} of type {codec.name} cannot be copied in binary: the type has no "
-                    "binary codec; use a COPY in text format"
-                )
-            codecs.append(codec)
-        self._fields = FieldsEncoder(codecs, len(codecs).to_bytes(2, "big"))
+        self.codecs: list[Codec] = [types.codec(oid) for oid in type_oids]
         self._columns = tuple(columns)
         self._rows = 0
 
     def encode(self, record: Sequence[Any] | Mapping[str, Any]) -> bytes:
-        """The tuple of one record; None is NULL.
+        """The bytes of one record; None is NULL.
 
         Args:
             record: one value for each column: a sequence in their order, or a mapping by their names; its
@@ -77,7 +65,7 @@ class CopyRowEncoder:
         return b"".join(parts)
 
     def add(self, parts: list[bytes], record: object) -> int:
-        """Append the tuple of one record in pieces; on an error, append nothing.
+        """Append the bytes of one record in pieces; on an error, append nothing.
 
         Returns:
             How many bytes were appended.
@@ -85,23 +73,25 @@ class CopyRowEncoder:
         Raises:
             DataError: as `encode`.
         """
-        codecs = self._fields.codecs
+        raise NotImplementedError
+
+    def _given(self, record: object) -> tuple[Any, ...]:
+        """The record's values in the order of the columns, and as many."""
         self._rows += 1
         values = record if type(record) is tuple else self._values(record)
-        if len(values) != len(codecs):
-            raise DataError(f"record {self._rows} has {len(values)} values for {len(codecs)} columns")
-        before = len(parts)
-        try:
-            return self._fields.add(parts, values)
-        except Unfit as unfit:
-            index = unfit.index
-            refused = DataError(
-                f"record {self._rows}, column {self._columns[index]!r} of type {codecs[index].name}: "
-                f"{with_type(unfit.reason, values[index])}"
-            )
-            refused.__cause__ = unfit.cause
-        del parts[before:]
-        raise refused  # outside the handler, so that no __context__ shows the value
+        if len(values) != len(self.codecs):
+            raise DataError(f"record {self._rows} has {len(values)} values for {len(self.codecs)} columns")
+        return values
+
+    def _refused(self, unfit: Unfit, value: object) -> DataError:
+        """The error for an unfit value."""
+        index = unfit.index
+        refused = DataError(
+            f"record {self._rows}, column {self._columns[index]!r} of type {self.codecs[index].name}: "
+            f"{with_type(unfit.reason, value)}"
+        )
+        refused.__cause__ = unfit.cause
+        return refused
 
     def _values(self, record: object) -> tuple[Any, ...]:
         """The record's values in the order of the columns."""
@@ -130,3 +120,39 @@ class CopyRowEncoder:
         else:
             return tuple(values)
         raise refused
+
+
+class CopyRowEncoder(RecordEncoder):
+    """The encoder of one COPY in binary.
+
+    Args:
+        columns: the names of the columns, in the order of the values of each record.
+        type_oids: the OIDs of the columns' types.
+        types: the types of the session.
+
+    Raises:
+        DataError: a column's type has no binary codec; the text names column and type.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, columns: Sequence[str], type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
+        super().__init__(columns, type_oids, types)
+        for name, codec in zip(columns, self.codecs, strict=True):
+            if not codec.format:
+                raise DataError(
+                    f"column {name!r} of type {codec.name} cannot be copied in binary: the type has no "
+                    "binary codec; use a COPY in text format"
+                )
+        self._fields = FieldsEncoder(self.codecs, len(self.codecs).to_bytes(2, "big"))
+
+    def add(self, parts: list[bytes], record: object) -> int:
+        """Append the tuple of one record in pieces; on an error, append nothing."""
+        values = self._given(record)
+        before = len(parts)
+        try:
+            return self._fields.add(parts, values)
+        except Unfit as unfit:
+            refused = self._refused(unfit, values[unfit.index])
+        del parts[before:]
+        raise refused  # outside the handler, so that no __context__ shows the value

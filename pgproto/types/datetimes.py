@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import DataError
 from .calendar import EPOCH, EPOCH_UTC, MAX_MICROS, MIN_MICROS, moment
-from .codec import Codec, FixedCodec, expected, malformed
+from .codec import Codec, FixedCodec, expected, malformed, malformed_text
 from .interval import Interval
+from .timetext import days_of, interval_of, interval_text, micros_and_offset, micros_of, micros_of_day
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -93,6 +94,10 @@ class DateCodec(FixedCodec):
             raise _no_python_value(self.name, "-infinity")
         raise _no_python_value(self.name, f"{raw} days from 2000-01-01, not in the years 1 to 9999")
 
+    def decode_text(self, text: str) -> object:
+        """The date, in a DateStyle that says which number is the month: ISO or German."""
+        return self.convert(days_of(self.name, text))
+
 
 class TimeCodec(FixedCodec):
     """time without time zone, from 00:00:00 to 23:59:59.999999."""
@@ -114,6 +119,10 @@ class TimeCodec(FixedCodec):
         """The time that many microseconds after midnight."""
         assert isinstance(raw, int)
         return _clock(self.name, raw)
+
+    def decode_text(self, text: str) -> object:
+        """The time."""
+        return self.convert(micros_of_day(self.name, text))
 
 
 class TimetzCodec(Codec):
@@ -140,6 +149,17 @@ class TimetzCodec(Codec):
         if not -86400 < west < 86400:
             raise malformed(self.name, f"{west} seconds west of UTC")
         return _clock(self.name, micros).replace(tzinfo=timezone(timedelta(0, -west)))
+
+    def encode_text(self, value: object) -> str:
+        """Take a time whose tzinfo has a fixed offset of whole seconds."""
+        data = self.encode(value)
+        return str(self.decode(data, 0, len(data)))
+
+    def decode_text(self, text: str) -> object:
+        """The time, with its offset as a datetime.timezone."""
+        micros, east = micros_and_offset(self.name, text)
+        data = _TIMETZ.pack(micros, -east)
+        return self.decode(data, 0, len(data))
 
 
 class TimestampCodec(FixedCodec):
@@ -178,6 +198,13 @@ class TimestampCodec(FixedCodec):
             raise _no_python_value(self.name, "-infinity")
         raise _no_python_value(self.name, f"{raw} microseconds from 2000-01-01, not in the years 1 to 9999")
 
+    def decode_text(self, text: str) -> object:
+        """The datetime, in a DateStyle that leaves no doubt: ISO, and for timestamp German and Postgres, too.
+
+        The other styles print timestamptz with an abbreviation of the time zone, which is no offset.
+        """
+        return self.convert(micros_of(self.name, text, self._aware))
+
 
 class IntervalCodec(Codec):
     """interval, without loss."""
@@ -204,3 +231,17 @@ class IntervalCodec(Codec):
             raise _no_python_value(self.name, _INFINITE[fields])
         microseconds, days, months = fields
         return Interval(months, days, microseconds)
+
+    def encode_text(self, value: object) -> str:
+        """Take an Interval, or a timedelta."""
+        microseconds, days, months = _INTERVAL.unpack(self.encode(value))
+        return interval_text(months, days, microseconds)
+
+    def decode_text(self, text: str) -> object:
+        """The Interval, in any IntervalStyle."""
+        months, days, microseconds = interval_of(self.name, text)
+        try:
+            data = _INTERVAL.pack(microseconds, days, months)
+        except struct.error:
+            raise malformed_text(self.name, "out of range") from None
+        return self.decode(data, 0, len(data))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.exact import exact_str
 from ..wire.native import read_int32
-from .codec import Codec, expected, malformed
+from .codec import Codec, expected, malformed, reread
 from .figures import Path, Point, Polygon
 
 if TYPE_CHECKING:
@@ -59,6 +59,16 @@ def _numbers_in(text: str, form: str) -> list[float]:
     if _NUMBER.sub("", text).strip(" \t\n,()[]{}<>"):
         raise ValueError(f"str that is not of the form {form}")
     return [float(found) for found in _NUMBER.findall(text)]
+
+
+def _printed(number: float) -> str:
+    text = repr(number)
+    return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, text)
+
+
+def _printed_points(numbers: Sequence[float]) -> str:
+    texts = [_printed(number) for number in numbers]
+    return ",".join([f"({texts[at]},{texts[at + 1]})" for at in range(0, len(texts), _PAIR)])
 
 
 def _points(numbers: Sequence[float]) -> tuple[Point, ...]:
@@ -113,6 +123,20 @@ class FigureCodec(Codec):
             at += 2 if is_point else 1
         return self._make(*items)
 
+    def encode_text(self, value: object) -> str:
+        """Take a tuple like the class, or a str."""
+        numbers: tuple[float, ...] = self._shape.unpack(self.encode(value))
+        if self._parts[0] and self._form[0] == "(":  # the form of a box is that of its points
+            return _printed_points(numbers)
+        points = 2 * sum(self._parts)
+        texts = [_printed_points(numbers[:points])] if points else []
+        texts += [_printed(number) for number in numbers[points:]]
+        return self._form[0] + ",".join(texts) + self._form[-1]
+
+    def decode_text(self, text: str) -> object:
+        """The figure."""
+        return reread(self, text)
+
 
 class PointsCodec(Codec):
     """A path or a polygon: as many points as there are.
@@ -164,3 +188,13 @@ class PointsCodec(Codec):
         if buffer[start] > 1:
             raise malformed(self.name, f"closed is {buffer[start]}")
         return Path(points, buffer[start] == 1)
+
+    def encode_text(self, value: object) -> str:
+        """Take a Path or Polygon, a tuple or list of points (a closed path), or a str."""
+        data = self.encode(value)
+        text = _printed_points(struct.unpack_from(f">{(len(data) - self._head) // 8}d", data, self._head))
+        return f"[{text}]" if self._is_path and not data[0] else f"({text})"
+
+    def decode_text(self, text: str) -> object:
+        """The Path or Polygon."""
+        return reread(self, text)

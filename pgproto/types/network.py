@@ -24,7 +24,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Final
 
 from ..wire.exact import exact_int, exact_str
-from .codec import Codec, FixedCodec, expected, malformed
+from .codec import Codec, FixedCodec, expected, malformed, reread
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -91,6 +91,15 @@ class InetCodec(Codec):
         if is_cidr != self.is_cidr:
             raise malformed(self.name, f"{is_cidr} where {self.is_cidr} belongs")
         return self.made(int.from_bytes(buffer[start + 4 : end], "big"), bits, most)
+
+    def encode_text(self, value: object) -> str:
+        """The address, with its prefix if there is one."""
+        data = self.encode(value)
+        return str(self.decode(data, 0, len(data)))
+
+    def decode_text(self, text: str) -> object:
+        """An address, or an interface if it has a prefix; a network for cidr."""
+        return reread(self, text)
 
     def made(self, number: int, bits: int, most: int) -> object:
         """The value for an address and its prefix."""

@@ -16,11 +16,12 @@ zeros after the point are then lost.
 
 from __future__ import annotations
 
+import re
 import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from .codec import Codec, malformed
+from .codec import Codec, malformed, malformed_text
 from .given import as_decimal
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _MAX_WHOLE: Final = 131072
 _LONG_TAIL: Final = 1000
 # The bits of a number of 131,072 decimal digits, at most.
 _MAX_BITS: Final = 435412
+
+_PRINTED: Final = re.compile(r"-?(?:\d+(?:\.\d+)?|Infinity)|NaN", re.ASCII)
 
 
 class NumericCodec(Codec):
@@ -98,6 +101,17 @@ class NumericCodec(Codec):
         fraction = fraction[:scale].ljust(scale, "0") + fraction[scale:].rstrip("0")
         minus = "-" if sign == _NEGATIVE else ""
         return Decimal(f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole or '0'}")
+
+    def encode_text(self, value: object) -> str:
+        """All digits, or NaN, Infinity, -Infinity."""
+        data = self.encode(value)
+        return f"{self.decode(data, 0, len(data)):f}"
+
+    def decode_text(self, text: str) -> object:
+        """The exact number, with as many decimal places as PostgreSQL shows."""
+        if not _PRINTED.fullmatch(text):
+            raise malformed_text(self.name, "it is no number")
+        return Decimal(text)
 
 
 def _encode_finite(number: Decimal) -> bytes:

@@ -21,6 +21,7 @@ from .codec import Codec, with_type
 from .fields import FieldsEncoder, Unfit, values_of
 from .interval import Interval
 from .registry import BUILT_IN
+from .scalars import OpaqueCodec
 from .typemap import TypeMap
 
 __all__ = ["ParameterEncoder"]
@@ -112,7 +113,7 @@ class ParameterEncoder:
         number = f"${unfit.index + 1}"
         codec = self._fields.codecs[unfit.index]
         text = f"parameter {number} of type {codec.name}: {with_type(unfit.reason, value)}"
-        if not self.formats[unfit.index]:
+        if isinstance(codec, OpaqueCodec):
             return DataError(f"{text}; values of this type are sent as text, so pass the text form")
         cast = _CAST.get(type(value))
         if unfit.wrong_type and cast is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..wire.native import read_int32
 from .codec import Codec, expected, frame_length, malformed
+from .literals import read_multirange, read_range, write_range
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -231,6 +232,35 @@ class RangeCodec(Codec):
         words = ("[" if flags & _LOWER_INCLUSIVE else "(") + ("]" if flags & _UPPER_INCLUSIVE else ")")
         return Range(bounds[0], bounds[1], words, empty=bool(flags & _EMPTY))
 
+    def encode_text(self, value: object) -> str:
+        """Take a Range."""
+        if not isinstance(value, Range):
+            raise expected("Range", value)
+        if value._empty:
+            return "empty"
+        texts: list[str | None] = []
+        for word, bound in (("lower", value._lower), ("upper", value._upper)):
+            try:
+                texts.append(None if bound is None else self.element.encode_text(bound))
+            except TypeError as error:
+                raise TypeError(f"{word} bound: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"{word} bound: {error}") from None
+        brackets = ("[" if value._lower_inc else "(") + ("]" if value._upper_inc else ")")
+        return write_range(texts[0], texts[1], brackets)
+
+    def decode_text(self, text: str) -> object:
+        """The range."""
+        if text == "empty":
+            return Range(empty=True)
+        lower, upper, brackets = read_range(self.name, text)
+        element = self.element
+        return Range(
+            None if lower is None else element.decode_text(lower),
+            None if upper is None else element.decode_text(upper),
+            brackets,
+        )
+
 
 class MultirangeCodec(Codec):
     """A multirange.
@@ -249,9 +279,7 @@ class MultirangeCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take a Multirange, or a list or tuple of Ranges."""
-        if not isinstance(value, Multirange | list | tuple):
-            raise expected("Multirange", value)
-        ranges = list(value._ranges) if isinstance(value, Multirange) else list(value)
+        ranges = self._ranges(value)
         parts = [len(ranges).to_bytes(4, "big")]
         for index, each in enumerate(ranges):
             try:
@@ -263,6 +291,28 @@ class MultirangeCodec(Codec):
             parts.append(frame_length(len(data)))
             parts.append(data)
         return b"".join(parts)
+
+    def _ranges(self, value: object) -> list[object]:
+        if not isinstance(value, Multirange | list | tuple):
+            raise expected("Multirange", value)
+        return list(value._ranges) if isinstance(value, Multirange) else list(value)
+
+    def encode_text(self, value: object) -> str:
+        """Take a Multirange, or a list or tuple of Ranges."""
+        texts: list[str] = []
+        for index, each in enumerate(self._ranges(value)):
+            try:
+                texts.append(self.element.encode_text(each))
+            except TypeError as error:
+                raise TypeError(f"range {index}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"range {index}: {error}") from None
+        return "{" + ",".join(texts) + "}"
+
+    def decode_text(self, text: str) -> object:
+        """The multirange."""
+        ranges: list[Any] = [self.element.decode_text(each) for each in read_multirange(self.name, text)]
+        return Multirange(ranges)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The multirange."""

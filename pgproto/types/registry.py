@@ -30,6 +30,7 @@ from .scalars import (
     VoidCodec,
 )
 from .system import JsonPathCodec, LsnCodec, RecordCodec, TidCodec, VectorCodec
+from .textform import in_their_format
 from .typemap import TypeMap
 
 __all__ = ["BUILT_IN"]
@@ -125,15 +126,17 @@ _RANGES: Final[list[tuple[str, int, int, int, str, int, int]]] = [
 ]
 
 
+_BOX: Final = 603
+
+
 def _built_in() -> TypeMap:
     types = TypeMap()
 
     def add(codec: Codec, array_oid: int) -> None:
         types.add(codec)
         if array_oid:
-            name = f"{codec.name}[]"
-            array = ArrayCodec(array_oid, codec) if codec.format else OpaqueCodec(array_oid, name)
-            types.add(array)
+            delimiter = ";" if codec.oid == _BOX else ","
+            types.add(in_their_format(ArrayCodec(array_oid, codec, delimiter=delimiter), codec))
 
     for codec, array_oid in _SCALARS:
         add(codec, array_oid)

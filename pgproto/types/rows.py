@@ -15,7 +15,7 @@ the connection stays usable, because the messages are intact.
 
 Format: a column is decoded in the format of its description.  Binary columns of a known type become values of
 that type, those of an unknown type become bytes; text columns become str, whatever the type.  So a simple
-query, whose rows the server sends as text, returns rows of str.
+query, whose rows the server sends as text, returns rows of str, unless `typed_text` asks for values.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .codec import Codec, FixedCodec, OutdatedTypeError, runs_of
 from .registry import BUILT_IN
 from .row import Columns, Row, TrackedRow
 from .scalars import ByteaCodec, TextCodec
+from .textform import TextFormCodec
 from .typemap import TypeMap
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ class RowDecoder:
             query whose Bind asks for these.  For a simple query, whose RowDescription has the formats,
             pass `[field.format for field in fields]`.
         types: the types of the session.
+        typed_text: True if columns that are text according to `formats` become values of their types, too.
+            A text that depends on a setting of the session which it does not show (as in DateStyle SQL) is
+            a DataError.
 
     Attributes:
         columns: the names of the columns.
@@ -95,16 +99,17 @@ class RowDecoder:
         fields: Sequence[FieldDescription],
         formats: Sequence[int] | None = None,
         types: TypeMap = BUILT_IN,
+        *,
+        typed_text: bool = False,
     ) -> None:
         known: list[Codec] = [types.codec(field.type_oid) for field in fields]
         wanted: list[int] = [codec.format for codec in known]
         self.result_formats: tuple[int, ...] = tuple(wanted)
         self._columns = Columns([field.name for field in fields])
         self.columns: tuple[str, ...] = self._columns.names
-        actual = wanted if formats is None else formats
-        codecs: list[Codec] = []
-        for codec, code in zip(known, actual, strict=True):
-            codecs.append(_in_format(codec, code))
+        codecs = known
+        if formats is not None:
+            codecs = [_in_format(codec, code, typed_text) for codec, code in zip(known, formats, strict=True)]
         if len(codecs) > _MAX_COLUMNS:
             raise RemoteProtocolError(f"RowDescription with {len(codecs)} columns")
         self._converted: list[tuple[int, Callable[[Any], object]]] = []
@@ -253,10 +258,12 @@ def any_mutable(codecs: Sequence[Codec]) -> bool:
     return any(codec.mutable for codec in codecs)
 
 
-def _in_format(codec: Codec, code: int) -> Codec:
+def _in_format(codec: Codec, code: int, typed_text: bool) -> Codec:
     """What decodes a column of this codec's type that travels in a format."""
     if code not in (0, 1):
         raise RemoteProtocolError(f"RowDescription with the format code {code}")
-    if code == codec.format:
-        return codec
-    return ByteaCodec(codec.oid, codec.name) if code else TextCodec(codec.oid, codec.name)
+    if code:
+        return codec if codec.format else ByteaCodec(codec.oid, codec.name)
+    if not typed_text:
+        return TextCodec(codec.oid, codec.name)
+    return TextFormCodec(codec) if codec.format else codec

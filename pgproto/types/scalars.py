@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -31,7 +32,8 @@ from uuid import UUID
 from ..errors import DataError, because
 from ..wire.exact import exact_bytes, exact_int, exact_str
 from ..wire.native import COMPILED, read_int32
-from .codec import Codec, FixedCodec, expected, malformed
+from .codec import Codec, FixedCodec, expected, malformed, malformed_text
+from .escaping import escape_bytea, unescape_bytea
 from .given import as_bool, as_float, as_int, of_enum
 
 if TYPE_CHECKING:
@@ -69,6 +71,23 @@ class BoolCodec(FixedCodec):
             raise malformed(self.name, f"{end - start} bytes instead of 1")
         return buffer[start] != 0
 
+    def encode_text(self, value: object) -> str:
+        """The letter t or f."""
+        return "t" if self.raw(value) else "f"
+
+    def decode_text(self, text: str) -> object:
+        """True or False."""
+        if text in ("t", "true"):  # the latter is the result of a cast to text
+            return True
+        if text not in ("f", "false"):
+            raise malformed_text(self.name, "it is neither t nor f")
+        return False
+
+
+# What the server prints: int() and float() take more.
+_INTEGER: Final = re.compile(r"-?\d{1,20}", re.ASCII)
+_NUMBER: Final = re.compile(r"-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|Infinity)|NaN", re.ASCII)
+
 
 class IntCodec(FixedCodec):
     """A signed or unsigned integer of 2, 4 or 8 bytes."""
@@ -98,6 +117,13 @@ class IntCodec(FixedCodec):
             number += 0x100000000
         return number
 
+    def decode_text(self, text: str) -> object:
+        """The int."""
+        number = int(text) if _INTEGER.fullmatch(text) else self.maximum + 1
+        if not self.minimum <= number <= self.maximum:
+            raise malformed_text(self.name, "it is no integer, or out of range")
+        return number
+
 
 class FloatCodec(FixedCodec):
     """An IEEE 754 number of 4 or 8 bytes, NaN and the infinities included."""
@@ -115,6 +141,27 @@ class FloatCodec(FixedCodec):
             return as_float(value)  # `struct` would hide an exception of a subclass's __float__
         except OverflowError:
             raise self._out_of_range(value) from None
+
+    def encode_text(self, value: object) -> str:
+        """The number with as many digits as it takes to read the same one, or NaN, Infinity, -Infinity."""
+        text = super().encode_text(value)
+        return _SPECIAL.get(text, text)
+
+    def decode_text(self, text: str) -> object:
+        """The number; of a float4 the one that is sent in binary, which has more digits than are printed.
+
+        With `extra_float_digits` less than 1 the server prints fewer digits, and so another number.
+        """
+        if not _NUMBER.fullmatch(text):
+            raise malformed_text(self.name, "it is no number")
+        try:
+            data: bytes = self._pack(float(text))
+        except OverflowError:
+            raise malformed_text(self.name, "out of range") from None
+        return self.unpack_from(data)[0]
+
+
+_SPECIAL: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class TextCodec(Codec):
@@ -141,6 +188,14 @@ class TextCodec(Codec):
             return buffer[start:end].decode()
         except UnicodeDecodeError as error:
             raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
+
+    def encode_text(self, value: object) -> str:
+        """The characters, checked."""
+        return self.encode(value).decode()
+
+    def decode_text(self, text: str) -> object:
+        """The characters."""
+        return text
 
 
 class OpaqueCodec(TextCodec):
@@ -204,6 +259,17 @@ class ByteaCodec(Codec):
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The bytes."""
         return buffer[start:end]
+
+    def encode_text(self, value: object) -> str:
+        """In hexadecimal digits."""
+        return escape_bytea(self.encode(value))
+
+    def decode_text(self, text: str) -> object:
+        """The bytes, in both formats of `bytea_output`."""
+        try:
+            return unescape_bytea(text)
+        except ValueError:
+            raise malformed_text(self.name, "it has neither the hex nor the escape format") from None
 
 
 # Reads the number of a UUID from its slot, which a subclass cannot override.
@@ -285,6 +351,15 @@ class JsonCodec(Codec):
             # JSONDecodeError, or a number with more digits than sys.set_int_max_str_digits() allows.
             raise malformed(self.name, f"{error}; select it as text to see it") from None
 
+    def encode_text(self, value: object) -> str:
+        """The JSON text."""
+        return self.encode(value)[len(self._prefix) :].decode()
+
+    def decode_text(self, text: str) -> object:
+        """The result of json.loads."""
+        data = self._prefix + text.encode("utf-8", "surrogatepass")
+        return self.decode(data, 0, len(data))
+
 
 def _no_json(value: object, path: str, around: list[object]) -> str | None:
     """Find what json.dumps cannot take: a text that says what, where and what to do; None if not found.
@@ -335,4 +410,14 @@ class VoidCodec(Codec):
         """None."""
         if start != end:
             raise malformed(self.name, f"{end - start} bytes instead of 0")
+        return None
+
+    def encode_text(self, value: object) -> str:
+        """Take nothing."""
+        raise expected("None", value)
+
+    def decode_text(self, text: str) -> object:
+        """None."""
+        if text:
+            raise malformed_text(self.name, f"{len(text)} characters instead of 0")
         return None

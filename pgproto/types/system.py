@@ -11,6 +11,7 @@ Types whose text says all that they are (the reg* types, tsvector, money, aclite
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,8 @@ from ..errors import DataError
 from ..wire.exact import exact_int, exact_str
 from ..wire.native import read_int32
 from .arrays import ArrayCodec
-from .codec import Codec, FixedCodec, expected, malformed
+from .codec import Codec, FixedCodec, expected, malformed, malformed_text
+from .literals import read_record
 from .scalars import TextCodec
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonPathCodec", "LsnCodec", "RecordCodec", "TidCodec", "VectorCodec"]
 
 _TID: Final = struct.Struct(">IH")
+_PAIR: Final = re.compile(r"\((\d{1,10}),(\d{1,5})\)", re.ASCII)
 
 
 class TidCodec(Codec):
@@ -57,6 +60,19 @@ class TidCodec(Codec):
         if end - start != _TID.size:
             raise malformed(self.name, f"{end - start} bytes instead of {_TID.size}")
         return _TID.unpack_from(buffer, start)
+
+    def encode_text(self, value: object) -> str:
+        """Take a pair of ints."""
+        block, offset = _TID.unpack(self.encode(value))
+        return f"({block},{offset})"
+
+    def decode_text(self, text: str) -> object:
+        """The pair."""
+        found = _PAIR.fullmatch(text)
+        pair = (int(found[1]), int(found[2])) if found else (-1, -1)
+        if not (0 <= pair[0] <= 0xFFFFFFFF and pair[1] <= 0xFFFF):
+            raise malformed_text(self.name, "it is not of the form (block,offset), or out of range")
+        return pair
 
 
 class LsnCodec(FixedCodec):
@@ -106,6 +122,19 @@ class VectorCodec(ArrayCodec):
             raise ValueError("a vector has one dimension, and no None")
         return super().encode(items)
 
+    def encode_text(self, value: object) -> str:
+        """Take a list or tuple of ints, with a space between them."""
+        if isinstance(value, list | tuple) and not list(value):
+            return ""
+        data = self.encode(value)
+        found = self.decode(data, 0, len(data))
+        assert isinstance(found, tuple)
+        return " ".join([str(each) for each in found])
+
+    def decode_text(self, text: str) -> object:
+        """The elements."""
+        return tuple([self.element.decode_text(each) for each in text.split(" ")]) if text else ()
+
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The elements."""
         if end - start == 20 and read_int32(buffer, start) == 1 and read_int32(buffer, start + 12) == 0:
@@ -134,6 +163,14 @@ class JsonPathCodec(Codec):
             raise malformed(self.name, "not version 1")
         return self._text.decode(buffer, start + 1, end)
 
+    def encode_text(self, value: object) -> str:
+        """Take a str."""
+        return self._text.encode_text(value)
+
+    def decode_text(self, text: str) -> object:
+        """The text."""
+        return text
+
 
 class RecordCodec(Codec):
     """A row without a type of its own, as `ROW(1, 'a')` gives.
@@ -152,6 +189,14 @@ class RecordCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take nothing: the server does not take it either."""
         raise TypeError("PostgreSQL takes no anonymous record; cast it to a composite type")
+
+    def encode_text(self, value: object) -> str:
+        """Take nothing."""
+        raise TypeError("PostgreSQL takes no anonymous record; cast it to a composite type")
+
+    def decode_text(self, text: str) -> object:
+        """The fields as str: a record's text does not say of what types they are."""
+        return tuple(read_record(self.name, text))
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The fields, each by the codec of its type."""
