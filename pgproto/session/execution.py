@@ -531,8 +531,7 @@ class Execution(Preparing):
                     error.outcome = item.outcome
                 item.error = self.unless_stopped(error)
                 # The call's error: the first on this side (rows not decoded), else the server's, below.
-                if self.atomic and self.error is None and not isinstance(error, PostgresError):
-                    self.error = error
+                self.error = st.error_of_call(self.error, error, self.atomic)
             if item.tag in TELLING_TAGS:
                 channel.told(self, item.tag, item.sql)
         if segment.error is not None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..errors import DataError
 from ..protocol import DataRows
 from ..types import BUILT_IN, RowDecoder
-from ..types.catalog import LOOK_UP, learn
+from ..types.catalog import LOOK_UP
 from ..wire import Bind, ErrorResponse, Execute, FieldDescription, Message, Parse
 from .channel import Channel
 from .operation import Operation
@@ -23,7 +23,7 @@ __all__ = ["LookUp", "look_up"]
 
 _OID_ARRAY: Final = 1028
 _BINARY: Final = (1,)
-_COLUMNS: Final = (26, 25, 19, 25, 26, 26, 1009, 1028, 25)  # see `types.catalog.TypeRow`
+_COLUMNS: Final = (26, 25, 19, 25, 26, 26, 1009, 1028, 25, 19, 25)  # see `types.catalog.TypeRow`
 _DECODER: Final = RowDecoder([FieldDescription("", 0, 0, oid, -1, -1, 1) for oid in _COLUMNS])
 
 
@@ -70,7 +70,7 @@ class LookUp(Operation):
         """Learn, and go on with the statements that waited."""
         statements = channel.statements
         if segment.error is None:
-            learn(statements.types, self._rows)
+            statements.types.learn(self._rows)
         statements.looked_up(self._oids)
 
 

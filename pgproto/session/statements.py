@@ -21,14 +21,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from ..errors import DataError, LocalProtocolError, not_sent
+from ..errors import DataError, LocalProtocolError, PostgresError, not_sent
 from ..types import BUILT_IN, ParameterEncoder, RowDecoder, TypeMap
 from ..types.codec import OutdatedTypeError
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
 
-__all__ = ["Statement", "StatementCache", "undecodable"]
+__all__ = ["Statement", "StatementCache", "error_of_call", "undecodable"]
 
 NEW: Final = 0
 PREPARING: Final = 1
@@ -185,6 +185,23 @@ def undecodable(raised: Exception) -> DataError:
     error = DataError(f"decoding its rows was ended by {type(raised).__name__}")
     error.__cause__ = raised
     return error
+
+
+def error_of_call(known: BaseException | None, error: Exception, atomic: bool) -> BaseException | None:
+    """The error of a whole call, which has one item with this error.
+
+    What is no Exception (KeyboardInterrupt), but was raised by a decoder, is meant for the caller, and not
+    for one of the items.
+
+    Args:
+        known: the call's error without it.
+        error: the item's.
+        atomic: the items are all or nothing.
+    """
+    cause = error.__cause__
+    if isinstance(error, DataError) and cause is not None and not isinstance(cause, Exception):
+        return cause
+    return error if known is None and atomic and not isinstance(error, PostgresError) else known
 
 
 _NO_PARAMETERS: Final = ParameterEncoder(())

@@ -16,14 +16,16 @@ arrays are encoded with one dimension.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..wire.messages import NULL
 from ..wire.native import COMPILED, read_int32, read_int64
-from .codec import Codec, FixedCodec, malformed
+from .codec import Codec, FixedCodec, malformed, within
 from .given import as_list, is_list
 from .literals import read_array, write_array
 from .scalars import IntCodec
+from .textform import in_their_format
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -88,10 +90,9 @@ class ArrayCodec(Codec):
                 continue
             try:
                 self.element.add_field(parts, item)
-            except TypeError as error:
-                raise TypeError(f"element {_subscript(index, lengths)}: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"element {_subscript(index, lengths)}: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within(f"element {_subscript(index, lengths)}", error)
+                raise named from named.__cause__
         parts[0] = _HEADER.pack(len(lengths), has_null, self.element.oid)
         return b"".join(parts)
 
@@ -174,10 +175,9 @@ class ArrayCodec(Codec):
         for index, item in enumerate(self._flatten(as_list(value), lengths)):
             try:
                 texts.append(None if item is None else self.element.encode_text(item))
-            except TypeError as error:
-                raise TypeError(f"element {_subscript(index, lengths)}: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"element {_subscript(index, lengths)}: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within(f"element {_subscript(index, lengths)}", error)
+                raise named from named.__cause__
         return write_array(texts, self.delimiter, lengths)
 
     def decode_text(self, text: str) -> object:
@@ -238,6 +238,13 @@ class ArrayCodec(Codec):
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after the last element")
         return items
+
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The array of this map's elements."""
+        element = types(self.element.oid)
+        if element is self.element:
+            return self
+        return in_their_format(ArrayCodec(self.oid, element, self.name, self.delimiter), element)
 
 
 def _folded(items: list[object], lengths: list[int]) -> list[object]:

@@ -1,11 +1,11 @@
-"""What the catalog says of the types that are not built in, and the codecs that are made of it.
+"""What the catalog says of the types that are not built in.
 
 One query finds the types of some OIDs, and what they are made of: elements of arrays, base types of domains,
 bounds of ranges, ranges of multiranges, fields of composites, and so on, some levels deep.  It goes by
 indexes alone, and compares with arrays, of which the planner thinks that they have few elements: so its
 price is that of the types that it finds, and the server's JIT keeps away from it.
 
-Manual: "System Catalogs" (pg_type, pg_range, pg_attribute).
+Manual: "System Catalogs" (pg_type, pg_range, pg_attribute, pg_depend).
 """
 
 from __future__ import annotations
@@ -13,15 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .arrays import ArrayCodec
-from .codec import Codec
-from .composites import CompositeCodec, DomainCodec
-from .ranges import MultirangeCodec, RangeCodec
-from .scalars import OpaqueCodec, TextCodec
-from .textform import TextFormCodec, in_their_format
-from .typemap import TypeMap
-
-__all__ = ["LOOK_UP", "TypeRow", "learn"]
+__all__ = ["LOOK_UP", "TypeRow"]
 
 _LEVELS: Final = 5
 
@@ -35,7 +27,11 @@ _ONE_LEVEL: Final = """
       AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
     ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid
       AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS fields,
-    t.typdelim::pg_catalog.text
+    t.typdelim::pg_catalog.text,
+    (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = t.typnamespace),
+    COALESCE((SELECT e.extname::pg_catalog.text FROM pg_catalog.pg_depend d, pg_catalog.pg_extension e
+      WHERE d.classid = 1247 AND d.objid = t.oid AND d.objsubid = 0 AND d.deptype = 'e'
+      AND d.refclassid = 3079 AND e.oid = d.refobjid), '')
   FROM pg_catalog.pg_type t
   WHERE (t.oid >= 10000 OR t.typtype <> 'b' OR t.typcategory = 'A') AND t.oid = ANY ("""
 
@@ -69,17 +65,21 @@ class TypeRow:
         field_names: of a composite.
         field_types: of a composite.
         delimiter: what is between the elements of an array in text.
+        schema: the name of its schema.
+        extension: the name of the extension that it belongs to; "" if it belongs to none.
     """
 
     __slots__ = (
         "delimiter",
         "element",
+        "extension",
         "field_names",
         "field_types",
         "kind",
         "name",
         "oid",
         "part",
+        "schema",
         "typname",
     )
 
@@ -93,52 +93,5 @@ class TypeRow:
         self.field_names: list[str] = row[6]
         self.field_types: list[int] = row[7]
         self.delimiter: str = row[8]
-
-
-# Types of extensions whose binary form is known, by their names.
-_BY_NAME: Final[dict[str, type[Codec]]] = {"citext": TextCodec}
-
-
-def learn(types: TypeMap, rows: Sequence[Sequence[Any]]) -> None:
-    """Add the codecs of what `LOOK_UP` has found.
-
-    Args:
-        types: the map; what the rows refer to is in them, or is known by the map.
-        rows: the result.
-    """
-    found = {row.oid: row for row in [TypeRow(each) for each in rows] if types.known(row.oid) is None}
-    made: dict[int, Codec] = {}
-
-    def codec(oid: int) -> Codec:
-        row = found.get(oid)
-        if row is None:
-            return types.codec(oid)
-        if oid not in made:
-            made[oid] = OpaqueCodec(oid, row.name)  # what is made of itself ends here
-            made[oid] = make(row)
-        return made[oid]
-
-    def make(row: TypeRow) -> Codec:
-        if row.kind == "e":
-            return TextCodec(row.oid, row.name)
-        if row.kind == "c":
-            parts = [codec(oid) for oid in row.field_types]
-            fields = list(zip(row.field_names, parts, strict=True))
-            return in_their_format(CompositeCodec(row.oid, row.name, fields), *parts)
-        if row.kind == "d":
-            return DomainCodec(row.oid, row.name, codec(row.element))
-        if row.element:
-            element = codec(row.element)
-            return in_their_format(ArrayCodec(row.oid, element, row.name, row.delimiter), element)
-        if row.part:
-            part = codec(row.part)
-            each = part.typed if isinstance(part, TextFormCodec) else part
-            if isinstance(each, RangeCodec) and row.kind == "m":
-                return in_their_format(MultirangeCodec(row.oid, row.name, each), part)
-            if row.kind == "r":
-                return in_their_format(RangeCodec(row.oid, row.name, part), part)
-        known = _BY_NAME.get(row.typname)
-        return OpaqueCodec(row.oid, row.name) if known is None else known(row.oid, row.name)
-
-    for oid in found:
-        types.learn(codec(oid))
+        self.schema: str = row[9]
+        self.extension: str = row[10]

@@ -34,11 +34,13 @@ __all__ = [
     "OutdatedTypeError",
     "expected",
     "frame_length",
+    "is_own",
     "malformed",
     "malformed_text",
     "reread",
     "runs_of",
     "with_type",
+    "within",
 ]
 
 
@@ -82,6 +84,25 @@ def reread(codec: Codec, text: str) -> object:
     except (TypeError, ValueError) as error:
         raise malformed_text(codec.name, str(error)) from None
     return codec.decode(data, 0, len(data))
+
+
+def is_own(error: BaseException) -> bool:
+    """True if pgproto raised it: the innermost frame does not belong to another package."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or str(trace.tb_frame.f_globals.get("__name__")).startswith("pgproto.")
+
+
+def within(place: str, error: Exception) -> Exception:
+    """The error for an unfit part of a value: its kind and its cause, and the place in the text.
+
+    Raise it `from` its own cause, so that no context shows the value.
+    """
+    text = f"{place}: {error}"
+    named = TypeError(text) if isinstance(error, TypeError) else ValueError(text)
+    named.__cause__ = error.__cause__ if is_own(error) else error
+    return named
 
 
 def frame_length(length: int) -> bytes:
@@ -188,6 +209,14 @@ class Codec:
                 show, or Python has no such value.
         """
         raise DataError(f"the codec of {self.name} reads no text: {len(text)} characters")
+
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The codec of the same type in a map where the types that it is made of have other codecs.
+
+        Args:
+            types: gives that map's codec of a type, by its OID.
+        """
+        return self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} ({self.oid})>"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.messages import NULL
 from ..wire.native import read_int32
-from .codec import Codec, OutdatedTypeError, expected, malformed
+from .codec import Codec, OutdatedTypeError, expected, malformed, within
 from .given import of_enum
 from .literals import read_record, write_record
 from .row import Columns, Row, TrackedRow
@@ -62,10 +62,9 @@ class CompositeCodec(Codec):
                 continue
             try:
                 codec.add_field(parts, each)
-            except TypeError as error:
-                raise TypeError(f"field {name!r}: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"field {name!r}: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within(f"field {name!r}", error)
+                raise named from named.__cause__
         return b"".join(parts)
 
     def _checked(self, value: object) -> list[object]:
@@ -122,10 +121,9 @@ class CompositeCodec(Codec):
         for name, codec, each in zip(names, self._codecs, self._checked(value), strict=True):
             try:
                 texts.append(None if each is None else codec.encode_text(each))
-            except TypeError as error:
-                raise TypeError(f"field {name!r}: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"field {name!r}: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within(f"field {name!r}", error)
+                raise named from named.__cause__
         return write_record(texts)
 
     def decode_text(self, text: str) -> object:

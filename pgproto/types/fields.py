@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from ..errors import DataError
 from ..wire.messages import NULL
-from .codec import Codec, FixedCodec, frame_length, runs_of
+from .codec import Codec, FixedCodec, frame_length, is_own, runs_of
 from .row import Row
 
 __all__ = ["FieldsEncoder", "Unfit", "values_of"]
@@ -39,7 +39,7 @@ class Unfit(Exception):
     """
 
     def __init__(self, index: int, error: Exception) -> None:
-        own = _is_own(error)
+        own = is_own(error)
         if own or isinstance(error, (TypeError, ValueError)):
             self.reason = _text(error)
         else:
@@ -73,14 +73,6 @@ def values_of(record: object) -> tuple[Any, ...]:
         refused = DataError(f"{type(error).__name__} was raised when the values were read")
         refused.__cause__ = error
     raise refused
-
-
-def _is_own(error: BaseException) -> bool:
-    """True if pgproto raised it: the innermost frame does not belong to another package."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is None or str(trace.tb_frame.f_globals.get("__name__")).startswith("pgproto.")
 
 
 def _text(error: BaseException) -> str:

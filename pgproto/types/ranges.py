@@ -7,12 +7,13 @@ length and bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..wire.native import read_int32
-from .codec import Codec, expected, frame_length, malformed
+from .codec import Codec, expected, frame_length, malformed, within
 from .literals import read_multirange, read_range, write_range
+from .textform import in_their_format
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -201,10 +202,9 @@ class RangeCodec(Codec):
             flags |= inclusive if is_in else 0
             try:
                 self.element.add_field(parts, bound)
-            except TypeError as error:
-                raise TypeError(f"{'lower' if missing == _NO_LOWER else 'upper'} bound: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"{'lower' if missing == _NO_LOWER else 'upper'} bound: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within("lower bound" if missing == _NO_LOWER else "upper bound", error)
+                raise named from named.__cause__
         parts[0] = bytes((flags,))
         return b"".join(parts)
 
@@ -242,10 +242,9 @@ class RangeCodec(Codec):
         for word, bound in (("lower", value._lower), ("upper", value._upper)):
             try:
                 texts.append(None if bound is None else self.element.encode_text(bound))
-            except TypeError as error:
-                raise TypeError(f"{word} bound: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"{word} bound: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within(f"{word} bound", error)
+                raise named from named.__cause__
         brackets = ("[" if value._lower_inc else "(") + ("]" if value._upper_inc else ")")
         return write_range(texts[0], texts[1], brackets)
 
@@ -261,6 +260,13 @@ class RangeCodec(Codec):
             brackets,
         )
 
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The range of this map's bounds."""
+        element = types(self.element.oid)
+        if element is self.element:
+            return self
+        return in_their_format(RangeCodec(self.oid, self.name, element), element)
+
 
 class MultirangeCodec(Codec):
     """A multirange.
@@ -271,7 +277,7 @@ class MultirangeCodec(Codec):
 
     __slots__ = ("element",)
 
-    def __init__(self, oid: int, name: str, element: RangeCodec) -> None:
+    def __init__(self, oid: int, name: str, element: Codec) -> None:
         super().__init__(oid, name)
         self.is_tuple = True
         self.mutable = element.mutable
@@ -284,10 +290,9 @@ class MultirangeCodec(Codec):
         for index, each in enumerate(ranges):
             try:
                 data = self.element.encode(each)
-            except TypeError as error:
-                raise TypeError(f"range {index}: {error}") from None
-            except ValueError as error:
-                raise ValueError(f"range {index}: {error}") from None
+            except (TypeError, ValueError) as error:
+                named = within(f"range {index}", error)
+                raise named from named.__cause__
             parts.append(frame_length(len(data)))
             parts.append(data)
         return b"".join(parts)
@@ -332,3 +337,10 @@ class MultirangeCodec(Codec):
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after its ranges")
         return Multirange(ranges)
+
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The multirange of this map's ranges."""
+        element = types(self.element.oid)
+        if element is self.element:
+            return self
+        return in_their_format(MultirangeCodec(self.oid, self.name, element), element)

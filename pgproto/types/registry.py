@@ -31,7 +31,7 @@ from .scalars import (
 )
 from .system import JsonPathCodec, LsnCodec, RecordCodec, TidCodec, VectorCodec
 from .textform import in_their_format
-from .typemap import TypeMap
+from .typemap import BUILT_IN, TypeMap
 
 __all__ = ["BUILT_IN"]
 
@@ -129,9 +129,7 @@ _RANGES: Final[list[tuple[str, int, int, int, str, int, int]]] = [
 _BOX: Final = 603
 
 
-def _built_in() -> TypeMap:
-    types = TypeMap()
-
+def _fill(types: TypeMap) -> None:
     def add(codec: Codec, array_oid: int) -> None:
         types.add(codec)
         if array_oid:
@@ -148,9 +146,7 @@ def _built_in() -> TypeMap:
         add(MultirangeCodec(multirange_oid, several, each), multirange_array)
     add(VectorCodec(22, types.codec(21), "int2vector"), 1006)
     add(VectorCodec(30, types.codec(26), "oidvector"), 1013)
-    add(RecordCodec(2249, "record", types), 2287)
-    return types
+    add(RecordCodec(2249, "record", types.codec), 2287)
 
 
-BUILT_IN: Final = _built_in()
-"""The types that every server has."""
+_fill(BUILT_IN)

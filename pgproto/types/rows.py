@@ -249,7 +249,7 @@ class RowDecoder:
         what = str(error) if expected else f"decoding it raised {type(error).__name__}"
         text = f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {what}"
         named = OutdatedTypeError(text) if isinstance(error, OutdatedTypeError) else DataError(text)
-        named.__cause__ = None if expected else error
+        named.__cause__ = error.__cause__ if expected else error
         return named
 
 

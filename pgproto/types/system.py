@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..errors import DataError
@@ -25,8 +26,6 @@ from .scalars import TextCodec
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
-
-    from .typemap import TypeMap
 
 __all__ = ["JsonPathCodec", "LsnCodec", "RecordCodec", "TidCodec", "VectorCodec"]
 
@@ -143,6 +142,13 @@ class VectorCodec(ArrayCodec):
         assert isinstance(found, list)
         return tuple(found)
 
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The same vector of this map's ints."""
+        element = types(self.element.oid)
+        if element is self.element or not element.format:
+            return self
+        return VectorCodec(self.oid, element, self.name)
+
 
 class JsonPathCodec(Codec):
     """A JSON path: the number of a version (1), and its text."""
@@ -176,12 +182,12 @@ class RecordCodec(Codec):
     """A row without a type of its own, as `ROW(1, 'a')` gives.
 
     Args:
-        types: who knows the types of its fields.
+        types: gives the codec of a field's type, by its OID.
     """
 
     __slots__ = ("_types",)
 
-    def __init__(self, oid: int, name: str, types: TypeMap) -> None:
+    def __init__(self, oid: int, name: str, types: Callable[[int], Codec]) -> None:
         super().__init__(oid, name)
         self._types = types
         self.is_tuple = self.mutable = True
@@ -216,7 +222,7 @@ class RecordCodec(Codec):
             if length < 0:
                 fields.append(None)
             else:
-                codec = self._types.codec(oid & 0xFFFFFFFF)
+                codec = self._types(oid & 0xFFFFFFFF)
                 if not codec.format:
                     raise DataError(f"a field of type {codec.name} in a record: cast the field to text")
                 fields.append(codec.decode(buffer, position, position + length))
@@ -225,3 +231,7 @@ class RecordCodec(Codec):
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after its fields")
         return tuple(fields)
+
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The record whose fields have these types."""
+        return RecordCodec(self.oid, self.name, types)

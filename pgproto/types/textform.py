@@ -6,6 +6,7 @@ read and written by the codecs of its parts; and for rows that the server sends 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .codec import Codec, malformed_text
@@ -55,6 +56,11 @@ class TextFormCodec(Codec):
     def decode_text(self, text: str) -> object:
         """The value."""
         return self.typed.decode_text(text)
+
+    def over(self, types: Callable[[int], Codec]) -> Codec:
+        """The same type in a map where the types that it is made of have other codecs."""
+        other = self.typed.over(types)
+        return self if other is self.typed else other
 
 
 def in_their_format(codec: Codec, *parts: Codec) -> Codec:

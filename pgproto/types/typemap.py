@@ -1,55 +1,106 @@
 """TypeMap: the codecs of a server's types, by OID and by name.
 
-A map asks its parent for what it does not know itself.  The root of all is `registry.BUILT_IN`: the OIDs of
-the types that every PostgreSQL has are constants of its source (src/include/catalog/pg_type.dat).  All other
-types, of extensions and of users, have OIDs that differ from one database to the next.
+A map asks its parent for what it does not know itself.  The root of all is `BUILT_IN`, which `registry`
+fills: the OIDs of the types that every PostgreSQL has are constants of its source
+(src/include/catalog/pg_type.dat).  All other types, of extensions and of users, have OIDs that differ from
+one database to the next; a map learns them from the catalog.
 
 Rule: a map answers for every OID.  The values of a type that it does not know are sent and received as text.
+Rule: every codec of a map is made from three things: the parent's codecs, what the catalog says, and what the
+user has set.  A change of one makes the codecs anew, so the order of changes does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Literal
 
+from .arrays import ArrayCodec
+from .catalog import TypeRow
 from .codec import Codec
-from .scalars import OpaqueCodec
+from .composites import CompositeCodec, DomainCodec
+from .own import OwnCodec, type_key
+from .ranges import MultirangeCodec, RangeCodec
+from .scalars import OpaqueCodec, TextCodec
+from .textform import in_their_format
 
-__all__ = ["TypeMap"]
+__all__ = ["BUILT_IN", "TypeMap"]
+
+# Types of extensions whose binary form is known: extension and name.
+_OF_EXTENSIONS: Final[dict[tuple[str, str], type[Codec]]] = {("citext", "citext"): TextCodec}
+# Types that are made of others, so deep, travel as text: compiled code crashes if it recurses too far.
+_DEPTH: Final = 64
 
 
 class TypeMap:
     """OIDs and names, with their codecs.  It may grow while it is used.
 
     Args:
-        parent: who is asked for what this map does not know; None for nobody.
+        parent: who is asked for what this map does not know; by default the map of the built-in types.
+        root: True for a map that has no parent, and learns nothing.
     """
 
-    __slots__ = ("_by_name", "_by_oid", "_learned", "parent")
+    __slots__ = ("_added", "_by_name", "_by_oid", "_rows", "_set", "parent")
 
-    def __init__(self, parent: TypeMap | None = None) -> None:
-        self.parent = parent
+    def __init__(self, parent: TypeMap | None = None, *, root: bool = False) -> None:
+        self.parent = None if root else parent or BUILT_IN
         self._by_oid: dict[int, Codec] = {}
         self._by_name: dict[str, Codec] = {}
-        self._learned: list[Codec] = []
+        self._added: list[Codec] = []
+        self._rows: dict[int, TypeRow] = {}
+        self._set: dict[int | str, Callable[[Codec], Codec]] = {}
+        self._make()
+
+    def set_codec(
+        self,
+        name: str | int,
+        *,
+        encode: Callable[[Any], Any] | None = None,
+        decode: Callable[[Any], object] | None = None,
+        format: Literal["text", "binary", "value"] = "text",
+    ) -> None:
+        """Convert the values of a type by functions of your own, also in arrays, ranges and composites.
+
+        A statement that is prepared already keeps the codecs that it has: set them before the first query.
+        What a function raises becomes the `__cause__` of a DataError, and the connection stays usable.
+
+        Args:
+            name: the type's name ("geometry": in whatever schema it is), its schema and name
+                ("gis.geometry"), or its OID.  A name that a built-in type has means that type.
+            encode: makes of a parameter, which is not None, what is sent: a str (text), bytes (binary), or a
+                value that the type takes without this codec (value).  None: parameters stay as they are.
+            decode: makes the result's value of what arrives, which is the same.  None: results stay as they
+                are.
+            format: what the functions return and take.
+
+        Raises:
+            ValueError: neither function is given, or the format is none of the three.
+        """
+        if encode is None and decode is None:
+            raise ValueError("give encode, decode or both")
+        if format not in ("text", "binary", "value"):
+            raise ValueError('the format is "text", "binary" or "value"')
+        self._put(name, lambda codec: OwnCodec(codec, encode, decode, format))
 
     def add(self, codec: Codec) -> None:
         """Know a type by its codec's OID and name, in place of what was known by them."""
-        self._by_oid[codec.oid] = codec
-        self._by_name[codec.name] = codec
+        self._added.append(codec)
+        self._know(codec)
 
-    def learn(self, codec: Codec) -> None:
-        """Know a type by what the catalog says of it, until `forget`."""
-        self._learned.append(codec)
-        self.add(codec)
+    def learn(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Know types by what the catalog says of them, until `forget`.
+
+        Args:
+            rows: the result of `catalog.LOOK_UP`; what they refer to is in them, or is known already.
+        """
+        found = [row for row in [TypeRow(each) for each in rows] if self.known(row.oid) is None]
+        self._rows.update({row.oid: row for row in found})
+        self._make_learned([row.oid for row in found])
 
     def forget(self) -> None:
         """Forget what was learned: a type was altered, and others may be made of it."""
-        learned, self._learned = self._learned, []
-        for codec in learned:
-            if self._by_oid.get(codec.oid) is codec:
-                del self._by_oid[codec.oid]
-            if self._by_name.get(codec.name) is codec:
-                del self._by_name[codec.name]
+        self._rows.clear()
+        self._make()
 
     def known(self, oid: int) -> Codec | None:
         """The codec of a type; None if neither this map nor a parent knows it."""
@@ -73,9 +124,82 @@ class TypeMap:
         """
         return self.known(oid) or OpaqueCodec(oid, f"with OID {oid}")
 
+    def _know(self, codec: Codec) -> None:
+        self._by_oid[codec.oid] = codec
+        self._by_name[codec.name] = codec
+
+    def _put(self, name: str | int, make: Callable[[Codec], Codec]) -> None:
+        """Remember what the user has set for a type."""
+        self._set[type_key(name)] = make
+        self._make()
+
+    def _as_set(self, codec: Codec, names: Sequence[str]) -> Codec:
+        """The codec that the user has set for a type, made over the one that it has without that."""
+        keys: list[int | str] = [codec.oid, *names]
+        for key in keys:
+            make = self._set.get(key)
+            if make is not None:
+                return make(codec)
+        return codec
+
+    def _make(self) -> None:
+        """Make all codecs of this map."""
+        self._by_oid.clear()
+        self._by_name.clear()
+        for codec in self.parent or ():
+            own = self._as_set(codec.over(self.codec), [f"pg_catalog.{codec.name}", codec.name])
+            if own is not codec:
+                self._know(own)
+        for codec in self._added:
+            self._know(codec)
+        self._make_learned(list(self._rows))
+
+    def _make_learned(self, oids: list[int]) -> None:
+        """Make the codecs of types that the catalog has told of."""
+        made: dict[int, Codec] = {}
+
+        def codec(oid: int, depth: int) -> Codec:
+            row = self._rows.get(oid)
+            if row is None:
+                return self.codec(oid)
+            if oid not in made:
+                opaque = OpaqueCodec(oid, row.name)
+                made[oid] = opaque  # what is made of itself ends here
+                names = [f"{row.schema}.{row.typname}"]
+                names += [name for name in (row.name, row.typname) if BUILT_IN.named(name) is None]
+                made[oid] = self._as_set(make(row, depth + 1) if depth < _DEPTH else opaque, names)
+            return made[oid]
+
+        def make(row: TypeRow, depth: int) -> Codec:
+            if row.kind == "e":
+                return TextCodec(row.oid, row.name)
+            if row.kind == "c":
+                parts = [codec(oid, depth) for oid in row.field_types]
+                fields = list(zip(row.field_names, parts, strict=True))
+                return in_their_format(CompositeCodec(row.oid, row.name, fields), *parts)
+            if row.kind == "d":
+                return DomainCodec(row.oid, row.name, codec(row.element, depth))
+            if row.element:
+                element = codec(row.element, depth)
+                return in_their_format(ArrayCodec(row.oid, element, row.name, row.delimiter), element)
+            if row.part:
+                part = codec(row.part, depth)
+                if row.kind == "m":
+                    return in_their_format(MultirangeCodec(row.oid, row.name, part), part)
+                return in_their_format(RangeCodec(row.oid, row.name, part), part)
+            known = _OF_EXTENSIONS.get((row.extension, row.typname))
+            return OpaqueCodec(row.oid, row.name) if known is None else known(row.oid, row.name)
+
+        for oid in oids:
+            self._know(codec(oid, 0))
+
     def __iter__(self) -> Iterator[Codec]:
-        """The codecs that were added to this map."""
+        """The codecs of this map, without its parent's."""
         return iter(self._by_oid.values())
 
     def __repr__(self) -> str:
         return f"<TypeMap of {len(self._by_oid)} types>"
+
+
+BUILT_IN: Final = TypeMap(root=True)
+"""The types that every server has."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pgproto.protocol import Authenticator
 from pgproto.session import Engine, Operation, Startup, StatementCache
+from pgproto.types import BUILT_IN, TypeMap
 from pgproto.wire import (
     trace_bytes,
 )
@@ -36,6 +37,7 @@ class Pair:
         script: the backend's answers.
         chop: how bytes are delivered, in both directions.
         started: go through the start-up.
+        types: the types of the session.
     """
 
     def __init__(
@@ -47,12 +49,13 @@ class Pair:
         cache: int = 100,
         named: bool = True,
         pipelining: bool = True,
+        types: TypeMap = BUILT_IN,
     ) -> None:
         self.now = 1000.0
         self.chop = chop
         self.engine = Engine(
             clock=lambda: self.now,
-            statements=StatementCache(cache, "s", named=named),
+            statements=StatementCache(cache, "s", named=named, types=types),
             pipelining=pipelining,
         )
         self.backend = Backend(script or {})

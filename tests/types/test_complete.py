@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pgproto.sqlstates import FeatureNotSupported
 from pgproto.types import BUILT_IN, TypeMap
-from pgproto.types.catalog import LOOK_UP, learn
+from pgproto.types.catalog import LOOK_UP
 from pgproto.types.scalars import OpaqueCodec
 from pgproto_pytest import Driver
 from tests.support.drivers import only
@@ -71,7 +71,7 @@ def test_every_type_has_a_codec(driver: Driver, dsn: str) -> None:
             catalog = await catalog_of(conn)
             types = TypeMap(BUILT_IN)
             unknown = [oid for oid in catalog.types if types.known(oid) is None]
-            learn(types, await conn.fetch(LOOK_UP, unknown))
+            types.learn(await conn.fetch(LOOK_UP, unknown))
         names = {row.name for row in catalog}
         assert set(TEXT_ONLY) | set(NO_VALUES) | set(BASE) <= names
         assert {row.kind for row in catalog} == set("brmdec")

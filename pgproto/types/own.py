@@ -1,0 +1,164 @@
+"""The codecs of `TypeMap.set_codec`: functions of the user's, around the codec that a type has without them.
+
+Rule: what the functions raise is never mistaken for pgproto's own error.  It is the `__cause__` of a
+ValueError or DataError that says which function failed.  What is no Exception (KeyboardInterrupt, a
+cancellation) leaves an encoder as it is; a decoder runs while the answers of others are read, too, so its
+caller gets it when the operation has ended (`statements.error_of_call`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import DataError, because
+from ..wire.exact import exact_bytes, exact_str
+from .codec import Codec
+from .scalars import ByteaCodec, TextCodec
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+__all__ = ["OwnCodec", "own_failure", "type_key"]
+
+# Names of the SQL standard, as format_type writes them, and those of pg_type.
+_SQL_NAMES: Final = {
+    "bigint": "int8",
+    "bit varying": "varbit",
+    "boolean": "bool",
+    "character": "bpchar",
+    "character varying": "varchar",
+    "decimal": "numeric",
+    "double precision": "float8",
+    "integer": "int4",
+    "real": "float4",
+    "smallint": "int2",
+    "time with time zone": "timetz",
+    "time without time zone": "time",
+    "timestamp with time zone": "timestamptz",
+    "timestamp without time zone": "timestamp",
+}
+
+
+def type_key(name: str | int) -> str | int:
+    """The name of a type as pg_type has it, or its OID.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise TypeError(f"a type is a name or an OID, not {type(name).__name__}")
+    if isinstance(name, int):
+        return name
+    element = name.removesuffix("[]")
+    return _SQL_NAMES.get(element, element) + name[len(element) :]
+
+
+def own_failure(what: str, error: Exception) -> ValueError:
+    """The error for a value when a function of the user's has raised one; use it with `from error`."""
+    return because(ValueError(f"{what} raised {type(error).__name__}"), error)
+
+
+class OwnCodec(Codec):
+    """A type whose values are converted by functions of the user's.
+
+    Args:
+        base: the codec that the type has without them.
+        encode: for parameters; None for what `base` does.
+        decode: for results; None for what `base` does.
+        format: of what the functions return and take: "text" (str), "binary" (bytes), or "value" (a value of
+            `base`).
+    """
+
+    __slots__ = ("_base", "_by_value", "_decode", "_encode", "_plain")
+
+    def __init__(
+        self,
+        base: Codec,
+        encode: Callable[[Any], Any] | None,
+        decode: Callable[[Any], object] | None,
+        format: str,
+    ) -> None:
+        super().__init__(base.oid, base.name)
+        self._by_value = format == "value"
+        self.format = base.format if self._by_value else int(format == "binary")
+        # Of a type without a binary codec, bytes are the values of the other direction.
+        self._base = ByteaCodec(base.oid, base.name) if self.format > base.format else base
+        self._plain = TextCodec(base.oid, base.name)
+        self._encode = encode
+        self._decode = decode
+        self.is_list = base.is_list
+        self.is_tuple = base.is_tuple or encode is not None
+        self.mutable = base.mutable or decode is not None
+
+    def encode(self, value: object) -> bytes:
+        """What the user's function makes of the value.
+
+        Raises:
+            TypeError: the function returned something that cannot be sent; or as that codec.
+            ValueError: the function raised an Exception, which is the `__cause__`; or as that codec.
+        """
+        if not self.format:
+            return self.encode_text(value).encode()
+        if self._encode is None:
+            return self._base.encode(value)
+        made = self._made(self._encode, value)
+        if self._by_value:
+            return self._base.encode(made)
+        if not isinstance(made, bytes | bytearray | memoryview):
+            raise TypeError(f"its encoder returned {type(made).__name__} instead of bytes")
+        return exact_bytes(made)
+
+    def encode_text(self, value: object) -> str:
+        """What the user's function makes of the value; raises as `encode`."""
+        if self._encode is None:
+            return self._base.encode_text(value)
+        if self.format and not self._by_value:
+            raise TypeError("its encoder gives bytes, and here the value travels as text")
+        made = self._made(self._encode, value)
+        if self._by_value:
+            return self._base.encode_text(made)
+        if not isinstance(made, str):
+            raise TypeError(f"its encoder returned {type(made).__name__} instead of str")
+        return self._plain.encode_text(exact_str(made))
+
+    def _made(self, encode: Callable[[Any], object], value: object) -> object:
+        try:
+            made = encode(value)
+        except Exception as error:  # the caller's code may raise anything
+            raise own_failure("its encoder", error) from error
+        if made is None:
+            raise TypeError("its encoder returned None; pass None itself for NULL")
+        return made
+
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """What the user's function makes of the value.
+
+        Raises:
+            DataError: the function raised something, which is the `__cause__`; or as that codec.
+        """
+        if not self.format:
+            text = self._plain.decode(buffer, start, end)
+            assert isinstance(text, str)
+            return self.decode_text(text)
+        if self._decode is None:
+            return self._base.decode(buffer, start, end)
+        return self._read(
+            self._decode, self._base.decode(buffer, start, end) if self._by_value else buffer[start:end]
+        )
+
+    def decode_text(self, text: str) -> object:
+        """What the user's function makes of the text; raises as `decode`."""
+        if self._decode is None:
+            return self._base.decode_text(text)
+        if self._by_value:
+            return self._read(self._decode, self._base.decode_text(text))
+        if self.format:
+            raise DataError(f"the decoder of {self.name} takes bytes, and here the value travels as text")
+        return self._read(self._decode, text)
+
+    def _read(self, decode: Callable[[Any], object], given: object) -> object:
+        try:
+            return decode(given)
+        except BaseException as error:
+            raise because(DataError(f"its decoder raised {type(error).__name__}"), error) from error
