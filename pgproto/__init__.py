@@ -41,7 +41,7 @@ from .errors import (
 )
 from .pool import PoolOptions, PoolSettings, PoolStats, Retry
 from .session import Batch, Notification, QueuedQuery, ScriptResult, Statement
-from .types import Interval, Row
+from .types import BUILT_IN, Interval, Row, TypeMap
 from .wire.native import COMPILED as _COMPILED
 
 __version__ = "0.1.0"
@@ -67,6 +67,9 @@ __all__ = [
     "Row",
     "ScriptResult",
     "Statement",
+    # Types
+    "BUILT_IN",
+    "TypeMap",
     # What became of a query
     "Outcome",
     # Errors: the tree is in `pgproto.errors`, the classes for SQLSTATEs are in `pgproto.sqlstates`

@@ -24,6 +24,7 @@ PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS, "pg
 # What applications need of `pgproto` itself, beside errors: messages and machines are in their own packages.
 FACE = (
     {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}
+    | {"BUILT_IN", "TypeMap"}
     | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
     | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )

@@ -43,7 +43,7 @@ from pgproto.session import (
 from pgproto.session.batch import Refusing, as_item
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
-from pgproto.types import CopyRowEncoder, Row
+from pgproto.types import CopyRowEncoder, Row, TypeMap
 
 from . import refusals
 from .feeding import Chunks, Source, encoded, feed
@@ -634,6 +634,7 @@ class Connect:
         *,
         timeout: Timeout = DEFAULT,
         server_settings: Mapping[str, str] | None = None,
+        types: TypeMap | None = None,
         **options: Unpack[ConnectOptions],
     ) -> Connecting:
         """Open a connection: await the result, or enter it with `async with`.
@@ -642,6 +643,7 @@ class Connect:
             dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
             timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
             server_settings: run-time parameters for the session.
+            types: the types that it knows, and where it learns others; by default a new map of its own.
             options: libpq's options by name, and pgproto's own.
 
         Raises:
@@ -649,4 +651,4 @@ class Connect:
             ConnectError: no server accepted.
         """
         runtime = self._runtime
-        return Connecting(runtime, runtime.connector(dsn, options, server_settings), timeout)
+        return Connecting(runtime, runtime.connector(dsn, options, server_settings, types), timeout)

@@ -13,6 +13,7 @@ from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Batch, CopyOut, QueuedQuery
 from pgproto.session.batch import Refusing
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
+from pgproto.types import TypeMap
 
 from .connection import Connection
 from .driver import Driver
@@ -51,6 +52,7 @@ class Pool(Queries):
         on_close: Hook | None = None,
         reset: str = "auto",
         server_settings: Mapping[str, str] | None = None,
+        types: TypeMap | None = None,
         **options: Unpack[PoolOptions],
     ) -> None:
         """A pool that is not open yet: nothing is connected before it is opened or used.
@@ -67,6 +69,7 @@ class Pool(Queries):
                 anything was sent, by a script that keeps prepared statements if possible; "never"; or a
                 script of your own, which runs after every lease in which anything was sent.
             server_settings: run-time parameters of every session.
+            types: the types that its connections know, and where they learn others; by default a new map.
             options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
         Hooks may be plain functions or return something to await.  One that hangs costs its connection:
@@ -74,7 +77,7 @@ class Pool(Queries):
         they are cancelled.
         """
         settings, connection_options = split_options(options)
-        connector = self.runtime.connector(dsn, connection_options, server_settings)
+        connector = self.runtime.connector(dsn, connection_options, server_settings, types)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
         self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))
         self._entered = False

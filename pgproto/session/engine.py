@@ -18,7 +18,6 @@ the clock), `Stopping` and `Cancelling` (ending unwanted operations), `Ending` (
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from ..config import Host
 from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
@@ -35,11 +34,12 @@ from ..wire import (
     tags,
 )
 from .alarm import Alarm
+from .answers import retires
 from .cancelling import NO_WISH, WANTED, Cancelling
 from .channel import HIGH_WATER, Channel
 from .ending import ALIVE, FINISHED, GRACE, LAST_WORDS, Ending
 from .inbox import Unasked
-from .lookup import look_up
+from .lookup import Resolver
 from .loss import Loss, lease_over, out_of_time
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import GONE, SENT, WAITING, Operation
@@ -53,10 +53,6 @@ from .turns import Turns
 from .whereabouts import Whereabouts
 
 __all__ = ["GRACE", "Engine"]
-
-# Errors after which a session is not lent again although it may still answer: the server is now a standby
-# (25006), or the server or a pooler is shutting down.  Manual: "PostgreSQL Error Codes".
-_RETIRING: Final = ("25006", "57P01", "57P02", "57P03", "08")
 
 
 class Engine:
@@ -88,6 +84,7 @@ class Engine:
         "_ending",
         "_outgoing",
         "_producing",
+        "_resolver",
         "_stopping",
         "_unasked",
         "answered",
@@ -127,6 +124,7 @@ class Engine:
         self._alarm = alarm = Alarm()
         self._cancelling = cancelling = Cancelling(turns, alarm)
         self._stopping = Stopping(clock, turns, alarm, cancelling)
+        self._resolver = Resolver(turns, alarm, clock)
         self._ending = Ending(turns)
         self._producing = False  # `_produce` is running
         self._outgoing = Outgoing(channel)
@@ -398,6 +396,8 @@ class Engine:
             return
         for operation in self._stopping.due(now):
             self._went_on(closed=self._stopping.overdue(operation, now))
+        if self.channel.statements.unresolved:
+            self._produce()
 
     def next_deadline(self) -> float | None:
         """The latest time to call `tick`, in seconds of the clock; None for never."""
@@ -592,8 +592,8 @@ class Engine:
                             self._unlisten_leftover()
                 elif segments:
                     segment = segments[0]
-                    if isinstance(event, ErrorResponse) and event.fields.get("C", "").startswith(_RETIRING):
-                        self.retiring = True
+                    if isinstance(event, ErrorResponse):
+                        self.retiring = self.retiring or retires(event)
                     segment.operation.handle(channel, segment, event)
             except (RemoteProtocolError, LocalProtocolError) as error:
                 connection.close(error)
@@ -641,8 +641,8 @@ class Engine:
         self._producing = True
         queue = self.turns.queue
         try:
-            if channel.statements.unresolved and queue:
-                look_up(channel, queue[0].deadline)
+            if channel.statements.unresolved and queue and self._cancelling.state == NO_WISH:
+                self._resolver.go_on()
             while queue and channel.pending < HIGH_WATER and self._cancelling.state == NO_WISH:
                 operation = queue[0]
                 if not channel.may_open and channel.segments[-1].operation is not operation:
@@ -698,4 +698,5 @@ class Engine:
         closed = self.connection.closed
         if closed is not None and not self.finished:
             self._ending.settle(closed)
+            self._resolver.end()
             self._cancelling.drop()

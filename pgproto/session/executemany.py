@@ -244,7 +244,7 @@ class ExecuteMany(Preparing):
             self.withdraw(channel, channel.statements.unusable(statement))
         elif statement.state == st.NEW:
             self.send_prepare(channel, [statement])
-        elif statement.state == st.READY and not channel.statements.unresolved:
+        elif statement.state == st.READY and not channel.statements.waits(statement):
             self._stage = _FED
             self.progress(channel)
         elif statement.state == st.DROPPED:

@@ -199,8 +199,9 @@ class Execution(Preparing):
         if self.atomic and self.rejected:
             return True
         self._acquire(channel)
-        if channel.statements.unresolved:
-            return False
+        for unresolved, _ in channel.statements.unresolved:
+            if any(item.statement is unresolved for item in self.items):
+                return False
         return all(statement.state != st.PREPARING for statement in self._held)
 
     def _acquire(self, channel: Channel) -> None:

@@ -224,6 +224,7 @@ class StatementCache:
         direct: the server itself keeps named statements and reports changes; False if a pooler may keep them,
             or as long as that is not known.
         unresolved: statements that wait for a look-up of their types, each with its columns; see `lookup`.
+        unknowable: the OIDs of types that were looked up in vain; their values travel as text.
         unasked: the server was not yet asked about that; see `whereabouts`.
         clears: how many times this session has run DISCARD ALL or DEALLOCATE ALL.
     """
@@ -233,7 +234,6 @@ class StatementCache:
         "_entries",
         "_nameless",
         "_to_close",
-        "_unknowable",
         "clears",
         "direct",
         "dropped",
@@ -244,6 +244,7 @@ class StatementCache:
         "size",
         "types",
         "unasked",
+        "unknowable",
         "unresolved",
     )
 
@@ -255,7 +256,7 @@ class StatementCache:
         self.named = named
         self.types = types
         self.unresolved: list[tuple[Statement, tuple[FieldDescription, ...]]] = []
-        self._unknowable: set[int] = set()  # types that were looked up in vain
+        self.unknowable: set[int] = set()
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # statements that callers keep, by name
         self.dropped: list[Statement] = []
@@ -312,7 +313,7 @@ class StatementCache:
         if types.parent is None:
             return []
         oids = (*statement.parameter_types, *statement.result_types)
-        return [oid for oid in oids if types.known(oid) is None and oid not in self._unknowable]
+        return [oid for oid in oids if types.known(oid) is None and oid not in self.unknowable]
 
     def undecodable(self, statement: Statement, raised: Exception) -> DataError:
         """The error for rows that could not be decoded.  A type that was altered is looked up anew."""
@@ -321,13 +322,33 @@ class StatementCache:
             self.forget(statement)
         return undecodable(raised)
 
-    def looked_up(self, oids: list[int]) -> None:
-        """Types were looked up; those that are still unknown travel as text."""
-        self._unknowable.update([oid for oid in oids if self.types.known(oid) is None])
-        for statement, fields in self.unresolved:
-            statement.parameters_described(statement.parameter_types)
-            statement.rows_described(fields)
-        self.unresolved.clear()
+    def waits(self, statement: Statement) -> bool:
+        """True if a statement waits for a look-up of its types."""
+        return any(each is statement for each, _ in self.unresolved)
+
+    def unknown(self) -> list[int]:
+        """The OIDs that statements wait for, each once."""
+        oids: dict[int, None] = {}
+        for statement, _ in self.unresolved:
+            oids.update(dict.fromkeys(self.unknown_types(statement)))
+        return list(oids)
+
+    def settle(self) -> None:
+        """Go on with the statements that wait for no type any more."""
+        waiting, self.unresolved = self.unresolved, []
+        for statement, fields in waiting:
+            if self.unknown_types(statement):
+                self.unresolved.append((statement, fields))
+            else:
+                statement.parameters_described(statement.parameter_types)
+                statement.rows_described(fields)
+
+    def stop_waiting(self) -> None:
+        """Types cannot be looked up now: statements go on with text, and are prepared again the next time."""
+        waiting, self.unresolved = self.unresolved, []
+        for statement, _ in waiting:
+            if not statement.users:  # else its user fails, and that drops it
+                self.forget(statement)
 
     def doubt(self) -> None:
         """There may be a pooler in front of the server.  Call it before the first query."""
@@ -435,6 +456,7 @@ class StatementCache:
     def clear(self) -> None:
         """The server has forgotten every statement (DISCARD ALL, DEALLOCATE ALL)."""
         self.clears += 1
+        self.unknowable.clear()
         for statement in (*self._entries.values(), *self.kept.values()):
             statement.state = DROPPED
         self.kept.clear()

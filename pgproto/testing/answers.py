@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ..types import BUILT_IN, Codec
+from ..types.catalog import LOOK_UP_COLUMNS, LOOK_UP_PARAMETER
 from ..wire import FieldDescription, Message, NoData, RowDescription
 
-__all__ = ["Answer", "copy_in", "copy_out", "error_fields", "fails", "ok", "rows_of", "table"]
+__all__ = ["Answer", "catalog", "copy_in", "copy_out", "error_fields", "fails", "ok", "rows_of", "table"]
 
 _INT4: Final = 23
 
@@ -108,6 +109,23 @@ def table(
         rows=[[_as_binary(codec, value) for codec, value in zip(codecs, row, strict=True)] for row in values],
         texts=[[_as_text(value) for value in row] for row in values],
         delay=delay,
+    )
+
+
+def catalog(*types: tuple[int, str, str, int, int, Mapping[str, int]]) -> Answer:
+    """The answer to `pgproto.types.catalog.LOOK_UP`.
+
+    Args:
+        types: its rows: OID, name, typtype, the OID of an array's elements or of a domain's base type, the
+            OID of a range's bounds or of a multirange's ranges, and the OIDs of a composite's fields by name.
+    """
+    return table(
+        dict(zip("abcdefghijk", LOOK_UP_COLUMNS, strict=True)),
+        [
+            (oid, name, name, kind, element, part, list(fields), list(fields.values()), ",", "public", "")
+            for oid, name, kind, element, part, fields in types
+        ],
+        types=[LOOK_UP_PARAMETER],
     )
 
 

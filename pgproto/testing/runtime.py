@@ -12,6 +12,7 @@ from ..client import Link as AnyLink
 from ..config import Config, ConnectOptions, parse_config
 from ..errors import ConnectError
 from ..session import GRACE, Connector, CopyIn, Dial, ExecuteMany
+from ..types import TypeMap
 from .link import Link, Wakes
 from .network import NONE, Faults, Server, Wire
 from .virtual import Cancelled, Event, Run, Scope, Task, Timer
@@ -123,11 +124,15 @@ class VirtualRuntime(OneLoop):
         return bytes([int(self.random() * 256) for _ in range(count)])
 
     def connector(
-        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
+        self,
+        dsn: str | None,
+        options: ConnectOptions,
+        server_settings: Mapping[str, str] | None,
+        types: TypeMap | None,
     ) -> Connector:
         """A Connector without environment and files; the default user is "tester"."""
         config = parse_config(dsn, os_user=lambda: "tester", server_settings=server_settings, **options)
-        return Connector(config, clock=self.now, random_bytes=self._random_bytes)
+        return Connector(config, clock=self.now, random_bytes=self._random_bytes, types=types)
 
     def forget_in_child(self, holder: Forgetting) -> None:
         """See `fork`."""

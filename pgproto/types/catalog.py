@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-__all__ = ["LOOK_UP", "TypeRow"]
+__all__ = ["LOOK_UP", "LOOK_UP_COLUMNS", "LOOK_UP_PARAMETER", "TypeRow", "missing"]
 
 _LEVELS: Final = 5
 
@@ -34,6 +34,8 @@ _ONE_LEVEL: Final = """
       AND d.refclassid = 3079 AND e.oid = d.refobjid), '')
   FROM pg_catalog.pg_type t
   WHERE (t.oid >= 10000 OR t.typtype <> 'b' OR t.typcategory = 'A') AND t.oid = ANY ("""
+# The OIDs from here on are given out by initdb and later; those before it are constants of the source.
+_FIRST_GIVEN: Final = 10000
 
 
 def _look_up() -> str:
@@ -47,6 +49,10 @@ def _look_up() -> str:
 
 LOOK_UP: Final = _look_up()
 """Its parameter is an array of OIDs; its rows are `TypeRow`s, some perhaps twice."""
+LOOK_UP_PARAMETER: Final = 1028
+"""The OID of its parameter's type."""
+LOOK_UP_COLUMNS: Final = (26, 25, 19, 25, 26, 26, 1009, 1028, 25, 19, 25)
+"""The OIDs of its columns' types."""
 
 
 class TypeRow:
@@ -95,3 +101,14 @@ class TypeRow:
         self.delimiter: str = row[8]
         self.schema: str = row[9]
         self.extension: str = row[10]
+
+
+def missing(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """The OIDs of what the rows refer to and do not have: it is more levels deep."""
+    found = [TypeRow(row) for row in rows]
+    wanted: dict[int, None] = {}
+    for row in found:
+        wanted.update(dict.fromkeys([row.element, row.part, *row.field_types]))
+    for row in found:
+        wanted.pop(row.oid, None)
+    return [oid for oid in wanted if oid >= _FIRST_GIVEN]

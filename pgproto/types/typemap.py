@@ -12,7 +12,7 @@ user has set.  A change of one makes the codecs anew, so the order of changes do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 from .arrays import ArrayCodec
@@ -35,18 +35,22 @@ _DEPTH: Final = 64
 class TypeMap:
     """OIDs and names, with their codecs.  It may grow while it is used.
 
+    Sessions in several threads and event loops may share it: what they do to it (`learn`, `forget`, `claim`
+    and what follows it) is done by single operations of dicts, and waits for nobody.
+
     Args:
         parent: who is asked for what this map does not know; by default the map of the built-in types.
         root: True for a map that has no parent, and learns nothing.
     """
 
-    __slots__ = ("_added", "_by_name", "_by_oid", "_rows", "_set", "parent")
+    __slots__ = ("_added", "_askers", "_by_name", "_by_oid", "_rows", "_set", "parent")
 
     def __init__(self, parent: TypeMap | None = None, *, root: bool = False) -> None:
         self.parent = None if root else parent or BUILT_IN
         self._by_oid: dict[int, Codec] = {}
         self._by_name: dict[str, Codec] = {}
         self._added: list[Codec] = []
+        self._askers: dict[int, object] = {}  # who is asking the catalog for a type
         self._rows: dict[int, TypeRow] = {}
         self._set: dict[int | str, Callable[[Codec], Codec]] = {}
         self._make()
@@ -93,14 +97,18 @@ class TypeMap:
         Args:
             rows: the result of `catalog.LOOK_UP`; what they refer to is in them, or is known already.
         """
-        found = [row for row in [TypeRow(each) for each in rows] if self.known(row.oid) is None]
-        self._rows.update({row.oid: row for row in found})
-        self._make_learned([row.oid for row in found])
+        told = [TypeRow(each) for each in rows]
+        self._make_learned({row.oid: row for row in told if self.known(row.oid) is None})
 
     def forget(self) -> None:
         """Forget what was learned: a type was altered, and others may be made of it."""
-        self._rows.clear()
-        self._make()
+        for oid in list(self._rows):
+            self._rows.pop(oid, None)
+            codec = self._by_oid.pop(oid, None)
+            if codec is not None and self._by_name.get(codec.name) is codec:
+                self._by_name.pop(codec.name, None)
+        for codec in self._added:
+            self._know(codec)
 
     def known(self, oid: int) -> Codec | None:
         """The codec of a type; None if neither this map nor a parent knows it."""
@@ -123,6 +131,41 @@ class TypeMap:
             oid: the type's OID, as in RowDescription and ParameterDescription.
         """
         return self.known(oid) or OpaqueCodec(oid, f"with OID {oid}")
+
+    # ---- Who looks a type up, if several sessions need it at once
+
+    def claim(self, oids: Sequence[int], asker: object) -> list[int]:
+        """Say that one is about to ask the catalog for types.
+
+        Args:
+            oids: the types.
+            asker: the same object for each claim of a session.
+
+        Returns:
+            Those that are still unknown and that nobody else asks for.
+        """
+        mine = [oid for oid in oids if self._askers.setdefault(oid, asker) is asker]
+        # They may have been learned since the caller looked: known first, released then.
+        learned = [oid for oid in mine if self.known(oid) is not None]
+        self.release(learned, asker)
+        return [oid for oid in mine if oid not in learned]
+
+    def take_over(self, oids: Sequence[int], asker: object) -> None:
+        """Ask for types that somebody else asks for, who takes too long."""
+        for oid in oids:
+            self._askers[oid] = asker
+
+    def asker(self, oid: int) -> object:
+        """Who asks for a type; None if nobody does."""
+        return self._askers.get(oid)
+
+    def release(self, oids: Iterable[int], asker: object) -> None:
+        """These types were looked up, or will not be."""
+        for oid in oids:
+            if self._askers.get(oid) is asker:
+                self._askers.pop(oid, None)
+
+    # ---- Making codecs
 
     def _know(self, codec: Codec) -> None:
         self._by_oid[codec.oid] = codec
@@ -152,14 +195,14 @@ class TypeMap:
                 self._know(own)
         for codec in self._added:
             self._know(codec)
-        self._make_learned(list(self._rows))
+        self._make_learned(dict(self._rows))
 
-    def _make_learned(self, oids: list[int]) -> None:
+    def _make_learned(self, rows: dict[int, TypeRow]) -> None:
         """Make the codecs of types that the catalog has told of."""
         made: dict[int, Codec] = {}
 
         def codec(oid: int, depth: int) -> Codec:
-            row = self._rows.get(oid)
+            row = rows.get(oid)
             if row is None:
                 return self.codec(oid)
             if oid not in made:
@@ -190,8 +233,9 @@ class TypeMap:
             known = _OF_EXTENSIONS.get((row.extension, row.typname))
             return OpaqueCodec(row.oid, row.name) if known is None else known(row.oid, row.name)
 
-        for oid in oids:
+        for oid, row in rows.items():
             self._know(codec(oid, 0))
+            self._rows[oid] = row  # last, so that what is known can always be forgotten
 
     def __iter__(self) -> Iterator[Codec]:
         """The codecs of this map, without its parent's."""

@@ -59,11 +59,12 @@ def _watched(link: adapter_link.Link) -> None:
 def installed(world: World) -> Iterator[None]:
     """The adapter lives in this world until the context ends."""
 
-    def connector(dsn: str | None, options: Any, settings: Any, **_: Any) -> Connector:
+    def connector(dsn: str | None, options: Any, settings: Any, types: Any, **_: Any) -> Connector:
         return Connector(
             _config(dsn, options, settings),
             clock=world.loop.time,
             random_bytes=world.rng.randbytes,
+            types=types,
         )
 
     with (

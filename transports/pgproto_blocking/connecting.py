@@ -8,6 +8,7 @@ from typing import Unpack
 from pgproto.client.blocking import DEFAULT, Connection, Timeout
 from pgproto.config import ConnectOptions
 from pgproto.session.deadlines import limit
+from pgproto.types import TypeMap
 
 from .runtime import RUNTIME
 
@@ -19,6 +20,7 @@ def connect(
     *,
     timeout: Timeout = DEFAULT,
     server_settings: Mapping[str, str] | None = None,
+    types: TypeMap | None = None,
     **options: Unpack[ConnectOptions],
 ) -> Connection:
     """Open a session with a server; as a context manager it is closed at the end.
@@ -27,6 +29,7 @@ def connect(
         dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
         timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
         server_settings: run-time parameters for the session.
+        types: the types that it knows, and where it learns others; by default a new map of its own.
         options: libpq's options by name, and pgproto's own.
 
     Raises:
@@ -34,6 +37,6 @@ def connect(
         ConnectError: no server would do.
     """
     limit(timeout, None)
-    connection = Connection(RUNTIME, RUNTIME.connector(dsn, options, server_settings))
+    connection = Connection(RUNTIME, RUNTIME.connector(dsn, options, server_settings, types))
     connection.open(timeout)
     return connection

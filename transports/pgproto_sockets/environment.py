@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from pgproto.config import ConnectOptions, FileText, parse_config
 from pgproto.session import Connector
+from pgproto.types import TypeMap
 
 __all__ = ["connector", "read_file"]
 
@@ -44,14 +45,16 @@ def connector(
     dsn: str | None,
     options: ConnectOptions,
     server_settings: Mapping[str, str] | None,
+    types: TypeMap | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
     stacklevel: int = 3,
 ) -> Connector:
     """A Connector for a connection string and options, with this process's environment and files.
 
-    `clock` returns the monotonic time in seconds for deadlines.  Something ignored (a password file that
-    others can read) gives a warning at the line `stacklevel` calls up: that of `connect` or `Pool`.
+    The sessions share `types`, by default a new map.  `clock` returns the monotonic time in seconds for
+    deadlines.  Something ignored (a password file that others can read) gives a warning at the line
+    `stacklevel` calls up: that of `connect` or `Pool`.
 
     Raises:
         ConfigError: the options cannot be used.
@@ -66,4 +69,4 @@ def connector(
     )
     for text in config.warnings:
         warnings.warn(text, stacklevel=stacklevel)
-    return Connector(config, clock=clock, random_bytes=os.urandom)
+    return Connector(config, clock=clock, random_bytes=os.urandom, types=types)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pgproto.client import Forgetting
 from pgproto.config import ConnectOptions
 from pgproto.session import Connector
+from pgproto.types import TypeMap
 
 from . import environment, forks
 
@@ -30,10 +31,14 @@ class Process:
         return random.random()  # noqa: S311 - for jitter
 
     def connector(
-        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
+        self,
+        dsn: str | None,
+        options: ConnectOptions,
+        server_settings: Mapping[str, str] | None,
+        types: TypeMap | None,
     ) -> Connector:
         """A Connector."""
-        return environment.connector(dsn, options, server_settings, clock=self._clock, stacklevel=4)
+        return environment.connector(dsn, options, server_settings, types, clock=self._clock, stacklevel=4)
 
     def forget_in_child(self, holder: Forgetting) -> None:
         """Have `holder.forget()` called in every forked child."""

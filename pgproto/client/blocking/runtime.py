@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pgproto.config import Config, ConnectOptions
 from pgproto.session import Connector, Dial, Engine, Operation
+from pgproto.types import TypeMap
 from pgproto.wire import BackendKeyData
 
 if TYPE_CHECKING:
@@ -92,11 +93,21 @@ class Runtime(Protocol):
         ...
 
     def connector(
-        self, dsn: str | None, options: ConnectOptions, server_settings: Mapping[str, str] | None
+        self,
+        dsn: str | None,
+        options: ConnectOptions,
+        server_settings: Mapping[str, str] | None,
+        types: TypeMap | None,
     ) -> Connector:
         """A Connector with this process's environment and files, and the clock of `now`.
 
         A warning about the options refers to the line that calls the caller.
+
+        Args:
+            dsn: as in `connect`.
+            options: as in `connect`.
+            server_settings: as in `connect`.
+            types: the types of the sessions; None for a new map, which they share.
 
         Raises:
             ConfigError: the options cannot be used.
