@@ -41,7 +41,18 @@ from .errors import (
 )
 from .pool import PoolOptions, PoolSettings, PoolStats, Retry
 from .session import Batch, Notification, QueuedQuery, ScriptResult, Statement
-from .types import BUILT_IN, Interval, Row, TypeMap
+from .types import (
+    BUILT_IN,
+    INFINITY,
+    MINUS_INFINITY,
+    Cube,
+    Infinity,
+    Interval,
+    RawJSON,
+    Row,
+    SparseVector,
+    TypeMap,
+)
 from .wire.native import COMPILED as _COMPILED
 
 __version__ = "0.1.0"
@@ -67,9 +78,15 @@ __all__ = [
     "Row",
     "ScriptResult",
     "Statement",
-    # Types
+    # Types, and values of them
     "BUILT_IN",
     "TypeMap",
+    "Cube",
+    "INFINITY",
+    "Infinity",
+    "MINUS_INFINITY",
+    "RawJSON",
+    "SparseVector",
     # What became of a query
     "Outcome",
     # Errors: the tree is in `pgproto.errors`, the classes for SQLSTATEs are in `pgproto.sqlstates`

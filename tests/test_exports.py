@@ -26,6 +26,7 @@ FACE = (
     {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}
     | {"BUILT_IN", "TypeMap"}
     | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
+    | {"Cube", "INFINITY", "Infinity", "MINUS_INFINITY", "RawJSON", "SparseVector"}
     | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )
 ERRORS = (

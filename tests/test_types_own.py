@@ -496,3 +496,40 @@ def test_moments() -> None:
     types.set_codec("timestamptz", encode=lambda at: at[0], decode=lambda at: (at,), format="value")
     noon = datetime(2020, 1, 1, 12, tzinfo=UTC)
     assert both_ways(types.codec(1185), [[[(noon,)]]]) == [[[(noon,)]]]
+
+
+# ---- Saving and loading
+
+
+def test_a_map_is_saved_and_loaded() -> None:
+    document = json.loads(json.dumps(learned().save()))
+    types = TypeMap()
+    types.set_codec("geometry", encode=xy, decode=point, format="binary")
+    types.load(document)
+    assert both_ways(types.codec(PLACE), ("a", 1j, Decimal(1))) == ("a", 1j, Decimal(1))
+    assert types.save() == document == learned().save()
+    types.forget()
+    assert types.known(PLACE) is None
+    assert types.save()["types"] == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"version": 2, "types": []},
+        {"version": 1},
+        {"version": 1, "types": {}},
+        {"version": 1, "types": [[1, "a"]]},
+        {"version": 1, "types": ["a"]},
+        {"version": 1, "types": [[*type_row(1, "a")[:6], ["x"], [], ",", "public", ""]]},
+        {"version": 1, "types": [[*type_row(1, "a")[:6], [1], [1], ",", "public", ""]]},
+        {"version": 1, "types": [[*type_row(1, "a")[:6], ["x"], ["y"], ",", "public", ""]]},
+        {"version": 1, "types": [[True, *type_row(1, "a")[1:]]]},
+    ],
+)
+def test_no_document(document: dict[str, Any]) -> None:
+    types = TypeMap()
+    with pytest.raises(ValueError, match="document of TypeMap"):
+        types.load(document)
+    assert types.save()["types"] == []

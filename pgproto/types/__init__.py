@@ -19,10 +19,12 @@ from .escaping import (
     quote_literal,
     unescape_bytea,
 )
-from .figures import Box, Circle, Line, LineSegment, Path, Point, Polygon
+from .figures import Box, Circle, Cube, Line, LineSegment, Path, Point, Polygon, SparseVector
+from .infinity import INFINITY, MINUS_INFINITY, Infinity
 from .interval import Interval
 from .parameters import ParameterEncoder
 from .ranges import Multirange, Range
+from .rawjson import RawJSON
 from .registry import BUILT_IN
 from .row import Columns, Row
 from .rows import RowDecoder
@@ -32,6 +34,8 @@ __all__ = [
     "BUILT_IN",
     "COPY_HEADER",
     "COPY_TRAILER",
+    "INFINITY",
+    "MINUS_INFINITY",
     "BitString",
     "Box",
     "Circle",
@@ -39,6 +43,8 @@ __all__ = [
     "Columns",
     "CopyRowEncoder",
     "CopyTextEncoder",
+    "Cube",
+    "Infinity",
     "Interval",
     "Line",
     "LineSegment",
@@ -48,9 +54,11 @@ __all__ = [
     "Point",
     "Polygon",
     "Range",
+    "RawJSON",
     "RecordEncoder",
     "Row",
     "RowDecoder",
+    "SparseVector",
     "TypeMap",
     "escape_bytea",
     "escape_string",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-__all__ = ["LOOK_UP", "LOOK_UP_COLUMNS", "LOOK_UP_PARAMETER", "TypeRow", "missing"]
+__all__ = ["LOOK_UP", "LOOK_UP_COLUMNS", "LOOK_UP_PARAMETER", "TypeRow", "is_row", "missing"]
 
 _LEVELS: Final = 5
 
@@ -31,7 +31,7 @@ _ONE_LEVEL: Final = """
     (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = t.typnamespace),
     COALESCE((SELECT e.extname::pg_catalog.text FROM pg_catalog.pg_depend d, pg_catalog.pg_extension e
       WHERE d.classid = 1247 AND d.objid = t.oid AND d.objsubid = 0 AND d.deptype = 'e'
-      AND d.refclassid = 3079 AND e.oid = d.refobjid), '')
+      AND d.refclassid = 3079 AND e.oid = d.refobjid AND t.typsend <> 0 AND t.typreceive <> 0), '')
   FROM pg_catalog.pg_type t
   WHERE (t.oid >= 10000 OR t.typtype <> 'b' OR t.typcategory = 'A') AND t.oid = ANY ("""
 # The OIDs from here on are given out by initdb and later; those before it are constants of the source.
@@ -72,7 +72,8 @@ class TypeRow:
         field_types: of a composite.
         delimiter: what is between the elements of an array in text.
         schema: the name of its schema.
-        extension: the name of the extension that it belongs to; "" if it belongs to none.
+        extension: the name of the extension that it belongs to; "" if it belongs to none, or has no binary
+            form.
     """
 
     __slots__ = (
@@ -101,6 +102,26 @@ class TypeRow:
         self.delimiter: str = row[8]
         self.schema: str = row[9]
         self.extension: str = row[10]
+
+    def document(self) -> list[object]:
+        """The row, as JSON can hold it."""
+        of_composite = [list(self.field_names), list(self.field_types)]
+        of_all = [self.oid, self.name, self.typname, self.kind, self.element, self.part]
+        return [*of_all, *of_composite, self.delimiter, self.schema, self.extension]
+
+
+_SHAPE: Final = (int, str, str, str, int, int, list, list, str, str, str)
+
+
+def is_row(row: object) -> bool:
+    """True for what `TypeRow.document` has given."""
+    if not isinstance(row, list) or [type(each) for each in row] != list(_SHAPE):
+        return False
+    names: list[object] = row[6]
+    types: list[object] = row[7]
+    if len(names) != len(types):
+        return False
+    return all(type(each) is str for each in names) and all(type(each) is int for each in types)
 
 
 def missing(rows: Sequence[Sequence[Any]]) -> list[int]:

@@ -45,6 +45,11 @@ class CompositeCodec(Codec):
         self.is_tuple = True
         self.mutable = any(codec.mutable for codec in self._codecs)
 
+    @property
+    def fields(self) -> list[tuple[str, Codec]]:
+        """The fields' names and codecs, in order."""
+        return list(zip(self._columns.names, self._codecs, strict=True))
+
     def encode(self, value: object) -> bytes:
         """Take a tuple or list of the fields' values, a Row, or a mapping by their names.
 
@@ -136,7 +141,7 @@ class CompositeCodec(Codec):
             values.append(None if each is None else codec.decode_text(each))
         return self._made(values)
 
-    def _made(self, values: list[object]) -> Row:
+    def _made(self, values: list[object]) -> object:
         row = TrackedRow if self.mutable else Row
         return row(self._columns, tuple(values))
 

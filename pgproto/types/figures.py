@@ -1,10 +1,13 @@
-"""The figures of the geometric types: named tuples of floats, which are not compiled.  See `geometry`."""
+"""Values that are named tuples, which are not compiled: of the geometric types and of extensions.
+
+See `geometry` and `extensions`.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Box", "Circle", "Line", "LineSegment", "Path", "Point", "Polygon"]
+__all__ = ["Box", "Circle", "Cube", "Line", "LineSegment", "Path", "Point", "Polygon", "SparseVector"]
 
 
 class Point(NamedTuple):
@@ -54,3 +57,21 @@ class Circle(NamedTuple):
 
     center: Point
     radius: float
+
+
+class Cube(NamedTuple):
+    """A box in any number of dimensions, by two corners; a point if they are equal.  Of cube."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class SparseVector(NamedTuple):
+    """A vector of which few numbers are not 0.  Of the extension vector.
+
+    The indexes start at 0, in ascending order; the type's text form starts at 1.
+    """
+
+    dimensions: int
+    indexes: tuple[int, ...]
+    values: tuple[float, ...]

@@ -19,7 +19,7 @@ from .scalars import ByteaCodec, TextCodec
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["OwnCodec", "own_failure", "type_key"]
+__all__ = ["OwnCodec", "by_decoder", "by_encoder", "type_key"]
 
 # Names of the SQL standard, as format_type writes them, and those of pg_type.
 _SQL_NAMES: Final = {
@@ -54,9 +54,38 @@ def type_key(name: str | int) -> str | int:
     return _SQL_NAMES.get(element, element) + name[len(element) :]
 
 
-def own_failure(what: str, error: Exception) -> ValueError:
-    """The error for a value when a function of the user's has raised one; use it with `from error`."""
-    return because(ValueError(f"{what} raised {type(error).__name__}"), error)
+def by_encoder(what: str, function: Callable[[Any], object], value: object) -> object:
+    """What a function of the user's makes of a parameter.
+
+    Args:
+        what: what the function is, for the text.
+        function: it may raise anything.
+        value: its argument.
+
+    Raises:
+        ValueError: it raised an Exception, which is the `__cause__`.
+    """
+    try:
+        return function(value)
+    except Exception as error:
+        raise because(ValueError(f"{what} raised {type(error).__name__}"), error) from error
+
+
+def by_decoder(what: str, function: Callable[[Any], object], value: object) -> object:
+    """What a function of the user's makes of a result.
+
+    Args:
+        what: what the function is, for the text.
+        function: it may raise anything.
+        value: its argument.
+
+    Raises:
+        DataError: it raised something, which is the `__cause__`.
+    """
+    try:
+        return function(value)
+    except BaseException as error:
+        raise because(DataError(f"{what} raised {type(error).__name__}"), error) from error
 
 
 class OwnCodec(Codec):
@@ -123,10 +152,7 @@ class OwnCodec(Codec):
         return self._plain.encode_text(exact_str(made))
 
     def _made(self, encode: Callable[[Any], object], value: object) -> object:
-        try:
-            made = encode(value)
-        except Exception as error:  # the caller's code may raise anything
-            raise own_failure("its encoder", error) from error
+        made = by_encoder("its encoder", encode, value)
         if made is None:
             raise TypeError("its encoder returned None; pass None itself for NULL")
         return made
@@ -143,22 +169,15 @@ class OwnCodec(Codec):
             return self.decode_text(text)
         if self._decode is None:
             return self._base.decode(buffer, start, end)
-        return self._read(
-            self._decode, self._base.decode(buffer, start, end) if self._by_value else buffer[start:end]
-        )
+        given = self._base.decode(buffer, start, end) if self._by_value else buffer[start:end]
+        return by_decoder("its decoder", self._decode, given)
 
     def decode_text(self, text: str) -> object:
         """What the user's function makes of the text; raises as `decode`."""
         if self._decode is None:
             return self._base.decode_text(text)
         if self._by_value:
-            return self._read(self._decode, self._base.decode_text(text))
+            return by_decoder("its decoder", self._decode, self._base.decode_text(text))
         if self.format:
             raise DataError(f"the decoder of {self.name} takes bytes, and here the value travels as text")
-        return self._read(self._decode, text)
-
-    def _read(self, decode: Callable[[Any], object], given: object) -> object:
-        try:
-            return decode(given)
-        except BaseException as error:
-            raise because(DataError(f"its decoder raised {type(error).__name__}"), error) from error
+        return by_decoder("its decoder", self._decode, text)

@@ -12,8 +12,8 @@ The Python type for each SQL type, and what else is accepted as input:
                                             backslash and three octal digits for a byte above 127
     bytea                       bytes       bytearray, memoryview
     uuid                        UUID        str
-    json jsonb                  any         anything that json.dumps takes.  A str is a JSON *string*; to
-                                            send a JSON document as text, write $1::text::jsonb.  None is
+    json jsonb                  any         anything that json.dumps takes.  A str is a JSON *string*; a
+                                            document goes as RawJSON(text), or write $1::text::jsonb.  None is
                                             SQL's NULL; JSON's null is 'null'::jsonb
     void                        None        it cannot be sent
 
@@ -35,6 +35,7 @@ from ..wire.native import COMPILED, read_int32
 from .codec import Codec, FixedCodec, expected, malformed, malformed_text
 from .escaping import escape_bytea, unescape_bytea
 from .given import as_bool, as_float, as_int, of_enum
+from .rawjson import RawJSON
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -326,6 +327,8 @@ class JsonCodec(Codec):
         except RecursionError as error:
             raise because(ValueError("nested too deeply for json.dumps"), error) from error
         except (TypeError, ValueError) as error:
+            if isinstance(value, RawJSON):
+                return self._prefix + value.data
             found = _no_json(value, "", [])
             if found is None:
                 raise  # a circular reference, or a fault below the levels that are searched

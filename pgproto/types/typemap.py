@@ -12,13 +12,17 @@ user has set.  A change of one makes the codecs anew, so the order of changes do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, Literal
 
 from .arrays import ArrayCodec
-from .catalog import TypeRow
+from .catalog import TypeRow, is_row
+from .classes import ClassFields, EnumCodec, OwnJsonCodec, class_codec, members_of
 from .codec import Codec
 from .composites import CompositeCodec, DomainCodec
+from .extensions import extension_codec
+from .infinity import INFINITE_TYPES, POLICIES, infinity_codec
 from .own import OwnCodec, type_key
 from .ranges import MultirangeCodec, RangeCodec
 from .scalars import OpaqueCodec, TextCodec
@@ -26,8 +30,7 @@ from .textform import in_their_format
 
 __all__ = ["BUILT_IN", "TypeMap"]
 
-# Types of extensions whose binary form is known: extension and name.
-_OF_EXTENSIONS: Final[dict[tuple[str, str], type[Codec]]] = {("citext", "citext"): TextCodec}
+_VERSION: Final = 1
 # Types that are made of others, so deep, travel as text: compiled code crashes if it recurses too far.
 _DEPTH: Final = 64
 
@@ -85,6 +88,98 @@ class TypeMap:
         if format not in ("text", "binary", "value"):
             raise ValueError('the format is "text", "binary" or "value"')
         self._put(name, lambda codec: OwnCodec(codec, encode, decode, format))
+
+    def set_enum(self, name: str | int, enum: type[Enum], *, by: Literal["value", "name"] = "value") -> None:
+        """Have the values of an enum as members of a Python Enum.
+
+        A parameter may be a member or a label.  A label without a member (one that was added to the type
+        later) is a DataError.  It is for other types, too: an IntEnum fits a domain over int4.
+
+        Args:
+            name: the type, as for `set_codec`.
+            enum: the Enum.
+            by: what the labels are: the members' values, or their names.
+
+        Raises:
+            TypeError: `enum` is no Enum class.
+            ValueError: `by` is neither of the two.
+        """
+        members = members_of(enum, by)
+        self._put(name, lambda codec: EnumCodec(codec, enum, members))
+
+    def set_composite(self, name: str | int, kind: type[Any]) -> None:
+        """Have the values of a composite type as objects of a class.
+
+        A parameter may be such an object, or what a composite type takes otherwise: a tuple, a mapping.
+        If class and type do not fit, converting a value is a DataError that says what is missing.
+
+        Args:
+            name: the type, as for `set_codec`.
+            kind: a dataclass, a NamedTuple, a class of attrs or pydantic, or any other class whose
+                constructor takes the fields by their names and whose objects have them as attributes.
+
+        Raises:
+            TypeError: it is no such class.
+        """
+        fields = ClassFields(kind)
+        self._put(name, lambda codec: class_codec(codec, fields))
+
+    def set_json(
+        self,
+        *,
+        dumps: Callable[[Any], str | bytes] | None = None,
+        loads: Callable[[str], object] | None = None,
+    ) -> None:
+        """Convert json and jsonb by other functions than json.dumps and json.loads.
+
+        Args:
+            dumps: makes a document of a parameter.  A `RawJSON` is sent as it is.
+            loads: makes a value of a document.
+        """
+        for name, prefix in (("json", b""), ("jsonb", b"\x01")):
+            self._put(name, _json_maker(prefix, dumps, loads))
+
+    def set_infinity(self, policy: Literal["error", "none", "extreme", "object"]) -> None:
+        """Say what `infinity` and `-infinity` of date, timestamp and timestamptz are in Python.
+
+        Args:
+            policy: "error": they are a DataError, as without this call.  "none": results have None.
+                "extreme": the last and the first value that Python has (`date.max`), in both directions.
+                "object": `pgproto.INFINITY` and `pgproto.MINUS_INFINITY`, in both directions.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if policy not in POLICIES:
+            raise ValueError('the policy is "error", "none", "extreme" or "object"')
+        for name in INFINITE_TYPES:
+            self._put(name, infinity_codec(policy))
+
+    def save(self) -> dict[str, Any]:
+        """What the map has learned, as a document for `load` that JSON can hold.
+
+        Codecs that were set are not in it.
+        """
+        return {"version": _VERSION, "types": [row.document() for row in self._rows.values()]}
+
+    def load(self, document: Mapping[str, Any]) -> None:
+        """Learn types from a document, so that connections need not look them up.
+
+        It must be of the same database, because OIDs mean something else in every other one.  It may be out
+        of date: types that it lacks are looked up, and after the first error about an altered one all are.
+
+        Args:
+            document: what `save` returned.
+
+        Raises:
+            ValueError: it is no such document.
+        """
+        rows: object = document.get("types")
+        if document.get("version") != _VERSION or not isinstance(rows, list):
+            raise ValueError("no document of TypeMap.save")
+        if not all(is_row(row) for row in rows):
+            raise ValueError("a document of TypeMap.save that was altered")
+        self.learn(rows)
 
     def add(self, codec: Codec) -> None:
         """Know a type by its codec's OID and name, in place of what was known by them."""
@@ -230,8 +325,8 @@ class TypeMap:
                 if row.kind == "m":
                     return in_their_format(MultirangeCodec(row.oid, row.name, part), part)
                 return in_their_format(RangeCodec(row.oid, row.name, part), part)
-            known = _OF_EXTENSIONS.get((row.extension, row.typname))
-            return OpaqueCodec(row.oid, row.name) if known is None else known(row.oid, row.name)
+            known = extension_codec(row.extension, row.typname, row.oid, row.name)
+            return known or OpaqueCodec(row.oid, row.name)
 
         for oid, row in rows.items():
             self._know(codec(oid, 0))
@@ -243,6 +338,12 @@ class TypeMap:
 
     def __repr__(self) -> str:
         return f"<TypeMap of {len(self._by_oid)} types>"
+
+
+def _json_maker(
+    prefix: bytes, dumps: Callable[[Any], str | bytes] | None, loads: Callable[[str], object] | None
+) -> Callable[[Codec], Codec]:
+    return lambda codec: OwnJsonCodec(codec.oid, codec.name, prefix, dumps, loads)
 
 
 BUILT_IN: Final = TypeMap(root=True)
