@@ -268,6 +268,8 @@ SECTIONS: Final[dict[str, dict[str, list[str]]]] = {
         "uuid[]": ["[UUID(int=1), '00000000-0000-0000-0000-000000000002']"],
         "inet[]": ["[ip_address('10.1.2.3'), '10.0.0.0/8']"],
         "point[]": ["[(1, 2), (3, 4)]", "[Point(1, 2)]"],
+        "money[]": ["['$1.50', None]"],
+        "regclass[]": ["['pg_class']"],
         "box[]": ["[((3, 4), (1, 2)), None]"],
     },
     "Ranges": {
@@ -369,6 +371,8 @@ FROM_SQL: Final[list[str]] = [
     "array['a', 'b']::tags",
     "'pg_class'::regclass",
     "'abs(int4)'::regprocedure",
+    "array['pg_class'::regclass]",
+    "row('pg_class'::regclass, 1)",
     "1259::oid",
     "'12.5'::money",
     "'a b'::tsvector",

@@ -463,7 +463,8 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return repr(one) == repr(other)
     if isinstance(one, Decimal) and isinstance(other, Decimal):
-        return one.as_tuple() == other.as_tuple()
+        shortened = max(one.adjusted(), other.adjusted()) > 1000  # in binary, "1E+131071" (see NumericCodec)
+        return str(one) == str(other) or (shortened and one == other)
     if isinstance(one, time | datetime) and isinstance(other, time | datetime):
         return one == other and one.utcoffset() == other.utcoffset()
     if hasattr(one, "__len__") and isinstance(other, tuple) and not isinstance(one, str | bytes):
