@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
+from copy import copy
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgproto.errors import DataError
-from pgproto.types import Codec
+from pgproto.types import Array, Codec
 from pgproto.types.arrays import ArrayCodec
 from pgproto.types.composites import DomainCodec
 from tests.support.codecs import binary_codec
@@ -111,6 +113,58 @@ def test_a_list_that_contains_itself_ends() -> None:
 def test_refused(oid: int, value: object, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         codec(oid).encode(value)
+
+
+@pytest.mark.parametrize(
+    ("items", "bounds", "text"),
+    [
+        ([1, 2], (2,), "[2:3]={1,2}"),
+        ([None], (-(2**31),), "[-2147483648:-2147483648]={NULL}"),
+        ([[1, 2], [3, 4]], (1, 0), "[1:2][0:1]={{1,2},{3,4}}"),
+    ],
+)
+def test_lower_bounds_are_kept(items: list[Any], bounds: tuple[int, ...], text: str) -> None:
+    array = codec(INT4S)
+    value = Array(items, bounds)
+    data = array.encode(value)
+    for found in (
+        decode(INT4S, data),
+        array.decode_text(text),
+        pickle.loads(pickle.dumps(value)),
+        copy(value),
+    ):
+        assert type(found) is Array
+        assert found == items
+        assert found.lower_bounds == bounds
+    assert array.encode_text(value) == text
+    assert array.encode(decode(INT4S, data)) == data
+    assert repr(value) == f"Array({items!r}, lower_bounds={bounds!r})"
+
+
+def test_usual_lower_bounds_make_a_list() -> None:
+    array = codec(INT4S)
+    assert type(decode(INT4S, array.encode(Array([[1], [2]], (1, 1))))) is list
+    assert array.encode(Array([], (5,))) == array.encode([])
+    assert array.encode_text(Array([], (5,))) == "{}"
+    assert array.decode_text("{{},{}}") == []
+
+
+@pytest.mark.parametrize(
+    ("bounds", "says"),
+    [
+        ((), "0 lower bounds for 1 dim"),
+        ((1, 1), "2 lower bounds for 1 dim"),
+        ((2**31,), "a lower bound out of range"),
+    ],
+)
+def test_lower_bounds_that_do_not_fit(bounds: tuple[int, ...], says: str) -> None:
+    for encode in (codec(INT4S).encode, codec(INT4S).encode_text):
+        with pytest.raises(ValueError, match=says):
+            encode(Array([1], bounds))
+    with pytest.raises(TypeError):
+        Array([1], ["1"])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="2 subscripts for 1 dim"):
+        codec(INT4S).decode_text("[1:1][2:2]={1}")
 
 
 def test_arrays_in_a_domain_are_values_and_not_dimensions() -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from pgproto.errors import DataError
-from pgproto.types import BUILT_IN, BitString, Codec, Interval, Multirange, Path, Point, Range
+from pgproto.types import BUILT_IN, Array, BitString, Codec, Interval, Multirange, Path, Point, Range
 from pgproto.types.codec import OutdatedTypeError
 from pgproto.types.composites import CompositeCodec, DomainCodec
 from pgproto.types.scalars import OpaqueCodec
@@ -166,8 +166,8 @@ def test_nan() -> None:
         ("void", "", None),
         ("record", '(1,,"a ""b"" \\\\","")', ("1", None, 'a "b" \\', "")),
         ("record", "()", (None,)),
-        ("int4[]", "[2:3]={1,2}", [1, 2]),
-        ("int4[]", "[-1:0][2:2]={{1},{2}}", [[1], [2]]),
+        ("int4[]", "[2:3]={1,2}", Array([1, 2], (2,))),
+        ("int4[]", "[-1:0][2:2]={{1},{2}}", Array([[1], [2]], (-1, 2))),
         ("time[]", "{12:00:00,NULL}", [time(12), None]),
         ("tsrange", '["2024-01-31 00:00:00",)', Range(datetime(2024, 1, 31))),
     ],

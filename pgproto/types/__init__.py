@@ -9,6 +9,7 @@ For commands that take no parameters there are `quote_literal`, `quote_identifie
 from __future__ import annotations
 
 from .bits import BitString
+from .bounded import Array
 from .codec import Codec
 from .copyrows import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, RecordEncoder
 from .copytext import CopyTextEncoder
@@ -36,6 +37,7 @@ __all__ = [
     "COPY_TRAILER",
     "INFINITY",
     "MINUS_INFINITY",
+    "Array",
     "BitString",
     "Box",
     "Circle",

@@ -8,22 +8,23 @@ Rule: no recursion.  Encoding flattens one level after the other, decoding folds
 innermost dimension outwards; a list that contains itself is refused at the seventh level.
 Rule: every count is checked against the bytes that remain before anything is allocated for it.
 
-Lower bounds are not kept: a Python list starts at 0 whatever the array's subscripts start at.  For json and
-jsonb an inner list is a JSON array and not a dimension, and for a domain over arrays it is an element: these
-arrays are encoded with one dimension.
+An array whose subscripts start at 1 is a list; any other is an `Array`, which has its lower bounds.
+For json and jsonb an inner list is a JSON array and not a dimension, and for a domain over arrays it is an
+element: these arrays are encoded with one dimension.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..wire.messages import NULL
 from ..wire.native import COMPILED, read_int32, read_int64
-from .codec import Codec, FixedCodec, malformed, within
+from .bounded import Array
+from .codec import Codec, FixedCodec, malformed, malformed_text, within
 from .given import as_list, is_list
-from .literals import read_array, write_array
+from .literals import read_array, read_lower_bounds, write_array
 from .scalars import IntCodec
 from .textform import in_their_format
 
@@ -36,6 +37,7 @@ _HEADER: Final = struct.Struct(">iiI")
 _DIMENSION: Final = struct.Struct(">ii")
 _EMPTY_DIMENSIONS: Final = 0
 _MAX_DIMENSIONS: Final = 6
+_INT32: Final = 1 << 31
 # PostgreSQL's MaxArraySize: the largest number of elements.
 _MAX_ITEMS: Final = 134_217_727
 # Elements per struct call.  Bounded, because struct caches every format that it has compiled.
@@ -70,7 +72,8 @@ class ArrayCodec(Codec):
 
         Raises:
             TypeError: the value is not a list, or an element has the wrong type; the text has its index.
-            ValueError: the list is ragged, has more than six dimensions, or an element is unfit.
+            ValueError: the list is ragged, has more than six dimensions, or an element is unfit; or there are
+                not as many lower bounds as dimensions.
         """
         lengths: list[int] = []
         items = self._flatten(as_list(value), lengths)
@@ -78,7 +81,8 @@ class ArrayCodec(Codec):
             return _HEADER.pack(_EMPTY_DIMENSIONS, 0, self.element.oid)
         has_null = 0
         parts: list[bytes] = [b""]
-        parts.extend([_DIMENSION.pack(length, self.lower_bound) for length in lengths])
+        for length, bound in zip(lengths, self._lower_bounds(value, len(lengths)), strict=True):
+            parts.append(_DIMENSION.pack(length, bound))
         body = self._encode_exact(items)
         if body is not None:
             parts.append(body)
@@ -95,6 +99,17 @@ class ArrayCodec(Codec):
                 raise named from named.__cause__
         parts[0] = _HEADER.pack(len(lengths), has_null, self.element.oid)
         return b"".join(parts)
+
+    def _lower_bounds(self, value: object, dimensions: int) -> Sequence[int]:
+        if not isinstance(value, Array):
+            return [self.lower_bound] * dimensions
+        bounds = value.lower_bounds
+        if len(bounds) != dimensions:
+            raise ValueError(f"{len(bounds)} lower bounds for {dimensions} dimensions")
+        for bound in bounds:
+            if not -_INT32 <= bound < _INT32:
+                raise ValueError("a lower bound out of range")
+        return bounds
 
     def _flatten(self, items: list[object], lengths: list[int]) -> list[object]:
         """The elements in row-major order; `lengths` gets the length of each dimension."""
@@ -154,6 +169,7 @@ class ArrayCodec(Codec):
             raise malformed(self.name, "it ends inside of its dimensions")
         lengths: list[int] = []
         count: i64 = 1 if dimensions else 0
+        as_usual = True
         for _ in range(dimensions):
             length: i64 = read_int32(buffer, position)
             if length < 1:
@@ -162,11 +178,17 @@ class ArrayCodec(Codec):
             count *= length
             if count > room // 4:
                 raise malformed(self.name, f"{count} elements announced in {room} bytes")
+            bound: i64 = read_int32(buffer, position + 4)
+            if bound != self.lower_bound:
+                as_usual = False
             position += 8
         items = None if COMPILED else self._decode_exact(buffer, position, end, count)
         if items is None:
             items = self._decode_items(buffer, position, end, count)
-        return _folded(items, lengths)
+        items = _folded(items, lengths)
+        if as_usual:
+            return items
+        return Array(items, [read_int32(buffer, start + 16 + 8 * index) for index in range(dimensions)])
 
     def encode_text(self, value: object) -> str:
         """Take what `encode` takes."""
@@ -178,14 +200,22 @@ class ArrayCodec(Codec):
             except (TypeError, ValueError) as error:
                 named = within(f"element {_subscript(index, lengths)}", error)
                 raise named from named.__cause__
-        return write_array(texts, self.delimiter, lengths)
+        bounds = self._lower_bounds(value, len(lengths)) if isinstance(value, Array) and texts else ()
+        return write_array(texts, self.delimiter, lengths, bounds)
 
     def decode_text(self, text: str) -> object:
         """The elements as a list, nested once for every dimension after the first."""
         lengths: list[int] = []
         texts = read_array(self.name, text, self.delimiter, lengths)
         items = [None if each is None else self.element.decode_text(each) for each in texts]
-        return _folded(items, lengths)
+        bounds = read_lower_bounds(text)
+        if not items:
+            return items
+        if not bounds:
+            return _folded(items, lengths)
+        if len(bounds) != len(lengths):
+            raise malformed_text(self.name, f"{len(bounds)} subscripts for {len(lengths)} dimensions")
+        return Array(_folded(items, lengths), bounds)
 
     def _decode_exact(self, buffer: bytes, position: int, end: int, count: int) -> list[object] | None:
         """All elements by `struct`, if all have the type's width, so that none is NULL; else None."""

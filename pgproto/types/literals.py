@@ -21,6 +21,7 @@ from .codec import malformed_text
 
 __all__ = [
     "read_array",
+    "read_lower_bounds",
     "read_multirange",
     "read_range",
     "read_record",
@@ -32,7 +33,8 @@ __all__ = [
 _MAX_DIMENSIONS: Final = 6
 _QUOTED: Final = r'"([^"\\]*(?:(?:""|\\.)[^"\\]*)*)"'
 
-_SUBSCRIPTS: Final = re.compile(r"(?:\[[+-]?\d+(?::[+-]?\d+)?\])+=", re.ASCII)
+_SUBSCRIPTS: Final = re.compile(r"(?:\[-?\d{1,10}:-?\d{1,10}\])+=", re.ASCII)
+_LOWER: Final = re.compile(r"\[(-?\d+):", re.ASCII)
 _FIELD: Final = re.compile(_QUOTED + r'|([^"\\(),]*)', re.DOTALL)
 _BOUND: Final = _QUOTED + r'|([^"\\()\[\],]*)'
 _RANGE: Final = re.compile(rf"([\[(])(?:{_BOUND}),(?:{_BOUND})([\])])", re.DOTALL)
@@ -108,13 +110,26 @@ def read_array(name: str, text: str, delimiter: str, lengths: list[int]) -> list
     return items
 
 
-def write_array(items: Sequence[str | None], delimiter: str, lengths: Sequence[int]) -> str:
+def read_lower_bounds(text: str) -> list[int]:
+    """The lower bounds of an array whose text has subscripts, as [0:2]={...}; [] if it has none.
+
+    Args:
+        text: of an array, as for `read_array`.
+    """
+    subscripts = _SUBSCRIPTS.match(text)
+    return [int(bound) for bound in _LOWER.findall(text[: subscripts.end()])] if subscripts else []
+
+
+def write_array(
+    items: Sequence[str | None], delimiter: str, lengths: Sequence[int], bounds: Sequence[int] = ()
+) -> str:
     """The text of an array.
 
     Args:
         items: the elements in row-major order; None is NULL.
         delimiter: what is between the elements.
         lengths: the length of each dimension.
+        bounds: the first subscript of each dimension; none if all are 1.
     """
     if not items:
         return "{}"
@@ -130,7 +145,10 @@ def write_array(items: Sequence[str | None], delimiter: str, lengths: Sequence[i
         texts = [
             "{" + delimiter.join(texts[index : index + width]) + "}" for index in range(0, len(texts), width)
         ]
-    return texts[0]
+    subscripts = [
+        f"[{bound}:{bound + length - 1}]" for bound, length in zip(bounds, lengths, strict=bool(bounds))
+    ]
+    return "".join(subscripts) + ("=" if bounds else "") + texts[0]
 
 
 def read_record(name: str, text: str) -> list[str | None]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pgproto.types import (
+    Array,
     BitString,
     Box,
     Circle,
@@ -439,6 +440,10 @@ class Catalog:
                 f"array[[{first.sql}, {last.sql}], [{nothing.sql}, {first.sql}]]::{name}",
             ),
             Sample([[[last.value]], [[first.value]]], f"array[[[{last.sql}]], [[{first.sql}]]]::{name}"),
+            Sample(
+                Array([[first.value], [last.value]], (-1, 7)),
+                f"('[-1:0][7:7]=' || array[[{first.sql}], [{last.sql}]]::{name}::text)::{name}",
+            ),
         ]
         if element.name in ("json", "jsonb"):  # where an inner list is one of JSON
             del made[2:]
@@ -453,7 +458,9 @@ class Catalog:
 
 def same(one: Any, other: Any) -> bool:
     """True for equal values of one type: NaN is NaN, and the sign of a zero and a number's digits count."""
-    if isinstance(one, list) and isinstance(other, list):
+    if isinstance(one, Array) and isinstance(other, Array):
+        return one.lower_bounds == other.lower_bounds and same([*one], [*other])
+    if type(one) is list and type(other) is list:
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, Range) and isinstance(other, Range):
         both = [(each.empty, each.lower, each.upper, each.bounds) for each in (one, other)]
