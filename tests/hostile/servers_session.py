@@ -328,6 +328,19 @@ VALUE_CASES = [
         ("json that is none", VALUES, 3802, b"\1{"),
         ("jsonb of version 9", VALUES, 3802, b"\x09{}"),
         ("a uuid of 15 bytes", VALUES, 2950, bytes(15)),
+        ("an inet with 255 bits", VALUES, 869, b"\2\xff\0\4" + bytes(4)),
+        ("a bit string of 2^31 - 1 bits", VALUES, 1560, b"\x7f\xff\xff\xff\xff"),
+        ("a path of 2^31 - 1 points", VALUES, 602, b"\1\x7f\xff\xff\xff" + bytes(16)),
+        ("a polygon of -1 points", VALUES, 604, b"\xff\xff\xff\xff"),
+        ("a box of 31 bytes", VALUES, 603, bytes(31)),
+        ("a tid of 7 bytes", VALUES, 27, bytes(7)),
+        ("an int2vector of 2^31 - 1 elements", VALUES, 22,
+         b"\0\0\0\1\0\0\0\0\0\0\0\x15\x7f\xff\xff\xff\0\0\0\0"),
+        ("a range with all flags", VALUES, 3904, b"\xff"),
+        ("a range with a bound of 2^31 - 1 bytes", VALUES, 3904, b"\2\x7f\xff\xff\xff" + bytes(4)),
+        ("a multirange of 2^31 - 1 ranges", VALUES, 4451, b"\x7f\xff\xff\xff\0\0\0\1\1"),
+        ("a record of 2^31 - 1 fields", VALUES, 2249, b"\x7f\xff\xff\xff" + bytes(8)),
+        ("a jsonpath of version 9", VALUES, 4072, b"\x09$"),
     ]
 ]  # fmt: skip
 
