@@ -53,6 +53,13 @@ def test_as_the_server_sends_it(name: str, oid: int, text: str, value: Any, sent
     assert pickle.loads(pickle.dumps(value)) == value
 
 
+@pytest.mark.parametrize("length", [63, 64, 65, 127, 1000])
+def test_more_bits_than_a_machine_word_has(length: int) -> None:
+    value = BitString("1" * length)
+    assert decoded("varbit", codec("varbit").encode(value)) == value
+    assert codec("varbit").decode_text("1" * length) == value
+
+
 @each_sent
 def test_in_arrays(name: str, oid: int, text: str, value: Any, sent: str) -> None:
     array = codec(f"{name}[]")

@@ -116,8 +116,9 @@ class BitCodec(Codec):
         size = end - start - 4
         if not 0 <= length <= _MAX_BITS or size != (length + 7) // 8:
             raise malformed(self.name, f"{length} bits in {size} bytes")
-        number = int.from_bytes(buffer[start + 4 : end], "big") >> (8 * size - length)
-        return BitString.from_int(number, length)
+        rest: int = 8 * size - length  # no i64: compiled, what is shifted by one is one
+        number: int = int.from_bytes(buffer[start + 4 : end], "big")
+        return BitString.from_int(number >> rest, length)
 
     def encode_text(self, value: object) -> str:
         """The bits as 0 and 1."""

@@ -145,7 +145,7 @@ BASE: Final[dict[str, list[tuple[Any, str]]]] = {
         (UUID(int=0), "00000000-0000-0000-0000-000000000000"),
         (UUID(int=2**128 - 1), "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     ],
-    '"bit"': [(BitString(each), each) for each in ("", "1", "10101010", "101010101")],
+    '"bit"': [(BitString(each), each) for each in ("", "1", "10101010", "101010101", "1" * 100)],
     "bit varying": [(BitString(each), each) for each in ("", "0", "11111111", "111111110")],
     "inet": [
         (ip_interface("0.0.0.0/0"), "0.0.0.0/0"),
