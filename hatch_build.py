@@ -29,6 +29,7 @@ INTERPRETED = {  # besides each __init__.py, which has names and one check
     "pgproto/sqlstates.py": "classes that are made from a table",
     "pgproto/types/bounded.py": "a list, which is no base for a compiled class",
     "pgproto/types/figures.py": "named tuples",
+    "pgproto/types/hints.py": "what it defines is there for type checkers alone",
     "pgproto/pool/settings.py": "says what a caller has passed; a compiled signature would convert it first",
     "pgproto/wire/hints.py": "what it defines is there for the interpreter alone",
     "pgproto/client": "bases of the adapters' classes, which are interpreted",

@@ -45,11 +45,14 @@ from .types import (
     BUILT_IN,
     INFINITY,
     MINUS_INFINITY,
+    Column,
     Cube,
     Infinity,
     Interval,
+    Into,
     RawJSON,
     Row,
+    RowMaker,
     SparseVector,
     TypeMap,
 )
@@ -72,10 +75,13 @@ __all__ = [
     "Retry",
     # Queries and their results
     "Batch",
+    "Column",
     "Interval",
+    "Into",
     "Notification",
     "QueuedQuery",
     "Row",
+    "RowMaker",
     "ScriptResult",
     "Statement",
     # Types, and values of them

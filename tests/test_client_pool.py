@@ -87,7 +87,7 @@ def test_an_error_gives_the_connection_back() -> None:
         with pytest.raises(QueryTimeout):
             await pool.fetch("select slow", timeout=1.0)
         with pytest.raises(TypeError):
-            await pool.fetch(42)  # type: ignore[arg-type]
+            await pool.fetch(42)  # type: ignore[call-overload]
         out = pool.copy_out("unknown")
         with pytest.raises(PostgresError):
             await anext(out)

@@ -12,6 +12,7 @@ import inspect
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -27,6 +28,7 @@ FACE = (
     | {"BUILT_IN", "TypeMap"}
     | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
     | {"Cube", "INFINITY", "Infinity", "MINUS_INFINITY", "RawJSON", "SparseVector"}
+    | {"Column", "Into", "RowMaker"}
     | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )
 ERRORS = (
@@ -157,7 +159,7 @@ def types_of(value: type | types.FunctionType) -> set[str]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == value.__name__
         for annotation in annotations_of(node)
         for each in ast.walk(annotation)
-        if isinstance(each, ast.Name)
+        if isinstance(each, ast.Name) and not isinstance(getattr(module, each.id, None), TypeVar)
     }
 
 

@@ -36,7 +36,7 @@ FORBIDDEN = frozenset(
 # ssl imports socket, so only this module may import it, and this module is imported where it is needed.
 TLS = "pgproto.protocol.tls"
 # Names that exist for type checkers only, from a package that isn't there at run time.
-TYPE_CHECKING_ONLY = frozenset({"mypy_extensions"})
+TYPE_CHECKING_ONLY = frozenset({"mypy_extensions", "typing_extensions"})
 
 # No adapter imports another, or the kit: what all of them ask of the system is in `pgproto_sockets`.
 ADAPTERS = {
@@ -73,10 +73,10 @@ BEFORE_A_TEST_ASKS = (
 # and the rest import it under TYPE_CHECKING.  The generated blocking client has the client's groups.
 TYPES_OF_ONE_ANOTHER = [
     {"pgproto.session.operation", "pgproto.session.segment", "pgproto.session.channel"},
-    {"pgproto.client.queries", "pgproto.client.prepared"},
     {
-        f"pgproto.client.{name}"
-        for name in ("connection", "leases", "lending", "notifications", "transactions")
+        *("pgproto.client.connection", "pgproto.client.leases", "pgproto.client.lending"),
+        *("pgproto.client.notifications", "pgproto.client.prepared", "pgproto.client.queries"),
+        "pgproto.client.transactions",
     },
 ]
 

@@ -39,8 +39,8 @@ def row_of(*columns: tuple[int, bytes]) -> Row:
     body = struct.pack(">h", len(columns))
     body += b"".join(struct.pack(">i", len(data)) + data for _, data in columns)
     message = b"D" + struct.pack(">i", len(body) + 4) + body
-    (row,) = RowDecoder(fields).decode(message, 0, len(message))
-    return row
+    rows: list[Row] = RowDecoder(fields).decode(message, 0, len(message))
+    return rows[0]
 
 
 def add(container: Any, value: object) -> None:

@@ -16,7 +16,7 @@ from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
 from .notifications import Notifications
 from .pieces import Pieces
 from .pool import Opening, Pool
-from .prepared import Keeper, PreparedStatement
+from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import NamedRecords, Records
 from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks, Turn
@@ -38,7 +38,6 @@ __all__ = [
     "Hook",
     "Hooks",
     "Jobs",
-    "Keeper",
     "Lease",
     "Lender",
     "Link",

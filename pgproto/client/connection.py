@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Mappi
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from pgproto.config import Config, ConnectOptions
 from pgproto.errors import Error, LocalProtocolError, PostgresError
@@ -40,10 +40,10 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.batch import Refusing, as_item
+from pgproto.session.batch import Refusing, as_item, make_items
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
-from pgproto.types import CopyRowEncoder, Row, TypeMap
+from pgproto.types import CopyRowEncoder, Into, Row, TypeMap
 
 from . import refusals
 from .feeding import Chunks, Source, encoded, feed
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from .leases import Lease
 
 __all__ = ["Connect", "Connecting", "Connection"]
+
+T = TypeVar("T")
 
 
 class Connection(Queries):
@@ -171,7 +173,7 @@ class Connection(Queries):
         await self._run(operation, timeout)
         return operation.results
 
-    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
+    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
         """Send a batch in one round trip.
 
         Returns:
@@ -189,16 +191,30 @@ class Connection(Queries):
                 await link.run(operation, time)
             except BaseException:
                 await link.ended(operation)
+                make_items(operation.items)
                 raise
+        refused = make_items(operation.items)
+        if refused is not None and batch.atomic:
+            raise refused
         return operation.items
 
-    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
+    @overload
+    def stream(
+        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+    ) -> Pieces[Row]: ...
+
+    @overload
+    def stream(self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> Pieces[T]: ...
+
+    def stream(
+        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+    ) -> Pieces[Any]:
         """Run a statement and iterate over its rows as they arrive, in bounded memory.
 
         `async for row in conn.stream(...)`; nothing else can use the connection until the iteration has
         ended.  `timeout` is the longest wait for the next rows.
         """
-        operation = Stream(as_item(query, args))
+        operation = Stream(as_item(query, args, into))
         return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:

@@ -221,7 +221,7 @@ class Pool(Queries):
         async with lease as conn:
             await conn._run_item(item, lease.remaining(timeout))
 
-    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
+    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
         """`Connection.send_batch` on a borrowed connection; `timeout` includes the wait for it."""
         with Refusing(batch):
             lease = self._lease(timeout)

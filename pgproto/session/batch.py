@@ -15,15 +15,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, Generic, TypeVar, overload
 
 from ..errors import DataError, Error, LocalProtocolError, Outcome, not_sent
-from ..types import Row
+from ..types import Into, RowDecoder, RowMaker
+from ..types.hints import R
+from ..types.makers import make_all
 from .advice import annotate
 from .sql import as_text
-from .statements import Statement
+from .statements import NO_ROWS, Statement
 
-__all__ = ["Batch", "QueuedQuery", "Refusing", "as_item", "as_statement", "error_of_all", "refuse"]
+__all__ = [
+    "Batch",
+    "QueuedQuery",
+    "Refusing",
+    "as_item",
+    "as_statement",
+    "error_of_all",
+    "make_items",
+    "refuse",
+]
+
+T = TypeVar("T")
 
 # Manual: "Message Formats", Bind: the number of parameters is an Int16.
 _MAX_PARAMETERS: Final = 65535
@@ -32,16 +45,18 @@ _MAX_PARAMETERS: Final = 65535
 _STORED: Final = (Outcome.COMMITTED, Outcome.PREPARED, Outcome.UNKNOWN)
 
 
-class QueuedQuery:
+class QueuedQuery(Generic[R]):
     """One statement of a batch, with its result and outcome.
 
     Attributes:
         sql: the statement's text.
         args: the values of its parameters ($1, $2, ...).
-        rows: its rows, in order; [] if it returned none.
+        rows: its rows, in order; [] if it returned none.  With `into`, an engine leaves tuples of values
+            here, and `made` makes the objects.
+        into: what its rows become: a RowMaker, a class or a function; None for `Row`.
         tag: the server's command tag, such as "INSERT 0 1"; "" for an empty statement, or one that did
             not complete.
-        columns: the names of the columns.
+        decoder: the decoder of its rows.
         error: its error; None if it succeeded or was never tried (see `outcome`).
         outcome: what became of it; None until that is known.
         holder: the prepared statement that was passed, if any; this reference keeps it open.
@@ -49,10 +64,11 @@ class QueuedQuery:
 
     __slots__ = (
         "args",
-        "columns",
+        "decoder",
         "error",
         "executed",
         "holder",
+        "into",
         "outcome",
         "parameters",
         "rows",
@@ -61,16 +77,23 @@ class QueuedQuery:
         "tag",
     )
 
-    def __init__(self, sql: str, args: Sequence[object], statement: Statement | None = None) -> None:
+    def __init__(
+        self,
+        sql: str,
+        args: Sequence[object],
+        statement: Statement | None = None,
+        into: Into[R] | None = None,
+    ) -> None:
         if len(args) > _MAX_PARAMETERS:
             # It must not be sent: the count would be taken modulo 65536.
             text = f"a statement is limited to {_MAX_PARAMETERS} parameters, not {len(args)}"
             raise not_sent(text)
         self.sql = sql
         self.args: Sequence[object] = args
-        self.rows: list[Row] = []
+        self.rows: list[R] = []
+        self.into: object = into
         self.tag = ""
-        self.columns: tuple[str, ...] = ()
+        self.decoder = NO_ROWS
         self.error: Exception | None = None
         self.outcome: Outcome | None = None
         self.executed = False
@@ -83,21 +106,86 @@ class QueuedQuery:
         """The number of rows in the command tag; 0 if it has none."""
         return rowcount(self.tag)
 
-    def value(self) -> object:
-        """The first column of its first row; None if there is no row.
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns; () before its statement is prepared, or if it returns no rows."""
+        return self.decoder.columns
+
+    def value(self, column: int | str = 0) -> Any:
+        """A column of its first row; None if there is no row.
+
+        Args:
+            column: its position, or its name.
 
         Raises:
-            DataError: its rows have no columns (`select from t`); the statement was run nevertheless.
+            DataError: its rows have no such column; the statement was run nevertheless.
         """
         if not self.rows:
             return None
-        row = self.rows[0]
-        if not row:
-            error = DataError("there is no first column: the result has no columns")
-            error.outcome = self.outcome
-            annotate(error, self.sql)
+        row: Any = self.rows[0]
+        try:
+            return row[column]
+        except (IndexError, KeyError):
+            columns = self.decoder.columns
+        what = f"the result has no column {column!r}" if columns else "the result has no columns"
+        raise self._after(DataError(what))
+
+    def prepared(self, statement: Statement) -> None:
+        """Its statement is described: can `into` use the columns?  If they depend on the run, ask then.
+
+        Raises:
+            DataError: it cannot; nothing was sent.
+        """
+        self.decoder = statement.decoder
+        if self.into is not None and not statement.late:
+            self.decoder.making(self.into)
+
+    def reading(self, statement: Statement) -> RowDecoder:
+        """What decodes its rows: those of `into` are decoded to values."""
+        self.decoder = decoder = statement.decoder
+        return decoder if self.into is None else decoder.values_only()
+
+    def made(self, rows: list[Any], before: int = 0) -> tuple[list[R], DataError | None]:
+        """Make the objects of `into`.  Call it in the caller's own task, because it runs the caller's code.
+
+        Args:
+            rows: tuples of values, from `rows` or from a stream; the list is used up.
+            before: the number of earlier rows of the result, for errors.
+
+        Returns:
+            The objects, and the error for the row that ended them.  The statement was run nevertheless.
+
+        Raises:
+            BaseException: what the caller's code has raised, if it is no Exception.
+        """
+        if self.into is None:
+            return rows, None
+        try:
+            error = make_all(rows, self.decoder.making(self.into), self.into, before)
+        except DataError as unfit:
+            rows = []
+            error = unfit
+        return rows, None if error is None else self._after(error)
+
+    def take(self, rows: list[Any]) -> list[R]:
+        """`made`, all or nothing.
+
+        Raises:
+            DataError: see `made`.
+        """
+        self.rows = []
+        made, error = self.made(rows)
+        if error is not None:
+            self.error = error
             raise error
-        return row[0]
+        self.rows = made
+        return made
+
+    def _after(self, error: DataError) -> DataError:
+        """An error after the run."""
+        error.outcome = self.outcome
+        annotate(error, self.sql)
+        return error
 
     def __repr__(self) -> str:
         state = self.outcome.name if self.outcome is not None else "queued"
@@ -116,32 +204,39 @@ class Batch:
 
     def __init__(self, *, atomic: bool = True) -> None:
         self.atomic = atomic
-        self.items: list[QueuedQuery] = []
+        self.items: list[QueuedQuery[Any]] = []
         self.sent = False
 
-    def queue(self, query: object, *args: object) -> QueuedQuery:
+    @overload
+    def queue(self, query: object, *args: object, into: None = None) -> QueuedQuery: ...
+
+    @overload
+    def queue(self, query: object, *args: object, into: Into[T]) -> QueuedQuery[T]: ...
+
+    def queue(self, query: object, *args: object, into: Into[Any] | None = None) -> QueuedQuery[Any]:
         """Add a statement.
 
         Args:
             query: one SQL statement with parameters $1, $2, ..., or a statement that `prepare` has returned,
                 if the batch is sent on the same connection.
             args: the values of the parameters.
+            into: what each row becomes, as in `fetch`.
 
         Raises:
-            TypeError: the query is neither.
+            TypeError: the query is neither, or `into` is nothing that makes objects.
             LocalProtocolError: there are more parameters than a message can carry, or the batch was already
                 sent.
 
         Returns:
             The item, which has `rows`, `tag`, `error` and `outcome` once the batch was sent.
         """
-        item = as_item(query, args)
+        item = as_item(query, args, into)
         if self.sent:
             raise LocalProtocolError("the batch was sent before: what is queued now would never be")
         self.items.append(item)
         return item
 
-    def take(self) -> list[QueuedQuery]:
+    def take(self) -> list[QueuedQuery[Any]]:
         """The items, to be sent.  A batch can be sent once; if it was refused as a whole, it was not sent.
 
         Raises:
@@ -183,7 +278,7 @@ class Refusing:
     def __enter__(self) -> Refusing:
         return self
 
-    def take(self) -> list[QueuedQuery]:
+    def take(self) -> list[QueuedQuery[Any]]:
         """`Batch.take`, for an operation that will have ended by the end of this block.
 
         Raises:
@@ -246,20 +341,38 @@ def error_of_all(error: BaseException, items: Iterable[QueuedQuery]) -> BaseExce
     return whole
 
 
-def as_item(query: object, args: Sequence[object]) -> QueuedQuery:
+def make_items(items: Iterable[QueuedQuery[Any]]) -> DataError | None:
+    """Make the objects of the items with `into`, after the end of their operation.
+
+    Returns:
+        The first error; each item has its own.
+    """
+    first: DataError | None = None
+    for item in items:
+        if item.into is not None and item.error is None:
+            try:
+                item.take(item.rows)
+            except DataError as error:
+                first = first or error
+    return first
+
+
+def as_item(query: object, args: Sequence[object], into: Into[Any] | None = None) -> QueuedQuery[Any]:
     """The item for a statement's text, or for a prepared statement.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither, or `into` is nothing that makes objects.
     """
+    if not (into is None or callable(into) or isinstance(into, RowMaker)):
+        raise TypeError(f"into= must be a class, a function or a RowMaker, not {type(into).__name__}")
     if type(query) is str:
-        return QueuedQuery(query, args)
+        return QueuedQuery(query, args, None, into)
     statement = as_statement(query)
     if statement is not None:
-        item = QueuedQuery(statement.sql, args, statement)
+        item: QueuedQuery[Any] = QueuedQuery(statement.sql, args, statement, into)
         item.holder = query
         return item
-    return QueuedQuery(as_text(query, "the query"), args)
+    return QueuedQuery(as_text(query, "the query"), args, None, into)
 
 
 def as_statement(query: object) -> Statement | None:

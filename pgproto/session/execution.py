@@ -100,8 +100,8 @@ class Execution(Preparing):
         self.atomic = atomic
         self.isolate = not atomic
         self._ahead = False
-        # By the item's index: the error of a value that did not fit, and the parameter types at that time.
-        self._doubts: dict[int, tuple[tuple[int, ...], DataError]] | None = None
+        # By the item's index: the error of what did not fit, and the statement's description at that time.
+        self._doubts: dict[int, tuple[tuple[object, ...], DataError]] | None = None
         self._encoded = False
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the segment that is being written
@@ -285,10 +285,10 @@ class Execution(Preparing):
                     raise home.unusable(statement)
                 if doubts is not None:
                     _settle_doubt(doubts, index, statement)
+                item.prepared(statement)
                 parts: list[bytes] = []
                 statement.encoder.add(parts, item.args)
                 item.parameters = parts[0] if len(parts) == 1 else b"".join(parts)
-                item.columns = statement.columns
             except BaseException as raised:  # noqa: BLE001 - the caller's code may raise anything
                 if self.finished:
                     break  # the caller's code has ended the operation
@@ -296,7 +296,7 @@ class Execution(Preparing):
                     doubted = doubted or []
                     doubted.append(statement)
                     self._doubts = self._doubts or {}
-                    self._doubts[index] = (statement.parameter_types, raised)
+                    self._doubts[index] = (statement.description, raised)
                     continue
                 error = unfit_error(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
@@ -439,7 +439,7 @@ class Execution(Preparing):
             item.error = self.cut_short()
             return
         try:
-            rows = statement.decoder.decode(event.buffer, event.start, event.end, len(item.rows))
+            rows = item.reading(statement).decode(event.buffer, event.start, event.end, len(item.rows))
             if item.rows:
                 item.rows += rows
             else:
@@ -490,7 +490,7 @@ class Execution(Preparing):
             channel.statements.forget_all()
         for item in self.items[segment.position :]:
             if item.statement is statement:
-                item.columns = statement.columns
+                item.decoder = statement.decoder
                 if not readable:
                     item.error = item.error or DataError(_OTHER_COLUMNS)
 
@@ -498,7 +498,7 @@ class Execution(Preparing):
         statement = item.statement
         assert statement is not None  # described items have one
         statement.rows_described(fields)
-        item.columns = statement.columns
+        item.decoder = statement.decoder
         self._late = DESCRIBED
 
     def ends_block(self, channel: Channel, segment: Segment) -> bool:
@@ -584,7 +584,7 @@ class Execution(Preparing):
                 continue  # refused before
             item.rows = []
             item.tag = ""
-            item.columns = ()
+            item.decoder = st.NO_ROWS
             item.executed = False
             item.error = item.parameters = None
             if item.statement is not None and not item.statement.kept:
@@ -681,9 +681,9 @@ class Execution(Preparing):
 
 
 def _settle_doubt(
-    doubts: dict[int, tuple[tuple[int, ...], DataError]], index: int, statement: Statement
+    doubts: dict[int, tuple[tuple[object, ...], DataError]], index: int, statement: Statement
 ) -> None:
-    """Raise the earlier error again, if the types have not changed: values are not encoded twice."""
-    types, error = doubts.get(index, (None, None))
-    if error is not None and types == statement.parameter_types:
+    """Raise the earlier error again, if nothing has changed: values are not encoded twice."""
+    known, error = doubts.get(index, (None, None))
+    if error is not None and known == statement.description:
         raise error

@@ -28,7 +28,7 @@ from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
 
-__all__ = ["Statement", "StatementCache", "error_of_call", "undecodable"]
+__all__ = ["NO_ROWS", "Statement", "StatementCache", "error_of_call", "undecodable"]
 
 NEW: Final = 0
 PREPARING: Final = 1
@@ -102,7 +102,7 @@ class Statement:
         self._types = types
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
-        self._decoder = _NO_ROWS
+        self._decoder = NO_ROWS
         self._template: BindTemplate | None = None
 
     @property
@@ -124,6 +124,11 @@ class Statement:
     def result_types(self) -> tuple[int, ...]:
         """The type OIDs of the result's columns."""
         return self._result_types
+
+    @property
+    def description(self) -> tuple[object, ...]:
+        """What is known of it: the same again after it was described again, if nothing has changed."""
+        return (self.parameter_types, self._result_types, self._decoder.columns)
 
     def template(self) -> BindTemplate:
         """The constant parts of its Binds."""
@@ -205,7 +210,7 @@ def error_of_call(known: BaseException | None, error: Exception, atomic: bool) -
 
 
 _NO_PARAMETERS: Final = ParameterEncoder(())
-_NO_ROWS: Final = RowDecoder(())
+NO_ROWS: Final = RowDecoder(())
 
 
 class StatementCache:

@@ -10,11 +10,10 @@ late, the stream is complete, else an error follows.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from ..errors import RemoteProtocolError
+from ..errors import DataError, Outcome, RemoteProtocolError
 from ..protocol import DataRows
-from ..types import Row
 from .batch import QueuedQuery
 from .channel import HIGH_WATER, Channel
 from .execution import Execution
@@ -28,12 +27,14 @@ _LIMIT: Final = 4 * HIGH_WATER
 class Stream(Execution):
     """An execution of one item whose rows are taken with `take()`, not collected."""
 
-    __slots__ = ("_given", "_rows", "_size")
+    __slots__ = ("_given", "_made", "_refused", "_rows", "_size")
 
-    def __init__(self, item: QueuedQuery) -> None:
+    def __init__(self, item: QueuedQuery[Any]) -> None:
         super().__init__([item])
         self._given = 0  # the number of rows that the consumer may have seen
-        self._rows: list[Row] = []
+        self._made = 0  # the number of rows of which objects were made
+        self._refused: DataError | None = None  # the error of the next row
+        self._rows: list[Any] = []
         self._size = 0
 
     @property
@@ -52,7 +53,8 @@ class Stream(Execution):
             item.error = self.cut_short()
             return
         try:
-            self._rows += statement.decoder.decode(event.buffer, event.start, event.end, before)
+            decoder = item.reading(statement)
+            self._rows += decoder.decode(event.buffer, event.start, event.end, before)
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - as for every execution
@@ -60,12 +62,29 @@ class Stream(Execution):
         self._size += event.end - event.start
         self.progress(channel)
 
-    def take(self) -> list[Row]:
-        """The rows that have arrived since the last call; then call `Engine.resume`."""
+    def take(self) -> list[Any]:
+        """The rows that have arrived since the last call; then call `Engine.resume`.
+
+        With `into` they are made here, in the consumer's own task, because that runs the caller's code.
+
+        Raises:
+            DataError: no object could be made of the next row.
+            BaseException: what the caller's code has raised, if it is no Exception.
+        """
         rows = self._rows
         self._rows = []
         self._size = 0
-        return rows
+        item = self.items[0]
+        if item.into is None:
+            return rows
+        if self._refused is None:
+            if rows:
+                rows, self._refused = item.made(rows, self._made)
+                self._made += len(rows)
+            if rows or self._refused is None:
+                return rows
+        self._refused.outcome = item.outcome or Outcome.UNKNOWN  # the rest of it is cancelled
+        raise self._refused
 
     def repeatable(self) -> bool:
         """False once the consumer may have seen a row."""

@@ -23,6 +23,7 @@ from .escaping import (
 from .figures import Box, Circle, Cube, Line, LineSegment, Path, Point, Polygon, SparseVector
 from .infinity import INFINITY, MINUS_INFINITY, Infinity
 from .interval import Interval
+from .makers import Column, Into, RowMaker
 from .parameters import ParameterEncoder
 from .ranges import Multirange, Range
 from .rawjson import RawJSON
@@ -42,12 +43,14 @@ __all__ = [
     "Box",
     "Circle",
     "Codec",
+    "Column",
     "Columns",
     "CopyRowEncoder",
     "CopyTextEncoder",
     "Cube",
     "Infinity",
     "Interval",
+    "Into",
     "Line",
     "LineSegment",
     "Multirange",
@@ -60,6 +63,7 @@ __all__ = [
     "RecordEncoder",
     "Row",
     "RowDecoder",
+    "RowMaker",
     "SparseVector",
     "TypeMap",
     "escape_bytea",

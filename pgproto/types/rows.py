@@ -28,6 +28,7 @@ from ..errors import DataError, RemoteProtocolError
 from ..wire.messages import FieldDescription
 from ..wire.native import COMPILED, read_int32
 from .codec import Codec, FixedCodec, OutdatedTypeError, runs_of
+from .makers import VALUES, Column, Into, Make, make_all, prepared
 from .registry import BUILT_IN
 from .row import Columns, Row, TrackedRow
 from .scalars import ByteaCodec, TextCodec
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 __all__ = ["Row", "RowDecoder"]
+
+# What a decoded row is.
+_ROW: Final = 0
+_TRACKED: Final = 1  # a TrackedRow
+_VALUES: Final = 2  # a tuple
 
 _MAX_COLUMNS: Final = 0xFFFF
 _MAX_RUN: Final = 64  # struct caches the formats that it compiles, and a result can have 1,664 columns
@@ -86,13 +92,32 @@ class RowDecoder:
         typed_text: True if columns that are text according to `formats` become values of their types, too.
             A text that depends on a setting of the session which it does not show (as in DateStyle SQL) is
             a DataError.
+        into: what `decode` makes of each row: a `RowMaker`, or a class or function; None for a `Row`.
 
     Attributes:
         columns: the names of the columns.
         result_formats: the format codes to ask for in Bind: 1 for each column whose type has a codec.
+
+    Raises:
+        DataError: `into` cannot use these columns.
     """
 
-    __slots__ = ("_columns", "_converted", "_first", "_runs", "_tracked", "columns", "result_formats")
+    __slots__ = (
+        "_columns",
+        "_converted",
+        "_fields",
+        "_first",
+        "_formats",
+        "_into",
+        "_kind",
+        "_make",
+        "_runs",
+        "_typed_text",
+        "_types",
+        "_values",
+        "columns",
+        "result_formats",
+    )
 
     def __init__(
         self,
@@ -101,7 +126,15 @@ class RowDecoder:
         types: TypeMap = BUILT_IN,
         *,
         typed_text: bool = False,
+        into: Into[Any] | None = None,
     ) -> None:
+        self._fields = fields
+        self._formats = formats
+        self._types = types
+        self._typed_text = typed_text
+        self._values: RowDecoder | None = None
+        self._into: object = None
+        self._make: Make | None = None
         known: list[Codec] = [types.codec(field.type_oid) for field in fields]
         wanted: list[int] = [codec.format for codec in known]
         self.result_formats: tuple[int, ...] = tuple(wanted)
@@ -117,16 +150,45 @@ class RowDecoder:
             if isinstance(codec, FixedCodec) and codec.exact is None:
                 self._converted.append((index, codec.converter))
         # A TrackedRow costs 1 % for rows of json and 10 % for rows of int4[3]; other rows are not affected.
-        self._tracked: bool = COMPILED and any_mutable(codecs)
+        self._kind: int = _TRACKED if COMPILED and any_mutable(codecs) else _ROW
         self._first: _Column | None = None
         for codec in reversed(codecs):
             self._first = _Column(codec, self._first)
         self._runs: list[_Run] = []
         for fixed, tail in runs_of(codecs, most=_MAX_RUN, exact=False):
             self._runs.append(_Run(fixed, tail, first=not self._runs))
+        if into is not None:
+            self._kind = _VALUES
+            if into is not VALUES:
+                self.making(into)
 
-    def decode(self, buffer: bytes, start: i64, end: i64, before: i64 = 0) -> list[Row]:
-        """The rows of consecutive DataRow messages.
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """The columns, with their types."""
+        columns: list[Column] = []
+        for field in self._fields:
+            codec = self._types.known(field.type_oid)
+            columns.append(Column(field.name, field.type_oid, "" if codec is None else codec.name))
+        return tuple(columns)
+
+    def values_only(self) -> RowDecoder:
+        """The decoder whose rows are tuples of values."""
+        if self._values is None:
+            self._values = RowDecoder(
+                self._fields, self._formats, self._types, typed_text=self._typed_text, into=VALUES
+            )
+        return self._values
+
+    def making(self, into: object) -> Callable[[tuple[Any, ...]], Any]:
+        """`makers.prepared` for its columns; the last one is kept."""
+        make = self._make
+        if make is None or into is not self._into:
+            self._make = make = prepared(into, self.description)
+            self._into = into
+        return make
+
+    def decode(self, buffer: bytes, start: i64, end: i64, before: i64 = 0) -> list[Any]:
+        """The rows of consecutive DataRow messages: each a `Row`, or what `into` has made of it.
 
         Args:
             buffer: contains the complete messages.
@@ -137,11 +199,11 @@ class RowDecoder:
         Raises:
             RemoteProtocolError: a row is malformed.
             DataError: a value is malformed or has no counterpart in Python; the text names its row
-                (the first is 1) and its column.
+                (the first is 1) and its column.  Or `into` has refused a row.
         """
-        rows: list[Row] = []
+        rows: list[Any] = []
         columns = self._columns
-        tracked = self._tracked
+        kind: i64 = self._kind
         values: list[Any] = [None] * len(self.columns)  # reused for every row, and copied to its tuple
         while start < end:
             if not COMPILED:
@@ -152,15 +214,25 @@ class RowDecoder:
             if stop < start + 5 or stop > end:
                 raise RemoteProtocolError("not a whole DataRow message")
             self._by_columns(buffer, start + 5, stop, values, before + len(rows))
-            rows.append(TrackedRow(columns, tuple(values)) if tracked else Row(columns, tuple(values)))
+            if kind == _ROW:
+                rows.append(Row(columns, tuple(values)))
+            elif kind == _TRACKED:
+                rows.append(TrackedRow(columns, tuple(values)))
+            else:
+                rows.append(tuple(values))
             start = stop
+        if kind == _VALUES and self._make is not None:
+            refused = make_all(rows, self._make, self._into, before)
+            if refused is not None:
+                raise refused
         return rows
 
-    def _by_runs(self, buffer: bytes, start: int, end: int, rows: list[Row]) -> int:
+    def _by_runs(self, buffer: bytes, start: int, end: int, rows: list[Any]) -> int:
         """Append rows up to the first unusual one; return the index where that begins, or `end`."""
         columns = self._columns
         runs = self._runs
         converted = self._converted
+        named = self._kind != _VALUES
         count = len(self.columns)
         try:
             while runs and start < end:
@@ -197,7 +269,7 @@ class RowDecoder:
                     return start
                 for index, convert in converted:
                     values[index] = convert(values[index])
-                rows.append(Row(columns, tuple(values)))
+                rows.append(Row(columns, tuple(values)) if named else tuple(values))
                 start = stop
         except Exception:  # noqa: BLE001 - `_by_columns` reports it
             pass

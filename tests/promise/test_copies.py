@@ -19,7 +19,7 @@ from pgproto.client.unique import Unique
 from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 
-PARTS = {"Connect", "Keeper"}  # of these nobody is given one
+PARTS = {"Connect"}  # nobody is given one
 # Where the classes are of which callers are given objects.
 MODULES = ("connection", "leases", "notifications", "pieces", "pool", "prepared", "transactions")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgproto.config import Config
 from pgproto.errors import Error, PostgresError
@@ -41,10 +41,10 @@ from pgproto.session import (
     Transaction,
     quote_identifier,
 )
-from pgproto.session.batch import Refusing, as_item
+from pgproto.session.batch import Refusing, as_item, make_items
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
-from pgproto.types import CopyRowEncoder, Row
+from pgproto.types import CopyRowEncoder, Into, Row
 
 from .. import refusals
 from .feeding import Chunks, Source, encoded, feed
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from .leases import Lease
 
 __all__ = ["Connection"]
+
+T = TypeVar("T")
 
 
 class Connection(Queries):
@@ -171,7 +173,7 @@ class Connection(Queries):
         self._run(operation, timeout)
         return operation.results
 
-    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
+    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
         """Send a batch in one round trip.
 
         Returns:
@@ -189,16 +191,30 @@ class Connection(Queries):
                 link.run(operation, time)
             except BaseException:
                 link.ended(operation)
+                make_items(operation.items)
                 raise
+        refused = make_items(operation.items)
+        if refused is not None and batch.atomic:
+            raise refused
         return operation.items
 
-    def stream(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Pieces[Row]:
+    @overload
+    def stream(
+        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+    ) -> Pieces[Row]: ...
+
+    @overload
+    def stream(self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> Pieces[T]: ...
+
+    def stream(
+        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+    ) -> Pieces[Any]:
         """Run a statement and iterate over its rows as they arrive, in bounded memory.
 
         `for row in conn.stream(...)`; nothing else can use the connection until the iteration has
         ended.  `timeout` is the longest wait for the next rows.
         """
-        operation = Stream(as_item(query, args))
+        operation = Stream(as_item(query, args, into))
         return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
 
     def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:

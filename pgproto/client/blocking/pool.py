@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 from pgproto.errors import LocalProtocolError
 from pgproto.pool import PoolStats, Resetting, Retry
@@ -196,7 +196,7 @@ class Pool(Queries):
         with lease as conn:
             conn._run_item(item, lease.remaining(timeout))
 
-    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery]:
+    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
         """`Connection.send_batch` on a borrowed connection; `timeout` includes the wait for it."""
         with Refusing(batch):
             lease = self._lease(timeout)

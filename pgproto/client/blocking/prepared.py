@@ -3,44 +3,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgproto.session import Statement
 from pgproto.session.deadlines import DEFAULT, Timeout
-from pgproto.types import Row
+from pgproto.types import Into, Row
 
 from ..unique import Unique
-from .queries import Query
 from .records import Records
 
-__all__ = ["Keeper", "PreparedStatement"]
+if TYPE_CHECKING:
+    from .connection import Connection
 
+__all__ = ["PreparedStatement"]
 
-class Keeper(Protocol):
-    """The methods of its connection that a prepared statement uses."""
-
-    def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
-        """See `Queries`."""
-        ...
-
-    def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
-        """See `Queries`."""
-        ...
-
-    def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
-        """See `Queries`."""
-        ...
-
-    def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
-        """See `Queries`."""
-        ...
-
-    def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
-        """See `Connection.executemany`."""
-        ...
-
-    def close_statement(self, statement: Statement) -> None:
-        """Close a statement on the server with the next query.  Idempotent."""
+T = TypeVar("T")
 
 
 class PreparedStatement(Unique):
@@ -49,7 +26,7 @@ class PreparedStatement(Unique):
     The server keeps it until `close`, or until nobody refers to this object any more.
     """
 
-    def __init__(self, connection: Keeper, statement: Statement, dropped: list[Statement]) -> None:
+    def __init__(self, connection: Connection, statement: Statement, dropped: list[Statement]) -> None:
         self._connection = connection
         self.statement = statement
         self._dropped = dropped
@@ -57,17 +34,29 @@ class PreparedStatement(Unique):
     def __del__(self) -> None:
         self._dropped.append(self.statement)
 
-    def fetch(self, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
+    @overload
+    def fetch(self, *args: object, into: None = None, timeout: Timeout = DEFAULT) -> list[Row]: ...
+
+    @overload
+    def fetch(self, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> list[T]: ...
+
+    def fetch(self, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT) -> list[Any]:
         """Run it and return its rows."""
-        return self._connection.fetch(self.statement, *args, timeout=timeout)
+        return self._connection.fetch(self.statement, *args, into=into, timeout=timeout)
 
-    def fetchrow(self, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
+    @overload
+    def fetchrow(self, *args: object, into: None = None, timeout: Timeout = DEFAULT) -> Row | None: ...
+
+    @overload
+    def fetchrow(self, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> T | None: ...
+
+    def fetchrow(self, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT) -> Any:
         """Run it and return its first row, or None."""
-        return self._connection.fetchrow(self.statement, *args, timeout=timeout)
+        return self._connection.fetchrow(self.statement, *args, into=into, timeout=timeout)
 
-    def fetchval(self, *args: object, timeout: Timeout = DEFAULT) -> Any:
-        """Run it and return the first column of its first row, or None."""
-        return self._connection.fetchval(self.statement, *args, timeout=timeout)
+    def fetchval(self, *args: object, column: int | str = 0, timeout: Timeout = DEFAULT) -> Any:
+        """Run it and return a column of its first row, or None."""
+        return self._connection.fetchval(self.statement, *args, column=column, timeout=timeout)
 
     def execute(self, *args: object, timeout: Timeout = DEFAULT) -> str:
         """Run it and return its command tag."""

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from pgproto.session import QueuedQuery, Statement
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
-from pgproto.types import Row
+from pgproto.types import Into, Row
 
 from ..unique import Unique
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .prepared import PreparedStatement
 
 __all__ = ["DEFAULT", "Queries", "Query", "Timeout"]
+
+T = TypeVar("T")
 
 Query: TypeAlias = "str | Statement | PreparedStatement"
 """A text, or a statement that `prepare` has returned."""
@@ -27,11 +29,16 @@ class Queries(Unique):
     Args of each:
         query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
         args: the values of the parameters.
+        into: what each row becomes; None for a `Row`.  dict, tuple; a dataclass, NamedTuple, attrs class or
+            TypedDict, a pydantic model, or a function, whose fields are the columns (each column is a field,
+            each field without a default a column); a type of values or an Enum for a result of one column;
+            or a `RowMaker`.
         timeout: in seconds, `command_timeout` by default; None for no limit; 0 or less has already passed.
             On a pool, a number includes the wait for a connection.
 
     Raises:
-        DataError: a value cannot be encoded (nothing was sent), or a received one cannot be decoded.
+        DataError: a value cannot be encoded, or `into` does not fit the columns (nothing was sent); a value
+            cannot be decoded, or an object not be made of a row (see `outcome`).
         PostgresError: the server refused the statement.
         ConnectionLost, QueryTimeout: see `outcome` for what became of it.
         PoolTimeout: the pool had no connection in that time, or in `acquire_timeout`; nothing was sent.
@@ -40,28 +47,50 @@ class Queries(Unique):
             Exception, it is the `__cause__` of a DataError instead.
     """
 
-    def fetch(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> list[Row]:
-        """Run a statement and return its rows."""
-        item = as_item(query, args)
-        self._run_item(item, timeout)
-        return item.rows
+    @overload
+    def fetch(
+        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+    ) -> list[Row]: ...
 
-    def fetchrow(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Row | None:
-        """Run a statement and return its first row, or None."""
-        item = as_item(query, args)
+    @overload
+    def fetch(self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> list[T]: ...
+
+    def fetch(
+        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+    ) -> list[Any]:
+        """Run a statement and return its rows."""
+        item = as_item(query, args, into)
         self._run_item(item, timeout)
-        rows = item.rows
+        return item.rows if into is None else item.take(item.rows)
+
+    @overload
+    def fetchrow(
+        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+    ) -> Row | None: ...
+
+    @overload
+    def fetchrow(
+        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+    ) -> T | None: ...
+
+    def fetchrow(
+        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+    ) -> Any:
+        """Run a statement and return its first row, or None."""
+        item = as_item(query, args, into)
+        self._run_item(item, timeout)
+        rows = item.rows if into is None else item.take(item.rows[:1])
         return rows[0] if rows else None
 
-    def fetchval(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> Any:
-        """Run a statement and return the first column of its first row, or None.
+    def fetchval(self, query: Query, *args: object, column: int | str = 0, timeout: Timeout = DEFAULT) -> Any:
+        """Run a statement and return a column of its first row (by position or name), or None.
 
         Raises:
-            DataError: its rows have no columns; the statement was run nevertheless.
+            DataError: its rows have no such column; the statement was run nevertheless.
         """
         item = as_item(query, args)
         self._run_item(item, timeout)
-        return item.value()
+        return item.value(column)
 
     def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
         """Run a statement and return its command tag, such as "INSERT 0 1"."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import pytest
 
 import pgproto
-from pgproto import Outcome, PostgresError
+from pgproto import Batch, DataError, Outcome, PostgresError
 from pgproto_pytest.behaviour import Database, behaviour
 from pgproto_pytest.driver import Driver
 
@@ -402,3 +403,75 @@ async def s14_error_without_cache(pg: Driver, db: Database) -> None:
             with pytest.raises(PostgresError):
                 await conn.fetch("select 1/0")
             assert await conn.fetchval("select 1") == 1
+
+
+@dataclass
+class Pair:
+    """What rows become."""
+
+    id: int
+    name: str = "nobody"
+
+
+@behaviour
+async def q_rows_become_objects(pg: Driver, db: Database) -> None:
+    sql = "select n as id, 'x' || n as name from generate_series(1, $1) as n"
+    expected = [Pair(number, f"x{number}") for number in range(1, 4)]
+    async with pg.connect(db.dsn) as conn, pg.Pool(db.dsn, min_size=1, max_size=1) as pool:
+        for db_or_pool in (conn, pool):
+            assert await db_or_pool.fetch(sql, 3, into=Pair) == expected
+            assert await db_or_pool.fetchrow(sql, 3, into=Pair) == expected[0]
+            assert await db_or_pool.fetchrow(sql, 0, into=Pair) is None
+            assert await db_or_pool.fetch(sql, 2, into=dict) == [
+                {"id": 1, "name": "x1"},
+                {"id": 2, "name": "x2"},
+            ]
+            assert await db_or_pool.fetchval(sql, 3, column="name") == "x1"
+            with pytest.raises(DataError) as caught:
+                await db_or_pool.fetch(sql, 3, into=int)
+            assert caught.value.outcome is Outcome.NOT_SENT
+            batch = Batch()
+            batch.queue("select 1")
+            pairs = batch.queue(sql, 3, into=Pair)
+            await db_or_pool.send_batch(batch)
+            assert pairs.rows == expected
+        statement = await conn.prepare(sql)
+        assert await statement.fetch(3, into=Pair) == expected
+        assert await statement.fetchrow(3, into=Pair) == expected[0]
+        assert await statement.fetchval(3, column=1) == "x1"
+        assert [pair async for pair in conn.stream(sql, 3, into=Pair)] == expected
+
+
+@behaviour
+async def q_a_row_of_which_no_object_can_be_made(pg: Driver, db: Database) -> None:
+    sql = "select n as id, null as name from generate_series(1, $1) as n"
+
+    def odd(id: int, name: None) -> int:
+        return 1 // (id - 3)
+
+    async with pg.connect(db.dsn) as conn:
+        with pytest.raises(DataError, match=r"row 3: .*odd raised ZeroDivisionError") as caught:
+            await conn.fetch(sql, 5, into=odd)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert caught.value.outcome is Outcome.COMMITTED
+        before = 0
+        with pytest.raises(DataError, match=r"row 3: .*odd raised ZeroDivisionError"):
+            async for number in conn.stream(sql, 5, into=odd):
+                before += number
+        assert before == -2
+        async with conn.transaction():
+            with pytest.raises(DataError) as caught:
+                await conn.fetch(sql, 5, into=odd)
+            assert caught.value.outcome is Outcome.OK_IN_TX
+            assert await conn.fetchval("select 1") == 1
+        for atomic in (True, False):
+            batch = Batch(atomic=atomic)
+            item = batch.queue(sql, 5, into=odd)
+            if atomic:
+                with pytest.raises(DataError):
+                    await conn.send_batch(batch)
+            else:
+                await conn.send_batch(batch)
+            assert isinstance(item.error, DataError)
+            assert (item.rows, item.outcome) == ([], Outcome.COMMITTED)
+        assert await conn.fetchval("select 1") == 1

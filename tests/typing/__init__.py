@@ -1,0 +1,1 @@
+"""What type checkers infer: checked by mypy and pyright (`make check`), never run."""
