@@ -40,7 +40,7 @@ from .errors import (
     TransactionAborted,
 )
 from .pool import PoolOptions, PoolSettings, PoolStats, Retry
-from .session import Batch, Notification, QueuedQuery, ScriptResult, Statement
+from .session import Batch, NamedQuery, Notification, QueuedQuery, ScriptResult, Statement, named
 from .types import (
     BUILT_IN,
     INFINITY,
@@ -78,12 +78,14 @@ __all__ = [
     "Column",
     "Interval",
     "Into",
+    "NamedQuery",
     "Notification",
     "QueuedQuery",
     "Row",
     "RowMaker",
     "ScriptResult",
     "Statement",
+    "named",
     # Types, and values of them
     "BUILT_IN",
     "TypeMap",

@@ -28,7 +28,7 @@ FACE = (
     | {"BUILT_IN", "TypeMap"}
     | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
     | {"Cube", "INFINITY", "Infinity", "MINUS_INFINITY", "RawJSON", "SparseVector"}
-    | {"Column", "Into", "RowMaker"}
+    | {"Column", "Into", "NamedQuery", "RowMaker", "named"}
     | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )
 ERRORS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from pgproto.session import QueuedQuery, Statement
+from pgproto.session import NamedQuery, QueuedQuery, Statement
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
 from pgproto.types import Into, Row
@@ -19,15 +19,16 @@ __all__ = ["DEFAULT", "Queries", "Query", "Timeout"]
 
 T = TypeVar("T")
 
-Query: TypeAlias = "str | Statement | PreparedStatement"
-"""A text, or a statement that `prepare` has returned."""
+Query: TypeAlias = "str | NamedQuery | Statement | PreparedStatement"
+"""A text, what `named` has returned, or a statement that `prepare` has returned."""
 
 
 class Queries(Unique):
     """`fetch`, `fetchrow`, `fetchval` and `execute`: each calls `_run_item` and returns another part.
 
     Args of each:
-        query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
+        query: one SQL statement with parameters $1, $2, ..., or what `pgproto.named` has returned, or a
+            prepared statement.
         args: the values of the parameters.
         into: what each row becomes; None for a `Row`.  dict, tuple; a dataclass, NamedTuple, attrs class or
             TypedDict, a pydantic model, or a function, whose fields are the columns (each column is a field,

@@ -61,6 +61,7 @@ from .execution import Execution
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
 from .loss import Loss
+from .named import NamedQuery, named
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import MORE, SENT, WAITING, Operation
 from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
@@ -112,6 +113,7 @@ __all__ = [
     "Listener",
     "Listeners",
     "Loss",
+    "NamedQuery",
     "Notification",
     "Operation",
     "Poller",
@@ -134,6 +136,7 @@ __all__ = [
     "chunks",
     "encoded",
     "listen",
+    "named",
     "quote_identifier",
     "unlisten",
 ]

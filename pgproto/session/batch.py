@@ -22,6 +22,7 @@ from ..types import Into, RowDecoder, RowMaker
 from ..types.hints import R
 from ..types.makers import make_all
 from .advice import annotate
+from .named import NamedQuery
 from .sql import as_text
 from .statements import NO_ROWS, Statement
 
@@ -217,13 +218,13 @@ class Batch:
         """Add a statement.
 
         Args:
-            query: one SQL statement with parameters $1, $2, ..., or a statement that `prepare` has returned,
-                if the batch is sent on the same connection.
+            query: one SQL statement with parameters $1, $2, ..., or what `named` has returned, or a statement
+                that `prepare` has returned, if the batch is sent on the same connection.
             args: the values of the parameters.
             into: what each row becomes, as in `fetch`.
 
         Raises:
-            TypeError: the query is neither, or `into` is nothing that makes objects.
+            TypeError: the query is none of these, or `into` is nothing that makes objects.
             LocalProtocolError: there are more parameters than a message can carry, or the batch was already
                 sent.
 
@@ -358,15 +359,19 @@ def make_items(items: Iterable[QueuedQuery[Any]]) -> DataError | None:
 
 
 def as_item(query: object, args: Sequence[object], into: Into[Any] | None = None) -> QueuedQuery[Any]:
-    """The item for a statement's text, or for a prepared statement.
+    """The item for a statement's text, a named query, or a prepared statement.
 
     Raises:
-        TypeError: it is neither, or `into` is nothing that makes objects.
+        TypeError: it is none of these, or `into` is nothing that makes objects.
     """
     if not (into is None or callable(into) or isinstance(into, RowMaker)):
         raise TypeError(f"into= must be a class, a function or a RowMaker, not {type(into).__name__}")
     if type(query) is str:
         return QueuedQuery(query, args, None, into)
+    if isinstance(query, NamedQuery):
+        if args:
+            raise TypeError("the values of a named query are in named(), and none after it")
+        return QueuedQuery(query.sql, query.args, None, into)
     statement = as_statement(query)
     if statement is not None:
         item: QueuedQuery[Any] = QueuedQuery(statement.sql, args, statement, into)

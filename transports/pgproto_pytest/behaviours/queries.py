@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 import pgproto
-from pgproto import Batch, DataError, Outcome, PostgresError
+from pgproto import Batch, DataError, LocalProtocolError, Outcome, PostgresError, named
 from pgproto_pytest.behaviour import Database, behaviour
 from pgproto_pytest.driver import Driver
 
@@ -440,6 +440,26 @@ async def q_rows_become_objects(pg: Driver, db: Database) -> None:
         assert await statement.fetchrow(3, into=Pair) == expected[0]
         assert await statement.fetchval(3, column=1) == "x1"
         assert [pair async for pair in conn.stream(sql, 3, into=Pair)] == expected
+
+
+@behaviour
+async def q_named_parameters(pg: Driver, db: Database) -> None:
+    sql = """select :a::int4 as one, $b || ':a' as two, e'\\':a' as three, (array[1, 2, 3])[:2] as four,
+        (array[:a, 7, :a])[2] as five, $x$ :a $x$ as six, /* :a /* */ */ 1 = any(:c) as seven -- :a"""
+    query = named(sql, {"a": 5, "b": "b", "c": [1, 2]})
+    expected = (5, "b:a", "':a", [1, 2], 7, " :a ", True)
+    async with pg.connect(db.dsn) as conn, pg.Pool(db.dsn, min_size=1, max_size=1) as pool:
+        for db_or_pool in (conn, pool):
+            assert await db_or_pool.fetchrow(query) == expected
+            assert await db_or_pool.fetchrow(query, into=tuple) == expected
+            batch = Batch()
+            item = batch.queue(query)
+            await db_or_pool.send_batch(batch)
+            assert item.rows == [expected]
+        assert [row async for row in conn.stream(query)] == [expected]
+        with pytest.raises(LocalProtocolError) as caught:
+            await conn.fetch(named("select :a", b=1))
+        assert caught.value.outcome is Outcome.NOT_SENT
 
 
 @behaviour
