@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pgproto import Batch, DataError, Outcome, PostgresError, Row, RowMaker
-from pgproto.session import Execution, QueuedQuery, Stream
+from pgproto import Batch, Column, DataError, Outcome, PostgresError, Row, RowMaker
+from pgproto.session import Execution, QueuedQuery, Script, Stream
 from pgproto.session.batch import as_item, make_items
 from pgproto.wire import Bind
 from tests.support.backend import INT4, TEXT, Answer, fails, int4, ok, rows_of
@@ -51,6 +51,16 @@ def test_objects_are_made_after_the_end() -> None:
     assert item.take(item.rows) == [User(1, "a"), User(2, "b")]
     assert item.rows == [User(1, "a"), User(2, "b")]
     assert item.columns == ("id", "name")
+
+
+def test_the_columns_of_a_result() -> None:
+    pair = Pair({"users": NO_USERS, "insert": ok("INSERT 0 1")})
+    item, _ = run(pair, "users", None)
+    assert item.description == (Column("id", INT4, "int4"), Column("name", TEXT, "text"))
+    silent, _ = run(pair, "insert", None)
+    assert silent.description == as_item("users", ()).description == ()
+    script = pair.run(Script("users"))
+    assert script.results[0].description == item.description
 
 
 def test_without_into_a_row_is_a_row() -> None:
@@ -182,6 +192,9 @@ def test_the_rows_of_a_stream() -> None:
         with pytest.raises(DataError, match="row 2: Strict raised ValueError") as caught:
             stream.take()
         assert caught.value.outcome is Outcome.COMMITTED
+    stream = pair.run(Stream(as_item("two", (), lambda n: 1 // (n - 1))))
+    with pytest.raises(DataError, match=r"row 1: .* raised ZeroDivisionError"):
+        stream.take()
     stream = pair.run(Stream(as_item("users", (), int)))
     assert isinstance(stream.error, DataError)
     assert stream.error.outcome is Outcome.NOT_SENT

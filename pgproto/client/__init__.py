@@ -14,7 +14,7 @@ from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
 from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
 from .notifications import Notifications
-from .pieces import Pieces
+from .pieces import Pieces, RowStream
 from .pool import Opening, Pool
 from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
@@ -57,6 +57,7 @@ __all__ = [
     "Reader",
     "Reading",
     "Records",
+    "RowStream",
     "Runtime",
     "Source",
     "Task",

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from pgproto.errors import Error, LocalProtocolError
-from pgproto.session import Operation
+from pgproto.session import Operation, Stream
+from pgproto.types import Column
 
 from .runtime import Link, Runtime
 from .unique import Unique
 
-__all__ = ["Pieces", "progress"]
+__all__ = ["Pieces", "RowStream", "progress"]
 
 T = TypeVar("T")
 
@@ -159,6 +160,25 @@ class Pieces(Unique, Generic[T]):
         finally:
             if self._release is not None:
                 self._release()
+
+
+class RowStream(Pieces[T]):
+    """The rows of a statement as they arrive."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        start: Callable[[], Awaitable[Link]],
+        operation: Stream,
+        seconds: float | None,
+    ) -> None:
+        super().__init__(runtime, start, operation, operation.take, seconds)
+        self._item = operation.items[0]
+
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """The columns, with their types; () before the first row was asked for."""
+        return self._item.description
 
 
 async def progress(runtime: Runtime, link: Link, operation: Operation, seconds: float | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgproto.session import Statement
 from pgproto.session.deadlines import DEFAULT, Timeout
-from pgproto.types import Into, Row
+from pgproto.types import Column, Into, Row
 
 from .records import Records
 from .unique import Unique
@@ -32,6 +32,11 @@ class PreparedStatement(Unique):
 
     def __del__(self) -> None:
         self._dropped.append(self.statement)
+
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """The columns of its rows, with their types; () if it returns none."""
+        return self.statement.decoder.description
 
     @overload
     async def fetch(self, *args: object, into: None = None, timeout: Timeout = DEFAULT) -> list[Row]: ...

@@ -61,9 +61,9 @@ from .execution import Execution
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
 from .loss import Loss
-from .named import NamedQuery, named
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import MORE, SENT, WAITING, Operation
+from .placeholders import NamedQuery, named
 from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
 from .preparing import Prepare
 from .script import Reset, Script, ScriptResult

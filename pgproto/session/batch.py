@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from ..errors import DataError, Error, LocalProtocolError, Outcome, not_sent
-from ..types import Into, RowDecoder, RowMaker
+from ..types import Column, Into, RowDecoder, RowMaker
 from ..types.hints import R
 from ..types.makers import make_all
 from .advice import annotate
-from .named import NamedQuery
+from .placeholders import NamedQuery
 from .sql import as_text
 from .statements import NO_ROWS, Statement
 
@@ -111,6 +111,11 @@ class QueuedQuery(Generic[R]):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns; () before its statement is prepared, or if it returns no rows."""
         return self.decoder.columns
+
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """The columns, with their types; () before its statement is prepared, or if it returns no rows."""
+        return self.decoder.description
 
     def value(self, column: int | str = 0) -> Any:
         """A column of its first row; None if there is no row.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..errors import Error, LocalProtocolError, RemoteProtocolError
 from ..protocol import DataRows
-from ..types import Row, RowDecoder
+from ..types import Column, Row, RowDecoder
 from ..wire import (
     CommandComplete,
     CopyBothResponse,
@@ -29,7 +29,7 @@ from .operation import SENT, WAITING
 from .segment import Segment
 from .simple import SimpleQuery
 from .sql import NO_DATA, check_no_copy_in
-from .statements import undecodable
+from .statements import NO_ROWS, undecodable
 
 __all__ = ["Reset", "Script", "ScriptResult"]
 
@@ -38,17 +38,27 @@ class ScriptResult:
     """The result of one statement of a script.
 
     Attributes:
-        columns: the names of its columns.
+        decoder: the decoder of its rows.
         rows: its rows; every value is a str or None, except those of a FETCH from a BINARY cursor.
         tag: its command tag.
     """
 
-    __slots__ = ("columns", "rows", "tag")
+    __slots__ = ("decoder", "rows", "tag")
 
-    def __init__(self, columns: tuple[str, ...], rows: list[Row], tag: str) -> None:
-        self.columns = columns
+    def __init__(self, decoder: RowDecoder, rows: list[Row], tag: str) -> None:
+        self.decoder = decoder
         self.rows = rows
         self.tag = tag
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return self.decoder.columns
+
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """Its columns, with their types."""
+        return self.decoder.description
 
     @property
     def rowcount(self) -> int:
@@ -117,8 +127,7 @@ class Script(SimpleQuery):
     def _result(self, channel: Channel, segment: Segment, tag: str) -> None:
         if not self.completed(channel, segment, tag):
             return
-        columns = self._decoder.columns if self._decoder is not None else ()
-        self.results.append(ScriptResult(columns, self._rows, tag))
+        self.results.append(ScriptResult(self._decoder or NO_ROWS, self._rows, tag))
         self._decoder = None
         self._rows = []
 

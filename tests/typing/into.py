@@ -132,8 +132,9 @@ async def stream(conn: pgproto_asyncio.Connection) -> None:
         assert_type(row, Row)
     async for record in conn.stream("select", into=Record):
         assert_type(record, Record)
-    async with conn.stream("select", into=int) as numbers:
-        assert_type(await anext(numbers), int)
+    numbers = conn.stream("select", into=int)
+    assert_type(await anext(numbers), int)
+    assert_type(numbers.description, tuple[Column, ...])
 
 
 async def prepared(statement: PreparedStatement) -> None:

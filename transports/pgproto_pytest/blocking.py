@@ -191,6 +191,10 @@ class _Pieces:
     async def aclose(self) -> None:
         self._target.close()
 
+    @property
+    def description(self) -> Any:
+        return self._target.description
+
     async def __aenter__(self) -> _Pieces:
         self._target.__enter__()
         return self

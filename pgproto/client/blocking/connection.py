@@ -49,7 +49,7 @@ from pgproto.types import CopyRowEncoder, Into, Row
 from .. import refusals
 from .feeding import Chunks, Source, encoded, feed
 from .notifications import Notifications, wake
-from .pieces import Pieces
+from .pieces import Pieces, RowStream
 from .prepared import PreparedStatement
 from .queries import Queries, Query
 from .records import NamedRecords, Records
@@ -201,21 +201,23 @@ class Connection(Queries):
     @overload
     def stream(
         self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
-    ) -> Pieces[Row]: ...
+    ) -> RowStream[Row]: ...
 
     @overload
-    def stream(self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> Pieces[T]: ...
+    def stream(
+        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+    ) -> RowStream[T]: ...
 
     def stream(
         self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
-    ) -> Pieces[Any]:
+    ) -> RowStream[Any]:
         """Run a statement and iterate over its rows as they arrive, in bounded memory.
 
         `for row in conn.stream(...)`; nothing else can use the connection until the iteration has
         ended.  `timeout` is the longest wait for the next rows.
         """
         operation = Stream(as_item(query, args, into))
-        return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
+        return RowStream(self.runtime, self._opened, operation, self._seconds(timeout))
 
     def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 import pgproto
-from pgproto import Batch, DataError, LocalProtocolError, Outcome, PostgresError, named
+from pgproto import Batch, Column, DataError, LocalProtocolError, Outcome, PostgresError, named
 from pgproto_pytest.behaviour import Database, behaviour
 from pgproto_pytest.driver import Driver
 
@@ -440,6 +440,26 @@ async def q_rows_become_objects(pg: Driver, db: Database) -> None:
         assert await statement.fetchrow(3, into=Pair) == expected[0]
         assert await statement.fetchval(3, column=1) == "x1"
         assert [pair async for pair in conn.stream(sql, 3, into=Pair)] == expected
+
+
+@behaviour
+async def q_the_columns_of_an_empty_result(pg: Driver, db: Database) -> None:
+    sql = "select 1::int8 as a, 'x'::text, array[now()] as c where $1::bool"
+    expected = (Column("a", 20, "int8"), Column("text", 25, "text"), Column("c", 1185, "timestamptz[]"))
+    async with pg.connect(db.dsn) as conn:
+        statement = await conn.prepare(sql)
+        assert statement.description == expected
+        batch = Batch()
+        empty = batch.queue(sql, False)
+        silent = batch.queue("set application_name = ''")
+        await conn.send_batch(batch)
+        assert (empty.rows, empty.description, silent.description) == ([], expected, ())
+        stream = conn.stream(sql, False)
+        assert stream.description == ()
+        assert [row async for row in stream] == []
+        assert stream.description == expected
+        results = await conn.script(sql.replace("$1::bool", "false") + "; set application_name = ''")
+        assert [result.description for result in results] == [expected, ()]
 
 
 @behaviour

@@ -68,13 +68,15 @@ class NamedQuery:
         return f"<NamedQuery {self.sql!r}>"  # values may be secret
 
 
-def named(query: Any, values: Mapping[str, object] | None = None, /, **others: object) -> NamedQuery:
+def named(_query: Any, _values: Mapping[str, object] | None = None, /, **others: object) -> NamedQuery:
     """A query with named parameters, `:name` or `$name`.  A name that occurs twice is one parameter.
 
+    Compiled, a parameter has its name even if it is passed by position only: no name of SQL may be the same.
+
     Args:
-        query: one SQL statement; or a template string of Python 3.14, each of whose interpolations is a
+        _query: one SQL statement; or a template string of Python 3.14, each of whose interpolations is a
             parameter: `named(t"select ... where id = {number}")`.
-        values: the values by name.
+        _values: the values by name.
         others: more values.
 
     Returns:
@@ -85,18 +87,18 @@ def named(query: Any, values: Mapping[str, object] | None = None, /, **others: o
         LocalProtocolError: a name has no value, or a value no name; the text has $1, too; an interpolation
             is in quotes or a comment, or has a conversion or a format, which would have no effect.
     """
-    given: dict[str, object] = {} if values is None else dict(values)
+    given: dict[str, object] = {} if _values is None else dict(_values)
     twice = given.keys() & others.keys()
     if twice:
         raise not_sent(f"two values for {_listed(twice)}")
     given.update(others)
-    if isinstance(query, str) or not (hasattr(query, "strings") and hasattr(query, "interpolations")):
-        return _Rewriter(as_text(query, "the query"), given, ()).query()
-    for each in query.interpolations:
+    if isinstance(_query, str) or not (hasattr(_query, "strings") and hasattr(_query, "interpolations")):
+        return _Rewriter(as_text(_query, "the query"), given, ()).query()
+    for each in _query.interpolations:
         if each.conversion is not None or each.format_spec:
             raise not_sent("an interpolation is a parameter: it has no conversion and no format")
-    text = "\0".join([as_text(each, "a part of the template") for each in query.strings])
-    return _Rewriter(text, given, [each.value for each in query.interpolations]).query()
+    text = "\0".join([as_text(each, "a part of the template") for each in _query.strings])
+    return _Rewriter(text, given, [each.value for each in _query.interpolations]).query()
 
 
 class _Rewriter:
