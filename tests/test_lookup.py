@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import Outcome, PostgresError, QueryTimeout
+from pgproto import DataError, Outcome, PostgresError, QueryTimeout
 from pgproto.session import GRACE, Execution, QueuedQuery, Script, Transaction
 from pgproto.session.lookup import PATIENCE, LookUp
 from pgproto.testing.answers import catalog
@@ -14,7 +14,7 @@ from pgproto.types import TypeMap
 from pgproto.types.catalog import LOOK_UP
 from pgproto.wire import ReadyForQuery
 from tests.support.backend import FATAL, Answer, fails, int4, ok, rows_of
-from tests.support.pair import Pair
+from tests.support.pair import Pair, byte_by_byte
 
 MOOD, MOODS, POINT, LINE, PATH = 16400, 16401, 16402, 16403, 16404
 ROWS = [
@@ -120,6 +120,7 @@ def test_what_is_many_levels_deep_is_asked_for_again() -> None:
         Answer(columns=[("a", 26)] * 11, rows=[[None] * 11]),
         Answer(columns=[("a", 26)] * 11, rows=[[b"\0" * 4, b"\xff", *[b""] * 9]]),
         Answer("COPY 1", copy="in"),
+        Answer("COPY 0", copy="out"),
     ],
 )
 def test_what_cannot_be_learned_travels_as_text(answer: Answer) -> None:
@@ -151,6 +152,13 @@ def test_a_passing_trouble_is_no_answer(times: int) -> None:
     pair.pump()
     assert rows(mood) == [("{sad}",)]
     assert look_ups(pair) == min(times + 1, 4)
+
+
+def test_nonsense_in_several_pieces_is_nonsense() -> None:
+    pair = pair_with(Answer(columns=[("a", 26)] * 11, rows=[[None] * 10] * 2))
+    pair.chop = byte_by_byte
+    assert rows(pair.run(query("mood"))) == [("sad",)]
+    assert look_ups(pair) == 1
 
 
 def test_a_map_without_a_parent_learns_nothing() -> None:
@@ -277,11 +285,14 @@ def test_in_a_failed_transaction_the_statement_is_prepared_again() -> None:
     pair.run(query("bad"))
     assert pair.engine.transaction_status == "E"
     statements.types.forget()
-    statements.unresolved.append((statement, ()))
-    again = pair.run(query("one"))
-    assert isinstance(again.error, PostgresError)
+    used = statements.get("one")
+    used.users += 1
+    statements.unresolved += [(statement, ()), (used, ())]
+    again = pair.run(query("take"))
+    assert isinstance(again.error, (DataError, PostgresError))
     assert not statements.unresolved
     assert statements.get("mood") is not statement
+    assert not used.leaving
 
 
 # ---- Once for all who share a map

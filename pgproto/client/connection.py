@@ -33,6 +33,7 @@ from pgproto.session import (
     Prepare,
     QueuedQuery,
     Reset,
+    Resolve,
     Script,
     ScriptResult,
     Statement,
@@ -300,7 +301,7 @@ class Connection(Queries):
         schema: str = "",
         timeout: Timeout = DEFAULT,
     ) -> int:
-        """Store records in a table by binary COPY; the number of rows.
+        """Store records in a table by COPY, in binary if all columns allow it; the number of rows.
 
         Args:
             table: the table's name; it is quoted, so case counts.
@@ -317,14 +318,14 @@ class Connection(Queries):
         if schema:
             target = f"{quote_identifier(schema)}.{target}"
         names = ", ".join(quote_identifier(name) for name in columns)
-        operation = CopyRecords(
-            f"SELECT {names} FROM {target}",  # noqa: S608
-            f"COPY {target} ({names}) FROM STDIN (FORMAT binary)",
-        )
+        types = self._connector.types
+        resolve = Resolve(f"SELECT {names} FROM {target}")  # noqa: S608
+        await self._run(resolve, timeout)
+        operation = CopyRecords(resolve.sql, resolve.copy(f"COPY {target} ({names}) FROM STDIN", types))
 
         def source() -> Chunks:
-            buffer = RecordBuffer(CopyRowEncoder(tuple(columns), operation.types))
-            return encoded(self.runtime, buffer, records)
+            encoder = operation.in_text(columns, types) or CopyRowEncoder(columns, operation.types, types)
+            return encoded(self.runtime, RecordBuffer(encoder), records)
 
         await self._feed(operation, source, timeout)
         return operation.rowcount

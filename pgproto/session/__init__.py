@@ -65,7 +65,7 @@ from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import MORE, SENT, WAITING, Operation
 from .placeholders import NamedQuery, named
 from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
-from .preparing import Prepare
+from .preparing import Prepare, Resolve
 from .script import Reset, Script, ScriptResult
 from .segment import Segment
 from .sources import Buffer, ExecutionBuffer, RecordBuffer, chunks, encoded
@@ -121,6 +121,7 @@ __all__ = [
     "QueuedQuery",
     "RecordBuffer",
     "Reset",
+    "Resolve",
     "Script",
     "ScriptResult",
     "Segment",

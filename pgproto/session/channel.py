@@ -137,6 +137,8 @@ class Channel:
         depth = 0 if block is None else block.depth
         if tag in ALTERING_TAGS:
             self.statements.relearn(alters(tag, sql))
+            if tag.startswith("ALTER"):
+                self.statements.types.forget()
             self._altered = self.listeners.unsettled = True
             return
         if tag == "COMMIT":

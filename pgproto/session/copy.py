@@ -11,9 +11,11 @@ committed.  If the caller stops in the middle, CopyFail undoes it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from ..errors import Error, LocalProtocolError, Outcome, PostgresError
+from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError
+from ..types import CopyTextEncoder, TypeMap
 from ..wire import (
     Bind,
     CommandComplete,
@@ -42,6 +44,7 @@ from .segment import Segment
 from .simple import SimpleQuery
 from .sources import as_bytes
 from .sql import check_sql, copies_in, leaves_no_trace
+from .stale import is_outdated
 
 __all__ = ["CopyIn", "CopyOut", "CopyRecords"]
 
@@ -293,13 +296,30 @@ class CopyRecords(CopyIn):
         types: the OIDs of the columns' types, once data may flow.
     """
 
-    __slots__ = ("_select", "_synced", "types")
+    __slots__ = ("_altered", "_select", "_synced", "types")
 
     def __init__(self, select: str, sql: str) -> None:
         super().__init__(sql)
         self._select = check_sql(select)
+        self._altered = False  # the cache knew other types
         self._synced = False
         self.types: tuple[int, ...] = ()
+
+    def in_text(self, columns: Sequence[str], types: TypeMap) -> CopyTextEncoder | None:
+        """The encoder of a COPY with FORMAT text; None for another one.
+
+        Args:
+            columns: the columns' names.
+            types: the types of the session.
+
+        Raises:
+            DataError: the columns' types were altered since they were looked up.
+        """
+        if self._altered and any(types.known(oid) is None for oid in self.types):
+            raise DataError("the types of the columns were altered: copy the records again")
+        if not self.sql.endswith("(FORMAT text)"):
+            return None
+        return CopyTextEncoder(tuple(columns), self.types, types)
 
     def text(self) -> str:
         """The text to which the server's error positions refer."""
@@ -326,6 +346,9 @@ class CopyRecords(CopyIn):
         """Take the types; after an error send the Sync that the server waits for."""
         if isinstance(event, RowDescription):
             self.types = tuple([field.type_oid for field in event.fields])
+            self._altered = channel.statements.described_anew(self._select, self.types)
+        elif isinstance(event, ErrorResponse) and is_outdated(event.error):
+            channel.statements.types.forget()
         super().handle(channel, segment, event)
         if isinstance(event, ErrorResponse) and not self._synced:
             self._end_query(channel, segment)

@@ -140,13 +140,13 @@ class ExecuteMany(Preparing):
         """True while the caller should wait before it feeds more."""
         return (self._size >= HIGH_WATER or self._stage < _FED) and not self.over
 
-    def doubt(self) -> bool:
+    def doubt(self, *, again: bool = False) -> bool:
         """The first record does not fit: true if the statement is described again before it is refused.
 
-        That is so unless it was described for this operation: its parameters may have other types by now.
-        The operation is `full` until they are known.
+        That is so unless it was described for this operation (with `again` even then): its parameters may
+        have other types by now.  The operation is `full` until they are known.
         """
-        if self.over or self.fresh(self.statement):
+        if self.over or (self.fresh(self.statement) and not again):
             return False
         self._stage = _DOUBTED
         return True
@@ -238,8 +238,10 @@ class ExecuteMany(Preparing):
         statement = self._user
         if statement is None or not (statement.kept or statement.state in (st.PREPARING, st.READY)):
             self.release(channel)
-            self._user = statement = channel.statements.get(self.sql)
+            self._user = statement = channel.statements.current(self.sql)
             self.hold(statement)
+        elif statement.state == st.READY and statement.outdated and not self.fresh(statement):
+            channel.statements.forget(statement)  # it is kept
         if statement.home is not None and statement.home is not channel.statements.mark:
             self.withdraw(channel, channel.statements.unusable(statement))
         elif statement.state == st.NEW:
@@ -306,7 +308,7 @@ class ExecuteMany(Preparing):
             if not error.fatal:  # a FATAL is not about this record
                 error.add_note(f"in record {segment.failed_item + 1}")
             statement = self.statement
-            segment.stale = is_stale(error, event)
+            segment.stale = is_stale(error, event) or channel.statements.refused(statement, error, event)
         self.refused(channel, statement, stale=segment.stale)
 
     def _close(self) -> None:

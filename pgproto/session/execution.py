@@ -59,7 +59,7 @@ from .operation import GONE, MORE, SENT, WAITING
 from .preparing import MAX_HEALS, Preparing
 from .segment import IN_ITEM, Segment
 from .sql import ends_transaction
-from .stale import NO_SUCH_NAME, explain, is_stale
+from .stale import NO_SUCH_NAME, explain, is_outdated, is_stale
 from .statements import Statement, StatementCache
 
 __all__ = ["Execution"]
@@ -474,6 +474,8 @@ class Execution(Preparing):
             statement = item.statement
             # A Bind fails if the columns have changed: then `_described_anew` has put an error on the item.
             segment.stale = is_stale(error, event) or (event.binding and item.error is not None)
+            if statement is not None and channel.statements.refused(statement, error, event):
+                segment.stale = True
         self.refused(channel, statement, stale=segment.stale)
 
     def _described_anew(
@@ -562,7 +564,7 @@ class Execution(Preparing):
         for item in self.items:
             if item.statement is not None:
                 channel.statements.forget(item.statement)
-        may_heal = cleared or self.heals < (1 if lost else MAX_HEALS)
+        may_heal = cleared or self.heals < (1 if lost or is_outdated(error) else MAX_HEALS)
         wanted = may_heal and not self.finished and not self.unwanted
         whole = self.atomic and self.repeatable() and channel.may_repeat(segment)
         for item in self.items[segment.first : segment.failed_item]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import Error, Outcome, PostgresError
+from ..types import TypeMap
 from ..wire import (
     CommandComplete,
     Describe,
@@ -22,12 +23,13 @@ from ..wire import (
 )
 from . import statements as st
 from .channel import Channel
-from .operation import SENT, Operation
+from .loss import Loss
+from .operation import SENT, WAITING, Operation
 from .segment import IN_ITEM, IN_PROLOGUE, Segment
 from .stale import NAME_TAKEN, explain
 from .statements import Statement
 
-__all__ = ["MAX_HEALS", "Prepare", "Preparing"]
+__all__ = ["MAX_HEALS", "Prepare", "Preparing", "Resolve"]
 
 # A migration alters tables several times, and each time can be between a description and its Bind.
 MAX_HEALS: Final = 5
@@ -220,3 +222,83 @@ class Prepare(Preparing):
         if segment.error is not None:
             self.fail(channel, segment.error)
         self.finish(channel)
+
+
+class Resolve(Preparing):
+    """Find the types of a statement, and run nothing; if they are known, nothing is sent.
+
+    Args:
+        sql: its text.  The cache has the statement afterwards.
+    """
+
+    __slots__ = ("_statement", "sql")
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self.sql = sql
+        self._statement: Statement | None = None
+
+    @property
+    def result_types(self) -> tuple[int, ...]:
+        """The OIDs of its columns' types, once it has succeeded."""
+        return () if self._statement is None else self._statement.result_types
+
+    def copy(self, sql: str, types: TypeMap) -> str:
+        """A COPY of its columns, in binary if all of their types can be sent so, else in text.
+
+        Args:
+            sql: the COPY, without options.
+            types: the types of the session.
+        """
+        binary = all(types.codec(oid).format for oid in self.result_types)
+        return f"{sql} (FORMAT {'binary' if binary else 'text'})"
+
+    def text(self) -> str:
+        """The statement."""
+        return self.sql
+
+    def produce(self, channel: Channel) -> int:
+        """Write Parse, Describe and Sync, unless the cache has the statement."""
+        if self.preparing:
+            self.go_on_preparing(channel)
+            return WAITING
+        if self.blocked is not None or self.rejected:
+            self._end(channel, self.blocked or self.rejected[self.sql])
+            return SENT
+        statements = channel.statements
+        statement = self._statement
+        if statement is None or statement.state == st.DROPPED or statement.leaving:
+            self.release(channel)
+            self._statement = statement = statements.current(self.sql)
+            self.hold(statement)
+        if statement.state == st.READY and not statements.waits(statement):
+            self._end(channel)
+            return SENT
+        if statement.state == st.NEW:
+            self.send_prepare(channel, [statement])
+        return WAITING
+
+    def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
+        """Take the description."""
+        self.handle_prepare(channel, segment, event)
+
+    def segment_done(self, channel: Channel, segment: Segment) -> None:
+        """It is described, or was refused."""
+        self.prepare_done(channel, segment)
+        if self.unwanted:
+            self._end(channel, self.why().error(Outcome.NOT_SENT))
+
+    def withdraw(self, channel: Channel, error: BaseException) -> None:
+        """End with this error, and release the statement."""
+        self._end(channel, error)
+
+    def lost(self, channel: Channel, segment: Segment | None, loss: Loss) -> None:
+        """The session ended without an answer: nothing was to be executed."""
+        self._end(channel, loss.error(Outcome.NOT_SENT))
+
+    def _end(self, channel: Channel, error: BaseException | None = None) -> None:
+        self.release(channel)
+        if error is not None:
+            self.fail(channel, error)
+        self.finish(channel)
+        channel.statements.trim()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from ..errors import DataError, LocalProtocolError, because
-from ..types import COPY_HEADER, COPY_TRAILER, RecordEncoder
+from ..types import RecordEncoder
 from ..wire.binding import Executes
 from ..wire.exact import exact_bytes
 from .executemany import ExecuteMany
@@ -120,14 +120,14 @@ def encoded(buffer: Buffer[T], records: Iterable[Any]) -> Iterator[T]:
 
 
 class RecordBuffer(Buffer[bytes]):
-    """Collects records into chunks of COPY's binary format."""
+    """Collects records into chunks of COPY data, in the encoder's format."""
 
     __slots__ = ("_encoder",)
 
     def __init__(self, encoder: RecordEncoder) -> None:
         super().__init__()
         self._encoder = encoder
-        self._parts.append(COPY_HEADER)
+        self._parts.append(encoder.header)
 
     def add(self, record: Any) -> bytes | None:
         """As `Buffer.add`; the error names the record (the first is 1)."""
@@ -136,7 +136,7 @@ class RecordBuffer(Buffer[bytes]):
 
     def end(self) -> bytes:
         """The last chunk."""
-        self._parts.append(COPY_TRAILER)
+        self._parts.append(self._encoder.trailer)
         return self._joined()
 
 
@@ -189,9 +189,11 @@ class ExecutionBuffer(Buffer[Executes]):
 
     def doubt(self, error: DataError) -> Executes | None:
         """As `Buffer.doubt`; only at the first record can the types have changed."""
-        if self._records > 1 or not self._operation.doubt():
+        statement = self._statement
+        forgotten = statement.outdated and self._doubt is None
+        if self._records > 1 or not self._operation.doubt(again=forgotten):
             return None
-        self._doubt = (self._statement.parameter_types, error)
+        self._doubt = (() if forgotten else statement.parameter_types, error)
         self._records = 0
         return Executes("", b"", 0)
 

@@ -24,9 +24,10 @@ from typing import Final
 from ..errors import DataError, LocalProtocolError, PostgresError, not_sent
 from ..types import BUILT_IN, ParameterEncoder, RowDecoder, TypeMap
 from ..types.codec import OutdatedTypeError
-from ..wire import FieldDescription
+from ..wire import ErrorResponse, FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
+from .stale import is_outdated
 
 __all__ = ["NO_ROWS", "Statement", "StatementCache", "error_of_call", "undecodable"]
 
@@ -61,6 +62,7 @@ class Statement:
     __slots__ = (
         "_decoder",
         "_encoder",
+        "_forgotten",
         "_result_types",
         "_template",
         "_types",
@@ -100,6 +102,7 @@ class Statement:
         self.leaving = False
         self.renewed = False
         self._types = types
+        self._forgotten = 0
         self._result_types: tuple[int, ...] = ()
         self._encoder = _NO_PARAMETERS
         self._decoder = NO_ROWS
@@ -154,6 +157,7 @@ class Statement:
     def rows_described(self, fields: tuple[FieldDescription, ...]) -> None:
         """RowDescription arrived (or NoData: no fields)."""
         self._decoder = RowDecoder(fields, types=self._types)
+        self._forgotten = self._types.forgotten
         self._result_types = tuple(field.type_oid for field in fields)
         self.result_formats = self._decoder.result_formats
         self._template = None
@@ -176,8 +180,16 @@ class Statement:
         if decoder.result_formats != asked:
             return False
         self._decoder = decoder
+        self._forgotten = self._types.forgotten
         self._result_types = tuple([field.type_oid for field in fields])
         return True
+
+    @property
+    def outdated(self) -> bool:
+        """True if the map has forgotten since then what it had learned of the statement's types."""
+        if self._forgotten == self._types.forgotten:
+            return False
+        return any(BUILT_IN.known(oid) is None for oid in (*self.parameter_types, *self._result_types))
 
     def __repr__(self) -> str:
         return f"<Statement {self.name!r} {self.sql!r}>"
@@ -292,6 +304,13 @@ class StatementCache:
         if statement is None or (not statement.kept and (statement.leaving or statement.state == DROPPED)):
             statement = self._entries.get(sql)
         return statement is None or statement.state == NEW
+    def current(self, sql: str) -> Statement:
+        """As `get`, but not a statement whose types may have been altered."""
+        statement = self.get(sql)
+        if statement.state == READY and statement.outdated:
+            self.forget(statement)
+            statement = self.get(sql)
+        return statement
 
     def new_name(self) -> str:
         """A name that this connection has never used; "" if only the unnamed statement is used."""
@@ -312,6 +331,17 @@ class StatementCache:
         if self.unknown_types(statement):
             self.unresolved.append((statement, fields))
 
+    def refused(self, statement: Statement, error: PostgresError, event: ErrorResponse) -> bool:
+        """The server refuses the values of a statement: true if its types may have been altered.
+
+        Then what was learned is forgotten.  Only at Bind: then nothing of the statement was executed.
+        """
+        oids = (*statement.parameter_types, *statement.result_types)
+        if not event.binding or not is_outdated(error) or not any(self.types.learned(oid) for oid in oids):
+            return False
+        self.types.forget()
+        return True
+
     def unknown_types(self, statement: Statement) -> list[int]:
         """The OIDs of its types that can be looked up.  A map without a parent learns nothing."""
         types = self.types
@@ -319,6 +349,19 @@ class StatementCache:
             return []
         oids = (*statement.parameter_types, *statement.result_types)
         return [oid for oid in oids if types.known(oid) is None and oid not in self.unknowable]
+
+    def described_anew(self, sql: str, result_types: tuple[int, ...]) -> bool:
+        """A text was described outside of the cache: if its types are others now, forget its statement.
+
+        Returns:
+            True if they are.
+        """
+        known = self._entries.get(sql)
+        if known is None or known.state != READY or known.result_types == result_types:
+            return False
+        self.types.forget()
+        self.forget(known)
+        return True
 
     def undecodable(self, statement: Statement, raised: Exception) -> DataError:
         """The error for rows that could not be decoded.  A type that was altered is looked up anew."""

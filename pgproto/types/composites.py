@@ -107,7 +107,7 @@ class CompositeCodec(Codec):
             length: i64 = read_int32(buffer, position + 4)
             position += 8
             if oid != codec.oid:
-                raise self._outdated(f"a field of type {oid} instead of {codec.oid}")
+                raise self._outdated(f"a field that is no longer of type {codec.name}")
             if length > end - position or length < -1:
                 raise malformed(self.name, f"a field of {length} bytes with {end - position} left")
             if length < 0:

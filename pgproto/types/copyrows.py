@@ -37,16 +37,23 @@ class RecordEncoder:
         columns: the names of the columns, in the order of the values of each record.
         type_oids: the OIDs of the columns' types.
         types: the types of the session.
+
+    Attributes:
+        codecs: the columns' codecs.
+        header, trailer: what comes before the records, and after them.
     """
 
-    __slots__ = ("_columns", "_rows", "codecs")
+    __slots__ = ("_columns", "_rows", "_types", "codecs", "header", "trailer")
 
     def __init__(self, columns: Sequence[str], type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
         if len(columns) != len(type_oids) or len(columns) > _MAX_COLUMNS:
             raise DataError(f"{len(columns)} columns with {len(type_oids)} types")
         self.codecs: list[Codec] = [types.codec(oid) for oid in type_oids]
         self._columns = tuple(columns)
+        self._types = types
         self._rows = 0
+        self.header = b""
+        self.trailer = b""
 
     def encode(self, record: Sequence[Any] | Mapping[str, Any]) -> bytes:
         """The bytes of one record; None is NULL.
@@ -86,6 +93,8 @@ class RecordEncoder:
     def _refused(self, unfit: Unfit, value: object) -> DataError:
         """The error for an unfit value."""
         index = unfit.index
+        if self._types.learned(self.codecs[index].oid):
+            self._types.forget()  # it may have been altered
         refused = DataError(
             f"record {self._rows}, column {self._columns[index]!r} of type {self.codecs[index].name}: "
             f"{with_type(unfit.reason, value)}"
@@ -138,6 +147,8 @@ class CopyRowEncoder(RecordEncoder):
 
     def __init__(self, columns: Sequence[str], type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
         super().__init__(columns, type_oids, types)
+        self.header = COPY_HEADER
+        self.trailer = COPY_TRAILER
         for name, codec in zip(columns, self.codecs, strict=True):
             if not codec.format:
                 raise DataError(

@@ -50,6 +50,9 @@ _CAST: Final[dict[type[object], str]] = {
 class ParameterEncoder:
     """The encoder of one prepared statement; build it once, from its ParameterDescription.
 
+    If a value does not fit a type that was learned from the catalog, the map forgets what it has learned: the
+    type may have been altered.
+
     Args:
         type_oids: the OIDs of the parameters' types, in order.
         types: the types of the session.
@@ -58,11 +61,12 @@ class ParameterEncoder:
         formats: the format code of each parameter, for Bind: 1 binary, 0 text.
     """
 
-    __slots__ = ("_fields", "formats")
+    __slots__ = ("_fields", "_types", "formats")
 
     def __init__(self, type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
         codecs: list[Codec] = [types.codec(oid) for oid in type_oids]
         self._fields = FieldsEncoder(codecs)
+        self._types = types
         self.formats: tuple[int, ...] = tuple([codec.format for codec in codecs])
 
     def encode(self, values: Sequence[Any]) -> list[bytes | None]:
@@ -112,6 +116,8 @@ class ParameterEncoder:
         """The error for an unfit value, with advice if there is any."""
         number = f"${unfit.index + 1}"
         codec = self._fields.codecs[unfit.index]
+        if self._types.learned(codec.oid):
+            self._types.forget()  # it may have been altered
         text = f"parameter {number} of type {codec.name}: {with_type(unfit.reason, value)}"
         if isinstance(codec, OpaqueCodec):
             return DataError(f"{text}; values of this type are sent as text, so pass the text form")

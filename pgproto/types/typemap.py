@@ -44,15 +44,19 @@ class TypeMap:
     Args:
         parent: who is asked for what this map does not know; by default the map of the built-in types.
         root: True for a map that has no parent, and learns nothing.
+
+    Attributes:
+        forgotten: how many times it has forgotten what it had learned.
     """
 
-    __slots__ = ("_added", "_askers", "_by_name", "_by_oid", "_rows", "_set", "parent")
+    __slots__ = ("_added", "_askers", "_by_name", "_by_oid", "_rows", "_set", "forgotten", "parent")
 
     def __init__(self, parent: TypeMap | None = None, *, root: bool = False) -> None:
         self.parent = None if root else parent or BUILT_IN
         self._by_oid: dict[int, Codec] = {}
         self._by_name: dict[str, Codec] = {}
         self._added: list[Codec] = []
+        self.forgotten = 0
         self._askers: dict[int, object] = {}  # who is asking the catalog for a type
         self._rows: dict[int, TypeRow] = {}
         self._set: dict[int | str, Callable[[Codec], Codec]] = {}
@@ -204,6 +208,13 @@ class TypeMap:
                 self._by_name.pop(codec.name, None)
         for codec in self._added:
             self._know(codec)
+        self.forgotten += 1
+        if self.parent is not None:
+            self.parent.forget()
+
+    def learned(self, oid: int) -> bool:
+        """True if it is known what the catalog has said of a type."""
+        return oid in self._rows or (self.parent is not None and self.parent.learned(oid))
 
     def known(self, oid: int) -> Codec | None:
         """The codec of a type; None if neither this map nor a parent knows it."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from ipaddress import IPv4Address
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from pgproto.types import BUILT_IN, Codec, TypeMap
+from pgproto import Interval
+from pgproto.types import BUILT_IN, Codec, Range, TypeMap
 from pgproto_pytest import Driver
 from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
@@ -166,3 +171,100 @@ def test_fifty_threads_make_one_look_up(place: Place, counting: Counting) -> Non
         for row in rows:
             _checked(row)
     assert counting.look_ups == 1
+
+
+_COLUMNS = {
+    "a_bool": ("bool", True),
+    "a_int2": ("int2", -5),
+    "a_int4": ("int4", 7),
+    "a_int8": ("int8", 2**40),
+    "a_float4": ("float4", 1.5),
+    "a_float8": ("float8", 0.1),
+    "a_numeric": ("numeric", Decimal("12.50")),
+    "a_money": ("money", "$1,234.50"),
+    "a_text": ("text", "a\tb\\N\nc"),
+    "a_varchar": ("varchar(9)", "\\."),
+    "a_char": ("char(3)", "abc"),
+    "a_bytea": ("bytea", b"\0\xff\\"),
+    "a_date": ("date", date(2024, 2, 29)),
+    "a_time": ("time", time(1, 2, 3)),
+    "a_timestamp": ("timestamp", datetime(2024, 1, 2, 3, 4, 5, 6)),
+    "a_timestamptz": ("timestamptz", datetime(2024, 1, 2, tzinfo=UTC)),
+    "a_interval": ("interval", Interval(1, 2, 3)),
+    "a_uuid": ("uuid", UUID(int=5)),
+    "a_json": ("json", {"a": [1, None]}),
+    "a_jsonb": ("jsonb", {"b": "x"}),
+    "a_inet": ("inet", IPv4Address("10.0.0.1")),
+    "a_mood": ("mood", "ok"),
+    "a_even": ("even", 4),
+    "a_point3": ("point3", (1.0, 2.0, 3.0)),
+    "a_path3": ("path3", ("p", [(1.0, 2.0, 3.0)], 2)),
+    "a_span": ("span", Range(1.0, 2.0)),
+    "a_moods": ("mood[]", ["sad", None]),
+    "a_evens": ("even[]", [2, 4]),
+    "a_points": ("point3[]", [(0.0, 0.5, 1.0)]),
+    "a_monies": ("money[]", ["$1.00", None]),
+    "a_tsvector": ("tsvector", "'a':1 'b'"),
+    "a_regclass": ("regclass", "pg_class"),
+    "a_bits": ("varbit", None),
+}
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("block", [False, True])
+def test_copy_records_fills_any_table_that_insert_can_fill(
+    driver: Driver, place: Place, binary: bool, block: bool
+) -> None:
+    """In text if a column has no binary form; generated columns and defaults are filled as always."""
+    text_only = ("a_money", "a_monies", "a_regclass", "a_tsvector")
+    chosen = {name: what for name, what in _COLUMNS.items() if not binary or name not in text_only}
+    columns = ", ".join(f"{name} {sql}" for name, (sql, _) in chosen.items())
+    place.query(
+        f"create table wide (id int generated always as identity, {columns},"
+        " twice int generated always as (a_int4 * 2) stored, d text default 'x')"
+    )
+    values = tuple(value for _, value in chosen.values())
+    names = list(chosen)
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(place.dsn) as conn:
+            if block:
+                async with conn.transaction():
+                    assert await conn.copy_records("wide", [values] * 2, columns=names) == 2
+            else:
+                assert await conn.copy_records("wide", [values] * 2, columns=names) == 2
+            assert (
+                await conn.copy_records("wide", [dict(zip(names, values, strict=True))], columns=names) == 1
+            )
+            marks = ", ".join(f"${number}" for number in range(1, len(names) + 1))
+            await conn.execute(f"insert into wide ({', '.join(names)}) values ({marks})", *values)
+            rows = await conn.fetch("select * from wide order by id")
+            assert [(row["id"], row["twice"], row["d"]) for row in rows] == [
+                (n, 14, "x") for n in (1, 2, 3, 4)
+            ]
+            for name in names:
+                assert len({repr(row[name]) for row in rows}) == 1, name
+            assert rows[0]["a_text"] == "a\tb\\N\nc"
+            assert rows[0]["a_moods"] == ["sad", None]
+
+    driver.run(scenario)
+
+
+def test_copy_records_asks_once_for_what_it_needs(driver: Driver, place: Place, counting: Counting) -> None:
+    place.query("create table faces (m mood, n int); create table plain (n int)")
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(_through(counting, place)) as conn:
+            await conn.execute("select 1")
+            trips: list[int] = []
+            for _ in range(3):
+                counting.reset_counters()
+                await conn.copy_records("faces", [("ok", 1)], columns=["m", "n"])
+                trips.append(counting.round_trips)
+            assert trips == [4, 2, 2]
+            counting.reset_counters()
+            await conn.copy_records("plain", [(1,)], columns=["n"])
+            assert counting.round_trips == 3
+            assert counting.look_ups == 1
+
+    driver.run(scenario)

@@ -21,6 +21,7 @@ from .faults import Faults
 from .fresh import stale
 from .hooked import Hooked
 from .intruders import Intruders
+from .labels import Labels
 from .leavings import Leaving
 from .limits import Limits
 from .migrations import Migrations
@@ -53,7 +54,9 @@ FAILING: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
 LATE: Final = 1.0
 
 
-class Clients(Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits, Endings, Migrations):
+class Clients(
+    Corners, Leaving, Moving, Callers, Hooked, Intruders, Textual, Limits, Endings, Migrations, Labels
+):
     """All tasks of one schedule."""
 
     def __init__(self, world: World, record: Record, settings: Settings, dsn: str, pool: pg.Pool) -> None:

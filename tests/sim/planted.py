@@ -7,8 +7,8 @@ Each bug is a mistake that a driver, a pool or a pooler really had (some are the
 the place of *our* code where it would be made.  It is caught if a schedule that the correct library passes
 ends in a violation, of a kind that fits the mistake: a bug that is caught because the rig fell over would
 prove nothing.  The tables are in `planted_protocol`, `planted_labels`,
-`planted_session`, `planted_sessions`, `planted_pool`, `planted_callers`, `planted_blocks` and
-`planted_migrations`.
+`planted_session`, `planted_sessions`, `planted_pool`, `planted_callers`, `planted_blocks`,
+`planted_migrations` and `planted_types`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from . import (
     planted_protocol,
     planted_session,
     planted_sessions,
+    planted_types,
 )
 from .planted_edit import Bug
 from .run import run
@@ -47,6 +48,7 @@ BUGS: Final[dict[str, Bug]] = {
         planted_callers,
         planted_blocks,
         planted_migrations,
+        planted_types,
     )
     for bug in part.BUGS
 }

@@ -39,10 +39,14 @@ _WRITING: Final = {"insert": "INSERT", "defer": "INSERT", "delete": "DELETE", "c
 # Manual, "Hot Standby": UNLISTEN is not among them, as nobody can have listened.
 _NOT_IN_RECOVERY: Final = frozenset({"notify", "pg_notify", "listen", "vacuum"})
 
+_ABOUT: Final = ("insert", "defer", "rows", "given", "break", "labels")
+
 
 def subjects(plan: Plan, values: list[SQLValue]) -> list[int | str]:
     """The id or the tag that a statement is about."""
-    if plan.kind in ("insert", "defer", "rows", "given", "break") and isinstance(values[0], int | str):
+    if plan.kind in ("insert", "defer", "rows", "given", "break", "labels") and isinstance(
+        values[0], int | str
+    ):
         return [values[0]]
     return []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.sim import postgres_amounts as amounts
 from tests.sim.postgres_block import INTERRUPTIBLE, Wait
-from tests.sim.postgres_sql import INT4, Plan, SQLError, SQLValue
+from tests.sim.postgres_sql import INT4, LABEL, LABELS, TEXT, Plan, SQLError, SQLValue
 from tests.sim.postgres_values import Columns, Portal, Row
 
 if TYPE_CHECKING:
@@ -64,6 +64,15 @@ def _given(session: Session, portal: Portal) -> Iterator[Row | Wait]:
 
 def _value(session: Session, portal: Portal) -> Iterator[Row | Wait]:
     yield (portal.values[0],)
+
+
+def _catalog(session: Session, portal: Portal) -> Iterator[Row | Wait]:
+    """Of the types that are not built in; the arrays are empty."""
+    asked = str(portal.values[0])
+    for oid, name, kind, element in ((LABELS, "label[]", "b", LABEL), (LABEL, "label", "d", TEXT)):
+        if f"{LABELS:08x}" in asked or f"{oid:08x}" in asked:
+            typname = name if oid == LABEL else "_label"
+            yield (oid, name, typname, kind, element, 0, "", "", ",", "public", "")
 
 
 def _fail(session: Session, portal: Portal) -> Iterator[Row | Wait]:
@@ -189,6 +198,8 @@ ROWS: Final[dict[str, Callable[[Session, Portal], Iterator[Row | Wait]]]] = {
     "break": _break,
     "given": _given,
     "value": _value,
+    "labels": _value,
+    "catalog": _catalog,
     "fail": _fail,
     "warn": _warn,
     "sleep": _sleep,

@@ -9,6 +9,8 @@ What it knows, one statement a line (V is `$n`, a number or a 'string'; upper or
     select V::text as tag, n from generate_series(1, V::int4) as n
     select V::text as tag, 1/(V::int4 - n) as n from generate_series(1, V::int4) as n    22012 in a row
     select V::text as tag, (V::TYPE is not null)::int4 as n    TYPE is any that only goes in
+    select array[V::text]::label[] as tags         a type that is not built in
+    what the library asks the catalog about types    `pgproto.types.catalog.LOOK_UP`
     select 1 | select V::int4 | select V::text
     select 1/0                                       22012 at Bind (at once in a simple Query)
     select fail(V)                                   raises the SQLSTATE at Execute
@@ -42,6 +44,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from pgproto.types.catalog import LOOK_UP, LOOK_UP_COLUMNS, LOOK_UP_PARAMETER
+
 __all__ = ["EMPTY", "SETUP", "Plan", "SQLError", "SQLValue", "Value", "parse", "split"]
 
 SQLValue = int | float | str | None
@@ -55,6 +59,7 @@ create function fail(code text) returns int4 language plpgsql as
     $$begin raise exception using errcode = code; end$$;
 create table amounts (id int8 primary key, amount int8);
 create sequence numbers;
+create domain label as text;
 create function hide() returns int4 language plpgsql as
     $$begin perform pg_advisory_lock_shared(1); execute 'set role postgres'; return 1; end$$;
 create view hidden as select hide();
@@ -68,10 +73,19 @@ INT4: Final = 23
 TEXT: Final = 25
 VOID: Final = 2278
 FLOAT8: Final = 701
+LABEL: Final = 16400
+LABELS: Final = 16401
 GIVEN: Final = {"int8": INT8, "float8": FLOAT8, "numeric": 1700, "timestamptz": 1184, "jsonb": 3802} | {
     "int4[]": 1007
 }
-SIZES: Final = {BOOL: 1, INT8: 8, INT4: 4, TEXT: -1, VOID: 4, FLOAT8: 8}
+SIZES: Final = dict.fromkeys((LABELS, *LOOK_UP_COLUMNS), -1) | {
+    BOOL: 1,
+    INT8: 8,
+    INT4: 4,
+    TEXT: -1,
+    VOID: 4,
+    FLOAT8: 8,
+}
 
 
 class SQLError(Exception):
@@ -252,6 +266,10 @@ _TABLE: Final[list[tuple[re.Pattern[str], _Make]]] = [
             r" is not null\)::int4 as n",
             _given,
         ),
+        (
+            rf"select array\[{_VALUE}::text\]::label\[\] as tags",
+            _plain("labels", (TEXT,), ("tags", LABELS)),
+        ),
         (rf"select {_VALUE}::int4", _plain("value", (INT4,), ("int4", INT4))),
         (rf"select {_VALUE}::text", _plain("value", (TEXT,), ("text", TEXT))),
         (r"select (\d+)", _plain("value", (INT4,), ("?column?", INT4))),
@@ -357,6 +375,9 @@ _PIECES: Final = re.compile(r"((?:[^;']|'[^']*')+)")
 
 @lru_cache(maxsize=4096)
 def _parse(sql: str) -> Plan:
+    if sql == LOOK_UP:
+        columns = tuple((f"column{number}", oid) for number, oid in enumerate(LOOK_UP_COLUMNS, 1))
+        return Plan(sql, "catalog", values=(Value(1, ""),), types=(LOOK_UP_PARAMETER,), columns=columns)
     text = " ".join(_COMMENT.sub(" ", sql).split())
     if not text:
         return EMPTY

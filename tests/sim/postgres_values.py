@@ -16,7 +16,20 @@ from typing import Final
 from pgproto.wire import Bind, DataRow, FieldDescription, RowDescription
 from tests.sim.postgres_amounts import convert, shown
 from tests.sim.postgres_block import Wait
-from tests.sim.postgres_sql import BOOL, FLOAT8, INT4, INT8, SIZES, TEXT, VOID, Plan, SQLError, SQLValue
+from tests.sim.postgres_sql import (
+    BOOL,
+    FLOAT8,
+    INT4,
+    INT8,
+    LABEL,
+    LABELS,
+    SIZES,
+    TEXT,
+    VOID,
+    Plan,
+    SQLError,
+    SQLValue,
+)
 
 __all__ = [
     "Columns",
@@ -35,6 +48,11 @@ __all__ = [
 Row = tuple[SQLValue, ...]
 Columns = tuple[tuple[str, int], ...]
 
+_OID: Final = 26
+_NAME: Final = 19
+_TEXTS: Final = 1009
+_OIDS: Final = 1028
+_HEADER: Final = Struct(">iiIiii")  # of an array with one dimension, and of its first element
 _INT4: Final = Struct(">i")
 _INT8: Final = Struct(">q")
 _FLOAT8: Final = Struct(">d")
@@ -216,6 +234,20 @@ def _as_text(value: SQLValue) -> bytes:
     return shown(value).encode()
 
 
+def _as_labels(value: SQLValue) -> bytes:
+    """An array with this element: array_send."""
+    data = shown(value).encode()
+    return _HEADER.pack(1, 0, LABEL, 1, 1, len(data)) + data
+
+
+def _as_labels_text(value: SQLValue) -> bytes:
+    return b'{"%s"}' % shown(value).encode()
+
+
+def _no_elements(oid: int) -> Callable[[SQLValue], bytes]:
+    return lambda value: _HEADER.pack(0, 0, oid, 0, 0, 0)[:12]
+
+
 def _as_void(value: SQLValue) -> bytes:
     return b""
 
@@ -234,7 +266,16 @@ _ENCODERS: Final[dict[tuple[int, int], Callable[[SQLValue], bytes]]] = {
     (oid, code): _packed(_STRUCTS[oid]) if code and oid in _STRUCTS else _as_text
     for oid in (INT4, INT8, TEXT, BOOL, FLOAT8)
     for code in (0, 1)
-} | {(VOID, 0): _as_void, (VOID, 1): _as_void}
+} | {
+    (VOID, 0): _as_void,
+    (VOID, 1): _as_void,
+    (LABELS, 0): _as_labels_text,
+    (LABELS, 1): _as_labels,
+    (_OID, 1): _packed(Struct(">I")),
+    (_NAME, 1): _as_text,
+    (_TEXTS, 1): _no_elements(TEXT),
+    (_OIDS, 1): _no_elements(_OID),
+}
 
 
 def row(columns: Columns, codes: Sequence[int], values: Row) -> DataRow:

@@ -148,6 +148,15 @@ PROFILES: Final[dict[str, Profile]] = {
         following=0.8,
         tasks=(2, 3, 4, 6),
     ),
+    # Types that are not built in, looked up by many at once.
+    "types": Profile(
+        lean={"labels": 30, "relearn": 4, "fetch": 2, "insert": 2, "transaction": 2},
+        only=True,
+        faults=0.3,
+        cancels=0.3,
+        pooler=0.3,
+        tasks=(2, 3, 4, 8, 16),
+    ),
     "callers": Profile(
         lean={"odd_value": 10, "odd_source": 10, "hooked": 6, "called_back": 3, "retried": 4}
         | {"intrude": 6, "nonsense": 8, "fetch": 2, "insert": 2},
@@ -160,7 +169,8 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 EVERY: Final[dict[str, int]] = {
-    "all": 44,
+    "all": 42,
+    "types": 2,
     "callers": 18,
     "tangled": 12,
     "texts": 10,
