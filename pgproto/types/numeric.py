@@ -21,7 +21,7 @@ import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from .codec import Codec, malformed, malformed_text
+from .codec import Codec, malformed, malformed_text, reread
 from .given import as_decimal
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class NumericCodec(Codec):
         """The exact number, with as many decimal places as PostgreSQL shows."""
         if not _PRINTED.fullmatch(text):
             raise malformed_text(self.name, "it is no number")
-        return Decimal(text)
+        return reread(self, text)
 
 
 def _encode_finite(number: Decimal) -> bytes:
