@@ -17,6 +17,7 @@ def type_row(
     fields: Mapping[str, int] | None = None,
     schema: str = "public",
     extension: str = "",
+    delimiter: str = ",",
 ) -> list[object]:
     """A row of `pgproto.types.catalog.LOOK_UP`.
 
@@ -29,7 +30,9 @@ def type_row(
         fields: of a composite: names and OIDs.
         schema: where it is.
         extension: to which it belongs.
+        delimiter: of an array's elements in text.
     """
     shown = name if schema == "public" else f"{schema}.{name}"
     names = fields or {}
-    return [oid, shown, name, kind, element, part, list(names), list(names.values()), ",", schema, extension]
+    fields_of = [list(names), list(names.values())]
+    return [oid, shown, name, kind, element, part, *fields_of, delimiter, schema, extension]

@@ -11,7 +11,7 @@ import pytest
 
 from pgproto import DataError
 from pgproto.types import BUILT_IN, TypeMap, quote_literal
-from pgproto.types.catalog import LOOK_UP, learn
+from pgproto.types.catalog import LOOK_UP
 from pgproto_pytest import Driver
 from tests.support.drivers import only
 from tests.types.test_complete import catalog_of
@@ -89,7 +89,7 @@ async def scenario(pg: Driver, dsn: str, setting: str) -> None:
     async with pg.connect(dsn) as conn:
         catalog = await catalog_of(conn)
         types = TypeMap(BUILT_IN)
-        learn(types, await conn.fetch(LOOK_UP, [oid for oid in catalog.types if types.known(oid) is None]))
+        types.learn(await conn.fetch(LOOK_UP, [oid for oid in catalog.types if types.known(oid) is None]))
         await conn.script(SETTINGS[setting])
         for row in catalog:
             if catalog.valueless(row.oid):
