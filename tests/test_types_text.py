@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
@@ -214,8 +215,8 @@ def test_what_has_no_value_or_leaves_a_doubt(name: str, text: str, says: str) ->
         ("bool", ["", "T", "yes"]),
         ("int4", ["", "1_0", " 1", "+1", "1.0", "2147483648", "-2147483649", "٣", "9" * 5000]),
         ("oid", ["-1", "4294967296"]),
-        ("float8", ["", "1_0", " 1", "nan", "inf", "-NaN", "0x1p1", "1."]),
-        ("float4", ["1e+39", "x"]),
+        ("float8", ["", "1_0", " 1", "nan", "inf", "-NaN", "0x1p1", "1.", "-1e+309"]),
+        ("float4", ["1e+39", "1e+400", "x"]),
         ("numeric", ["", "1e5", "nan", "1_0", " 1", "1.", "sNaN"]),
         ('"char"', ["ab", "é", "\\400"]),
         ("bytea", ["\\xf", "\\xzz", "\u20ac"]),
@@ -375,6 +376,46 @@ def test_unfit(name: str, value: object, error: type[Exception], says: str) -> N
         codec(name).encode_text(value)
     with pytest.raises(error, match=says):
         codec(name).encode(value)
+
+
+_PIECES = [
+    *'{}()[],;"\\ -+:/.e0=PT@',
+    "\\\\",
+    "",
+    "9" * 30,
+    "NULL",
+    " BC",
+    "infinity",
+    "\0",
+    "\u0661",
+    "\ud800",
+]
+_PIECES += [" ago", "NaN", "E+99999", "x", "::", "%a"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_texts(seed: int) -> None:
+    """Nothing but a DataError comes of them, or a value that can be sent."""
+    chance = random.Random(seed)
+    known = [(name, text) for name, _, text, *_ in SENT] + [(name, text) for name, text, _ in BOTH_WAYS]
+    read = 0
+    arrays = {each.name for each in BUILT_IN if each.name.endswith("[]")}
+    for name, text in known * 20:
+        damaged = text[:5000]
+        for _ in range(chance.randint(1, 3)):
+            start = chance.randint(0, len(damaged))
+            stop = start + chance.choice((0, 0, 1, 2, 5))
+            damaged = damaged[:start] + chance.choice(_PIECES) + damaged[stop:]
+        for kind in {name, f"{name}[]"} & {name, *arrays}:
+            try:
+                value = codec(kind).decode_text(damaged)
+            except DataError:
+                continue
+            read += 1
+            if "\ud800" not in damaged and "\0" not in damaged:
+                again = codec(kind).decode_text(codec(kind).encode_text(value))
+                assert repr(again) == repr(value)  # in which NaN is NaN
+    assert read > 100
 
 
 def test_a_codec_without_text() -> None:

@@ -82,13 +82,9 @@ class RecordEncoder:
         """
         raise NotImplementedError
 
-    def _given(self, record: object) -> tuple[Any, ...]:
-        """The record's values in the order of the columns, and as many."""
-        self._rows += 1
-        values = record if type(record) is tuple else self._values(record)
-        if len(values) != len(self.codecs):
-            raise DataError(f"record {self._rows} has {len(values)} values for {len(self.codecs)} columns")
-        return values
+    def _miscounted(self, values: tuple[Any, ...]) -> DataError:
+        """The error for a record with too many or too few values."""
+        return DataError(f"record {self._rows} has {len(values)} values for {len(self.codecs)} columns")
 
     def _refused(self, unfit: Unfit, value: object) -> DataError:
         """The error for an unfit value."""
@@ -159,7 +155,11 @@ class CopyRowEncoder(RecordEncoder):
 
     def add(self, parts: list[bytes], record: object) -> int:
         """Append the tuple of one record in pieces; on an error, append nothing."""
-        values = self._given(record)
+        codecs = self.codecs
+        self._rows += 1
+        values = record if type(record) is tuple else self._values(record)
+        if len(values) != len(codecs):
+            raise self._miscounted(values)
         before = len(parts)
         try:
             return self._fields.add(parts, values)

@@ -44,11 +44,15 @@ class CopyTextEncoder(RecordEncoder):
 
     def add(self, parts: list[bytes], record: object) -> int:
         """Append the line of one record; on an error, append nothing."""
+        codecs = self.codecs
+        self._rows += 1
+        values = record if type(record) is tuple else self._values(record)
+        if len(values) != len(codecs):
+            raise self._miscounted(values)
         texts: list[str] = []
-        values = self._given(record)
         index = 0
         try:
-            for codec in self.codecs:
+            for codec in codecs:
                 value = values[index]
                 text = "\\N" if value is None else codec.encode_text(value)
                 if value is not None and _SPECIAL.search(text):

@@ -155,8 +155,11 @@ class FloatCodec(FixedCodec):
         """
         if not _NUMBER.fullmatch(text):
             raise malformed_text(self.name, "it is no number")
+        number = float(text)
         try:
-            data: bytes = self._pack(float(text))
+            if math.isinf(number) and not text.endswith("Infinity"):
+                raise OverflowError
+            data: bytes = self._pack(number)
         except OverflowError:
             raise malformed_text(self.name, "out of range") from None
         return self.unpack_from(data)[0]
