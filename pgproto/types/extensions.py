@@ -223,13 +223,16 @@ class FloatsCodec(Codec):
         """The numbers."""
         if text[:1] != "[" or text[-1:] != "]":
             raise malformed_text(self.name, "no brackets")
-        return _rounded(_floats(self.name, text[1:-1]), self._code)
+        return _rounded(self.name, _floats(self.name, text[1:-1]), self._code)
 
 
-def _rounded(items: tuple[float, ...], code: str) -> tuple[float, ...]:
+def _rounded(name: str, items: tuple[float, ...], code: str) -> tuple[float, ...]:
     """The numbers as they arrive in binary: PostgreSQL prints the shortest digits that mean the same."""
     shape = f">{len(items)}{code}"
-    return struct.unpack(shape, struct.pack(shape, *items))
+    try:
+        return struct.unpack(shape, struct.pack(shape, *items))
+    except OverflowError:
+        raise malformed_text(name, "a number out of range") from None
 
 
 class SparseCodec(Codec):
@@ -287,7 +290,7 @@ class SparseCodec(Codec):
                 index, _, each = pair.partition(":")
                 indexes.append(int(index) - 1)
                 values.append(float(each))
-            return SparseVector(int(dimensions), tuple(indexes), _rounded(tuple(values), "f"))
+            return SparseVector(int(dimensions), tuple(indexes), _rounded(self.name, tuple(values), "f"))
         except (ValueError, OverflowError):
             raise malformed_text(self.name, "it is no list of indexes and numbers") from None
 
