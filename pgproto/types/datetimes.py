@@ -79,7 +79,7 @@ class DateCodec(FixedCodec):
         if not isinstance(value, date):
             raise expected("date", value)
         if isinstance(value, datetime) and (value.tzinfo is not None or value.time() != _MIDNIGHT):
-            raise expected("date", value)
+            raise TypeError("expected date, got datetime whose time would be lost; pass its date()")
         return value.toordinal() - _EPOCH_ORDINAL
 
     def convert(self, raw: object) -> object:
@@ -174,8 +174,12 @@ class TimestampCodec(FixedCodec):
     def raw(self, value: object) -> object:
         """Take a datetime, with tzinfo for timestamptz and without for timestamp, or a date for that."""
         if not isinstance(value, datetime):
-            if self._aware or not isinstance(value, date):
+            if not isinstance(value, date):
                 raise expected("datetime", value)
+            if self._aware:
+                raise TypeError(
+                    "expected datetime, got date; pass midnight with tzinfo, such as timezone.utc"
+                )
             return (value.toordinal() - _EPOCH_ORDINAL) * _DAY
         if self._aware:
             if value.utcoffset() is None:

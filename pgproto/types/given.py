@@ -37,6 +37,14 @@ def _is_bool(value: object) -> bool:
     return isinstance(value, bool) or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
 
 
+def _no_number(what: str, value: object) -> TypeError:
+    if not _is_bool(value):
+        return expected(what, value)
+    return TypeError(
+        f"expected {what}, got {type(value).__name__}; if it is meant as a number, pass int(value)"
+    )
+
+
 def as_bool(value: object) -> bool:
     """True or False.
 
@@ -65,7 +73,7 @@ def as_int(value: object) -> int:
         return _whole(Decimal(value), "Decimal")
     if isinstance(value, SupportsIndex) and not _is_bool(value):
         return exact_int(operator.index(value))
-    raise expected("int", value)
+    raise _no_number("int", value)
 
 
 def _whole(number: Decimal, kind: str) -> int:
@@ -84,7 +92,7 @@ def as_float(value: object) -> float:
     """
     value = of_enum(value)
     if isinstance(value, str) or not isinstance(value, SupportsFloat | int) or _is_bool(value):
-        raise expected("float", value)
+        raise _no_number("float", value)
     return float(value)
 
 
@@ -111,7 +119,7 @@ def as_decimal(value: object) -> Decimal | int:
         return exact_int(operator.index(value))
     if isinstance(value, SupportsFloat) and not _is_bool(value):
         return Decimal(repr(float(value)))
-    raise expected("Decimal", value)
+    raise _no_number("Decimal", value)
 
 
 def is_list(value: object) -> bool:
