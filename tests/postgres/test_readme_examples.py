@@ -18,6 +18,7 @@ import pgproto_blocking
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.proxy import Proxy
 from tests.support.readme import Block, blocks, table
+from tests.support.standin import GEOMETRY
 
 DATABASE = "readme"
 DSN = '"postgresql://app@db/app"'
@@ -81,7 +82,7 @@ def test_what_is_awaited(dsn: str) -> None:
             pgproto_asyncio.connect(dsn) as conn,
         ):
             await conn.script(
-                "create table jobs (id int4 primary key, name text); insert into jobs values (1)"
+                "create table jobs (id int4 primary key, name text); insert into jobs values (1);" + GEOMETRY
             )
             names: dict[str, Any] = {"asyncio": asyncio, "pgproto": pgproto, "pg": pgproto_asyncio}
             names |= {"pool": pool, "conn": conn}
