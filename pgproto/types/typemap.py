@@ -296,7 +296,9 @@ class TypeMap:
         self._by_oid.clear()
         self._by_name.clear()
         for codec in self.parent or ():
-            own = self._as_set(codec.over(self.codec), [f"pg_catalog.{codec.name}", codec.name])
+            own = codec.over(self.codec)
+            if self._set:
+                own = self._as_set(own, [f"pg_catalog.{codec.name}", codec.name])
             if own is not codec:
                 self._know(own)
         for codec in self._added:
