@@ -288,6 +288,7 @@ def test_what_a_class_raises_is_the_cause() -> None:
         ParameterEncoder([ADDRESSES], types).encode([[Strict("A", 1)]])
     assert "element [0]: its 'zip' raised RuntimeError" in str(caught.value)
     assert caught.value.__cause__ is error
+    types.learn(ROWS)  # with the error the map has forgotten what it had learned
     data = types.codec(ADDRESS).encode(("A", -1))
     with pytest.raises(DataError, match="its class raised RuntimeError") as caught:
         types.codec(ADDRESS).decode(data, 0, len(data))
@@ -490,7 +491,7 @@ def test_infinity_is_none_or_an_error(name: str) -> None:
 
 def test_no_policy() -> None:
     with pytest.raises(ValueError, match='the policy is "error"'):
-        TypeMap().set_infinity(None)  # type: ignore[arg-type]
+        TypeMap().set_infinity("never")  # type: ignore[arg-type]
 
 
 def test_infinities() -> None:

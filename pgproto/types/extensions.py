@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..wire.native import read_int32
 from .codec import Codec, expected, frame_length, malformed, malformed_text
@@ -138,8 +138,9 @@ class CubeCodec(Codec):
         """The corners' coordinates; the second has none if they are equal."""
         if not isinstance(value, Cube):
             return [as_float(each) for each in as_list(value)], []
-        low = [as_float(each) for each in as_list(value.low)]
-        high = [as_float(each) for each in as_list(value.high)]
+        given: Any = value  # compiled, an attribute that is no tuple would be refused
+        low = [as_float(each) for each in as_list(given.low)]
+        high = [as_float(each) for each in as_list(given.high)]
         if len(low) != len(high):
             raise ValueError(f"corners of {len(low)} and of {len(high)} dimensions")
         return low, [] if low == high else high
@@ -247,11 +248,12 @@ class SparseCodec(Codec):
     def _checked(self, value: object) -> tuple[int, list[int], list[float]]:
         if not isinstance(value, SparseVector):
             raise expected("SparseVector", value)
-        indexes = [as_int(each) for each in as_list(value.indexes)]
-        values = [as_float(each) for each in as_list(value.values)]
+        given: Any = value  # as in CubeCodec
+        indexes = [as_int(each) for each in as_list(given.indexes)]
+        values = [as_float(each) for each in as_list(given.values)]
         if len(indexes) != len(values):
             raise ValueError(f"{len(indexes)} indexes for {len(values)} values")
-        return as_int(value.dimensions), indexes, values
+        return as_int(given.dimensions), indexes, values
 
     def encode(self, value: object) -> bytes:
         """Take a SparseVector."""
