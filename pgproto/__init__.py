@@ -6,6 +6,7 @@ This package exports the names that applications need besides those of their ada
     pgproto.wire       messages and bytes
     pgproto.protocol   the protocol's state machine, for either role: bytes in, events out
     pgproto.types      values and bytes
+    pgproto.columns    results as columns, for Arrow and numpy
     pgproto.session    the engine: queries, batches, COPY, with outcomes and a cache of statements
     pgproto.pool       the pool as a state machine
     pgproto.client     the client, for any event loop
@@ -20,6 +21,7 @@ from .interpreters import check_interpreter as _check_interpreter
 _check_interpreter(__path__)
 
 from . import errors, protocol, sqlstates, wire
+from .columns import ColumnBatch
 from .config import Config, ConnectOptions, parse_config
 from .errors import (
     ConfigError,
@@ -76,6 +78,7 @@ __all__ = [
     # Queries and their results
     "Batch",
     "Column",
+    "ColumnBatch",
     "Interval",
     "Into",
     "NamedQuery",

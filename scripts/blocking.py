@@ -24,6 +24,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = (
+    "columnar",
     "connection",
     "feeding",
     "jobs",

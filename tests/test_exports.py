@@ -20,12 +20,13 @@ from tests.support.builds import pure_only
 
 ROOT = Path(__file__).parents[1]
 ADAPTERS = ["pgproto_asyncio", "pgproto_trio", "pgproto_blocking", "pgproto_anyio"]
-LAYERS = ["wire", "protocol", "types", "session", "pool", "config", "client", "testing"]
+LAYERS = ["wire", "protocol", "types", "columns", "session", "pool", "config", "client", "testing"]
 PACKAGES = ["pgproto", *(f"pgproto.{layer}" for layer in LAYERS), *ADAPTERS, "pgproto_pytest"]
 # What applications need of `pgproto` itself, beside errors: messages and machines are in their own packages.
 FACE = (
     {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}
     | {"BUILT_IN", "TypeMap"}
+    | {"ColumnBatch"}
     | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
     | {"Cube", "INFINITY", "Infinity", "MINUS_INFINITY", "RawJSON", "SparseVector"}
     | {"Column", "Into", "NamedQuery", "RowMaker", "named"}

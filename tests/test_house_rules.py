@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
 SOURCE_ROOTS = ("pgproto", "transports", "tests", "benchmarks", "demo")
 LINE_LIMIT = 700
 
-ESCAPES = re.compile(r"type:\s*ignore|pyright:\s*ignore|\bcast\(|\bimport cast\b|pragma: no cover")
+ESCAPES = re.compile(
+    r"type:\s*ignore|pyright:\s*ignore|(?<!\.)\bcast\(|typing\.cast|\bimport cast\b|pragma: no cover"
+)
 # Where the source was written is nobody's business: home directories and checkouts.
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}/-])/(?:root|work|Users/\w+|home/\w+)/")
 SLEEP = re.compile(r"\btime\.sleep\(")

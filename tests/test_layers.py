@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 # Each layer may import those below it; nobody imports `testing`.  `config` stands beside them: a value that
 # knows the errors and nothing else, known to everything that connects and to nothing that only encodes.
-LAYERS = ["errors", "wire", "protocol", "types", "session", "pool", "client", "", "testing"]
+LAYERS = ["errors", "wire", "protocol", "types", "columns", "session", "pool", "client", "", "testing"]
 MAY_IMPORT = {layer: set(LAYERS[: index + 1]) for index, layer in enumerate(LAYERS)}
 MAY_IMPORT["config"] = {"config", "errors"}
 for above in ("protocol", "session", "pool", "client", "", "testing"):
@@ -73,10 +73,11 @@ BEFORE_A_TEST_ASKS = (
 # and the rest import it under TYPE_CHECKING.  The generated blocking client has the client's groups.
 TYPES_OF_ONE_ANOTHER = [
     {"pgproto.session.operation", "pgproto.session.segment", "pgproto.session.channel"},
+    {"pgproto.columns.batch", "pgproto.columns.export"},
     {
         *("pgproto.client.connection", "pgproto.client.leases", "pgproto.client.lending"),
         *("pgproto.client.notifications", "pgproto.client.prepared", "pgproto.client.queries"),
-        "pgproto.client.transactions",
+        *("pgproto.client.columnar", "pgproto.client.transactions"),
     },
 ]
 

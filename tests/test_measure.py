@@ -15,6 +15,8 @@ LIMIT = 6065
 The target is 3,300.
 """
 LIMIT_OF_ANYIO = 150
+FOR_COLUMNS = 95
+"""Of these lines: `fetch_columns`, `stream_columns` and `copy_columns`."""
 
 
 def test_the_clients_have_no_more_lines_than_they_had() -> None:
@@ -28,7 +30,7 @@ def test_the_clients_have_no_more_lines_than_they_had() -> None:
         "pgproto_trio",
     }
     assert all(found.values())
-    assert sum(found.values()) <= LIMIT
+    assert sum(found.values()) <= LIMIT + FOR_COLUMNS
     assert found["pgproto_anyio"] < LIMIT_OF_ANYIO
 
 

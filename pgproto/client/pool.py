@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 from pgproto.errors import LocalProtocolError
 from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Batch, CopyOut, QueuedQuery
+from pgproto.session import Batch, CopyOut, Operation, QueuedQuery
 from pgproto.session.batch import Refusing
+from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
 from pgproto.types import TypeMap
 
+from .columnar import ColumnQueries
 from .connection import Connection
 from .driver import Driver
 from .feeding import Source
@@ -33,7 +35,7 @@ T = TypeVar("T")
 P = TypeVar("P", bound="Pool")
 
 
-class Pool(Queries):
+class Pool(Queries, ColumnQueries):
     """A pool of connections: `async with Pool(dsn, max_size=10) as pool: await pool.fetch(...)`.
 
     Attributes:
@@ -228,6 +230,15 @@ class Pool(Queries):
             async with lease as conn:
                 return await conn.send_batch(batch, timeout=lease.remaining(timeout))
 
+    async def _run(self, operation: Operation, timeout: Timeout) -> None:
+        lease = self._lease(timeout)
+        async with lease as conn:
+            await conn._run(operation, lease.remaining(timeout))
+
+    async def _copy_columns(self, copy: ColumnsCopy, timeout: Timeout) -> int:
+        async with self._lease(timeout) as conn:
+            return await conn._copy_columns(copy, timeout)
+
     async def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.executemany` on a borrowed connection; the wait for it has `timeout`, too."""
         async with self._lease(timeout) as conn:
@@ -254,6 +265,9 @@ class Pool(Queries):
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """`Connection.copy_out` on a connection borrowed until its end; the wait has `timeout`, too."""
         operation = CopyOut(sql)
+        return self._pieces(operation, operation.take, timeout)
+
+    def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
         lease = self._lease(timeout)
 
         async def start() -> Link:
@@ -261,7 +275,7 @@ class Pool(Queries):
             return conn.link
 
         time = seconds(timeout, self._command_timeout)
-        return Pieces(self.runtime, start, operation, operation.take, time, lease.release)
+        return Pieces(self.runtime, start, operation, take, time, lease.release)
 
     async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and useful.

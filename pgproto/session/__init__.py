@@ -52,6 +52,7 @@ from ..types import quote_identifier
 from .batch import Batch, QueuedQuery
 from .blocks import Block, Blocks
 from .channel import HIGH_WATER, Channel
+from .columnar import ColumnQuery
 from .connect import Connector, Dial, HangUp, Step, check_left, check_new
 from .copy import CopyIn, CopyOut, CopyRecords
 from .deadlines import DEFAULT, Default, Timeout
@@ -99,6 +100,7 @@ __all__ = [
     "Buffer",
     "Cancel",
     "Channel",
+    "ColumnQuery",
     "Connector",
     "CopyIn",
     "CopyOut",

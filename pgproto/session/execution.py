@@ -24,14 +24,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import (
-    DataError,
-    Error,
-    LocalProtocolError,
-    Outcome,
-    PostgresError,
-    RemoteProtocolError,
-)
+from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
 from ..protocol import CommandCompletes, DataRows
 from ..wire import (
     CommandComplete,
@@ -47,7 +40,7 @@ from ..wire import (
     PortalSuspended,
     RowDescription,
 )
-from ..wire.binding import Executes
+from ..wire.binding import BindTemplate, Executes
 from . import statements as st
 from .advice import annotate, place, unfit_error
 from .answers import refuse_copy, unasked
@@ -71,7 +64,7 @@ _UNREADY: Final = (st.NEW, st.PREPARING)
 NOT_DESCRIBED: Final = 0
 DESCRIBING: Final = 1  # Describe was sent
 DESCRIBED: Final = 2
-_OTHER_COLUMNS: Final = "the statement returns other columns now than when it was described: run it again"
+OTHER_COLUMNS: Final = "the statement returns other columns now than when it was described: run it again"
 
 
 class Execution(Preparing):
@@ -378,7 +371,7 @@ class Execution(Preparing):
         At least one item even without room, which the messages before it (Close, Parse) may have used up.
         """
         items = self.items
-        template = statement.template()
+        template = self.template(statement)
         parts: list[bytes] = []
         size = 0
         first = self._next
@@ -400,6 +393,10 @@ class Execution(Preparing):
                 break
         return Executes(statement.name, b"".join(parts), self._next - first)
 
+    def template(self, statement: Statement) -> BindTemplate:
+        """The constant parts of the next Binds."""
+        return statement.template()
+
     # ---- Reading
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
@@ -410,9 +407,9 @@ class Execution(Preparing):
             if not segment.prologue:
                 self.take_rows(channel, self.items[segment.position], event)
         elif isinstance(event, CommandCompletes):
-            self._completed(channel, segment, event.command_tag, event.count)
+            self.completed(channel, segment, event.command_tag, event.count)
         elif isinstance(event, EmptyQueryResponse):
-            self._completed(channel, segment, "", 1)
+            self.completed(channel, segment, "", 1)
         elif isinstance(event, ErrorResponse):
             self._failed(channel, segment, event)
         elif isinstance(event, CommandComplete):  # of BEGIN or SAVEPOINT in the prologue
@@ -422,7 +419,7 @@ class Execution(Preparing):
             if self._late == DESCRIBING and segment.position == self._next:
                 self._described_late(self.items[self._next], fields)
             else:
-                self._described_anew(channel, segment, fields)
+                self.described_anew(channel, segment, fields)
         elif isinstance(event, (CopyInResponse, CopyOutResponse)):
             item = self.items[segment.position]
             item.error = refuse_copy(channel, segment, event) or item.error
@@ -450,7 +447,8 @@ class Execution(Preparing):
             # The messages are consumed, so the session goes on, and the server decides the outcome.
             item.error = channel.statements.undecodable(statement, error)
 
-    def _completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
+    def completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
+        """So many items have ended with this command tag."""
         position = segment.position
         segment.position = stop = position + count
         if self.finished:
@@ -472,13 +470,13 @@ class Execution(Preparing):
         if segment.failed == IN_ITEM:
             item = self.items[segment.failed_item]
             statement = item.statement
-            # A Bind fails if the columns have changed: then `_described_anew` has put an error on the item.
+            # A Bind fails if the columns have changed: then `described_anew` has put an error on the item.
             segment.stale = is_stale(error, event) or (event.binding and item.error is not None)
             if statement is not None and channel.statements.refused(statement, error, event):
                 segment.stale = True
         self.refused(channel, statement, stale=segment.stale)
 
-    def _described_anew(
+    def described_anew(
         self, channel: Channel, segment: Segment, fields: tuple[FieldDescription, ...]
     ) -> None:
         """A statement was described again before its run: check whether its columns have changed."""
@@ -494,7 +492,7 @@ class Execution(Preparing):
             if item.statement is statement:
                 item.decoder = statement.decoder
                 if not readable:
-                    item.error = item.error or DataError(_OTHER_COLUMNS)
+                    item.error = item.error or DataError(OTHER_COLUMNS)
 
     def _described_late(self, item: QueuedQuery, fields: tuple[FieldDescription, ...]) -> None:
         statement = item.statement

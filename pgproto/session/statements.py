@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from ..columns import ColumnDecoder, Numeric, Unfit
 from ..errors import DataError, LocalProtocolError, PostgresError, not_sent
 from ..types import BUILT_IN, ParameterEncoder, RowDecoder, TypeMap
 from ..types.codec import OutdatedTypeError
@@ -46,6 +47,7 @@ class Statement:
         state: NEW, PREPARING, READY or DROPPED.
         parameter_types: the type OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
+        fields: the columns as they were described.
         declared: a Parse with its name was sent.
         home: the `mark` of the cache of its connection; None before it is prepared.
         late: its columns are known only when it runs: it is parsed and described before each run.
@@ -68,6 +70,7 @@ class Statement:
         "_types",
         "clears",
         "declared",
+        "fields",
         "home",
         "kept",
         "late",
@@ -91,6 +94,7 @@ class Statement:
         # The server describes a named statement as of its Parse, so a late statement has no name.
         self.name = "" if self.late else name
         self.kept = kept
+        self.fields: tuple[FieldDescription, ...] = ()
         self.declared = False
         self.home: object = None
         self.state = NEW
@@ -156,11 +160,16 @@ class Statement:
 
     def rows_described(self, fields: tuple[FieldDescription, ...]) -> None:
         """RowDescription arrived (or NoData: no fields)."""
+        self.fields = fields
         self._decoder = RowDecoder(fields, types=self._types)
         self._forgotten = self._types.forgotten
         self._result_types = tuple(field.type_oid for field in fields)
         self.result_formats = self._decoder.result_formats
         self._template = None
+
+    def column_decoder(self, numeric: Numeric, unfit: Unfit) -> ColumnDecoder:
+        """A decoder of its columns."""
+        return ColumnDecoder(self.fields, self._types, numeric=numeric, unfit=unfit)
 
     def returns(self, fields: tuple[FieldDescription, ...]) -> bool:
         """True if these are the columns that it is known to return."""
@@ -179,6 +188,7 @@ class Statement:
             asked = asked * len(fields)  # manual: "Message Formats", Bind
         if decoder.result_formats != asked:
             return False
+        self.fields = fields
         self._decoder = decoder
         self._forgotten = self._types.forgotten
         self._result_types = tuple([field.type_oid for field in fields])

@@ -20,11 +20,12 @@ from .codec import Codec, OutdatedTypeError, expected, malformed, within
 from .given import of_enum
 from .literals import read_record, write_record
 from .row import Columns, Row, TrackedRow
+from .scalars import TextCodec
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["CompositeCodec", "DomainCodec"]
+__all__ = ["CompositeCodec", "DomainCodec", "LabelCodec"]
 
 _OID: Final = struct.Struct(">I")
 
@@ -147,6 +148,12 @@ class CompositeCodec(Codec):
 
     def _outdated(self, what: str) -> OutdatedTypeError:
         return OutdatedTypeError(f"a value of type {self.name} has {what}: it was altered; run it again")
+
+
+class LabelCodec(TextCodec):
+    """An enum: its labels are text."""
+
+    __slots__ = ()
 
 
 class DomainCodec(Codec):

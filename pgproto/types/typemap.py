@@ -20,12 +20,12 @@ from .arrays import ArrayCodec
 from .catalog import TypeRow, is_row
 from .classes import ClassFields, EnumCodec, OwnJsonCodec, class_codec, members_of
 from .codec import Codec
-from .composites import CompositeCodec, DomainCodec
+from .composites import CompositeCodec, DomainCodec, LabelCodec
 from .extensions import extension_codec
 from .infinity import INFINITE_TYPES, POLICIES, infinity_codec
 from .own import OwnCodec, type_key
 from .ranges import MultirangeCodec, RangeCodec
-from .scalars import OpaqueCodec, TextCodec
+from .scalars import OpaqueCodec
 from .textform import in_their_format
 
 __all__ = ["BUILT_IN", "TypeMap"]
@@ -323,7 +323,7 @@ class TypeMap:
 
         def make(row: TypeRow, depth: int) -> Codec:
             if row.kind == "e":
-                return TextCodec(row.oid, row.name)
+                return LabelCodec(row.oid, row.name)
             if row.kind == "c":
                 parts = [codec(oid, depth) for oid in row.field_types]
                 fields = list(zip(row.field_names, parts, strict=True))

@@ -88,6 +88,7 @@ _AWAITED = frozenset(
         "fetch",
         "fetchrow",
         "fetchval",
+        "fetch_columns",
         "execute",
         "executemany",
         "script",
@@ -95,6 +96,7 @@ _AWAITED = frozenset(
         "prepare",
         "copy_in",
         "copy_records",
+        "copy_columns",
         "release",
         "reset",
         "close",
@@ -104,7 +106,7 @@ _AWAITED = frozenset(
     ]
 )
 _CONTEXTS = frozenset({"transaction", "listen", "acquire"})
-_ITERATORS = frozenset({"stream", "copy_out"})
+_ITERATORS = frozenset({"stream", "stream_columns", "copy_out"})
 
 
 def _drive(work: Awaitable[T]) -> T:

@@ -43,11 +43,13 @@ from pgproto.session import (
     quote_identifier,
 )
 from pgproto.session.batch import Refusing, as_item, make_items
+from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder, Into, Row
 
 from .. import refusals
+from .columnar import ColumnQueries
 from .feeding import Chunks, Source, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
@@ -66,7 +68,7 @@ __all__ = ["Connection"]
 T = TypeVar("T")
 
 
-class Connection(Queries):
+class Connection(Queries, ColumnQueries):
     """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
 
     # Defaults of the class cost nothing when a handle is made, which happens with every lease.
@@ -336,7 +338,17 @@ class Connection(Queries):
         Nothing else can use the connection until the iteration has ended.
         """
         operation = CopyOut(sql)
-        return Pieces(self.runtime, self._opened, operation, operation.take, self._seconds(timeout))
+        return self._pieces(operation, operation.take, timeout)
+
+    def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
+        return Pieces(self.runtime, self._opened, operation, take, self._seconds(timeout))
+
+    def _copy_columns(self, copy: ColumnsCopy, timeout: Timeout) -> int:
+        prepared = self.prepare(copy.select, timeout=timeout)  # looks the types up
+        operation = copy.operation(prepared.statement.result_types, self._connector.types)
+        prepared.close()
+        self._feed(operation, lambda: copy.chunks(operation), timeout)
+        return operation.rowcount
 
     def _feed(self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout) -> None:
         """Run an operation with the chunks of a source, which is opened when the server is ready."""

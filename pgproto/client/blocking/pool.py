@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Self, TypeVar, Unpack
 from pgproto.errors import LocalProtocolError
 from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Batch, CopyOut, QueuedQuery
+from pgproto.session import Batch, CopyOut, Operation, QueuedQuery
 from pgproto.session.batch import Refusing
+from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
 from pgproto.types import TypeMap
 
+from .columnar import ColumnQueries
 from .connection import Connection
 from .feeding import Source
 from .jobs import Jobs
@@ -31,7 +33,7 @@ __all__ = ["Pool"]
 T = TypeVar("T")
 
 
-class Pool(Queries):
+class Pool(Queries, ColumnQueries):
     """A pool of connections: `with Pool(dsn, max_size=10) as pool: pool.fetch(...)`.
 
     Attributes:
@@ -203,6 +205,15 @@ class Pool(Queries):
             with lease as conn:
                 return conn.send_batch(batch, timeout=lease.remaining(timeout))
 
+    def _run(self, operation: Operation, timeout: Timeout) -> None:
+        lease = self._lease(timeout)
+        with lease as conn:
+            conn._run(operation, lease.remaining(timeout))
+
+    def _copy_columns(self, copy: ColumnsCopy, timeout: Timeout) -> int:
+        with self._lease(timeout) as conn:
+            return conn._copy_columns(copy, timeout)
+
     def executemany(self, query: Query, records: Records, *, timeout: Timeout = DEFAULT) -> int:
         """`Connection.executemany` on a borrowed connection; the wait for it has `timeout`, too."""
         with self._lease(timeout) as conn:
@@ -229,6 +240,9 @@ class Pool(Queries):
     def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
         """`Connection.copy_out` on a connection borrowed until its end; the wait has `timeout`, too."""
         operation = CopyOut(sql)
+        return self._pieces(operation, operation.take, timeout)
+
+    def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
         lease = self._lease(timeout)
 
         def start() -> Link:
@@ -236,7 +250,7 @@ class Pool(Queries):
             return conn.link
 
         time = seconds(timeout, self._command_timeout)
-        return Pieces(self.runtime, start, operation, operation.take, time, lease.release)
+        return Pieces(self.runtime, start, operation, take, time, lease.release)
 
     def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and useful.
