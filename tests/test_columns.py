@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgproto.columns import ColumnDecoder, vectors
@@ -20,7 +20,7 @@ from pgproto.types.composites import LabelCodec
 from tests.support.builds import pure_only
 from tests.support.columns import column, decoded, field, plain, row
 
-FIXED = settings(deadline=None, derandomize=True)
+FIXED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 DAYS = 10957
 MICROS = DAYS * 86_400_000_000
 

@@ -12,9 +12,10 @@ from pgproto.session import CopyRecords, ExecuteMany, Prepare, QueuedQuery, Reso
 from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.session.stale import is_outdated
 from pgproto.testing.answers import catalog
-from pgproto.types import CopyRowEncoder, ParameterEncoder
+from pgproto.types import CopyRowEncoder, ParameterEncoder, TypeMap
 from pgproto.types.catalog import LOOK_UP
 from tests.support.backend import Answer, error_fields, fails, int4, ok
+from tests.support.catalog import type_row
 from tests.support.pair import Pair
 from tests.test_lookup import MOOD, POINT, POINT_1_2, ROWS, SCRIPT, look_ups, pair_with, query, rows
 
@@ -223,3 +224,12 @@ def test_a_copy_of_types_that_are_not_known_any_more_is_one_error() -> None:
     pair.pump()
     with pytest.raises(DataError, match="altered"):
         copy.in_text(["m"], pair.engine.channel.statements.types)
+
+
+def test_two_types_of_one_name() -> None:
+    """A type that was made anew has the name of the one that is gone."""
+    types = TypeMap()
+    types.learn([type_row(70_001, "mood", "e")])
+    types.learn([type_row(70_002, "mood", "e")])
+    types.forget()
+    assert types.known(70_001) is types.known(70_002) is types.named("mood") is None

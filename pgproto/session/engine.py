@@ -61,8 +61,7 @@ class Engine:
     Args:
         clock: tells monotonic time in seconds.
         statements: where the session's prepared statements are kept; by default as many as `Config` says.
-        pipelining: False to have one segment (what ends in one ReadyForQuery) in flight at most, for poolers
-            that mix up those of different clients.
+        pipelining: False to have one segment in flight at most, for poolers that mix up those of clients.
         max_message_size: the largest message that is accepted, in bytes.
 
     Attributes:
@@ -110,8 +109,7 @@ class Engine:
         pipelining: bool = True,
         max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
     ) -> None:
-        if statements is None:
-            statements = StatementCache()
+        statements = StatementCache() if statements is None else statements
         self.clock = clock
         self.connection = connection = PGConnection(CLIENT, max_message_size=max_message_size)
         self.channel = channel = Channel(connection, statements)

@@ -1,0 +1,84 @@
+"""Columns in virtual time: a connection's and a pool's, and those of a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pgproto import Column, DataError
+from pgproto.client import Connection, Pool
+from pgproto.client.columnar import ColumnQueries
+from pgproto.columns import ColumnBatch
+from pgproto.session import Operation
+from pgproto.testing import ModelServer, VirtualRuntime, copy_in, table
+from tests.support.columns import plain
+from tests.support.virtual import with_connection
+from tests.support.virtual_pool import with_pool
+
+NAMES = ["one", None, "three"]
+ANSWERS = {
+    "people": table({"id": 23, "name": 25}, [(1, "one"), (2, None), (3, "three")]),
+    'SELECT "id", "name" FROM "people"': table({"id": 23, "name": 25}, []),
+    'SELECT "name" FROM "public"."numbers"': table({"name": 23}, []),
+    'COPY "people" ("id", "name") FROM STDIN (FORMAT binary)': copy_in("COPY 3"),
+}
+
+
+def names(description: tuple[Column, ...]) -> list[str]:
+    return [column.name for column in description]
+
+
+def server() -> ModelServer:
+    return ModelServer(ANSWERS)
+
+
+async def everything(where: Any) -> None:
+    batch = await where.fetch_columns("people")
+    assert isinstance(batch, ColumnBatch)
+    assert plain(batch["id"]) == [1, 2, 3]
+    assert plain(batch["name"]) == NAMES
+    parts = [part async for part in where.stream_columns("people", size=2)]
+    assert [name for part in parts for name in plain(part["name"])] == NAMES
+    assert await where.copy_columns("people", batch) == 3
+    with pytest.raises(DataError, match="2 columns of data for 1"):
+        await where.copy_columns("numbers", batch, columns=["name"], schema="public")
+
+
+def test_of_a_connection() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        await everything(conn)
+
+    with_connection(work, server())
+
+
+def test_of_a_pool() -> None:
+    async def work(runtime: VirtualRuntime, pool: Pool) -> None:
+        await everything(pool)
+
+    with_pool(work, server())
+
+
+def test_the_columns_of_what_was_not_run() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        prepared = await conn.prepare("people")
+        assert names(prepared.description) == ["id", "name"]
+        rows = conn.stream("people")
+        assert names(rows.description) == []
+        assert len([row async for row in rows]) == 3
+        assert names(rows.description) == ["id", "name"]
+
+    with_connection(work, server())
+
+
+def test_what_a_client_has_to_add() -> None:
+    bare = ColumnQueries()
+    calls: list[Callable[[], object]] = [
+        lambda: bare._run(Operation(), None),
+        lambda: bare._pieces(Operation(), list, None),
+        lambda: bare._copy_columns(None, None),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(NotImplementedError):
+            call()
