@@ -22,7 +22,7 @@ abandon the operation, so `finished` is checked after it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
 from ..protocol import CommandCompletes, DataRows
@@ -46,6 +46,7 @@ from .advice import annotate, place, unfit_error
 from .answers import refuse_copy, unasked
 from .batch import QueuedQuery, error_of_all, refuse
 from .channel import HIGH_WATER, TELLING_TAGS, Channel
+from .doubts import Doubts
 from .ledger import Ledger
 from .loss import Loss
 from .operation import GONE, MORE, SENT, WAITING
@@ -93,8 +94,7 @@ class Execution(Preparing):
         self.atomic = atomic
         self.isolate = not atomic
         self._ahead = False
-        # By the item's index: the error of what did not fit, and the statement's description at that time.
-        self._doubts: dict[int, tuple[tuple[object, ...], DataError]] | None = None
+        self._doubts: Doubts | None = None
         self._encoded = False
         self._next = 0  # the next item to write
         self._segment: Segment | None = None  # the segment that is being written
@@ -277,7 +277,7 @@ class Execution(Preparing):
                 if statement.state != st.READY or statement.home is not home.mark:
                     raise home.unusable(statement)
                 if doubts is not None:
-                    _settle_doubt(doubts, index, statement)
+                    doubts.settle(index, statement)
                 item.prepared(statement)
                 parts: list[bytes] = []
                 statement.encoder.add(parts, item.args)
@@ -285,12 +285,12 @@ class Execution(Preparing):
             except BaseException as raised:  # noqa: BLE001 - the caller's code may raise anything
                 if self.finished:
                     break  # the caller's code has ended the operation
-                if isinstance(raised, DataError) and not self.fresh(statement):
-                    doubted = doubted or []
-                    doubted.append(statement)
-                    self._doubts = self._doubts or {}
-                    self._doubts[index] = (statement.description, raised)
-                    continue
+                if isinstance(raised, DataError):
+                    self._doubts = doubts = doubts or Doubts()
+                    if doubts.add(index, statement, raised, fresh=self.fresh(statement)):
+                        doubted = doubted or []
+                        doubted.append(statement)
+                        continue
                 error = unfit_error(raised)
                 error.outcome = item.outcome = Outcome.NOT_SENT
                 if len(self.items) > 1:
@@ -435,17 +435,32 @@ class Execution(Preparing):
             item.rows = []
             item.error = self.cut_short()
             return
+        before = len(item.rows)
         try:
-            rows = item.reading(statement).decode(event.buffer, event.start, event.end, len(item.rows))
-            if item.rows:
-                item.rows += rows
-            else:
-                item.rows = rows
+            rows = item.reading(statement).decode(event.buffer, event.start, event.end, before)
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - a decoding error must not end the session
             # The messages are consumed, so the session goes on, and the server decides the outcome.
-            item.error = channel.statements.undecodable(statement, error)
+            rows = self.decode_again(channel, item, event, before, error)
+        if before:
+            item.rows += rows
+        else:
+            item.rows = rows
+
+    def decode_again(
+        self, channel: Channel, item: QueuedQuery, event: DataRows, before: int, raised: Exception
+    ) -> list[Any]:
+        """Rows that could not be decoded, if another session has learned the types of now; else an error."""
+        statement = item.statement
+        assert statement is not None
+        if channel.statements.takes_types_of_now(statement, raised):
+            try:
+                return item.reading(statement).decode(event.buffer, event.start, event.end, before)
+            except DataError as error:
+                raised = error
+        item.error = channel.statements.undecodable(statement, raised)
+        return []
 
     def completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
         """So many items have ended with this command tag."""
@@ -678,12 +693,3 @@ class Execution(Preparing):
             item = self.items[index]
             item.outcome = outcome
             item.error = loss.error(item.outcome, executed=item.executed)
-
-
-def _settle_doubt(
-    doubts: dict[int, tuple[tuple[object, ...], DataError]], index: int, statement: Statement
-) -> None:
-    """Raise the earlier error again, if nothing has changed: values are not encoded twice."""
-    known, error = doubts.get(index, (None, None))
-    if error is not None and known == statement.description:
-        raise error

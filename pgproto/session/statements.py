@@ -314,6 +314,7 @@ class StatementCache:
         if statement is None or (not statement.kept and (statement.leaving or statement.state == DROPPED)):
             statement = self._entries.get(sql)
         return statement is None or statement.state == NEW
+
     def current(self, sql: str) -> Statement:
         """As `get`, but not a statement whose types may have been altered."""
         statement = self.get(sql)
@@ -372,6 +373,15 @@ class StatementCache:
         self.types.forget()
         self.forget(known)
         return True
+
+    def takes_types_of_now(self, statement: Statement, raised: Exception) -> bool:
+        """Rows could not be decoded: true if others have learned other types, and its decoder is a new one.
+
+        False if the types of now need other formats: then they cannot be decoded.
+        """
+        if not isinstance(raised, OutdatedTypeError) or not statement.outdated:
+            return False
+        return not self.unknown_types(statement) and statement.rows_changed(statement.fields)
 
     def undecodable(self, statement: Statement, raised: Exception) -> DataError:
         """The error for rows that could not be decoded.  A type that was altered is looked up anew."""

@@ -58,7 +58,7 @@ class Stream(Execution):
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - as for every execution
-            item.error = channel.statements.undecodable(statement, error)
+            self._rows += self.decode_again(channel, item, event, before, error)
         self._size += event.end - event.start
         self.progress(channel)
 
