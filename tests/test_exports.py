@@ -28,7 +28,9 @@ FACE = (
     | {"BUILT_IN", "TypeMap"}
     | {"ColumnBatch"}
     | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
-    | {"Cube", "INFINITY", "Infinity", "MINUS_INFINITY", "RawJSON", "SparseVector"}
+    | {"Array", "BitString", "Multirange", "Range", "RawJSON"}
+    | {"Box", "Circle", "Cube", "Line", "LineSegment", "Path", "Point", "Polygon", "SparseVector"}
+    | {"INFINITY", "Infinity", "MINUS_INFINITY"}
     | {"Column", "Into", "NamedQuery", "RowMaker", "named"}
     | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )

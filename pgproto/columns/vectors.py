@@ -436,14 +436,14 @@ class FloatTextVector(DataVector):
     def take(self, parts: list[bytes]) -> None:
         """Add values."""
         numbers: list[float] = []
-        try:
-            numbers.extend(map(float, [part or b"0" for part in parts]))
-        except ValueError:
-            wrong = self.error(len(numbers), "malformed value of type numeric")
-        else:
-            self.data += array("d", numbers)
-            return
-        raise wrong
+        for part in parts:
+            try:
+                numbers.append(float(part or b"0"))
+            except ValueError:
+                break
+        if len(numbers) < len(parts):
+            raise self.error(len(numbers), "malformed value of type numeric")
+        self.data += array("d", numbers)
 
 
 class ListVector(Vector):

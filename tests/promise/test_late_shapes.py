@@ -12,12 +12,12 @@ from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.holds("L12")
 
-ADDRESS = "10.0.0.1"  # a type that has no codec comes as text
+WORDS = "'a' & 'b'"  # this type has no binary form, and so do tsvector and money
 SHAPES: list[tuple[str, tuple[object, ...]]] = [
-    ("select '10.0.0.1'::inet, 5::int4", (ADDRESS, 5)),
+    ("select 'a & b'::tsquery, 5::int4", (WORDS, 5)),
     ("select 7::int4, 5::int4", (7, 5)),
     ("select 'x'::text", ("x",)),
-    ("select 1::int2, null::date, point(1, 2), 'y'::\"char\"", (1, None, "(1,2)", b"y")),
+    ("select 1::int2, null::date, 'a'::tsvector, 'y'::\"char\"", (1, None, "'a'", b"y")),
     ("select", ()),
 ]
 
@@ -27,7 +27,7 @@ def values(rows: list[Any]) -> list[tuple[object, ...]]:
 
 
 def same(found: tuple[object, ...], expected: tuple[object, ...]) -> bool:
-    """Types that have no codec come as text."""
+    """As long as a cursor is not described again, its values may come as text."""
     return len(found) == len(expected) and all(
         each == other or str(each) == str(other) or isinstance(other, bytes)
         for each, other in zip(found, expected, strict=True)
@@ -103,7 +103,7 @@ def test_a_cursor_that_is_not_there(driver: Driver, pg18: PostgresServer) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["call pg_temp.p(1, '10.0.0.1')", "explain select 1", "show work_mem", "show all"]
+    "text", ["call pg_temp.p(1, 'a & b')", "explain select 1", "show work_mem", "show all"]
 )
 def test_described_right_when_parsed(driver: Driver, pg: PostgresServer, text: str) -> None:
     """CALL, EXPLAIN and SHOW need no second look."""
@@ -111,13 +111,13 @@ def test_described_right_when_parsed(driver: Driver, pg: PostgresServer, text: s
     async def scenario(pg_: Driver) -> None:
         async with pg_.connect(pg.dsn()) as conn:
             await conn.script(
-                "create or replace procedure pg_temp.p(inout a int, inout b inet) language sql"
+                "create or replace procedure pg_temp.p(inout a int, inout b tsquery) language sql"
                 " as $$ select a + 1, b $$"
             )
             for _ in range(2):
                 rows = await conn.fetch(text)
                 if text.startswith("call"):
-                    assert values(rows) == [(2, ADDRESS)]
+                    assert values(rows) == [(2, WORDS)]
                 assert all(isinstance(row[0], (str, int)) for row in rows)
                 assert rows
 

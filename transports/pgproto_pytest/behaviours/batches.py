@@ -191,11 +191,11 @@ async def b30_formats_of_each_item(pg: Driver, db: Database) -> None:
         batch = Batch()
         number = batch.queue("select 7::int4 as a")
         words = batch.queue("select 'x'::text as b, null::int4, true, '{1,2}'::int4[]")
-        unknown = batch.queue("select point(1, 2), 5::int8")
+        as_text = batch.queue("select 'a & b'::tsquery, 5::int8")
         await conn.send_batch(batch)
         assert tuple(number.rows[0]) == (7,)
         assert tuple(words.rows[0]) == ("x", None, True, [1, 2])
-        assert tuple(unknown.rows[0]) == ("(1,2)", 5)
+        assert tuple(as_text.rows[0]) == ("'a' & 'b'", 5)
 
 
 @behaviour
