@@ -15,7 +15,7 @@ So these functions are machine code, which calls nothing but Python's C API:
 What Py_DecRef calls in the end is a `__del__`, around which CPython keeps the exception.  The code is written
 once, to a page that is then made executable and no longer writable, and is never freed.  Where there is no
 such code (another processor or system), or the system forbids it, callbacks of ctypes do the same, with the
-limit above.
+limit above.  tests/test_columns_machine_code.py runs the code for both processors in an emulator.
 """
 
 from __future__ import annotations
