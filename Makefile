@@ -41,7 +41,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo unit quick rest test check bench budget wheel sim power promise faults chaos storm fuzz mutants clean
+.PHONY: help demo unit quick rest test check bench budget built wheel sim power promise faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -76,6 +76,9 @@ bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
 # Instructions of the hot paths against benchmarks/budget.json; it needs valgrind.
 budget: $(COMPILED)/.unpacked
 	$(BIN)/python -m benchmarks.budget --compiled $(COMPILED) $(ARGS)
+
+# The compiled build and no more.
+built: $(COMPILED)/.unpacked
 
 # The source distribution, and both wheels made out of it.
 wheel: $(VENV)/.installed-wheel $(COMPILED)/.unpacked
