@@ -8,6 +8,7 @@ longer has fewer turns, spread over all rounds.
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,7 +41,7 @@ def able(drivers: Iterable[Driver], workload: Workload) -> list[Driver]:
         for driver in drivers
         if driver.can(workload.kind)
         and (driver.main or not workload.mains)
-        and driver.name.startswith(workload.drivers)
+        and any(fnmatch.fnmatchcase(driver.name, pattern) for pattern in workload.drivers)
     ]
 
 

@@ -11,7 +11,7 @@ from .facts import Facts, sentence
 from .growth import LINEAR, growths
 from .series import Results, Series
 from .targets import MEGABYTE, TARGETS
-from .workloads import TOOLBENCH, WORKLOADS, Workload
+from .workloads import TOOLBENCH, TYPES, WORKLOADS, Workload
 
 __all__ = ["markdown", "summary", "table"]
 
@@ -44,6 +44,8 @@ def markdown(results: Results, facts: Facts, pictures: Sequence[str] = ()) -> st
         parts.append(f"## {group}")
         if group == _SMALL_GROUP:
             parts.append(_per_unit(members))
+        elif group == TYPES:
+            parts += [_ABOUT_TYPES, _per_type(members)]
         else:
             for name, series in members.items():
                 parts += [
@@ -77,6 +79,13 @@ _ABOUT_GROWTH: Final = (
     f"The exponent of a power law fitted to the times (CPU; wall for the raw socket). Up to {LINEAR} it is"
     " taken for linear; what every operation costs, however small, makes it smaller than 1, so"
     " the exponent of the step to the largest size stands beside it."
+)
+
+_ABOUT_TYPES: Final = (
+    "Nanoseconds of CPU for each value, 20 in a row, with all that a query and its rows take. asyncpg has its"
+    " codecs for json, jsonb and hstore set. It gives the text of what it has no codec for (money, aclitem,"
+    ' jsonpath, tsvector, tsquery, refcursor), as we do; a number for a pg_lsn, bytes for a "char" and a'
+    " tuple for a pg_snapshot, where we give text; and a timedelta for an interval."
 )
 
 
@@ -128,6 +137,26 @@ def _per_unit(results: Results) -> str:
         lines.append([*line, _ratio(figures[-1] / figures[0])] if len(figures) > 1 else line)
     head = ["nanoseconds of CPU for each value, statement or byte", *drivers]
     return table([*head, "ratio"] if len(drivers) > 1 else head, lines)
+
+
+def _per_type(results: Results) -> str:
+    """Nanoseconds of CPU for each value, the worst beside asyncpg first."""
+    drivers = list(dict.fromkeys(driver for series in results.values() for driver in series))
+    lines = []
+    for name, series in results.items():
+        own = next((one for name, one in series.items() if name.startswith("pgproto asyncio")), None)
+        asyncpg = series.get("asyncpg")
+        ratio = own.ratio_to(asyncpg, "cpu") if own is not None and asyncpg is not None else math.nan
+        cells = [_nanoseconds(WORKLOADS[name], series.get(driver)) for driver in drivers]
+        lines.append((ratio, [f"`{name}`", *cells, _ratio(ratio)]))
+    lines.sort(key=lambda line: -line[0] if line[0] == line[0] else 0.0)
+    return table(["", *drivers, "CPU to asyncpg"], [line for _, line in lines])
+
+
+def _nanoseconds(workload: Workload, series: Series | None) -> str:
+    if series is None or not series.rounds:
+        return "-"
+    return f"{series.median('cpu') / workload.per * 1e9:,.0f}"
 
 
 def _cell(series: Series | None, metric: str) -> str:

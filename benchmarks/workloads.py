@@ -14,9 +14,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from . import types as measured
 from .drivers.session import ROUNDS
 
-__all__ = ["DELAYS", "GROWTH", "SETUP", "TOOLBENCH", "WORKLOADS", "Workload", "workloads"]
+__all__ = ["DELAYS", "GROWTH", "SETUP", "TOOLBENCH", "TYPES", "WORKLOADS", "Workload", "workloads"]
 
 Check = Callable[[Any], bool]
 
@@ -28,9 +29,10 @@ SETUP: Final = (
     " from generate_series(1, 100))",
     "create unlogged table bench_rows (a int, b int, c int, d text, e float, f int, g text)",
     "create unlogged table bench_ints (n int4)",
+    *measured.SETUP,
     "vacuum analyze",
 )
-"""What a server needs.  The last two are written to, and emptied before every turn of every driver."""
+"""What a server needs.  The last two tables are written to, and emptied before every turn of every driver."""
 
 DELAYS: Final = (0.2, 1.0, 5.0)
 """Round-trip times that the proxy adds, in milliseconds."""
@@ -53,7 +55,7 @@ class Workload:
         rounds: rounds at most.
         fresh: each round in a process of its own, one operation, whose peak memory is measured.
         heavy: left out of a quick run.
-        drivers: only drivers whose name begins with one of these.
+        drivers: only drivers with one of these names; with wildcards.
         mains: main drivers only.
     """
 
@@ -73,7 +75,7 @@ class Workload:
         rounds: int = 1000,
         fresh: bool = False,
         heavy: bool = False,
-        drivers: tuple[str, ...] = ("",),
+        drivers: tuple[str, ...] = ("*",),
         mains: bool = False,
     ) -> None:
         self.name = name
@@ -109,7 +111,7 @@ class _Made:
 
 SELECT: Final = "select $1::int4"
 INSERT: Final = "insert into bench_ints values ($1)"
-TYPES: Final = (
+PG_TYPE: Final = (
     "select typname, typnamespace, typowner, typlen, typbyval, typcategory, typispreferred, typisdefined,"
     " typdelim, typrelid, typelem, typarray from pg_type where typtypmod = $1 and typisdefined = $2"
 )
@@ -152,6 +154,9 @@ _VALUES: Final = (
 TOOLBENCH: Final = ("pg_type", "generate_series", "large_object", "arrays", "copyfrom", "batch", "oneplusone")
 """The seven of MagicStack's toolbench, in its order."""
 
+TYPES: Final = "Each type"
+"""The group of the workloads that read and write the values of one type."""
+
 GROWTH: Final = {
     "batch size": tuple(f"batch_select_{count}" for count in (10, 100, 1000, 10000)),
     "row count": tuple(f"rows_{count}" for count in (10, 100, 1000, 10000, 100000)),
@@ -174,6 +179,7 @@ def workloads(limit: int = 10**9) -> dict[str, Workload]:
         *_delayed(limit),
         *_rows(limit),
         *_lives(),
+        *_types(limit),
         *_core(limit),
         *_large(limit),
     ]
@@ -188,7 +194,7 @@ def _toolbench(limit: int) -> Iterator[Workload]:
         "1-pg_type: several hundred rows of 12 columns",
         group,
         "fetch",
-        (TYPES, (-1, True)),
+        (PG_TYPE, (-1, True)),
         lambda rows: len(rows) > 300 and len(rows[0]) == 12,
     )
     yield Workload(
@@ -364,7 +370,7 @@ def _rows(limit: int) -> Iterator[Workload]:
             _is([(number,) for number in range(1, count + 1)]),
             per=count,
             heavy=size > 10000,
-            drivers=("pgproto blocking", "raw socket"),
+            drivers=("pgproto blocking*", "raw socket"),
         )
 
 
@@ -386,6 +392,39 @@ def _lives() -> Iterator[Workload]:
             per=count * ROUNDS,
             mains=count < 100,
         )
+
+
+def _types(limit: int) -> Iterator[Workload]:
+    count = min(250, limit)
+    # Nine rounds: there are many, and what is asked for is not close to the noise.
+    how: dict[str, Any] = {
+        "per": count * measured.COLUMNS,
+        "drivers": ("pgproto asyncio*", "asyncpg"),
+        "mains": True,
+        "heavy": True,
+        "rounds": 9,
+    }
+    for each in measured.TYPES:
+        values = (each.value, each.theirs)
+        yield Workload(
+            f"read_{each.name}",
+            f"{count * measured.COLUMNS:,} values of {each.name} read",
+            TYPES,
+            "read",
+            (each.reading, values, count),
+            _is([(each.value,) * measured.COLUMNS] * count),
+            **how,
+        )
+        if each.write:
+            yield Workload(
+                f"write_{each.name}",
+                f"{count * measured.COLUMNS:,} values of {each.name} written",
+                TYPES,
+                "write",
+                (each.writing, values, count, measured.COLUMNS),
+                lambda _: True,
+                **how,
+            )
 
 
 def _core(limit: int) -> Iterator[Workload]:
@@ -476,7 +515,7 @@ def _large(limit: int) -> Iterator[Workload]:
         rounds=1,
         fresh=True,
         heavy=True,
-        drivers=("pgproto asyncio", "pgproto blocking", "asyncpg"),
+        drivers=("pgproto asyncio*", "pgproto blocking*", "asyncpg*"),
     )
     yield Workload(
         "batch_million",
@@ -491,7 +530,7 @@ def _large(limit: int) -> Iterator[Workload]:
         rounds=1,
         fresh=True,
         heavy=True,
-        drivers=("pgproto blocking",),
+        drivers=("pgproto blocking*",),
     )
 
 

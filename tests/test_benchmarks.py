@@ -182,6 +182,38 @@ def test_a_target_is_reached_or_not_or_not_measured() -> None:
     assert str(memory.verdict({})) == "not measured (2.0 MiB asked)"
 
 
+def test_where_each_ratio_is_asked_for_the_largest_counts_and_all_that_missed_are_named() -> None:
+    peer = _series("peer", 2.0)
+    results = {
+        name: {"ours": _series("ours", wall), "peer": peer}
+        for name, wall in (("single", 1.0), ("gather", 3.0), ("pg_type", 4.0))
+    }
+    each = Target("", tuple(results), "ours", "peer", "wall", 1.1, each=True)
+    assert str(each.verdict(results)) == "NOT reached 2.00x (1.10x asked): pg_type 2.00, gather 1.50"
+    assert str(Target("", ("single",), "ours", "peer", "wall", 1.1, each=True).verdict(results)) == (
+        "reached 0.50x (1.10x asked)"
+    )
+    assert each.verdict({"single": results["single"]}).reached is None
+
+
+def test_types_are_reported_in_one_table_the_worst_first() -> None:
+    names = ("pgproto asyncio, compiled", "asyncpg")
+    results = {
+        f"read_{name}": {
+            driver: _series(driver, wall) for driver, wall in zip(names, (wall, 0.01), strict=True)
+        }
+        for name, wall in (("int4", 0.005), ("uuid", 0.02))
+    }
+    results["write_int4"] = {names[0]: Series(names[0])}
+    lines = tables.markdown(results, circumstances([], "18", 1)).splitlines()
+    table = [line for line in lines if line.startswith("| `")]
+    assert table == [
+        "| `read_uuid` | 2,000 | 1,000 | 2.00 |",
+        "| `read_int4` | 500 | 1,000 | 0.50 |",
+        "| `write_int4` | - | - | - |",
+    ]
+
+
 def test_the_targets_name_workloads_and_drivers_that_exist() -> None:
     for target in TARGETS:
         for name in target.workloads:

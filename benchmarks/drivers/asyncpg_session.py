@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+
+from pgproto import types
 
 from .session import POOL, Operation, Session, Statements, repeated
 
@@ -21,6 +24,13 @@ class Asyncpg(Session):
     def __init__(self) -> None:
         self._asyncpg: Any = importlib.import_module("asyncpg")
         self._pool: Any = None
+
+    def plain(self, kind: str, result: Any) -> Any:
+        rows = super().plain(kind, result)
+        if kind != "read":
+            return rows
+        ours, theirs = self._values
+        return [tuple([ours if value == theirs else value for value in row]) for row in rows]
 
     async def connect(self, dsn: str) -> None:
         self._dsn = dsn
@@ -61,6 +71,49 @@ class Asyncpg(Session):
             await conn.executemany(sql, records)
 
         return operation
+
+    async def read(self, sql: str, values: tuple[Any, Any], count: int) -> Operation:
+        await self._know(sql)
+        self._values = (values[0], self._own(values[1]))
+        return self.fetch(sql, (count,))
+
+    async def write(self, sql: str, values: tuple[Any, Any], count: int, width: int) -> Operation:
+        await self._know(sql)
+        return self.many(sql, [(self._own(values[1]),) * width] * count)
+
+    async def _know(self, sql: str) -> None:
+        """Set the codecs that its documentation has for these types."""
+        for name in ("json", "jsonb"):
+            if sql.count(f"::{name}") and not sql.count(f"::{name}p"):
+                await self._conn.set_type_codec(
+                    name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+                )
+        if "::hstore" in sql:
+            await self._conn.set_builtin_type_codec("hstore", codec_name="pg_contrib.hstore")
+
+    def _own(self, value: Any) -> Any:
+        """What asyncpg takes and gives for a value of pgproto's classes."""
+        module, own = self._asyncpg, self._own
+        match value:
+            case list():
+                return [own(each) for each in value]
+            case types.Multirange():
+                return [own(each) for each in value]
+            case types.Range():
+                return module.Range(
+                    value.lower, value.upper, lower_inc=value.lower_inc, upper_inc=value.upper_inc
+                )
+            case types.BitString():
+                return module.BitString(str(value))
+            case types.Interval():
+                return value.to_timedelta()
+            case types.Path():
+                return module.Path(*value.points, is_closed=value.closed)
+            case types.Polygon():
+                return module.Polygon(*value.points)
+            case types.Point() | types.Line() | types.LineSegment() | types.Box() | types.Circle():
+                return getattr(module, type(value).__name__)(*value)
+        return value
 
     def copy(self, table: str, columns: Sequence[str], records: Sequence[tuple[Any, ...]]) -> Operation:
         conn = self._conn

@@ -73,6 +73,12 @@ class _PgprotoAsync(Session):
 
         return operation
 
+    def read(self, sql: str, values: tuple[Any, Any], count: int) -> Operation:
+        return self.fetch(sql, (count,))
+
+    def write(self, sql: str, values: tuple[Any, Any], count: int, width: int) -> Operation:
+        return self.many(sql, [(values[0],) * width] * count)
+
     def copy(self, table: str, columns: Sequence[str], records: Sequence[tuple[Any, ...]]) -> Operation:
         conn = self._conn
 

@@ -13,6 +13,8 @@ first).  A kind that it has no method for, it sits out.  The kinds:
     connecting(sql)                  connect, one query, close
     pool_cycle(sql)                  borrow a connection of a pool, one query, give it back
     tasks(count, sql)                so many concurrent tasks on a pool of 10, each of ROUNDS queries
+    read(sql, values, count)         rows of one type's value; values: ours, and that of asyncpg
+    write(sql, values, count, width) executemany of records of one type's value, which stores nothing
     stream(sql)                      all rows one after the other, without having all of them: how many
 
 The rows are what the driver gives by itself (tuples, Records, ...); `plain` turns them into tuples for the
@@ -36,7 +38,7 @@ ROUNDS: Final = 5
 """Queries of each task of `tasks`."""
 
 _SETS: Final = {"batch", "gather", "transaction"}
-_ROWS: Final = {"fetch", "connecting", "pool_cycle"}
+_ROWS: Final = {"fetch", "connecting", "pool_cycle", "read"}
 
 
 class Session:
