@@ -169,6 +169,28 @@ async def stream(here: Here, conn: Any, tag: int) -> None:
     assert set(found) == {tag}
 
 
+async def fetch_columns(here: Here, conn: Any, tag: int) -> None:
+    found = await conn.fetch_columns(QUERY, tag, ROWS)
+    assert set(found["tag"].values) == {tag}
+    assert len(found) == ROWS
+
+
+async def stream_columns(here: Here, conn: Any, tag: int) -> None:
+    async with conn.stream_columns(QUERY, tag, 10 * ROWS, size=2 * ROWS) as batches:
+        found = [value async for batch in batches for value in batch["tag"].values]
+    assert found == [tag] * 10 * ROWS
+
+
+async def copy_columns(here: Here, conn: Any, tag: int) -> None:
+    columns = await conn.fetch_columns("select $1::int8 as tag from generate_series(1, 20000)", tag)
+    assert await conn.copy_columns("suspended", columns) == 20_000
+
+
+async def new_types(here: Here, conn: Any, tag: int) -> None:
+    await conn.script(f"create type pg_temp.t{tag} as (tag int8, word text)")
+    assert await conn.fetchval(f"select array[row($1::int8, 'x')::pg_temp.t{tag}]", tag) == [(tag, "x")]
+
+
 async def listen(here: Here, conn: Any, tag: int) -> None:
     async with conn.listen(f"channel_{tag}") as notifications:
         await conn.fetch("select pg_notify($1, $2)", f"channel_{tag}", str(tag))
@@ -209,6 +231,10 @@ ON_A_CONNECTION: tuple[Operation, ...] = (
     copy_records,
     copy_out,
     stream,
+    fetch_columns,
+    stream_columns,
+    copy_columns,
+    new_types,
     listen,
     prepare,
     reset,

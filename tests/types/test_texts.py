@@ -26,7 +26,7 @@ SETTINGS: Final[dict[str, str]] = {
     "Postgres, MDY": "set datestyle = 'Postgres, MDY'",
     "Postgres, DMY": "set datestyle = 'Postgres, DMY'; set intervalstyle = sql_standard",
     "SQL, MDY": "set datestyle = 'SQL, MDY'",
-    "SQL, DMY": "set datestyle = 'SQL, DMY'; set timezone = 'Asia/Kolkata'",
+    "SQL, DMY": "set datestyle = 'SQL, DMY'; set timezone = '<+0530>-05:30'",
 }
 CHANGED: Final = {"bytea", "date", "interval", "timestamp without time zone", "timestamp with time zone"}
 """The types of which these settings change the texts; all others are checked once."""
