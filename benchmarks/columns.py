@@ -2,8 +2,9 @@
 
 A million rows of (int8, float8, timestamptz, text), read to a `pyarrow.Table` and stored from one.  Every
 figure is that of a fresh process, which does one operation: CPU time (user and system, threads included)
-and wall time of the operation alone, without imports and connecting, and by how much it raised the peak
-memory.
+and wall time of the operation alone, and by how much it raised the peak memory.  Imports and connecting are
+not in them: each process reads a single row first, because some libraries import others only then (pyarrow
+imports pandas for its first table).
 
     --compiled DIR      a compiled build of pgproto; by default the checkout
     --python FILE       an interpreter that has the peers: pyarrow, and as there are any, asyncpg,
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import importlib
 import importlib.util
@@ -37,6 +39,7 @@ from . import memory
 __all__ = ["CASES", "main", "measured"]
 
 _QUERY: Final = "select id, value, at, label from columns_source"
+_FIRST: Final = f"{_QUERY} limit 1"
 _MAKE: Final = """
     drop table if exists columns_source; drop table if exists columns_target;
     create unlogged table columns_source (id int8, value float8, at timestamptz, label text);
@@ -52,18 +55,20 @@ Operation = Callable[[], Any]
 def _pgproto_columns(dsn: str) -> Operation:
     pyarrow = importlib.import_module("pyarrow")
     conn = importlib.import_module("pgproto_blocking").connect(dsn)
-    conn.fetchval("select 1")
+    pyarrow.table(conn.fetch_columns(_FIRST))
     return lambda: pyarrow.table(conn.fetch_columns(_QUERY))
 
 
 def _pgproto_rows(dsn: str) -> Operation:
     conn = importlib.import_module("pgproto_blocking").connect(dsn)
+    conn.fetch(_FIRST)
     return lambda: conn.fetch(_QUERY)
 
 
 def _asyncpg_rows(dsn: str) -> Operation:
     loop = asyncio.new_event_loop()
     conn = loop.run_until_complete(importlib.import_module("asyncpg").connect(dsn))
+    loop.run_until_complete(conn.fetch(_FIRST))
     return lambda: loop.run_until_complete(conn.fetch(_QUERY))
 
 
@@ -73,6 +78,8 @@ def _adbc(dsn: str) -> Any:
 
 def _adbc_columns(dsn: str) -> Operation:
     cursor = _adbc(dsn).cursor()
+    cursor.execute(_FIRST)
+    cursor.fetch_arrow_table()
 
     def run() -> Any:
         cursor.execute(_QUERY)
@@ -83,7 +90,9 @@ def _adbc_columns(dsn: str) -> Operation:
 
 def _connectorx_columns(dsn: str) -> Operation:
     connectorx = importlib.import_module("connectorx")
-    return lambda: connectorx.read_sql(dsn, _QUERY, return_type="arrow", protocol="binary")
+    read = functools.partial(connectorx.read_sql, dsn, return_type="arrow", protocol="binary")
+    read(_FIRST)
+    return lambda: read(_QUERY)
 
 
 def _pgproto_copy(dsn: str) -> Operation:
