@@ -197,6 +197,21 @@ def test_more_bytes_than_an_int32_counts_have_offsets_of_int64() -> None:
     assert (vector.finish().format) == "u"
 
 
+def test_more_elements_than_an_int32_counts_have_offsets_of_int64() -> None:
+    vector = vectors.ListVector(
+        "c", 1005, vectors.NumbersVector("", 21, "s", "h", strict=True), 21, strict=True
+    )
+    vector.largest = 1
+    array = struct.pack(">5iihih", 1, 0, 21, 2, 1, 2, 3, 2, 4)
+    vector.parts = [array, b"", array]
+    vector.flush()
+    found = vector.finish()
+    assert (found.format, plain(found)) == ("+L", [[3, 4], [], [3, 4]])
+    vector.parts = [b""]
+    vector.flush()
+    assert vector.finish().format == "+l"
+
+
 def test_enums_have_a_dictionary() -> None:
     found = column(20001, [b"sad", b"ok", None, b"sad"], types=enums())
     assert found.format == "i"
@@ -422,6 +437,8 @@ SOUND = row(bytes(8), b"text", bytes(2))
         SOUND[:19] + b"\0\0\0\x03" + SOUND[23:],
         SOUND[:4] + bytes([SOUND[4] + 1]) + SOUND[5:] + b"\0",
         SOUND[:4] + bytes([SOUND[4] - 1]) + SOUND[5:-1],
+        b"D\0\0\0\x08\0\3\0\0",
+        b"D\0\0\0\x14\0\3" + SOUND[7:19] + b"\0\0",
     ],
 )
 def test_a_malformed_row_ends_the_session(data: bytes) -> None:

@@ -57,9 +57,11 @@ class Shift:
         step = self._size * _LANES
         if len(data) > step:
             return b"".join([self.add(data[start : start + step]) for start in range(0, len(data), step)])
-        unused = 8 * (step - len(data))
-        signs = self._signs >> unused
+        signs, constants = self._signs, self._constants
+        if len(data) < step:
+            unused = 8 * (step - len(data))
+            signs >>= unused
+            constants >>= unused
         lanes = int.from_bytes(data, "little") ^ signs
-        constants = self._constants >> unused
         sums = lanes - constants if self._down else lanes + constants
         return (sums ^ signs).to_bytes(len(data), "little")

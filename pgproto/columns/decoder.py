@@ -178,7 +178,9 @@ class ColumnDecoder:
         first = self._first
         self._bytes += end - start
         while start < end:
-            stop: i64 = start + 1 + (read_int32(buffer, start + 1) if end - start > 6 else 0)
+            stop: i64 = start + 1
+            if end - start > 6:
+                stop += read_int32(buffer, stop)
             if stop < start + 7 or stop > end:
                 raise RemoteProtocolError("not a whole DataRow message")
             count: i64 = buffer[start + 5]
@@ -192,7 +194,9 @@ class ColumnDecoder:
                 if column is not None:
                     begin: i64 = position - run.pad
                     while column is not None:
-                        length: i64 = read_int32(buffer, position) if stop - position >= 4 else -2
+                        length: i64 = -2
+                        if stop - position >= 4:
+                            length = read_int32(buffer, position)
                         position += 4
                         if length == column.size:
                             position += length
@@ -208,7 +212,9 @@ class ColumnDecoder:
                         raise RemoteProtocolError("DataRow ends before its last column")
                     run.pieces.append(buffer[begin:position])
                 if run.tail is not None:
-                    size: i64 = read_int32(buffer, position) if stop - position >= 4 else -2
+                    size: i64 = -2
+                    if stop - position >= 4:
+                        size = read_int32(buffer, position)
                     position += 4
                     if size >= 0 and size <= stop - position:
                         run.parts.append(buffer[position : position + size])

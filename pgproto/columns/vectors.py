@@ -304,39 +304,69 @@ class IntervalVector(DataVector):
         self.data += b"".join(packed)
 
 
-class BytesVector(Vector):
-    """Text and bytes: offsets, and the bytes of all.
+class OffsetsVector(Vector):
+    """The base of values of variable width: where each of them ends, and 0 in front.
 
     The offsets are int32 up to 2 GiB, and int64 beyond.
-
-    Args:
-        is_text: True for UTF-8.
 
     Attributes:
         largest: the largest offset of int32.
     """
 
-    __slots__ = ("_data", "_is_text", "_offsets", "largest")
+    __slots__ = ("_offsets", "largest")
+
+    def __init__(self, name: str, oid: int, format: str, *, strict: bool) -> None:
+        super().__init__(name, oid, format, strict=strict)
+        self._offsets = bytearray(4)
+        self.largest = _MAX_INT32
+
+    def add_ends(self, ends: list[int]) -> None:
+        """Add the ends of the next values, which ascend."""
+        wide = self.format.isupper()
+        if ends and not wide and ends[-1] > self.largest:
+            wide = True
+            self._offsets = bytearray(array("q", array("i", self._offsets)))
+            self.format = self.format.upper()
+        self._offsets += struct.pack(f"={len(ends)}{'q' if wide else 'i'}", *ends)
+
+    def memory(self) -> list[bytearray]:
+        """The offsets."""
+        offsets, self._offsets = self._offsets, bytearray(4)
+        return [offsets]
+
+    def finish(self) -> ColumnData:
+        """What it has; the next batch has offsets of int32 again."""
+        column = super().finish()
+        self.format = self.format.lower()
+        return column
+
+
+class BytesVector(OffsetsVector):
+    """Text and bytes: offsets, and the bytes of all.
+
+    Args:
+        is_text: True for UTF-8.
+    """
+
+    __slots__ = ("_data", "_is_text")
 
     def __init__(self, name: str, oid: int, *, is_text: bool, strict: bool) -> None:
         super().__init__(name, oid, "u" if is_text else "z", strict=strict)
         self._is_text = is_text
         self._data = bytearray()
-        self._offsets: Any = array("i", [0])
-        self.largest = _MAX_INT32
 
     def take(self, parts: list[bytes]) -> None:
         """Add values."""
         data = b"".join(parts)
         if self._is_text and not data.isascii():
             self._check(parts)
-        start = len(self._data)
+        end: i64 = len(self._data)
         self._data += data
-        if start + len(data) > self.largest and self._offsets.itemsize == 4:
-            self._offsets = array("q", self._offsets)
-            self.format = self.format.upper()
-        ends = list(accumulate(map(len, parts), initial=start))
-        self._offsets.fromlist(ends[1:])
+        ends: list[int] = []
+        for part in parts:
+            end += len(part)
+            ends.append(end)
+        self.add_ends(ends)
 
     def _check(self, parts: list[bytes]) -> None:
         """Arrow's readers trust that text is UTF-8, but a database in SQL_ASCII has any bytes."""
@@ -352,15 +382,7 @@ class BytesVector(Vector):
     def memory(self) -> list[bytearray]:
         """Offsets and bytes."""
         data, self._data = self._data, bytearray()
-        offsets = bytearray(self._offsets)
-        self._offsets = array("i", [0])
-        return [offsets, data]
-
-    def finish(self) -> ColumnData:
-        """What it has; the next batch has offsets of int32 again."""
-        column = super().finish()
-        self.format = self.format.lower()
-        return column
+        return [*super().memory(), data]
 
 
 class EnumVector(DataVector):
@@ -446,7 +468,7 @@ class FloatTextVector(DataVector):
         self.data += array("d", numbers)
 
 
-class ListVector(Vector):
+class ListVector(OffsetsVector):
     """Arrays of one dimension: offsets, and the vector of the elements.
 
     Args:
@@ -456,7 +478,7 @@ class ListVector(Vector):
         prefix: the number of bytes in front of each element that its vector does not take.
     """
 
-    __slots__ = ("_element", "_element_oid", "_numeric", "_offsets", "_prefix")
+    __slots__ = ("_element", "_element_oid", "_numeric", "_prefix")
 
     def __init__(
         self,
@@ -474,7 +496,6 @@ class ListVector(Vector):
         element.is_element = True
         self._element_oid = element_oid
         self._numeric = numeric
-        self._offsets: Any = array("i", [0])
         self._prefix = prefix
 
     def take(self, parts: list[bytes]) -> None:
@@ -486,12 +507,14 @@ class ListVector(Vector):
                 self._take_one(index, part)
             ends.append(element.rows + len(element.parts))
         element.flush()
-        self._offsets.fromlist(ends)
+        self.add_ends(ends)
 
     def _take_one(self, index: int, part: bytes) -> None:
         """Collect the elements of one array.  Its binary form is in `types.arrays`."""
         size: i64 = len(part)
-        dimensions: i64 = read_int32(part, 0) if size >= 12 else -1
+        dimensions: i64 = -1
+        if size >= 12:
+            dimensions = read_int32(part, 0)
         if dimensions == 0 and size == 12:
             return
         if dimensions > 1:
@@ -504,7 +527,9 @@ class ListVector(Vector):
         element = self._element
         prefix: i64 = self._prefix
         while count > 0:
-            length: i64 = read_int32(part, position) if size - position >= 4 else -2
+            length: i64 = -2
+            if size - position >= 4:
+                length = read_int32(part, position)
             position += 4
             if length == -1:
                 element.nulls.append(element.rows + len(element.parts))
@@ -520,12 +545,6 @@ class ListVector(Vector):
             count -= 1
         if position != size:
             raise self.error(index, "malformed array")
-
-    def memory(self) -> list[bytearray]:
-        """The offsets."""
-        offsets = bytearray(self._offsets)
-        self._offsets = array("i", [0])
-        return [offsets]
 
     def children(self) -> list[ColumnData]:
         """The elements."""

@@ -87,13 +87,14 @@ def _values(column: ColumnData, buffers: tuple[memoryview | None, ...]) -> list[
             int.from_bytes(last[index : index + 16], "little", signed=True)
             for index in range(0, 16 * count, 16)
         ]
-    if format == "+l":
+    code = "q" if format.isupper() else "i"
+    if format in ("+l", "+L"):
         (child,) = column.children
         items = plain(child)
-        ends = struct.unpack(f"={count + 1}i", last)
+        ends = struct.unpack(f"={count + 1}{code}", last)
         return [items[start:end] for start, end in pairwise(ends)]
     first = buffers[1]
     assert first is not None
-    ends = struct.unpack(f"={count + 1}{'q' if format.isupper() else 'i'}", first)
+    ends = struct.unpack(f"={count + 1}{code}", first)
     pieces = [bytes(last[start:end]) for start, end in pairwise(ends)]
     return [piece.decode() for piece in pieces] if format in "uU" else pieces
