@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import Column, DataError
+from pgproto import Batch, Column, DataError, Outcome
 from pgproto.client import Connection, Pool
 from pgproto.client.columnar import ColumnQueries
 from pgproto.columns import ColumnBatch
@@ -82,3 +82,26 @@ def test_what_a_client_has_to_add() -> None:
     for call in calls:
         with pytest.raises(NotImplementedError):
             call()
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_batch_of_which_no_object_can_be_made(atomic: bool) -> None:
+    """The rows are there, but not what they should become: of an atomic batch that is the call's error."""
+
+    def refusing(**row: object) -> str:
+        raise ValueError("no")
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        batch = Batch(atomic=atomic)
+        refused = batch.queue("people", into=refusing)
+        taken = batch.queue("people")
+        if atomic:
+            with pytest.raises(DataError):
+                await conn.send_batch(batch)
+        else:
+            await conn.send_batch(batch)
+        assert isinstance(refused.error, DataError)
+        assert refused.outcome is Outcome.COMMITTED
+        assert [row["name"] for row in taken.rows] == NAMES
+
+    with_connection(work, server())
