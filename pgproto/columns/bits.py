@@ -6,10 +6,11 @@ Arrow's bitmaps have one bit for each row, the least significant first.  A loop 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["Shift", "packed", "validity"]
+__all__ = ["Shift", "highest", "packed", "validity"]
 
 _LANES: Final = 8192
 
@@ -30,6 +31,11 @@ def validity(rows: int, nulls: Sequence[int]) -> bytearray | None:
     for row in nulls:
         bitmap[row >> 3] &= ~(1 << (row & 7)) & 0xFF
     return bitmap
+
+
+def highest(data: bytes, size: int) -> bytes:
+    """The highest byte of each number of a column, in the machine's order."""
+    return data[size - 1 :: size] if sys.byteorder == "little" else data[::size]
 
 
 class Shift:

@@ -92,7 +92,8 @@ class Chunk:
         rows: how many.
         nulls: those that are NULL.
         data: the values of fixed width (bool: a byte each), or the bytes between `ends`.
-        ends: where each value begins in `data` or `items`, and the last one ends.
+        ends: where each value begins, and the last one ends, in a buffer of which `data` or `items` have the
+            part from the first on.
         pieces: the values, instead of `data` and `ends`.
         items: the elements of lists.
         labels: the dictionary.

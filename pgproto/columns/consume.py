@@ -232,7 +232,7 @@ class _Reader:
         elif format in _OFFSETS:
             ends = self._ends(first, count, _OFFSETS[format])
             low, high = ends[0], ends[-1]
-            found.ends = [end - low for end in ends]
+            found.ends = ends
             if self._children:
                 found.items = self._children[0].chunk(low, high - low)
             else:
@@ -241,7 +241,7 @@ class _Reader:
             found.pieces = self._views(first, count, set(found.nulls))
         elif format.startswith("+w:"):
             size = self._kind.size
-            found.ends = list(range(0, size * (count + 1), size)) if size else [0] * (count + 1)
+            found.ends = [size * row for row in range(count + 1)]
             found.items = self._children[0].chunk(size * first, size * count)
         elif format != "n":
             size = self._kind.size

@@ -15,8 +15,8 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import chain, pairwise
-from typing import Any, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError
 from ..types import BUILT_IN, TypeMap
@@ -25,8 +25,11 @@ from ..types.codec import Codec
 from ..types.composites import LabelCodec
 from ..types.numeric import NumericCodec
 from ..types.scalars import JsonCodec, TextCodec
-from .bits import Shift
+from .bits import Shift, highest
 from .chunk import Chunk, Kind
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["ColumnsEncoder"]
 
@@ -136,7 +139,7 @@ class ColumnsEncoder:
         rows = chunks[0].rows if chunks else 0
         template = bytearray(len(chunks).to_bytes(2, "big"))
         numbers: list[tuple[int, int, bytes]] = []  # to be put into the table: place, width, values
-        parts: list[Any] = []  # the cut tables, and the pieces between them
+        parts: list[Sequence[bytes]] = []  # the cut tables, and the pieces between them
         for name, encoder, chunk in zip(self._columns, self._encoders, chunks, strict=True):
             refused: DataError | None = None
             pieces: list[bytes] = []
@@ -151,12 +154,10 @@ class ColumnsEncoder:
                 refused = DataError(f"row {self._rows + misfit.index + 1}, column {name!r}: {misfit.reason}")
             if refused is not None:
                 raise refused
-            lengths = array("i", list(map(len, pieces)))
+            lengths = list(map(len, pieces))
             for index in chunk.nulls:
                 lengths[index] = -1
-            if _SWAP:
-                lengths.byteswap()
-            numbers.append((len(template), 4, lengths.tobytes()))
+            numbers.append((len(template), 4, struct.pack(f">{rows}i", *lengths)))
             template += bytes(4)
             parts.append(_table(template, rows, numbers))
             parts.append(pieces)
@@ -166,7 +167,10 @@ class ColumnsEncoder:
             return bytes(_filled(template, rows, numbers))
         if template:
             parts.append(_table(template, rows, numbers))
-        return b"".join(chain.from_iterable(zip(*parts, strict=True)))
+        cut = [b""] * (rows * len(parts))
+        for place, each in enumerate(parts):
+            cut[place :: len(parts)] = each
+        return b"".join(cut)
 
 
 def _filled(template: bytearray, rows: int, numbers: list[tuple[int, int, bytes]]) -> bytearray:
@@ -178,9 +182,9 @@ def _filled(template: bytearray, rows: int, numbers: list[tuple[int, int, bytes]
     return table
 
 
-def _table(template: bytearray, rows: int, numbers: list[tuple[int, int, bytes]]) -> list[bytes]:
+def _table(template: bytearray, rows: int, numbers: list[tuple[int, int, bytes]]) -> Sequence[bytes]:
     table = _filled(template, rows, numbers)
-    return [piece for (piece,) in struct.iter_unpack(f"{len(template)}s", table)]
+    return struct.Struct(f"{len(template)}s" * rows).unpack(table)  # which `struct.unpack` would keep
 
 
 # ---- Conversions
@@ -233,17 +237,31 @@ def _integers(source: str, code: str) -> Numbers:
 def _moments(source: str, unit: str, epoch: int, first: int, last: int, code: str = "q") -> Numbers:
     """Times in some unit, counted from some epoch."""
     factor, divisor = _UNITS[unit]
-    shift = Shift(array(code).itemsize, -epoch)
+    size = array(code).itemsize
+    shift = Shift(size, -epoch)
+    # A number whose highest byte is one of these is not out of range.
+    high = 8 * (size - 1)
+    within = bytes(
+        [
+            byte & 0xFF
+            for byte in range(-128, 128)
+            if first + epoch <= byte << high and ((byte + 1) << high) - 1 <= last + epoch
+        ]
+    )
 
     def convert(chunk: Chunk) -> bytes:
         numbers = _array(source, chunk)
         if chunk.nulls:
             for index in chunk.nulls:
                 numbers[index] = 0
-        if factor == divisor and numbers and first <= min(numbers) - epoch and max(numbers) - epoch <= last:
-            moved: Any = array(code)
-            moved.frombytes(shift.add(numbers.tobytes()))
-            return _big_endian(moved)
+        if factor == divisor:
+            data: bytes = numbers.tobytes()
+            if not highest(data, size).translate(None, within) or (
+                first <= min(numbers) - epoch and max(numbers) - epoch <= last
+            ):
+                moved: Any = array(code)
+                moved.frombytes(shift.add(data))
+                return _big_endian(moved)
         values = [number * factor // divisor - epoch for number in numbers]
         if values and (min(values) < first or max(values) > last):
             index = next(index for index, value in enumerate(values) if not first <= value <= last)
@@ -273,7 +291,14 @@ def _split(chunk: Chunk) -> list[bytes]:
         return list(chunk.pieces)
     data = chunk.data
     if chunk.ends:
-        return [data[start:end] for start, end in pairwise(chunk.ends)]
+        found: list[bytes] = []
+        first: i64 = chunk.ends[0]
+        start: i64 = first
+        for end in chunk.ends[1:]:
+            stop: i64 = end
+            found.append(data[start - first : stop - first])
+            start = stop
+        return found
     size = chunk.kind.size
     return [data[at : at + size] for at in range(0, size * chunk.rows, size)] if size else [b""] * chunk.rows
 
@@ -372,10 +397,11 @@ def _arrays(encoder: _Encoder, element_oid: int) -> Pieces:
     def convert(chunk: Chunk) -> list[bytes]:
         items = chunk.items
         assert items is not None
+        first = chunk.ends[0]
         try:
             values = encoder.each(items)
         except _Misfit as misfit:
-            row = next(row for row in range(chunk.rows) if misfit.index < chunk.ends[row + 1])
+            row = next(row for row in range(chunk.rows) if misfit.index < chunk.ends[row + 1] - first)
             refused = _Misfit(row, f"an element: {misfit.reason}")
         else:
             nulls = set(items.nulls)
@@ -383,7 +409,10 @@ def _arrays(encoder: _Encoder, element_oid: int) -> Pieces:
                 _NULL if index in nulls else len(value).to_bytes(4, "big") + value
                 for index, value in enumerate(values)
             ]
-            return [_one_array(framed[start:end], element_oid) for start, end in pairwise(chunk.ends)]
+            return [
+                _one_array(framed[start - first : end - first], element_oid)
+                for start, end in pairwise(chunk.ends)
+            ]
         raise refused
 
     return convert

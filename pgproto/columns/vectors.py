@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..types.numeric import NumericCodec
 from ..wire.native import read_int32
 from .batch import ColumnData
-from .bits import Shift, packed, validity
+from .bits import Shift, highest, packed, validity
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -251,8 +251,8 @@ class TimesVector(NumbersVector):
                 data = self._without_unfit(numbers, 0)
             return data
         # Only numbers whose highest byte is one of these can be infinite or too late.
-        highest = data[self.size - 1 :: self.size] if _SWAP else data[:: self.size]
-        if b"\x7f" in highest or b"\x80" in highest:
+        found = highest(data, self.size)
+        if b"\x7f" in found or b"\x80" in found:
             data = self._without_unfit(numbers, -1 << (8 * self.size - 1))
         return shift.add(data)
 
