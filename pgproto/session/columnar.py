@@ -161,25 +161,23 @@ class ColumnsCopy:
         TypeError, DataError: the data cannot be read.
     """
 
-    __slots__ = ("_copy", "_encoder", "_names", "_source", "_target", "_type_oids", "select")
+    __slots__ = ("_copy", "_names", "_source", "select")
 
     def __init__(self, table: str, data: object, columns: Sequence[str] | None, schema: str) -> None:
         from ..columns.consume import ArrowSource  # which imports ctypes
 
-        self._target = quote_identifier(table)
+        target = quote_identifier(table)
         if schema:
-            self._target = f"{quote_identifier(schema)}.{self._target}"
+            target = f"{quote_identifier(schema)}.{target}"
         names = None if columns is None else [quote_identifier(name) for name in columns]
         self._source: Any = ArrowSource(data)
         if columns is None:
             columns = [kind.name for kind in self._source.kinds]
             names = [quote_identifier(name) for name in columns]
         self._names = tuple(columns)
-        self._encoder: ColumnsEncoder | None = None
-        self._type_oids: tuple[int, ...] = ()
         listed = ", ".join(names or ())
-        self.select = f"SELECT {listed} FROM {self._target}"  # noqa: S608
-        self._copy = f"COPY {self._target} ({listed}) FROM STDIN (FORMAT binary)"
+        self.select = f"SELECT {listed} FROM {target}"  # noqa: S608
+        self._copy = f"COPY {target} ({listed}) FROM STDIN (FORMAT binary)"
 
     def operation(self, type_oids: Sequence[int], types: TypeMap) -> CopyRecords:
         """The operation, for columns of these types.
@@ -187,19 +185,18 @@ class ColumnsCopy:
         Raises:
             DataError: a column of the data does not fit; the text names it.
         """
-        self._encoder = ColumnsEncoder(self._names, type_oids, self._source.kinds, types)
-        self._type_oids = tuple(type_oids)
+        ColumnsEncoder(self._names, type_oids, self._source.kinds, types)  # before anything is sent
         return CopyRecords(self.select, self._copy)
 
-    def chunks(self, operation: CopyRecords) -> Iterator[bytes]:
+    def chunks(self, operation: CopyRecords, types: TypeMap) -> Iterator[bytes]:
         """The data for the operation, once it takes some.
 
         Raises:
-            DataError: a value does not fit, or the data's reader fails.
+            DataError: a value does not fit, or the data's reader fails; or a column's type was altered since
+                it was looked up, and the data does not fit it.
         """
-        encoder = self._encoder
-        if encoder is None or operation.types != self._type_oids:
-            raise DataError(f"the types of the columns of {self._target} were altered: copy the data again")
+        operation.in_text(self._names, types)  # refuses types that are not known yet
+        encoder = ColumnsEncoder(self._names, operation.types, self._source.kinds, types)
         yield COPY_HEADER
         for chunk in self._source.chunks():
             yield encoder.encode(chunk)

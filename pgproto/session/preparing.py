@@ -229,19 +229,22 @@ class Resolve(Preparing):
 
     Args:
         sql: its text.  The cache has the statement afterwards.
+
+    Attributes:
+        statement: the statement, once it has succeeded.
     """
 
-    __slots__ = ("_statement", "sql")
+    __slots__ = ("sql", "statement")
 
     def __init__(self, sql: str) -> None:
         super().__init__()
         self.sql = sql
-        self._statement: Statement | None = None
+        self.statement: Statement | None = None
 
     @property
     def result_types(self) -> tuple[int, ...]:
         """The OIDs of its columns' types, once it has succeeded."""
-        return () if self._statement is None else self._statement.result_types
+        return () if self.statement is None else self.statement.result_types
 
     def copy(self, sql: str, types: TypeMap) -> str:
         """A COPY of its columns, in binary if all of their types can be sent so, else in text.
@@ -266,10 +269,10 @@ class Resolve(Preparing):
             self._end(channel, self.blocked or self.rejected[self.sql])
             return SENT
         statements = channel.statements
-        statement = self._statement
+        statement = self.statement
         if statement is None or statement.state == st.DROPPED or statement.leaving:
             self.release(channel)
-            self._statement = statement = statements.current(self.sql)
+            self.statement = statement = statements.current(self.sql)
             self.hold(statement)
         if statement.state == st.READY and not statements.waits(statement):
             self._end(channel)

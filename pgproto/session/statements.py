@@ -497,6 +497,8 @@ class StatementCache:
         if statement.state == DROPPED:
             return
         self.kept.pop(statement.name, None)
+        if self._entries.get(statement.sql) is statement:
+            del self._entries[statement.sql]
         if statement.users:
             statement.leaving = statement.state != NEW
         elif statement.declared:

@@ -85,3 +85,28 @@ def test_what_does_not_fit(driver: Driver, dsn: str) -> None:
             assert await conn.fetchval("select count(*) from target") == 0
 
     driver.run(scenario)
+
+
+def test_a_type_that_another_session_alters(driver: Driver, dsn: str) -> None:
+    """One error at most: the next copy asks again."""
+    known = "select count(*)::int4 from pg_prepared_statements where statement like 'SELECT \"n\"%'"
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(dsn) as conn, pg.connect(dsn) as other:
+            await other.execute("drop table if exists altered")
+            await other.execute("create table altered (n int8)")
+            assert await conn.copy_columns("altered", numbers(1)) == 1
+            assert await conn.copy_columns("altered", numbers(2)) == 1
+            assert await conn.fetchval(known) == 1
+            await other.execute("alter table altered alter n type int4")
+            assert await conn.copy_columns("altered", numbers(3)) == 1
+            assert await conn.copy_columns("altered", numbers(4)) == 1  # looked up anew
+            for _ in range(2):  # a look-up of before the change, then one after it
+                await other.execute("alter table altered alter n type text")
+                with pytest.raises(DataError, match="'n' of type text does not take the Arrow type 'l'"):
+                    await conn.copy_columns("altered", numbers(5))
+            await other.execute("alter table altered alter n type numeric using n::numeric")
+            assert await conn.copy_columns("altered", numbers(6)) == 1
+            assert await conn.fetchval("select array_agg(n)::int4[] from altered") == [1, 2, 3, 4, 6]
+
+    driver.run(scenario)

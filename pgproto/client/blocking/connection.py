@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgproto.config import Config
-from pgproto.errors import Error, PostgresError
+from pgproto.errors import DataError, Error, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
     GRACE,
@@ -344,10 +344,16 @@ class Connection(Queries, ColumnQueries):
         return Pieces(self.runtime, self._opened, operation, take, self._seconds(timeout))
 
     def _copy_columns(self, copy: ColumnsCopy, timeout: Timeout) -> int:
-        prepared = self.prepare(copy.select, timeout=timeout)  # looks the types up
-        operation = copy.operation(prepared.statement.result_types, self._connector.types)
-        prepared.close()
-        self._feed(operation, lambda: copy.chunks(operation), timeout)
+        types = self._connector.types
+        resolve = Resolve(copy.select)
+        self._run(resolve, timeout)
+        try:
+            operation = copy.operation(resolve.result_types, types)
+        except DataError:
+            assert resolve.statement is not None
+            self.close_statement(resolve.statement)  # another session may have altered the types
+            raise
+        self._feed(operation, lambda: copy.chunks(operation, types), timeout)
         return operation.rowcount
 
     def _feed(self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout) -> None:
