@@ -34,13 +34,31 @@ def server() -> ModelServer:
     return ModelServer(ANSWERS)
 
 
+def raising(rows: int) -> None:
+    raise KeyError("mine")
+
+
 async def everything(where: Any) -> None:
+    async def stream(sql: str, **options: Any) -> None:
+        async for _ in where.stream_columns(sql, **options):
+            raise AssertionError("progress comes first")
+
     batch = await where.fetch_columns("people")
     assert isinstance(batch, ColumnBatch)
     assert plain(batch["id"]) == [1, 2, 3]
     assert plain(batch["name"]) == NAMES
     parts = [part async for part in where.stream_columns("people", size=2)]
     assert [name for part in parts for name in plain(part["name"])] == NAMES
+    seen: list[int] = []
+    batch = await where.fetch_columns("people", progress=seen.append)
+    assert plain(batch["id"]) == [1, 2, 3]
+    assert seen[-1] == 3
+    seen.clear()
+    assert [len(part) async for part in where.stream_columns("people", size=2, progress=seen.append)] == [3]
+    assert seen == [3]
+    for call in (where.fetch_columns, stream):
+        with pytest.raises(KeyError, match="mine"):
+            await call("people", progress=raising)
     assert await where.copy_columns("people", batch) == 3
     with pytest.raises(DataError, match="2 columns of data for 1"):
         await where.copy_columns("numbers", batch, columns=["name"], schema="public")

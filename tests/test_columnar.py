@@ -74,6 +74,26 @@ def test_a_stream_has_batches(pair: Pair) -> None:
     assert (len(empty), empty.names) == (0, ("n",))
 
 
+def test_the_rows_are_counted_as_they_arrive(pair: Pair) -> None:
+    pair.chop = lambda data: [data[index : index + 19] for index in range(0, len(data), 19)]
+    query = columns("numbers", watched=True)
+    assert (query.exclusive, query.counts()) == (True, [])
+    pair.engine.submit(query)
+    found = []
+    while not query.finished:
+        pair.engine.resume()
+        pair.pump()
+        found += query.counts()
+    assert query.progressed
+    assert (found, query.rows) == ([10], 10)
+    assert query.counts() == []
+    (batch,) = query.take()
+    assert plain(batch["n"]) == list(range(10))
+    stream = pair.run(columns("numbers", 4))
+    assert stream.rows == 10
+    assert not pair.run(columns("numbers")).progressed
+
+
 def test_a_stream_waits_for_its_consumer(pair: Pair) -> None:
     pair.chop = lambda data: [data[index : index + 7_000_000] for index in range(0, len(data), 7_000_000)]
     query = pair.run(columns("large", 100))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from pgproto.columns import ColumnBatch, Numeric, Unfit
 from pgproto.session import ColumnQuery, Operation
@@ -19,6 +19,9 @@ __all__ = ["ColumnQueries"]
 
 T = TypeVar("T")
 
+Progress: TypeAlias = Callable[[int], object]
+"""Called with the number of rows that have arrived so far."""
+
 
 class ColumnQueries(Unique):
     """`fetch_columns`, `stream_columns` and `copy_columns`."""
@@ -29,11 +32,13 @@ class ColumnQueries(Unique):
         *args: object,
         numeric: Numeric = "str",
         unfit: Unfit = "error",
+        progress: Progress | None = None,
         timeout: Timeout = DEFAULT,
     ) -> ColumnBatch:
         """Run a statement and return its result as columns, without an object for each row or value.
 
         numpy, pyarrow, polars, pandas and DuckDB take the columns as they are; `pgproto.columns` says how.
+        Classes and codecs of your own are not used: an enum is a dictionary of its labels.
 
         Args:
             query: one SQL statement with parameters $1, $2, ..., or a prepared statement.
@@ -42,13 +47,21 @@ class ColumnQueries(Unique):
                 ("float64"), or a decimal128 with so many digits after the point.
             unfit: what a value does that the column's Arrow type does not have, such as an infinite
                 timestamp: "error" or "null".
-            timeout: as for `fetch`.
+            progress: a function that is called here, again and again, with the number of rows that have
+                arrived so far.  Nothing else can use the connection meanwhile.
+            timeout: as for `fetch`; with `progress`, how long the next rows may take.
 
         Raises:
             DataError: as for `fetch`; or a value is unfit.
+            Exception: what `progress` raised; the rest of the query was cancelled.
         """
-        operation = ColumnQuery(as_item(query, args), numeric, unfit)
-        await self._run(operation, timeout)
+        operation = ColumnQuery(as_item(query, args), numeric, unfit, watched=progress is not None)
+        if progress is None:
+            await self._run(operation, timeout)
+        else:
+            async with self._pieces(operation, operation.counts, timeout) as counts:
+                async for count in counts:
+                    progress(count)
         return operation.take()[0]
 
     def stream_columns(
@@ -58,16 +71,24 @@ class ColumnQueries(Unique):
         size: int = 65536,
         numeric: Numeric = "str",
         unfit: Unfit = "error",
+        progress: Progress | None = None,
         timeout: Timeout = DEFAULT,
     ) -> Pieces[ColumnBatch]:
         """Run a statement and iterate over batches of its columns as they arrive, in bounded memory.
 
         See `stream`, and `fetch_columns` for the other arguments.  `size` is the number of rows of each batch
         but the last one; rows of more than 16 MiB are a batch, too.  An empty result is one batch without
-        rows.
+        rows.  `progress` is called when batches are taken.
         """
         operation = ColumnQuery(as_item(query, args), numeric, unfit, check_size(size))
-        return self._pieces(operation, operation.take, timeout)
+
+        def take() -> list[ColumnBatch]:
+            batches = operation.take()
+            if batches and progress is not None:
+                progress(operation.rows)
+            return batches
+
+        return self._pieces(operation, take, timeout)
 
     async def copy_columns(
         self,

@@ -49,21 +49,40 @@ class ColumnQuery(Execution):
         numeric: see `pgproto.columns.Numeric`.
         unfit: see `pgproto.columns.Unfit`.
         size: the number of rows in each batch of a stream; 0 for one batch with all rows.
+        watched: the caller asks for `counts` while the rows of the one batch arrive.
 
     Raises:
         TypeError, ValueError: an argument is not what it may be.
     """
 
-    __slots__ = ("_batches", "_bytes", "_decoder", "_given", "_numeric", "_size", "_unfit")
+    __slots__ = (
+        "_batches",
+        "_bytes",
+        "_counted",
+        "_decoder",
+        "_given",
+        "_numeric",
+        "_size",
+        "_unfit",
+        "_watched",
+    )
 
     def __init__(
-        self, item: QueuedQuery, numeric: Numeric = "str", unfit: Unfit = "error", size: int = 0
+        self,
+        item: QueuedQuery,
+        numeric: Numeric = "str",
+        unfit: Unfit = "error",
+        size: int = 0,
+        *,
+        watched: bool = False,
     ) -> None:
         super().__init__([item])
         check_policies(numeric, unfit)
         self._numeric: Numeric = numeric
         self._unfit: Unfit = unfit
         self._size = size
+        self._watched = watched
+        self._counted = 0
         self._decoder = ColumnDecoder(())
         self._batches: list[ColumnBatch] = []
         self._bytes = 0
@@ -71,8 +90,13 @@ class ColumnQuery(Execution):
 
     @property
     def exclusive(self) -> bool:
-        """The caller drains a stream."""
-        return self._size > 0
+        """The caller drains a stream, or watches the rows arrive."""
+        return self._size > 0 or self._watched
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that have arrived."""
+        return self._decoder.before + self._decoder.rows
 
     def template(self, statement: Statement) -> BindTemplate:
         """The constant parts of the Bind, with formats of its own."""
@@ -109,6 +133,8 @@ class ColumnQuery(Execution):
                 if decoder.rows >= self._size or self._bytes >= _MOST_BYTES:
                     self._give()
                     self.progress(channel)
+            elif self._watched:
+                self.progress(channel)
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - as for every execution
@@ -135,6 +161,14 @@ class ColumnQuery(Execution):
         batches = self._batches
         self._batches = []
         return batches
+
+    def counts(self) -> list[int]:
+        """The number of rows that have arrived, if it is not what the last call returned."""
+        rows = self.rows
+        if rows == self._counted:
+            return []
+        self._counted = rows
+        return [rows]
 
     def repeatable(self) -> bool:
         """False once the consumer may have seen a batch."""

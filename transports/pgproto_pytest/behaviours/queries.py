@@ -224,6 +224,55 @@ async def q03_the_time_that_the_consumer_takes_is_not_the_servers(pg: Driver, db
 
 
 @behaviour
+async def q03_progress_of_columns(pg: Driver, db: Database) -> None:
+    """The function is called by the caller's own thread, with more rows each time."""
+    sql = "select n, repeat('x', 100) from generate_series(1, $1::int4) n"
+    here = threading.get_ident()
+    seen: list[int] = []
+
+    def progress(rows: int) -> None:
+        assert threading.get_ident() == here
+        seen.append(rows)
+
+    async with pg.connect(db.dsn) as conn, pg.Pool(db.dsn, max_size=1) as pool:
+        for where in (conn, pool):
+            seen.clear()
+            assert len(await where.fetch_columns(sql, 20_000, progress=progress)) == 20_000
+            assert len(seen) > 1
+            assert sorted(set(seen)) == seen
+            assert seen[-1] == 20_000
+            seen.clear()
+            lengths = [
+                len(part) async for part in where.stream_columns(sql, 20_000, size=5000, progress=progress)
+            ]
+            assert sum(lengths) == seen[-1] == 20_000
+            assert 1 < len(seen) <= len(lengths)
+            seen.clear()
+            assert len(await where.fetch_columns(sql, 0, progress=progress)) == 0
+            assert seen == []
+
+
+@behaviour
+async def q03_progress_that_raises_ends_the_query(pg: Driver, db: Database) -> None:
+    sql = "select repeat('x', 100) from generate_series(1, 300000)"
+
+    def progress(rows: int) -> None:
+        raise error
+
+    async with pg.connect(db.dsn) as conn, pg.Pool(db.dsn, max_size=1) as pool:
+        for error in (KeyError("mine"), DataError("mine")):
+            for where in (conn, pool):
+                with pytest.raises(type(error)) as caught:
+                    await where.fetch_columns(sql, progress=progress)
+                assert caught.value is error
+                with pytest.raises(type(error)) as caught:
+                    async for _ in where.stream_columns(sql, progress=progress):
+                        raise AssertionError("a batch without its progress")
+                assert caught.value is error
+                assert await where.fetchval("select 1") == 1
+
+
+@behaviour
 async def q03_stream(pg: Driver, db: Database) -> None:
     async with pg.connect(db.dsn) as conn:
         total = 0
