@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
+from enum import Enum
 from typing import Any
 
 import numpy
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 
 from pgproto.columns import ColumnDecoder, vectors
 from pgproto.columns.bits import Shift, packed, validity
+from pgproto.columns.chunk import Kind
+from pgproto.columns.encode import encoder_for
 from pgproto.errors import DataError, RemoteProtocolError
 from pgproto.types import BUILT_IN, TypeMap
 from pgproto.types.arrays import ArrayCodec
+from pgproto.types.classes import EnumCodec
 from pgproto.types.composites import LabelCodec
 from tests.support.builds import pure_only
 from tests.support.columns import column, decoded, field, plain, row
@@ -23,6 +27,10 @@ from tests.support.columns import column, decoded, field, plain, row
 FIXED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 DAYS = 10957
 MICROS = DAYS * 86_400_000_000
+
+
+class Mood(Enum):
+    OK = "ok"
 
 
 def enums() -> TypeMap:
@@ -210,6 +218,18 @@ def test_more_elements_than_an_int32_counts_have_offsets_of_int64() -> None:
     vector.parts = [b""]
     vector.flush()
     assert vector.finish().format == "+l"
+
+
+def test_classes_and_codecs_of_the_users_are_not_used() -> None:
+    types = TypeMap()
+    types.set_codec("text", decode=str.upper, format="value")
+    types.add(EnumCodec(LabelCodec(20001, "mood"), Mood, {}))
+    assert types.codec(25).decode_text("ok") == "OK"
+    assert column(20001, [b"ok"], types=types).dictionary is not None
+    assert plain(column(25, [b"ok", b"sad"], types=types)) == ["ok", "sad"]
+    assert plain(column(1009, [array(25, b"ok", b"sad")], types=types)) == [["ok", "sad"]]
+    assert encoder_for(Kind("c", "u"), types.codec(25)) is not None
+    assert encoder_for(Kind("c", "+l", [Kind("", "u")]), types.codec(1009)) is not None
 
 
 def test_enums_have_a_dictionary() -> None:

@@ -27,6 +27,7 @@ from ..types.numeric import NumericCodec
 from ..types.scalars import JsonCodec, TextCodec
 from .bits import Shift, highest
 from .chunk import Chunk, Kind
+from .kinds import without_own
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -431,6 +432,7 @@ def _all_null(chunk: Chunk) -> list[bytes]:
 
 def encoder_for(kind: Kind, codec: Codec) -> _Encoder | None:
     """What stores the values of an Arrow type in a column of a SQL type; None if nothing does."""
+    codec = without_own(codec)
     format, oid = kind.format, codec.oid
     if format == "n":
         return _Encoder(pieces=_all_null)

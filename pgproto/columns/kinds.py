@@ -14,6 +14,8 @@
     an array of one of these               list; of one dimension only
     any other type                         utf8: the text that the server makes of it
 
+Classes and codecs of the user's do not count: the type is taken as it is without them.
+
 Sources: PostgreSQL's src/include/catalog/pg_type.dat; Arrow's "The Arrow C data interface" for the formats.
 """
 
@@ -23,9 +25,11 @@ from typing import Final
 
 from ..types import TypeMap
 from ..types.arrays import ArrayCodec
+from ..types.classes import EnumCodec
 from ..types.codec import Codec
 from ..types.composites import LabelCodec
 from ..types.numeric import NumericCodec
+from ..types.own import OwnCodec
 from ..wire.messages import FieldDescription
 from .bits import Shift
 from .policy import MAX_DIGITS, Numeric
@@ -43,7 +47,7 @@ from .vectors import (
     Vector,
 )
 
-__all__ = ["vector_for"]
+__all__ = ["vector_for", "without_own"]
 
 _BOOL: Final = 16
 _BYTEA: Final = 17
@@ -81,6 +85,13 @@ _TIMES: Final[dict[int, tuple[str, str, Shift | None, int]]] = {
 }
 
 
+def without_own(codec: Codec) -> Codec:
+    """The codec that a type has without classes and functions of the user's."""
+    while isinstance(codec, EnumCodec | OwnCodec):
+        codec = codec.base
+    return codec
+
+
 def vector_for(
     field: FieldDescription, types: TypeMap, numeric: Numeric, *, strict: bool
 ) -> tuple[Vector, int]:
@@ -95,7 +106,7 @@ def vector_for(
     name, oid = field.name, field.type_oid
     if oid == _NUMERIC:
         return _numeric(name, oid, field.type_modifier, numeric, strict), 0
-    codec = types.codec(oid)
+    codec = without_own(types.codec(oid))
     if isinstance(codec, ArrayCodec):
         element = _list(name, codec, field.type_modifier, numeric, strict)
         return (BytesVector(name, oid, is_text=True, strict=strict), 0) if element is None else (element, 1)
@@ -147,7 +158,7 @@ def _numeric(name: str, oid: int, modifier: int, numeric: Numeric, strict: bool)
 
 def _list(name: str, codec: ArrayCodec, modifier: int, numeric: Numeric, strict: bool) -> Vector | None:
     """The vector of an array type; None if its elements have no binary form here."""
-    element = codec.element
+    element = without_own(codec.element)
     if isinstance(element, NumericCodec):
         vector: Vector | None = _numeric(name, element.oid, modifier, numeric, strict)
         decimals: NumericCodec | None = element

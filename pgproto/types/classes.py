@@ -55,11 +55,11 @@ class EnumCodec(Codec):
         members: its members by the values of `base`.
     """
 
-    __slots__ = ("_base", "_kind", "_members", "_values")
+    __slots__ = ("_kind", "_members", "_values", "base")
 
     def __init__(self, base: Codec, kind: type[Enum], members: Mapping[object, Enum]) -> None:
         super().__init__(base.oid, base.name)
-        self._base = base
+        self.base = base
         self.format = base.format
         self._kind = kind
         self._members: dict[object, Enum] = dict(members)
@@ -85,19 +85,19 @@ class EnumCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take a member, or what stands for one."""
-        return self._base.encode(self._value(value))
+        return self.base.encode(self._value(value))
 
     def encode_text(self, value: object) -> str:
         """Take a member, or what stands for one."""
-        return self._base.encode_text(self._value(value))
+        return self.base.encode_text(self._value(value))
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The member."""
-        return self._member(self._base.decode(buffer, start, end))
+        return self._member(self.base.decode(buffer, start, end))
 
     def decode_text(self, text: str) -> object:
         """The member."""
-        return self._member(self._base.decode_text(text))
+        return self._member(self.base.decode_text(text))
 
 
 class ClassFields:

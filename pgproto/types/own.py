@@ -99,7 +99,7 @@ class OwnCodec(Codec):
             `base`).
     """
 
-    __slots__ = ("_base", "_by_value", "_decode", "_encode", "_plain")
+    __slots__ = ("_base", "_by_value", "_decode", "_encode", "_plain", "base")
 
     def __init__(
         self,
@@ -111,6 +111,7 @@ class OwnCodec(Codec):
         super().__init__(base.oid, base.name)
         self._by_value = format == "value"
         self.format = base.format if self._by_value else int(format == "binary")
+        self.base = base
         # Of a type without a binary codec, bytes are the values of the other direction.
         self._base = ByteaCodec(base.oid, base.name) if self.format > base.format else base
         self._plain = TextCodec(base.oid, base.name)

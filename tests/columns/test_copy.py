@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from enum import Enum
 
 import pytest
 
-from pgproto import ColumnBatch, DataError, Outcome, PostgresError
+from pgproto import ColumnBatch, DataError, Outcome, PostgresError, TypeMap
 from pgproto.columns import ColumnData
 from pgproto_pytest import Driver
+from tests.support.columns import plain
 from tests.support.postgres import PostgresServer
 
 COLUMNS = """
@@ -63,6 +65,29 @@ def test_a_table_is_copied(driver: Driver, dsn: str) -> None:
             async with conn.transaction():
                 batch = await conn.fetch_columns("table source")
                 assert await conn.copy_columns("target", batch) == 3000
+
+    driver.run(scenario)
+
+
+def test_classes_and_codecs_of_the_users_are_not_used(driver: Driver, dsn: str) -> None:
+    class Mood(Enum):
+        SAD = "sad"
+        OK = "ok"
+
+    async def scenario(pg: Driver) -> None:
+        types = TypeMap()
+        types.set_enum("mood", Mood)
+        types.set_codec("text", decode=lambda text: text + "!", format="text")
+        async with pg.connect(dsn, types=types) as conn:
+            await conn.execute("create temporary table feelings (mood mood, moods mood[], other text)")
+            batch = await conn.fetch_columns(
+                "select 'ok'::mood as mood, array['sad', null]::mood[] as moods, 'x' as other"
+            )
+            assert [plain(each) for each in batch] == [["ok"], [["sad", None]], ["x"]]
+            assert batch["mood"].dictionary is not None
+            assert await conn.copy_columns("feelings", batch) == 1
+            (row,) = await conn.fetch("table feelings")
+            assert tuple(row) == (Mood.OK, [Mood.SAD, None], "x!")
 
     driver.run(scenario)
 
