@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import uuid
 from enum import Enum
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgproto.columns import ColumnDecoder, vectors
-from pgproto.columns.bits import Shift, packed, validity
+from pgproto.columns.bits import Shift, mark, packed
 from pgproto.columns.chunk import Kind
 from pgproto.columns.encode import encoder_for
 from pgproto.errors import DataError, RemoteProtocolError
@@ -96,12 +97,13 @@ def test_bitmaps(flags: list[bool]) -> None:
     bits = packed(bytes(flags))
     assert len(bits) == (len(flags) + 7) // 8
     assert [bool(bits[index >> 3] >> (index & 7) & 1) for index in range(len(flags))] == flags
-    bitmap = validity(len(flags), [index for index, flag in enumerate(flags) if not flag])
-    if all(flags):
-        assert bitmap is None
-    else:
-        assert bitmap is not None
-        assert [bool(bitmap[index >> 3] >> (index & 7) & 1) for index in range(len(flags))] == flags
+    nulls = [index for index, flag in enumerate(flags) if not flag]
+    half = len(flags) // 2
+    bitmap = bytearray()
+    mark(bitmap, half, [index for index in nulls if index < half])  # it grows
+    mark(bitmap, len(flags), [index for index in nulls if index >= half])
+    assert len(bitmap) == len(bits)
+    assert [bool(bitmap[index >> 3] >> (index & 7) & 1) for index in range(len(flags))] == flags
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1 - MICROS), max_size=50), st.integers(0, 3))
@@ -440,6 +442,27 @@ def test_an_error_names_the_row_of_the_whole_result() -> None:
 
 
 SOUND = row(bytes(8), b"text", bytes(2))
+
+
+def test_nulls_cost_a_bit() -> None:
+    """They are counted and kept apart from batch to batch, and no object of a NULL is kept."""
+    decoder = ColumnDecoder([field("a", 20), field("b", 25), field("c", 1005)])
+    rows = [row(*([None] * 3 if number % 3 else [bytes(8), b"x", array(21, None)])) for number in range(1000)]
+    data = b"".join(rows)
+    decoder.most_rows = 1000
+    decoder.decode(data, 0, len(data))  # what is kept once for all
+    decoder.finish()
+    for times in (30, 1):
+        tracemalloc.start()
+        for _ in range(times):
+            decoder.decode(data, 0, len(data))
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert held < 100_000 + 20 * 1000 * times
+        batch = decoder.finish()
+        assert [each.null_count for each in batch] == [666 * times] * 3
+        expected = [[None if number % 3 else value for number in range(1000)] for value in (0, "x", [None])]
+        assert [plain(each) for each in batch] == [values * times for values in expected]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["Shift", "highest", "packed", "validity"]
+__all__ = ["Shift", "highest", "mark", "packed"]
 
 _LANES: Final = 8192
 
@@ -23,14 +23,11 @@ def packed(flags: bytes | bytearray) -> bytearray:
     return bytearray(bits.to_bytes((len(flags) + 7) // 8, "little"))
 
 
-def validity(rows: int, nulls: Sequence[int]) -> bytearray | None:
-    """The bitmap of so many rows, in which those of `nulls` are 0; None if there are none of them."""
-    if not nulls:
-        return None
-    bitmap = bytearray(b"\xff") * ((rows + 7) // 8)
+def mark(bitmap: bytearray, rows: int, nulls: Sequence[int]) -> None:
+    """Let a bitmap grow to so many rows, which are 1, and make those of `nulls` 0."""
+    bitmap += b"\xff" * ((rows + 7) // 8 - len(bitmap))
     for row in nulls:
         bitmap[row >> 3] &= ~(1 << (row & 7)) & 0xFF
-    return bitmap
 
 
 def highest(data: bytes, size: int) -> bytes:

@@ -72,17 +72,9 @@ class _Run:
             width -= 4
             column.following = self.first
             self.first = column
-        self.renew()
-
-    def renew(self) -> None:
-        """Take the vectors' new lists."""
-        column = self.first
-        while column is not None:
-            column.nulls = column.vector.nulls
-            column = column.following
-        if self.tail is not None:
-            self.parts = self.tail.parts
-            self.nulls = self.tail.nulls
+        if tail is not None:
+            self.parts = tail.parts
+            self.nulls = tail.nulls
 
     def flush(self, rows: int) -> None:
         """Give the vectors what was cut out of so many rows."""
@@ -256,10 +248,6 @@ class ColumnDecoder:
         """The rows since the last time."""
         self._flush()
         batch = ColumnBatch(self.rows, [vector.finish() for vector in self._vectors])
-        run = self._first
-        while run is not None:
-            run.renew()
-            run = run.following
         self.before += self.rows
         self.rows = self._flushed = 0
         return batch

@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..types.numeric import NumericCodec
 from ..wire.native import read_int32
 from .batch import ColumnData
-from .bits import Shift, highest, packed, validity
+from .bits import Shift, highest, mark, packed
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -57,14 +57,27 @@ class Vector:
         strict: True to refuse values that do not fit, False to make them NULL.
 
     Attributes:
-        nulls: the rows that are NULL; whoever collects `parts` appends to it.
+        nulls: those of the rows to take next that are NULL; who collects `parts` appends to it.
+        null_count: how many rows were NULL before these.
         parts: the values to take next, in order; b"" for NULL.
         rows: how many it has.
         before: the rows of the result before this batch, for error texts.
         is_element: its values are the elements of a column of arrays, and not its rows.
     """
 
-    __slots__ = ("before", "format", "is_element", "name", "nulls", "oid", "parts", "rows", "strict")
+    __slots__ = (
+        "_validity",
+        "before",
+        "format",
+        "is_element",
+        "name",
+        "null_count",
+        "nulls",
+        "oid",
+        "parts",
+        "rows",
+        "strict",
+    )
 
     def __init__(self, name: str, oid: int, format: str, *, strict: bool) -> None:
         self.name = name
@@ -72,6 +85,8 @@ class Vector:
         self.format = format
         self.strict = strict
         self.nulls: list[int] = []
+        self.null_count = 0
+        self._validity = bytearray()
         self.parts: list[bytes] = []
         self.rows = 0
         self.before = 0
@@ -82,7 +97,15 @@ class Vector:
         parts = self.parts
         self.parts = []
         self.take(parts)
-        self.rows += len(parts)
+        self.taken(len(parts))
+
+    def taken(self, rows: int) -> None:
+        """So many rows were added: `nulls` are those of them, or others before."""
+        self.rows += rows
+        if self.nulls:
+            self.null_count += len(self.nulls)
+            mark(self._validity, self.rows, self.nulls)
+            self.nulls.clear()  # the same list goes on
 
     def take(self, parts: list[bytes]) -> None:
         """Add values, for the rows from `rows` on."""
@@ -90,19 +113,22 @@ class Vector:
 
     def finish(self) -> ColumnData:
         """What it has, as a column.  Then it is empty again."""
+        validity = None
+        if self.null_count:
+            validity, self._validity = self._validity, bytearray()
+            mark(validity, self.rows, ())
         column = ColumnData(
             self.name,
             self.oid,
             self.format,
             self.rows,
-            len(self.nulls),
-            [validity(self.rows, self.nulls), *self.memory()],
+            self.null_count,
+            [validity, *self.memory()],
             self.children(),
             self.dictionary(),
         )
         self.before += self.rows
-        self.rows = 0
-        self.nulls = []
+        self.rows = self.null_count = 0
         return column
 
     def memory(self) -> list[bytearray]:
@@ -191,7 +217,7 @@ class NumbersVector(DataVector):
     def take_numbers(self, numbers: Any) -> None:
         """Add an `array` of big-endian numbers, with 0 for NULL."""
         self.add(numbers)
-        self.rows += len(numbers)
+        self.taken(len(numbers))
 
     def add(self, numbers: Any) -> None:
         """Add an `array` of big-endian numbers for the rows from `rows` on."""
