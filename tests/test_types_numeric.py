@@ -163,6 +163,29 @@ def test_floats_come_back_as_the_same_float(number: float) -> None:
 
 
 @pytest.mark.holds("D10")
+@FIXED
+@given(
+    st.lists(st.integers(0, 9999) | st.sampled_from([0, 1000, 1200]), max_size=5),
+    st.integers(-4, 6),
+    st.integers(0, 14),
+    st.booleans(),
+)
+def test_any_digits_weight_and_scale(groups: list[int], weight: int, scale: int, negative: bool) -> None:
+    count = len(groups)
+    data = struct.pack(f">HhHH{count}H", count, weight, 0x4000 if negative else 0, scale, *groups)
+    number, exponent = 0, 4 * (weight + 1 - count)
+    for group in groups:
+        number = 10000 * number + group
+    while exponent > -scale:
+        number, exponent = 10 * number, exponent - 1
+    while exponent < -scale and not number % 10:  # no zeros after the scale, but digits
+        number, exponent = number // 10, exponent + 1
+    expected = Decimal((int(negative), tuple(map(int, str(number))), exponent))
+    decoded = NUMERIC.decode(b"\x11" + data + b"\x22", 1, 1 + len(data))
+    assert isinstance(decoded, Decimal)
+    assert decoded.as_tuple() == expected.as_tuple()
+
+
 def test_fourteen_bytes_are_no_hundred_thousand_digits() -> None:
     codec = NumericCodec(1700, "numeric")
     for number in (Decimal("1E+131000"), Decimal("-12.5E+100000"), Decimal("1E+1008")):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+import random
 import struct
+import sys
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +19,15 @@ from hypothesis import strategies as st
 from pgproto.errors import DataError
 from pgproto.types import Codec
 from pgproto.types.codec import MAX_FIELD, FixedCodec, frame_length
-from pgproto.types.scalars import IntCodec
-from pgproto.wire.native import read_int32, read_int32_by_shifts, read_int64, read_integer
+from pgproto.types.scalars import FloatCodec, IntCodec
+from pgproto.wire.native import (
+    read_float64,
+    read_float64_by_shifts,
+    read_int32,
+    read_int32_by_shifts,
+    read_int64,
+    read_integer,
+)
 from tests.support.codecs import binary_codec, type_name
 
 FIXED = settings(deadline=None, derandomize=True)
@@ -294,6 +305,40 @@ def test_json_round_trip(value: object) -> None:
         assert codec(oid).decode(binary, 0, len(binary)) == value
 
 
+FLOATS: Final = (
+    *(0.0, 1.0, 1.5, math.pi, 1e23, 1 / 3, 5e-324, 2.0**-1022, 2.0**-1022 - 5e-324, sys.float_info.max),
+    *(2.0**-149, 2.0**-126, 2.0**-126 - 2.0**-149, (2 - 2.0**-23) * 2.0**127, math.inf),
+)
+
+
+@pytest.mark.parametrize("code", ["f", "d"])
+def test_both_ways_to_read_a_float_have_the_same_result(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, draw = struct.Struct(">" + code), random.Random(17)
+    every = [each * sign for each in FLOATS for sign in (1, -1) if code == "d" or abs(each) < 2.0**128]
+    packed = [shape.pack(each) for each in every] + [draw.randbytes(shape.size) for _ in range(2000)]
+    monkeypatch.setattr("pgproto.types.scalars.COMPILED", True)
+    monkeypatch.setattr("pgproto.types.scalars.read_float64", read_float64_by_shifts)
+    codec = FloatCodec(0, "number", code)
+    for data in packed:
+        value = codec.decode(b"\x11" + data + b"\x22", 1, 1 + shape.size)
+        assert isinstance(value, float)
+        expected = shape.unpack(data)[0]
+        assert struct.pack(">d", value) == struct.pack(">d", expected)  # the sign of 0 and NaN as well
+        assert read_float64(struct.pack(">d", expected), 0).hex() == expected.hex()
+    with pytest.raises(DataError, match="bytes instead of"):
+        codec.decode(b"\0" * 9, 0, 9)
+
+
+def test_a_uuid_is_as_its_constructor_makes_it() -> None:
+    decoded = codec(2950).decode(b"\x11" + UUID.bytes + b"\x22", 1, 17)
+    assert type(decoded) is uuid.UUID
+    assert (decoded, decoded.int, decoded.is_safe) == (UUID, UUID.int, UUID.is_safe)
+    assert (str(decoded), hash(decoded)) == (str(UUID), hash(UUID))
+    assert pickle.loads(pickle.dumps(decoded)) == copy.deepcopy(decoded) == UUID
+    with pytest.raises(DataError, match="17 bytes instead of 16"):
+        codec(2950).decode(bytes(17), 0, 17)
+
+
 def test_fixed_codecs_know_their_width() -> None:
     for oid, size in ((16, 1), (21, 2), (23, 4), (20, 8), (701, 8), (2950, 16), (1184, 8)):
         fixed = codec(oid)
@@ -303,7 +348,11 @@ def test_fixed_codecs_know_their_width() -> None:
 
 @pytest.mark.parametrize("by_shifts", [False, True])
 @pytest.mark.parametrize(
-    ("code", "value"), [("h", -2), ("i", -3), ("q", -4), ("H", 65_535), ("I", 1 << 31), ("i", 7), ("I", 7)]
+    ("code", "value"),
+    [
+        *[("h", -2), ("i", -3), ("q", -4), ("H", 65_535), ("I", 1 << 31), ("i", 7), ("I", 7)],
+        *[("Q", 7), ("Q", 1 << 63), ("Q", (1 << 64) - 1)],
+    ],
 )
 def test_both_ways_to_read_an_integer_have_the_same_result(
     by_shifts: bool, code: str, value: int, monkeypatch: pytest.MonkeyPatch

@@ -81,8 +81,9 @@ class ArrayCodec(Codec):
             return _HEADER.pack(_EMPTY_DIMENSIONS, 0, self.element.oid)
         has_null = 0
         parts: list[bytes] = [b""]
-        for length, bound in zip(lengths, self._lower_bounds(value, len(lengths)), strict=True):
-            parts.append(_DIMENSION.pack(length, bound))
+        bounds = self._lower_bounds(value, len(lengths))
+        for dimension, length in enumerate(lengths):
+            parts.append(_DIMENSION.pack(length, bounds[dimension]))
         body = self._encode_exact(items)
         if body is not None:
             parts.append(body)
@@ -131,15 +132,23 @@ class ArrayCodec(Codec):
         return items
 
     def _is_dimension(self, item: object) -> bool:
+        if isinstance(item, (str, int, float)):  # quickly, because of a scalar the last question takes long
+            return False
         if isinstance(item, tuple):
             return self._tuples
-        return isinstance(item, list | range) or (hasattr(item, "tolist") and is_list(item))  # numpy's arrays
+        return isinstance(item, (list, range)) or (
+            hasattr(item, "tolist") and is_list(item)
+        )  # numpy's arrays
 
     def _encode_exact(self, items: list[object]) -> bytes | None:
         """All elements by `struct`, if all have exactly the Python type that `struct` accepts; else None."""
         fixed = self._fixed
-        if fixed is None or fixed.exact is None or set(map(type, items)) != {fixed.exact}:
+        if fixed is None or fixed.exact is None:
             return None
+        exact = fixed.exact
+        for item in items:
+            if type(item) is not exact:
+                return None
         parts: list[bytes] = []
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
@@ -155,11 +164,12 @@ class ArrayCodec(Codec):
         """The elements as a list, nested once for every dimension after the first."""
         if end - start < 12:
             raise malformed(self.name, f"{end - start} bytes, which is too short")
-        header: tuple[int, int, int] = _HEADER.unpack_from(buffer, start)
-        dimensions, flags, oid = header
+        dimensions: i64 = read_int32(buffer, start)
+        flags: i64 = read_int32(buffer, start + 4)
+        oid: i64 = read_int32(buffer, start + 8) & 0xFFFFFFFF
         if not 0 <= dimensions <= _MAX_DIMENSIONS:
             raise malformed(self.name, f"{dimensions} dimensions")
-        if flags not in (0, 1):
+        if not 0 <= flags <= 1:
             raise malformed(self.name, f"flags {flags}")
         if oid != self.element.oid:
             raise malformed(self.name, f"elements of type {oid} instead of {self.element.oid}")
@@ -170,7 +180,7 @@ class ArrayCodec(Codec):
         lengths: list[int] = []
         count: i64 = 1 if dimensions else 0
         as_usual = True
-        for _ in range(dimensions):
+        while len(lengths) < dimensions:
             length: i64 = read_int32(buffer, position)
             if length < 1:
                 raise malformed(self.name, f"a dimension of length {length}")
@@ -185,7 +195,8 @@ class ArrayCodec(Codec):
         items = None if COMPILED else self._decode_exact(buffer, position, end, count)
         if items is None:
             items = self._decode_items(buffer, position, end, count)
-        items = _folded(items, lengths)
+        if dimensions > 1:
+            items = _folded(items, lengths)
         if as_usual:
             return items
         return Array(items, [read_int32(buffer, start + 16 + 8 * index) for index in range(dimensions)])
@@ -279,7 +290,8 @@ class ArrayCodec(Codec):
 
 def _folded(items: list[object], lengths: list[int]) -> list[object]:
     """The elements in row-major order as nested lists."""
-    for width in reversed(lengths[1:]):
+    for dimension in range(len(lengths) - 1, 0, -1):
+        width = lengths[dimension]
         items = [items[index : index + width] for index in range(0, len(items), width)]
     return items
 

@@ -52,7 +52,7 @@ class BitString:
         """
         if number < 0 or number >> length:
             raise ValueError(f"the number does not fit into {length} bits")
-        return BitString(f"{number:0{length}b}" if length else "")
+        return BitString(bin(1 << length | number)[3:])
 
     def to_int(self) -> int:
         """The number whose bits these are."""

@@ -267,7 +267,7 @@ class OwnJsonCodec(JsonCodec):
         if self._dumps is None or isinstance(value, RawJSON):
             return super().encode(value)
         made = by_encoder("its dumps", self._dumps, value)
-        if isinstance(made, bytes | bytearray):
+        if isinstance(made, (bytes, bytearray)):
             return self._prefix + exact_bytes(made)
         if not isinstance(made, str):
             raise TypeError(f"its dumps returned {type(made).__name__} instead of str or bytes")

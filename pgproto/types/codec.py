@@ -48,6 +48,8 @@ class OutdatedTypeError(DataError):
     """A value is not of the shape that its type had when it was looked up: the type was altered."""
 
 
+_UINT64: Final = 1 << 64
+
 MAX_FIELD: Final = 0x7FFFFFFF
 """The longest value in bytes: its length is an int32."""
 
@@ -242,7 +244,7 @@ class FixedCodec(Codec):
         self.size: int = shape.size
         # Not "_signed": mypyc prefixes an underscore, and gcc has a keyword __signed.
         self._with_sign: bool = code in "hiq"
-        self._by_shifts: bool = COMPILED and code in "hiqHI"
+        self._by_shifts: bool = COMPILED and code in "hiqHIQ"
         # In the stubs these take and return Any.
         self._pack: Any = shape.pack
         self._pack_field: Any = struct.Struct(">i" + code).pack
@@ -282,7 +284,10 @@ class FixedCodec(Codec):
         if not self._by_shifts:
             raw: object = self.unpack_from(buffer, start)[0]
             return raw if self.exact is not None else self.convert(raw)
-        number: object = read_integer(buffer, start, size, self._with_sign)
+        integer: i64 = read_integer(buffer, start, size, self._with_sign)
+        number: object = integer
+        if integer < 0 and not self._with_sign:
+            number = int(integer) + _UINT64  # only eight bytes can be read so
         return number if self.exact is not None else self.convert(number)
 
     def encode_text(self, value: object) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.messages import NULL
 from ..wire.native import read_int32
-from .codec import Codec, OutdatedTypeError, expected, malformed, within
+from .codec import Codec, OutdatedTypeError, expected, frame_length, malformed, within
 from .given import of_enum
 from .literals import read_record, write_record
 from .row import Columns, Row, TrackedRow
@@ -37,12 +37,13 @@ class CompositeCodec(Codec):
         fields: its fields' names and codecs, in order.
     """
 
-    __slots__ = ("_codecs", "_columns")
+    __slots__ = ("_codecs", "_columns", "_oids")
 
     def __init__(self, oid: int, name: str, fields: Sequence[tuple[str, Codec]]) -> None:
         super().__init__(oid, name)
         self._columns = Columns([field for field, _ in fields])
         self._codecs: list[Codec] = [codec for _, codec in fields]
+        self._oids: list[bytes] = [_OID.pack(codec.oid) for codec in self._codecs]
         self.is_tuple = True
         self.mutable = any(codec.mutable for codec in self._codecs)
 
@@ -58,19 +59,19 @@ class CompositeCodec(Codec):
             TypeError: it is none of these, or a field's value has the wrong type; the text names the field.
             ValueError: a field is missing, or there are too many, or a value is unfit.
         """
-        names = self._columns.names
         values = self._checked(value)
-        parts: list[bytes] = [len(names).to_bytes(4, "big")]
-        for name, codec, each in zip(names, self._codecs, values, strict=True):
-            parts.append(_OID.pack(codec.oid))
+        parts: list[bytes] = [frame_length(len(values))]
+        for index, codec in enumerate(self._codecs):
+            parts.append(self._oids[index])
+            each = values[index]
             if each is None:
                 parts.append(NULL)
-                continue
-            try:
-                codec.add_field(parts, each)
-            except (TypeError, ValueError) as error:
-                named = within(f"field {name!r}", error)
-                raise named from named.__cause__
+            else:
+                try:
+                    codec.add_field(parts, each)
+                except (TypeError, ValueError) as error:
+                    named = within(f"field {self._columns.names[index]!r}", error)
+                    raise named from named.__cause__
         return b"".join(parts)
 
     def _checked(self, value: object) -> list[object]:
@@ -83,7 +84,7 @@ class CompositeCodec(Codec):
     def _values(self, value: object) -> list[object]:
         if isinstance(value, Row):
             return list(Row.values(value))
-        if isinstance(value, list | tuple):
+        if isinstance(value, (list, tuple)):
             return list(value)
         if not isinstance(value, Mapping):
             raise expected("tuple", value)
@@ -176,6 +177,10 @@ class DomainCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take what the base type takes."""
         return self._base.encode(value)
+
+    def add_field(self, parts: list[bytes], value: object) -> int:
+        """As the base type."""
+        return self._base.add_field(parts, value)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value of the base type."""

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import struct
 from datetime import date, datetime, time, timedelta, timezone
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError
+from ..wire.native import read_int32, read_int64
 from .calendar import EPOCH, EPOCH_UTC, MAX_MICROS, MIN_MICROS, moment
 from .codec import Codec, FixedCodec, expected, malformed, malformed_text
 from .interval import Interval
@@ -33,37 +34,54 @@ if TYPE_CHECKING:
 
 __all__ = ["DateCodec", "IntervalCodec", "TimeCodec", "TimestampCodec", "TimetzCodec"]
 
+# Constants, so that compiled code does not look them up by name.
+_TIME: Final[Any] = time
+_TIMEZONE: Final[Any] = timezone
+_TIMEDELTA: Final[Any] = timedelta
+_FROM_ORDINAL: Final[Any] = date.fromordinal
 _DAY: Final = 86_400_000_000
 _MIDNIGHT: Final = time()
 _EPOCH_ORDINAL: Final = 730120
 _MAX_ORDINAL: Final = 3652059
-_TIMETZ: Final = struct.Struct(">qi")
+_PACK_TIMETZ: Final[Any] = struct.Struct(">qi").pack
 _INTERVAL: Final = struct.Struct(">qii")
+_PACK_INTERVAL: Final[Any] = _INTERVAL.pack
 # Since PostgreSQL 17 these (microseconds, days, months) mean infinite intervals.
 _INFINITE: Final = {
     (2**63 - 1, 2**31 - 1, 2**31 - 1): "infinity",
     (-(2**63), -(2**31), -(2**31)): "-infinity",
 }
+_INFINITE_MONTHS: Final = (2**31 - 1, -(2**31))
 
 
 def _no_python_value(name: str, what: str) -> DataError:
     return DataError(f"{name} {what}: Python has no such value; select it as text (cast it ::text)")
 
 
-def _clock(name: str, micros: int) -> time:
+def _clock(name: str, micros: int, zone: timezone | None) -> time:
     """The time of day `micros` after midnight."""
     if not 0 <= micros < _DAY:
         if micros == _DAY:
             raise _no_python_value(name, "24:00:00")
         raise malformed(name, f"{micros} microseconds after midnight")
-    seconds, micro = divmod(micros, 1_000_000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return time(hour, minute, second, micro)
+    rest: i64 = micros
+    seconds: i64 = rest // 1_000_000
+    minutes: i64 = seconds // 60
+    hours: i64 = minutes // 60
+    # Its pickled form, as in `calendar`: hour, minute and second, and three bytes of microseconds.
+    state: i64 = (hours << 8 | (minutes - 60 * hours)) << 8 | (seconds - 60 * minutes)
+    state = state << 24 | (rest - 1_000_000 * seconds)
+    data = int(state).to_bytes(6, "big")
+    made: time = _TIME(data) if zone is None else _TIME(data, zone)
+    return made
 
 
 def _micros_of_day(value: time) -> int:
-    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
+    hour: i64 = value.hour
+    minute: i64 = value.minute
+    second: i64 = value.second
+    micro: i64 = value.microsecond
+    return ((hour * 60 + minute) * 60 + second) * 1_000_000 + micro
 
 
 class DateCodec(FixedCodec):
@@ -76,6 +94,8 @@ class DateCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a date; a datetime only if nothing of it is lost."""
+        if type(value) is date:
+            return value.toordinal() - _EPOCH_ORDINAL
         if not isinstance(value, date):
             raise expected("date", value)
         if isinstance(value, datetime) and (value.tzinfo is not None or value.time() != _MIDNIGHT):
@@ -87,7 +107,7 @@ class DateCodec(FixedCodec):
         assert isinstance(raw, int)
         ordinal = raw + _EPOCH_ORDINAL
         if 1 <= ordinal <= _MAX_ORDINAL:
-            return date.fromordinal(ordinal)
+            return _FROM_ORDINAL(ordinal)
         if raw == 0x7FFFFFFF:
             raise _no_python_value(self.name, "infinity")
         if raw == -0x80000000:
@@ -118,7 +138,7 @@ class TimeCodec(FixedCodec):
     def convert(self, raw: object) -> object:
         """The time that many microseconds after midnight."""
         assert isinstance(raw, int)
-        return _clock(self.name, raw)
+        return _clock(self.name, raw, None)
 
     def decode_text(self, text: str) -> object:
         """The time."""
@@ -139,16 +159,18 @@ class TimetzCodec(Codec):
             raise ValueError("time without a fixed UTC offset; pass one with tzinfo, such as timezone.utc")
         if offset.microseconds:
             raise ValueError("UTC offset with a fraction of a second")
-        return _TIMETZ.pack(_micros_of_day(value), -(offset.days * 86400 + offset.seconds))
+        data: bytes = _PACK_TIMETZ(_micros_of_day(value), -(offset.days * 86400 + offset.seconds))
+        return data
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The time, with its offset as a datetime.timezone."""
         if end - start != 12:
             raise malformed(self.name, f"{end - start} bytes instead of 12")
-        micros, west = _TIMETZ.unpack_from(buffer, start)
+        micros = read_int64(buffer, start)
+        west: i64 = read_int32(buffer, start + 8)
         if not -86400 < west < 86400:
             raise malformed(self.name, f"{west} seconds west of UTC")
-        return _clock(self.name, micros).replace(tzinfo=timezone(timedelta(0, -west)))
+        return _clock(self.name, micros, _TIMEZONE(_TIMEDELTA(0, -west)))
 
     def encode_text(self, value: object) -> str:
         """Take a time whose tzinfo has a fixed offset of whole seconds."""
@@ -158,7 +180,7 @@ class TimetzCodec(Codec):
     def decode_text(self, text: str) -> object:
         """The time, with its offset as a datetime.timezone."""
         micros, east = micros_and_offset(self.name, text)
-        data = _TIMETZ.pack(micros, -east)
+        data: bytes = _PACK_TIMETZ(micros, -east)
         return self.decode(data, 0, len(data))
 
 
@@ -221,19 +243,25 @@ class IntervalCodec(Codec):
             value = Interval.from_timedelta(value)
         if not isinstance(value, Interval):
             raise expected("Interval or timedelta", value)
-        fields = (value.microseconds, value.days, value.months)
-        if fields in _INFINITE:
-            raise ValueError(f"PostgreSQL would take it for {_INFINITE[fields]}")
-        return _INTERVAL.pack(*fields)
+        months = value.months
+        if months in _INFINITE_MONTHS:
+            name = _INFINITE.get((value.microseconds, value.days, months))
+            if name is not None:
+                raise ValueError(f"PostgreSQL would take it for {name}")
+        data: bytes = _PACK_INTERVAL(value.microseconds, value.days, months)
+        return data
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The Interval."""
         if end - start != 16:
             raise malformed(self.name, f"{end - start} bytes instead of 16")
-        fields = _INTERVAL.unpack_from(buffer, start)
-        if fields in _INFINITE:
-            raise _no_python_value(self.name, _INFINITE[fields])
-        microseconds, days, months = fields
+        microseconds = read_int64(buffer, start)
+        days = read_int32(buffer, start + 8)
+        months = read_int32(buffer, start + 12)
+        if months in _INFINITE_MONTHS:
+            name = _INFINITE.get((microseconds, days, months))
+            if name is not None:
+                raise _no_python_value(self.name, name)
         return Interval(months, days, microseconds)
 
     def encode_text(self, value: object) -> str:

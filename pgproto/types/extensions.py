@@ -22,6 +22,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from ..wire.messages import NULL
 from ..wire.native import read_int32
 from .codec import Codec, expected, frame_length, malformed, malformed_text
 from .figures import Cube, SparseVector
@@ -54,7 +55,7 @@ class HstoreCodec(Codec):
         self._text = TextCodec(oid, name)
 
     def _items(self, value: object) -> list[tuple[bytes, bytes | None]]:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise expected("dict", value)
         items: list[tuple[bytes, bytes | None]] = []
         for key, each in value.items():
@@ -70,8 +71,13 @@ class HstoreCodec(Codec):
         items = self._items(value)
         parts = [len(items).to_bytes(4, "big")]
         for key, each in items:
-            parts += [frame_length(len(key)), key]
-            parts += [b"\xff\xff\xff\xff"] if each is None else [frame_length(len(each)), each]
+            parts.append(frame_length(len(key)))
+            parts.append(key)
+            if each is None:
+                parts.append(NULL)
+                continue
+            parts.append(frame_length(len(each)))
+            parts.append(each)
         return b"".join(parts)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
@@ -81,21 +87,23 @@ class HstoreCodec(Codec):
         if not 0 <= count <= (end - position) // 8:
             raise malformed(self.name, f"{count} pairs in {end - start} bytes")
         found: dict[object, object] = {}
-        parts: list[object] = []
-        for index in range(2 * count):
+        key: object = None
+        index: i64 = 0
+        while index < 2 * count:
+            is_value = index & 1 == 1
             length: i64 = read_int32(buffer, position) if end - position >= 4 else -2
             position += 4
-            if length > end - position or length < (-1 if index % 2 else 0):
+            if length > end - position or length < (-1 if is_value else 0):
                 raise malformed(self.name, "it ends inside of a pair")
-            if length < 0:
-                parts.append(None)
-                continue
-            parts.append(self._text.decode(buffer, position, position + length))
-            position += length
+            text = self._text.decode(buffer, position, position + length) if length >= 0 else None
+            if is_value:
+                found[key] = text
+            else:
+                key = text
+            position += length if length >= 0 else 0
+            index += 1
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after its pairs")
-        for index in range(0, len(parts), 2):
-            found[parts[index]] = parts[index + 1]
         return found
 
     def encode_text(self, value: object) -> str:

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from ..wire.exact import exact_str
-from ..wire.native import read_int32
-from .codec import Codec, expected, malformed, reread
+from ..wire.native import read_float64, read_int32
+from .codec import Codec, expected, frame_length, malformed, reread
 from .figures import Path, Point, Polygon
 
 if TYPE_CHECKING:
@@ -31,27 +31,41 @@ if TYPE_CHECKING:
 __all__ = ["FigureCodec", "PointsCodec"]
 
 _PAIR: Final = 2
+# A named tuple's own constructor is interpreted; and constants are not looked up by compiled code.
+_made: Final[Any] = tuple.__new__
+_PACK_POINT: Final[Any] = struct.Struct(">2d").pack
+_POINT: Final[Any] = Point
+_PATH: Final[Any] = Path
+_POLYGON: Final[Any] = Polygon
 
 _NUMBER: Final = re.compile(r"[-+]?(?:inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE)
 
 
 def _float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise expected("float", value)
     return float(value)
 
 
 def _items(value: object) -> list[object]:
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, (list, tuple)):
         raise expected("tuple", value)
     return list(value)
 
 
-def _pair(value: object) -> list[float]:
+def _point(value: object) -> bytes:
+    """The binary form of a point."""
+    numbers: list[object] = []
+    _add_point(numbers, value)
+    data: bytes = _PACK_POINT(numbers[0], numbers[1])
+    return data
+
+
+def _add_point(numbers: list[object], value: object) -> None:
     items = _items(value)
     if len(items) != _PAIR:
         raise ValueError(f"a point of {len(items)} numbers")
-    return [_float(item) for item in items]
+    numbers += [item if type(item) is float else _float(item) for item in items]
 
 
 def _numbers_in(text: str, form: str) -> list[float]:
@@ -71,10 +85,6 @@ def _printed_points(numbers: Sequence[float]) -> str:
     return ",".join([f"({texts[at]},{texts[at + 1]})" for at in range(0, len(texts), _PAIR)])
 
 
-def _points(numbers: Sequence[float]) -> tuple[Point, ...]:
-    return tuple([Point(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), _PAIR)])
-
-
 class FigureCodec(Codec):
     """A figure of a fixed number of points and numbers.
 
@@ -84,48 +94,57 @@ class FigureCodec(Codec):
         form: how PostgreSQL prints one.
     """
 
-    __slots__ = ("_form", "_make", "_parts", "_shape")
+    __slots__ = ("_form", "_make", "_pack", "_parts", "_size", "_unpack")
 
     def __init__(
-        self, oid: int, name: str, make: Callable[..., object], parts: tuple[bool, ...], form: str
+        self, oid: int, name: str, make: type[tuple[Any, ...]], parts: tuple[bool, ...], form: str
     ) -> None:
         super().__init__(oid, name)
         self.is_tuple = True
         self._make = make
         self._parts = parts
         self._form = form
-        self._shape = struct.Struct(f">{len(parts) + sum(parts)}d")
+        shape = struct.Struct(f">{len(parts) + sum(parts)}d")
+        self._size: int = shape.size
+        self._pack: Any = shape.pack
+        self._unpack: Any = shape.unpack
 
     def encode(self, value: object) -> bytes:
         """Take a tuple like the class, or a str."""
         if isinstance(value, str):
             numbers = _numbers_in(exact_str(value), self._form)
-            if len(numbers) * 8 != self._shape.size:
+            if len(numbers) * 8 != self._size:
                 raise ValueError(f"str that is not of the form {self._form}")
-            return bytes(self._shape.pack(*numbers))
+            return bytes(self._pack(*numbers))
         items = _items(value)
         if len(items) != len(self._parts):
             raise ValueError(f"a tuple of {len(items)} instead of {len(self._parts)}")
-        numbers = []
-        for item, is_point in zip(items, self._parts, strict=True):
-            numbers += _pair(item) if is_point else [_float(item)]
-        return bytes(self._shape.pack(*numbers))
+        flat: list[object] = []
+        for index, item in enumerate(items):
+            if self._parts[index]:
+                _add_point(flat, item)
+            else:
+                flat.append(item if type(item) is float else _float(item))
+        packed: bytes = self._pack(*flat)
+        return packed
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The figure."""
-        if end - start != self._shape.size:
-            raise malformed(self.name, f"{end - start} bytes instead of {self._shape.size}")
-        numbers: tuple[float, ...] = self._shape.unpack_from(buffer, start)
+        if end - start != self._size:
+            raise malformed(self.name, f"{end - start} bytes instead of {self._size}")
         items: list[object] = []
-        at = 0
         for is_point in self._parts:
-            items.append(Point(numbers[at], numbers[at + 1]) if is_point else numbers[at])
-            at += 2 if is_point else 1
-        return self._make(*items)
+            if is_point:
+                items.append(_made(_POINT, (read_float64(buffer, start), read_float64(buffer, start + 8))))
+                start += 16
+            else:
+                items.append(read_float64(buffer, start))
+                start += 8
+        return _made(self._make, tuple(items))
 
     def encode_text(self, value: object) -> str:
         """Take a tuple like the class, or a str."""
-        numbers: tuple[float, ...] = self._shape.unpack(self.encode(value))
+        numbers: tuple[float, ...] = self._unpack(self.encode(value))
         if self._parts[0] and self._form[0] == "(":  # the form of a box is that of its points
             return _printed_points(numbers)
         points = 2 * sum(self._parts)
@@ -156,38 +175,43 @@ class PointsCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take a Path or Polygon, a tuple or list of points (a closed path), or a str."""
         closed = True
+        parts: list[bytes] = [b""]
         if isinstance(value, str):
             text = exact_str(value)
             closed = not text.lstrip().startswith("[")
             numbers = _numbers_in(text, "((x1,y1),(x2,y2))")
             if len(numbers) % _PAIR:
                 raise ValueError("str with half a point")
+            parts += [_PACK_POINT(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), _PAIR)]
         else:
             if isinstance(value, Path):
                 closed = value.closed
                 value = value.points
             elif isinstance(value, Polygon):
                 value = value.points
-            numbers = []
             for item in _items(value):
-                numbers += _pair(item)
-        head = bytes((1 if closed else 0,)) if self._is_path else b""
-        return head + struct.pack(f">i{len(numbers)}d", len(numbers) // _PAIR, *numbers)
+                parts.append(_point(item))
+        head = (b"\x01" if closed else b"\x00") if self._is_path else b""
+        parts[0] = head + frame_length(len(parts) - 1)
+        return b"".join(parts)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The Path or Polygon."""
         if end - start < self._head:
             raise malformed(self.name, f"{end - start} bytes")
-        at = start + self._head
+        at: i64 = start + self._head
         count: i64 = read_int32(buffer, at - 4)
         if count < 0 or count * 16 != end - at:
             raise malformed(self.name, f"{count} points in {end - at} bytes")
-        points = _points(struct.unpack_from(f">{_PAIR * count}d", buffer, at))
+        found: list[object] = []
+        while at < end:
+            found.append(_made(_POINT, (read_float64(buffer, at), read_float64(buffer, at + 8))))
+            at += 16
         if not self._is_path:
-            return Polygon(points)
+            return _made(_POLYGON, (tuple(found),))
         if buffer[start] > 1:
             raise malformed(self.name, f"closed is {buffer[start]}")
-        return Path(points, buffer[start] == 1)
+        return _made(_PATH, (tuple(found), buffer[start] == 1))
 
     def encode_text(self, value: object) -> str:
         """Take a Path or Polygon, a tuple or list of points (a closed path), or a str."""

@@ -91,7 +91,7 @@ def as_float(value: object) -> float:
         OverflowError: it is an int that is too large.
     """
     value = of_enum(value)
-    if isinstance(value, str) or not isinstance(value, SupportsFloat | int) or _is_bool(value):
+    if isinstance(value, str) or not isinstance(value, (SupportsFloat, int)) or _is_bool(value):
         raise _no_number("float", value)
     return float(value)
 
@@ -124,10 +124,10 @@ def as_decimal(value: object) -> Decimal | int:
 
 def is_list(value: object) -> bool:
     """True for a list, and for what stands for one."""
-    if isinstance(value, list | tuple | range):
+    if isinstance(value, (list, tuple, range)):
         return True
     return isinstance(value, Collection) and not isinstance(
-        value, str | bytes | bytearray | memoryview | Mapping
+        value, (str, bytes, bytearray, memoryview, Mapping)
     )
 
 
@@ -137,6 +137,8 @@ def as_list(value: object) -> list[object]:
     Raises:
         TypeError: it is no collection, or one of characters, bytes or keys.
     """
+    if isinstance(value, list):  # nearly always, and the other questions take long
+        return list(value)
     value = of_enum(value)
     if not is_list(value):
         raise expected("list", value)

@@ -47,11 +47,11 @@ class InetCodec(Codec):
         """Take an address, an interface, a network, or a str of one."""
         if isinstance(value, str):
             value = _parsed(exact_str(value))
-        if isinstance(value, IPv4Interface | IPv6Interface | IPv4Network | IPv6Network):
-            network = value.network if isinstance(value, IPv4Interface | IPv6Interface) else value
+        if isinstance(value, (IPv4Interface, IPv6Interface, IPv4Network, IPv6Network)):
+            network = value.network if isinstance(value, (IPv4Interface, IPv6Interface)) else value
             bits = exact_int(network.prefixlen)
-            host: object = value if isinstance(value, IPv4Address | IPv6Address) else value.network_address
-        elif isinstance(value, IPv4Address | IPv6Address):
+            host: object = value if isinstance(value, (IPv4Address, IPv6Address)) else value.network_address
+        elif isinstance(value, (IPv4Address, IPv6Address)):
             bits, host = -1, value
         else:
             raise expected("an address of the module ipaddress, or a str", value)
@@ -147,9 +147,9 @@ class MacCodec(FixedCodec):
         """Take a str of hexadecimal digits, with or without ":", "-" or "." between them."""
         if not isinstance(value, str):
             raise expected("str", value)
-        digits = exact_str(value)
-        for separator in ":-.":
-            digits = digits.replace(separator, "")
+        digits = exact_str(value).replace(":", "")
+        if len(digits) != 2 * self.size:
+            digits = digits.replace("-", "").replace(".", "")
         try:
             data = bytes.fromhex(digits)
         except ValueError:
@@ -158,7 +158,13 @@ class MacCodec(FixedCodec):
             raise ValueError(f"str that is not {self.size} bytes in hexadecimal digits")
         return data
 
-    def convert(self, raw: object) -> object:
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The bytes with a ":" between them."""
+        if end - start != self.size:
+            raise malformed(self.name, f"{end - start} bytes instead of {self.size}")
+        return buffer[start:end].hex(":")
+
+    def convert(self, raw: object) -> object:
+        """The bytes with a ":" between them, when a run of columns was read at once."""
         assert isinstance(raw, bytes)
         return raw.hex(":")

@@ -19,8 +19,9 @@ from __future__ import annotations
 import re
 import struct
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ..wire.native import read_int32
 from .codec import Codec, malformed, malformed_text, reread
 from .given import as_decimal
 
@@ -42,6 +43,7 @@ _MAX_SCALE: Final = 16383
 _MAX_WHOLE: Final = 131072
 # More zeros than this in front of the decimal point become an exponent.
 _LONG_TAIL: Final = 1000
+_DECIMAL: Final[Any] = Decimal  # a constant, which compiled code does not look up
 # The bits of a number of 131,072 decimal digits, at most.
 _MAX_BITS: Final = 435412
 
@@ -70,37 +72,58 @@ class NumericCodec(Codec):
         """The exact number, with as many decimal places as PostgreSQL shows."""
         if end - start < 8:
             raise malformed(self.name, f"{end - start} bytes, which is too short")
-        ndigits, weight, sign, scale = _HEADER.unpack_from(buffer, start)
-        start += 8
-        if end - start != 2 * ndigits:
-            raise malformed(self.name, f"{ndigits} digits announced in {end - start} bytes")
-        special = _SPECIAL.get(sign)
-        if special is not None:
-            if ndigits:
-                raise malformed(self.name, f"{special} with digits")
-            return Decimal(special)
+        ndigits: i64 = read_int32(buffer, start) >> 16 & 0xFFFF
+        weight: i64 = read_int32(buffer, start) & 0xFFFF
+        sign: i64 = read_int32(buffer, start + 4) >> 16 & 0xFFFF
+        scale: i64 = read_int32(buffer, start + 4) & 0xFFFF
+        position: i64 = start + 8
+        if end - position != 2 * ndigits:
+            raise malformed(self.name, f"{ndigits} digits announced in {end - position} bytes")
         if sign not in (_POSITIVE, _NEGATIVE):
-            raise malformed(self.name, f"sign {sign:#06x}")
+            return self._special(sign, ndigits)
         if scale > _MAX_SCALE:
             raise malformed(self.name, f"scale {scale}")
-        groups = struct.unpack_from(f">{ndigits}H", buffer, start)
-        if ndigits and max(groups) > 9999:
-            raise malformed(self.name, f"digit {max(groups)} in base 10000")
-        digits = "".join([f"{group:04d}" for group in groups])
-        point = 4 * (weight + 1)
-        if point - len(digits) > _LONG_TAIL and digits.strip("0"):
+        parts: list[str] = ["0" if sign == _POSITIVE else "-0"]
+        while position < end:
+            # Four groups at once, as one int; the 1 before them keeps their zeros.
+            several: i64 = 1
+            stop: i64 = position + 8 if end - position > 8 else end
+            while position < stop:
+                group: i64 = buffer[position]
+                group = group << 8 | buffer[position + 1]
+                if group > 9999:
+                    raise malformed(self.name, f"digit {group} in base 10000")
+                several = 10000 * several + group
+                position += 2
+            parts.append(str(several)[1:])
+        exponent: i64 = 4 * ((weight ^ 0x8000) - 0x8000 + 1 - ndigits)  # of the last digit
+        if exponent > _LONG_TAIL and "".join(parts).strip("-0"):
             # A value of 14 bytes can have 131,072 digits, nearly all of them zeros.
-            return Decimal(f"{'-' if sign == _NEGATIVE else ''}{digits}E+{point - len(digits)}")
-        if point >= 0:
-            whole = digits[:point].ljust(point, "0")
-            fraction = digits[point:]
-        else:
-            whole = ""
-            fraction = digits.rjust(len(digits) - point, "0")
-        # Digits after the announced scale: PostgreSQL sends zeros only; those of other servers are kept.
-        fraction = fraction[:scale].ljust(scale, "0") + fraction[scale:].rstrip("0")
-        minus = "-" if sign == _NEGATIVE else ""
-        return Decimal(f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole or '0'}")
+            return _DECIMAL(f"{''.join(parts)}E+{exponent}")
+        missing: i64 = exponent + scale
+        if missing > 0:
+            parts.append("0" * missing)
+        elif missing < 0:
+            # Digits after the announced scale: PostgreSQL sends zeros only; those of other servers are kept.
+            digits = "".join(parts)
+            kept = digits.rstrip("0")
+            zeros: i64 = len(digits) - len(kept)
+            if zeros > -missing or not kept.strip("-"):
+                zeros = -missing
+            parts = [digits[: len(digits) - zeros] if kept.strip("-") else f"{kept}0"]
+            scale -= missing + zeros
+        if scale:
+            parts.append("E-")
+            parts.append(str(scale))
+        return _DECIMAL("".join(parts))
+
+    def _special(self, sign: int, ndigits: int) -> Decimal:
+        special = _SPECIAL.get(sign)
+        if special is None:
+            raise malformed(self.name, f"sign {sign:#06x}")
+        if ndigits:
+            raise malformed(self.name, f"{special} with digits")
+        return Decimal(special)
 
     def encode_text(self, value: object) -> str:
         """All digits, or NaN, Infinity, -Infinity."""
@@ -116,12 +139,14 @@ class NumericCodec(Codec):
 
 def _encode_finite(number: Decimal) -> bytes:
     """The binary form of a finite number; ValueError if it is out of numeric's range."""
-    sign, digit_tuple, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
+    # The tuple of its digits would take three times as long; the context decides about "E" or "e".
+    mantissa, _, power = str(number).replace("e", "E").partition("E")
+    whole_digits, _, fraction = mantissa.partition(".")
+    exponent = (int(power) if power else 0) - len(fraction)
     scale = -exponent if exponent < 0 else 0
     if scale > _MAX_SCALE:
         raise ValueError(f"more than {_MAX_SCALE} digits after the decimal point")
-    digits = "".join(map(str, digit_tuple)).lstrip("0")
+    digits = (whole_digits + fraction).lstrip("-0")
     if not digits:
         return _HEADER.pack(0, 0, _POSITIVE, scale)
     whole = len(digits) + exponent
@@ -129,9 +154,18 @@ def _encode_finite(number: Decimal) -> bytes:
         raise ValueError(f"more than {_MAX_WHOLE} digits before the decimal point")
     # Pad on both sides so that the decimal point lies between two groups of four digits.
     weight = (whole + 3) // 4 - 1
-    digits = "0" * (4 * (weight + 1) - whole) + digits
-    digits = digits.rstrip("0")
+    digits = "0" * (4 * (weight + 1) - whole) + digits.rstrip("0")
     digits += "0" * (-len(digits) % 4)
-    groups = [int(digits[index : index + 4]) for index in range(0, len(digits), 4)]
-    header = _HEADER.pack(len(groups), weight, _NEGATIVE if sign else _POSITIVE, scale)
-    return header + struct.pack(f">{len(groups)}H", *groups)
+    data = digits.encode()
+    groups: list[int] = []
+    index: i64 = 0
+    while index < len(data):
+        group: i64 = data[index]
+        group = 10 * group + data[index + 1]
+        group = 10 * group + data[index + 2]
+        group = 10 * group + data[index + 3] - 53328  # 1111 times the code of "0"
+        groups.append(group >> 8)
+        groups.append(group & 0xFF)
+        index += 4
+    header = _HEADER.pack(len(data) // 4, weight, _NEGATIVE if whole_digits[0] == "-" else _POSITIVE, scale)
+    return header + bytes(groups)

@@ -46,7 +46,7 @@ def type_key(name: str | int) -> str | int:
     Raises:
         TypeError: it is neither.
     """
-    if isinstance(name, bool) or not isinstance(name, str | int):
+    if isinstance(name, bool) or not isinstance(name, (str, int)):
         raise TypeError(f"a type is a name or an OID, not {type(name).__name__}")
     if isinstance(name, int):
         return name
@@ -135,7 +135,7 @@ class OwnCodec(Codec):
         made = self._made(self._encode, value)
         if self._by_value:
             return self._base.encode(made)
-        if not isinstance(made, bytes | bytearray | memoryview):
+        if not isinstance(made, (bytes, bytearray, memoryview)):
             raise TypeError(f"its encoder returned {type(made).__name__} instead of bytes")
         return exact_bytes(made)
 

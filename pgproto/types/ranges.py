@@ -28,6 +28,7 @@ _UPPER_INCLUSIVE: Final = 0x04
 _NO_LOWER: Final = 0x08
 _NO_UPPER: Final = 0x10
 _FLAGS: Final = 0x1F
+_BYTES: Final = [bytes((flags,)) for flags in range(_FLAGS + 1)]
 
 _BOUNDS: Final = ("[)", "[]", "(]", "()")
 
@@ -189,24 +190,24 @@ class RangeCodec(Codec):
         if not isinstance(value, Range):
             raise expected("Range", value)
         if value._empty:
-            return bytes((_EMPTY,))
-        parts: list[bytes] = [b""]
-        flags = 0
-        for bound, inclusive, missing, is_in in (
-            (value._lower, _LOWER_INCLUSIVE, _NO_LOWER, value._lower_inc),
-            (value._upper, _UPPER_INCLUSIVE, _NO_UPPER, value._upper_inc),
-        ):
-            if bound is None:
-                flags |= missing
-                continue
-            flags |= inclusive if is_in else 0
-            try:
-                self.element.add_field(parts, bound)
-            except (TypeError, ValueError) as error:
-                named = within("lower bound" if missing == _NO_LOWER else "upper bound", error)
-                raise named from named.__cause__
-        parts[0] = bytes((flags,))
+            return _BYTES[_EMPTY]
+        flags: i64 = _LOWER_INCLUSIVE if value._lower_inc else 0
+        flags |= _UPPER_INCLUSIVE if value._upper_inc else 0
+        flags |= _NO_LOWER if value._lower is None else 0
+        flags |= _NO_UPPER if value._upper is None else 0
+        parts: list[bytes] = [_BYTES[flags]]
+        self._add_bound(parts, value._lower, "lower bound")
+        self._add_bound(parts, value._upper, "upper bound")
         return b"".join(parts)
+
+    def _add_bound(self, parts: list[bytes], bound: object, place: str) -> None:
+        if bound is None:
+            return
+        try:
+            self.element.add_field(parts, bound)
+        except (TypeError, ValueError) as error:
+            named = within(place, error)
+            raise named from named.__cause__
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The range."""
@@ -298,7 +299,7 @@ class MultirangeCodec(Codec):
         return b"".join(parts)
 
     def _ranges(self, value: object) -> list[object]:
-        if not isinstance(value, Multirange | list | tuple):
+        if not isinstance(value, (Multirange, list, tuple)):
             raise expected("Multirange", value)
         return list(value._ranges) if isinstance(value, Multirange) else list(value)
 

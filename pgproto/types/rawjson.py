@@ -30,7 +30,7 @@ class RawJSON:
             except UnicodeEncodeError:
                 pass  # raised below, because the __context__ would show the text
             raise ValueError("str that is not valid Unicode (lone surrogate)")
-        if not isinstance(document, bytes | bytearray | memoryview):
+        if not isinstance(document, (bytes, bytearray, memoryview)):
             raise TypeError(f"a JSON document must be a str or bytes, not {type(document).__name__}")
         self._data = exact_bytes(document)
 

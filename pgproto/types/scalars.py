@@ -27,11 +27,11 @@ import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from ..errors import DataError, because
 from ..wire.exact import exact_bytes, exact_int, exact_str
-from ..wire.native import COMPILED, read_int32
+from ..wire.native import COMPILED, read_float32, read_float64, read_int32
 from .codec import Codec, FixedCodec, expected, malformed, malformed_text
 from .escaping import escape_bytea, unescape_bytea
 from .given import as_bool, as_float, as_int, of_enum
@@ -143,6 +143,12 @@ class FloatCodec(FixedCodec):
         except OverflowError:
             raise self._out_of_range(value) from None
 
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The number; compiled code makes it of its bits."""
+        if not COMPILED or end - start != self.size:
+            return super().decode(buffer, start, end)
+        return read_float64(buffer, start) if self.size == 8 else read_float32(buffer, start)
+
     def encode_text(self, value: object) -> str:
         """The number with as many digits as it takes to read the same one, or NaN, Infinity, -Infinity."""
         text = super().encode_text(value)
@@ -214,6 +220,12 @@ class OpaqueCodec(TextCodec):
 
 # The output of charout for each byte.
 _CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
+# What charin takes: the output of charout, and three digits for any byte.
+_CODES: Final = {
+    **{f"\\{code:03o}": code for code in range(256)},
+    **{text: code for code, text in enumerate(_CHARS)},
+    "\0": 0,
+}
 
 
 class CharCodec(FixedCodec):
@@ -226,12 +238,9 @@ class CharCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         r"""Take "" (byte 0), one ASCII character, or a backslash and three octal digits."""
-        text = exact_str(value)
-        if len(text) <= 1 and text.isascii():
-            return ord(text) if text else 0
-        octal = text[1:] if len(text) == 4 and text[0] == "\\" else ""
-        if octal and octal[0] in "0123" and octal[1] in "01234567" and octal[2] in "01234567":
-            return int(octal, 8)
+        code = _CODES.get(value if type(value) is str else exact_str(value))
+        if code is not None:
+            return code
         raise ValueError('"char" takes one ASCII character, or a backslash and three octal digits')
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
@@ -278,6 +287,13 @@ class ByteaCodec(Codec):
 
 # Reads the number of a UUID from its slot, which a subclass cannot override.
 _UUID_INT: Final[Callable[[object], int]] = UUID.__dict__["int"].__get__
+# A UUID is made without its constructor, which takes five times as long.
+_NEW: Final[Any] = object.__new__
+_SET_INT: Final[Any] = UUID.__dict__["int"].__set__
+_SET_IS_SAFE: Final[Any] = UUID.__dict__["is_safe"].__set__
+_FROM_BYTES: Final[Any] = int.from_bytes
+_UNKNOWN: Final = SafeUUID.unknown
+_UUID: Final[Any] = UUID  # a constant, which compiled code does not look up
 
 
 class UuidCodec(FixedCodec):
@@ -299,13 +315,23 @@ class UuidCodec(FixedCodec):
         except ValueError:
             raise ValueError("str that is not a UUID") from None
 
+    def decode(self, buffer: bytes, start: i64, end: i64) -> object:
+        """The UUID."""
+        if end - start != 16:
+            raise malformed(self.name, f"{end - start} bytes instead of 16")
+        return self.convert(buffer[start:end])
+
     def convert(self, raw: object) -> object:
         """The UUID."""
-        assert isinstance(raw, bytes)
-        return UUID(bytes=raw)
+        made: object = _NEW(_UUID)
+        _SET_INT(made, _FROM_BYTES(raw, "big"))
+        _SET_IS_SAFE(made, _UNKNOWN)
+        return made
 
 
 _JSONB_VERSION: Final = 1
+# json.dumps with these arguments makes an encoder for each value.
+_DUMPS: Final[Any] = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _DEPTH: Final = 64  # levels of a value that are searched for the fault
 _LONGEST_KEY: Final = 40  # characters of a key that an error text shows
 
@@ -326,7 +352,7 @@ class JsonCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take anything that json.dumps takes, except NaN and the infinities, which JSON does not have."""
         try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            text: str = _DUMPS(value)
         except RecursionError as error:
             raise because(ValueError("nested too deeply for json.dumps"), error) from error
         except (TypeError, ValueError) as error:
