@@ -24,6 +24,7 @@ from ..wire.exact import exact_str
 from ..wire.native import read_float64, read_int32
 from .codec import Codec, expected, frame_length, malformed, reread
 from .figures import Path, Point, Polygon
+from .given import as_float
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -39,12 +40,6 @@ _PATH: Final[Any] = Path
 _POLYGON: Final[Any] = Polygon
 
 _NUMBER: Final = re.compile(r"[-+]?(?:inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE)
-
-
-def _float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise expected("float", value)
-    return float(value)
 
 
 def _items(value: object) -> list[object]:
@@ -65,7 +60,7 @@ def _add_point(numbers: list[object], value: object) -> None:
     items = _items(value)
     if len(items) != _PAIR:
         raise ValueError(f"a point of {len(items)} numbers")
-    numbers += [item if type(item) is float else _float(item) for item in items]
+    numbers += [item if type(item) is float else as_float(item) for item in items]
 
 
 def _numbers_in(text: str, form: str) -> list[float]:
@@ -124,7 +119,7 @@ class FigureCodec(Codec):
             if self._parts[index]:
                 _add_point(flat, item)
             else:
-                flat.append(item if type(item) is float else _float(item))
+                flat.append(item if type(item) is float else as_float(item))
         packed: bytes = self._pack(*flat)
         return packed
 

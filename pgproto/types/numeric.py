@@ -7,7 +7,8 @@ shown after the point, so 1.10 keeps its zero.
 Rule: linear time.  The digits are converted as text, because big-integer arithmetic on 131,072 digits takes
 quadratic time.
 
-Input: Decimal, int, str, and float as the decimal number that repr() shows.  NaN and the infinities
+Input: Decimal, int, str, a Fraction that has an end as a decimal number, and float as the decimal number that
+repr() shows.  NaN and the infinities
 (PostgreSQL 14 and later) are supported in both directions.  PostgreSQL has neither a negative zero nor a
 positive exponent: Decimal("-0") arrives as 0, Decimal("1E+3") as 1000.  A number with more than 1,000 zeros
 before the decimal point is returned with an exponent, as Decimal("1E+131000"), which is equal but small;

@@ -136,12 +136,8 @@ class FloatCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a number, which is rounded; float4 rounds to the nearest float4."""
-        if type(value) is float:
-            return value
-        try:
-            return as_float(value)  # `struct` would hide an exception of a subclass's __float__
-        except OverflowError:
-            raise self._out_of_range(value) from None
+        # `struct` would hide an exception of a subclass's __float__.
+        return value if type(value) is float else as_float(value)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The number; compiled code makes it of its bits."""
