@@ -8,13 +8,15 @@
     polygon    Polygon(points)                 ((x1,y1),...)
     circle     Circle(center, radius)          <(x,y),r>
 
-A codec takes its class, a tuple or list like it, and a str in the form in which PostgreSQL prints it.
+A codec takes its class, a tuple or list like it, and a str in one of the forms of the manual.  Numbers are
+what a float8 takes.
 
 Binary forms: `*_send` in PostgreSQL's src/backend/utils/adt/geo_ops.c; all numbers are float8.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -39,7 +41,28 @@ _POINT: Final[Any] = Point
 _PATH: Final[Any] = Path
 _POLYGON: Final[Any] = Polygon
 
-_NUMBER: Final = re.compile(r"[-+]?(?:inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE)
+# The forms of the manual, as point_in and the others take them; what nobody writes ("(1,2)3,4") is left out.
+_NUMBER: Final = r"\s*[-+]?(?:inf(?:inity)?|nan|(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*"
+_BARE: Final = f"{_NUMBER},{_NUMBER}"
+_CLOSED: Final = rf"\s*\({_BARE}\)\s*"
+_ONE: Final = f"(?:{_CLOSED}|{_BARE})"
+_SEVERAL: Final = rf"{_ONE}(?:,{_ONE})*|\s*\((?:{_CLOSED}(?:,{_ONE})*|{_BARE}(?:,{_BARE})*)\)\s*"
+
+
+def _form(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE | re.ASCII)
+
+
+_EACH: Final = _form(_NUMBER)
+_FORMS: Final = {
+    "point": _form(_ONE),
+    "line": _form(rf"\s*{{{_NUMBER},{_NUMBER},{_NUMBER}}}\s*"),
+    "lseg": _form(rf"{_SEVERAL}|\s*\[{_ONE},{_ONE}\]\s*"),
+    "box": _form(_SEVERAL),
+    "path": _form(rf"{_SEVERAL}|\s*\[{_ONE}(?:,{_ONE})*\]\s*"),
+    "polygon": _form(_SEVERAL),
+    "circle": _form(rf"{_ONE},{_NUMBER}|\s*<{_ONE},{_NUMBER}>\s*|\s*\({_CLOSED},{_NUMBER}\)\s*"),
+}
 
 
 def _items(value: object) -> list[object]:
@@ -63,11 +86,19 @@ def _add_point(numbers: list[object], value: object) -> None:
     numbers += [item if type(item) is float else as_float(item) for item in items]
 
 
-def _numbers_in(text: str, form: str) -> list[float]:
-    """The numbers in the text of a value, of which `form` shows an example."""
-    if _NUMBER.sub("", text).strip(" \t\n,()[]{}<>"):
+def _numbers_in(name: str, text: str, form: str) -> list[float]:
+    """The numbers in the text of a value of a type, of which `form` shows an example."""
+    if not _FORMS[name].fullmatch(text):
         raise ValueError(f"str that is not of the form {form}")
-    return [float(found) for found in _NUMBER.findall(text)]
+    return [_number(found) for found in _EACH.findall(text)]
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    mantissa = text.lower().partition("e")[0]
+    if (math.isinf(number) and "n" not in mantissa) or (number == 0 and mantissa.strip(" \t\n\r\f\v+-.0")):
+        raise ValueError("a number out of range of float8")
+    return number
 
 
 def _printed(number: float) -> str:
@@ -107,7 +138,7 @@ class FigureCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take a tuple like the class, or a str."""
         if isinstance(value, str):
-            numbers = _numbers_in(exact_str(value), self._form)
+            numbers = _numbers_in(self.name, exact_str(value), self._form)
             if len(numbers) * 8 != self._size:
                 raise ValueError(f"str that is not of the form {self._form}")
             return bytes(self._pack(*numbers))
@@ -174,9 +205,7 @@ class PointsCodec(Codec):
         if isinstance(value, str):
             text = exact_str(value)
             closed = not text.lstrip().startswith("[")
-            numbers = _numbers_in(text, "((x1,y1),(x2,y2))")
-            if len(numbers) % _PAIR:
-                raise ValueError("str with half a point")
+            numbers = _numbers_in(self.name, text, "((x1,y1),(x2,y2))")
             parts += [_PACK_POINT(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), _PAIR)]
         else:
             if isinstance(value, Path):

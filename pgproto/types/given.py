@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Collection, Mapping
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from enum import Enum
@@ -32,6 +33,12 @@ _MOST_DIGITS: Final = 20
 # Digits of a numeric after its point, and the bits of as many before it as there can be.
 _MOST_PLACES: Final = 16383
 _MOST_BITS: Final = 435412
+_DIGITS: Final = r"\d+(?:_\d+)*"
+# What numeric_in takes; Decimal also takes "1__0", "sNaN", "NaN1", and digits of other scripts.
+_NUMBER: Final = re.compile(
+    rf"\s*(?:nan|[-+]?(?:inf(?:inity)?|(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:e[-+]?{_DIGITS})?))\s*",
+    re.IGNORECASE | re.ASCII,
+)
 # The caller's own context may take what is no number for NaN, or round.
 _CONTEXT: Final = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[InvalidOperation])
 
@@ -138,7 +145,8 @@ def as_decimal(value: object) -> Decimal | int:
     if isinstance(value, str):
         text = exact_str(value)
         try:
-            return Decimal(text, _CONTEXT)
+            if _NUMBER.fullmatch(text):
+                return Decimal(text, _CONTEXT)
         except InvalidOperation:
             pass
         raise ValueError("str that is no number")
