@@ -246,17 +246,34 @@ def test_it_waits_while_a_cancel_request_is_under_way() -> None:
     assert rows(again) == [("sad",)]
 
 
-def test_it_goes_on_if_its_caller_goes_away() -> None:
-    pair = pair_with()
+@pytest.mark.parametrize("late", [False, True])
+def test_it_is_cancelled_if_its_caller_goes_away(late: bool) -> None:
+    """It may wait for a lock.  What it says after all is of use."""
+    pair = pair_with(None if late else fails("57014"))
     mood = asks(pair, query("mood"))
-    look_up = in_flight(pair)
-    assert not look_up.unwanted
+    assert not in_flight(pair).unwanted
     pair.engine.abandon(mood)
-    assert not look_up.unwanted
-    assert not pair.engine.wants_cancel
+    assert in_flight(pair).unwanted
+    assert pair.engine.take_cancel() is not None
     pair.pump()
+    pair.engine.cancel_done()
+    pair.backend.script = SCRIPT
+    assert rows(pair.run(query("one"))) == [(1,)]
     assert rows(pair.run(query("mood"))) == [("sad",)]
-    assert look_ups(pair) == 1
+    assert look_ups(pair) == (1 if late else 2)
+
+
+def test_trouble_that_lasts_passes_with_the_operation() -> None:
+    """The values of this operation come as text, those of the next one do not."""
+    pair = pair_with(fails("57014"))
+    pair.run(query("one"))
+    assert pair.run(query("point")).error is None
+    assert pair.engine.channel.statements.types.known(POINT) is None
+    pair.backend.script = SCRIPT
+    asked = look_ups(pair)
+    assert not pair.engine.channel.statements.unknowable
+    assert rows(pair.run(query("point"))) == [((1, 2),)]
+    assert look_ups(pair) == asked + 1
 
 
 def test_a_deadline_ends_the_operation_that_waits_for_it() -> None:
@@ -266,10 +283,9 @@ def test_a_deadline_ends_the_operation_that_waits_for_it() -> None:
     asks(pair, mood)
     pair.pass_time(5)
     assert mood.items[0].outcome is Outcome.NOT_SENT
-    assert pair.engine.take_cancel() is None
-    pair.pass_time(GRACE)
     assert pair.engine.take_cancel() is not None
     pair.engine.cancel_done()
+    pair.pass_time(GRACE)
     pair.pass_time(GRACE)
     assert isinstance(pair.engine.cause, QueryTimeout)  # the server does not answer
 

@@ -82,25 +82,45 @@ def test_other_sessions_of_the_map_decode_by_the_types_of_now(stream: bool) -> N
     assert not look_ups(second)
 
 
-@pytest.mark.parametrize("other", ["unknown", "as it was", "text"])
-def test_or_they_get_the_error_too(other: str) -> None:
-    """The types of now are not known yet, or do not fit either, or travel in another format."""
+def test_types_that_another_session_has_doubted_are_learned_again() -> None:
+    """Nothing of the values would tell that the attributes have other names."""
     types = TypeMap()
     first, second = pair_with(types=types), pair_with(types=types)
+    kept = second.engine.prepare("point")
     for pair in (first, second):
         pair.run(query("point"))
+    second.run(Prepare(kept))
     types.forget()
-    if other == "as it was":
-        first.run(query("both"))
-    elif other == "text":
-        first.backend.script[LOOK_UP] = catalog((POINT, "point2", "b", 0, 0, {}))
-        first.backend.script["point"] = Answer(columns=[("p", POINT)], rows=[[b"(1,2)"]])
-        first.run(Execution([QueuedQuery("point", ())]))
-        first.run(query("DISCARD ALL"))
-        first.run(query("point"))
     alter(second)
-    assert isinstance(second.run(query("point")).error, DataError)
     assert [tuple(row[0]) for row in second.run(query("point")).items[0].rows] == [(1, 2, 3)]
+    again = Execution([QueuedQuery("point", (), kept)])
+    second.run(again)
+    assert [tuple(row[0]) for row in again.items[0].rows] == [(1, 2, 3)]
+
+
+def test_what_a_transaction_has_altered_is_forgotten_if_it_is_rolled_back() -> None:
+    pair = pair_with()
+    pair.backend.script |= {"alter type point2": ok("ALTER TYPE"), "rollback": ok("ROLLBACK")}
+    pair.run(query("begin"))
+    pair.run(query("alter type point2"))
+    pair.run(query("point"))
+    types = pair.engine.channel.statements.types
+    assert types.learned(POINT)
+    pair.run(query("rollback"))
+    assert not types.learned(POINT)
+
+
+def test_a_type_that_is_gone_may_be_in_every_plan() -> None:
+    pair = pair_with()
+    pair.run(query("one"))
+    pair.run(query("point"))
+    statements = pair.engine.channel.statements
+    one = statements.get("one")
+    gone = error_fields("XX000", "cache lookup failed for type 70001")
+    pair.backend.script["bad"] = Answer(error=gone, fails="execute")
+    assert isinstance(pair.run(query("bad")).error, PostgresError)
+    assert statements.get("one") is not one
+    assert not statements.types.learned(POINT)
 
 
 def test_a_stream_gets_the_error() -> None:

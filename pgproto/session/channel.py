@@ -167,6 +167,7 @@ class Channel:
         """Alterations were rolled back: forget what was learned of the altered tables and types."""
         if self._altered:
             self.statements.relearn(None)
+            self.statements.types.forget()
 
     @property
     def touched(self) -> bool:

@@ -235,13 +235,12 @@ class ExecuteMany(Preparing):
             self._stage = _STARTING
             self.release(channel)
             channel.statements.forget(self.statement)
+        channel.statements.refresh()
         statement = self._user
         if statement is None or not (statement.kept or statement.state in (st.PREPARING, st.READY)):
             self.release(channel)
-            self._user = statement = channel.statements.current(self.sql)
+            self._user = statement = channel.statements.get(self.sql)
             self.hold(statement)
-        elif statement.state == st.READY and statement.outdated and not self.fresh(statement):
-            channel.statements.forget(statement)  # it is kept
         if statement.home is not None and statement.home is not channel.statements.mark:
             self.withdraw(channel, channel.statements.unusable(statement))
         elif statement.state == st.NEW:

@@ -22,7 +22,7 @@ abandon the operation, so `finished` is checked after it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ..errors import DataError, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
 from ..protocol import CommandCompletes, DataRows
@@ -213,6 +213,7 @@ class Execution(Preparing):
 
     def _look_up(self, cache: StatementCache, new: list[Statement]) -> None:
         """Find the statement of every item; append those to prepare to `new`."""
+        cache.refresh()
         previous: Statement | None = None
         for item in self.items:
             statement = item.statement
@@ -442,25 +443,12 @@ class Execution(Preparing):
             raise
         except Exception as error:  # noqa: BLE001 - a decoding error must not end the session
             # The messages are consumed, so the session goes on, and the server decides the outcome.
-            rows = self.decode_again(channel, item, event, before, error)
+            item.error = channel.statements.undecodable(statement, error)
+            return
         if before:
             item.rows += rows
         else:
             item.rows = rows
-
-    def decode_again(
-        self, channel: Channel, item: QueuedQuery, event: DataRows, before: int, raised: Exception
-    ) -> list[Any]:
-        """Rows that could not be decoded, if another session has learned the types of now; else an error."""
-        statement = item.statement
-        assert statement is not None
-        if channel.statements.takes_types_of_now(statement, raised):
-            try:
-                return item.reading(statement).decode(event.buffer, event.start, event.end, before)
-            except DataError as error:
-                raised = error
-        item.error = channel.statements.undecodable(statement, raised)
-        return []
 
     def completed(self, channel: Channel, segment: Segment, tag: str, count: int) -> None:
         """So many items have ended with this command tag."""

@@ -78,11 +78,8 @@ class LookUp(Operation):
 
     @property
     def unwanted(self) -> bool:
-        """True once its deadline has passed, if nobody waits for it any more.
-
-        Not earlier: it takes a moment, and what it finds is of use for others.
-        """
-        return self._resolver.is_late(self.deadline)
+        """True if nobody waits for it any more: it can wait for a lock."""
+        return self._resolver.unwanted
 
     def send(self, channel: Channel) -> None:
         """Write it."""
@@ -186,11 +183,10 @@ class Resolver:
         if oids:
             LookUp(oids, self, turns.queue[0].deadline).send(channel)
 
-    def is_late(self, deadline: float | None) -> bool:
-        """True if a look-up is late, and nobody waits for it any more."""
-        if deadline is None or self._clock() < deadline:
-            return False
-        return all(operation.unwanted or operation.finished for operation in self._turns.queue)
+    @property
+    def unwanted(self) -> bool:
+        """True if no operation waits for a type."""
+        return not any(statement.users for statement, _ in self._turns.channel.statements.unresolved)
 
     def _oids(self) -> list[int]:
         """The types to ask for now; none while another session asks for them."""
@@ -230,7 +226,8 @@ class Resolver:
         statements = self._turns.channel.statements
         types = statements.types
         passing = error is not None and rows is not None and error.sqlstate.startswith(_PASSING)
-        if passing and self._failures < _REPEATS:
+        unwanted = self.unwanted
+        if passing and self._failures < _REPEATS and not unwanted:
             self._failures += 1
             return
         self._asked.update(oids)
@@ -249,6 +246,9 @@ class Resolver:
         statements.unknowable.update(self._asked.difference(found))
         self.end()
         self._settle()
+        statements.passing = passing
+        if unwanted:
+            statements.trim()
 
     def end(self) -> None:
         """Ask no more: another session may."""

@@ -272,7 +272,7 @@ class Resolve(Preparing):
         statement = self.statement
         if statement is None or statement.state == st.DROPPED or statement.leaving:
             self.release(channel)
-            self.statement = statement = statements.current(self.sql)
+            self.statement = statement = statements.get(self.sql)
             self.hold(statement)
         if statement.state == st.READY and not statements.waits(statement):
             self._end(channel)

@@ -23,7 +23,7 @@ from ..errors import PostgresError
 from ..wire import Describe, ErrorResponse
 from ..wire.binding import Executes
 
-__all__ = ["NAME_TAKEN", "NO_SUCH_NAME", "explain", "is_outdated", "is_stale"]
+__all__ = ["NAME_TAKEN", "NO_SUCH_NAME", "explain", "is_gone", "is_outdated", "is_stale"]
 
 NAME_TAKEN: Final = "42P05"
 NO_SUCH_NAME: Final = "26000"
@@ -57,15 +57,18 @@ def is_stale(error: PostgresError, event: ErrorResponse) -> bool:
     return bool(found) and not after[:1].isdigit() and not before[-1:].isalnum()
 
 
+def is_gone(error: PostgresError) -> bool:
+    """True if the error means that a type of a plan is gone."""
+    return error.sqlstate == "XX000" and error.message.startswith("cache lookup failed for type")
+
+
 def is_outdated(error: PostgresError) -> bool:
     """True if the error may mean that a type of the session's map was altered or dropped.
 
     42804: a binary value has not the shape of its type (`record_recv`, `array_recv`), or a dropped type is
-    compared with a new one of its name; so do 42883 and 42704.  XX000: a type is gone.
+    compared with a new one of its name; so do 42883 and 42704.
     """
-    if error.sqlstate == "XX000":
-        return error.message.startswith("cache lookup failed for type")
-    return error.sqlstate in ("42804", "42883", "42704")
+    return error.sqlstate in ("42804", "42883", "42704") or is_gone(error)
 
 
 def _named_in(event: ErrorResponse) -> str:

@@ -28,7 +28,7 @@ from ..types.codec import OutdatedTypeError
 from ..wire import ErrorResponse, FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
-from .stale import is_outdated
+from .stale import is_gone, is_outdated
 
 __all__ = ["NO_ROWS", "Statement", "StatementCache", "error_of_call", "undecodable"]
 
@@ -252,6 +252,7 @@ class StatementCache:
             or as long as that is not known.
         unresolved: statements that wait for a look-up of their types, each with its columns; see `lookup`.
         unknowable: the OIDs of types that were looked up in vain; their values travel as text.
+        passing: some of these were not found because of trouble that passes: the next operation asks again.
         unasked: the server was not yet asked about that; see `whereabouts`.
         clears: how many times this session has run DISCARD ALL or DEALLOCATE ALL.
     """
@@ -260,6 +261,7 @@ class StatementCache:
         "_counter",
         "_entries",
         "_nameless",
+        "_refreshed",
         "_to_close",
         "clears",
         "direct",
@@ -267,6 +269,7 @@ class StatementCache:
         "kept",
         "mark",
         "named",
+        "passing",
         "prefix",
         "size",
         "types",
@@ -284,12 +287,14 @@ class StatementCache:
         self.types = types
         self.unresolved: list[tuple[Statement, tuple[FieldDescription, ...]]] = []
         self.unknowable: set[int] = set()
+        self.passing = False
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # statements that callers keep, by name
         self.dropped: list[Statement] = []
         self._to_close: list[str] = []
         self._counter = 0
         self._nameless = not named  # only the unnamed statement is used
+        self._refreshed = types.forgotten
         self.direct = True
         self.unasked = False
         self.clears = 0
@@ -300,6 +305,7 @@ class StatementCache:
 
     def get(self, sql: str) -> Statement:
         """The statement for this text: the cached one, or a NEW one."""
+        self.refresh()
         known = self._entries.get(sql)
         if known is not None:
             self._entries.move_to_end(sql)
@@ -315,13 +321,17 @@ class StatementCache:
             statement = self._entries.get(sql)
         return statement is None or statement.state == NEW
 
-    def current(self, sql: str) -> Statement:
-        """As `get`, but not a statement whose types may have been altered."""
-        statement = self.get(sql)
-        if statement.state == READY and statement.outdated:
-            self.forget(statement)
-            statement = self.get(sql)
-        return statement
+    def refresh(self) -> None:
+        """Forget the statements of types that may have been altered, if the map has forgotten these.
+
+        The codecs of a type whose attributes have other names by now would find nothing wrong.
+        """
+        if self._refreshed == self.types.forgotten:
+            return
+        self._refreshed = self.types.forgotten
+        for statement in (*self._entries.values(), *self.kept.values()):
+            if statement.state == READY and statement.outdated:
+                self.forget(statement)
 
     def new_name(self) -> str:
         """A name that this connection has never used; "" if only the unnamed statement is used."""
@@ -343,15 +353,20 @@ class StatementCache:
             self.unresolved.append((statement, fields))
 
     def refused(self, statement: Statement, error: PostgresError, event: ErrorResponse) -> bool:
-        """The server refuses the values of a statement: true if its types may have been altered.
+        """The server has refused a statement: true if types may have been altered, and it can be repeated.
 
-        Then what was learned is forgotten.  Only at Bind: then nothing of the statement was executed.
+        Then what was learned is forgotten.  It can be repeated after a Bind, which has executed nothing.
         """
-        oids = (*statement.parameter_types, *statement.result_types)
-        if not event.binding or not is_outdated(error) or not any(self.types.learned(oid) for oid in oids):
+        if is_gone(error):
+            self.forget_all()  # the type may be in any plan, and in no description
+        elif not is_outdated(error):
             return False
+        else:
+            oids = (*statement.parameter_types, *statement.result_types)
+            if not event.binding or not any(self.types.learned(oid) for oid in oids):
+                return False
         self.types.forget()
-        return True
+        return event.binding
 
     def unknown_types(self, statement: Statement) -> list[int]:
         """The OIDs of its types that can be looked up.  A map without a parent learns nothing."""
@@ -373,15 +388,6 @@ class StatementCache:
         self.types.forget()
         self.forget(known)
         return True
-
-    def takes_types_of_now(self, statement: Statement, raised: Exception) -> bool:
-        """Rows could not be decoded: true if others have learned other types, and its decoder is a new one.
-
-        False if the types of now need other formats: then they cannot be decoded.
-        """
-        if not isinstance(raised, OutdatedTypeError) or not statement.outdated:
-            return False
-        return not self.unknown_types(statement) and statement.rows_changed(statement.fields)
 
     def undecodable(self, statement: Statement, raised: Exception) -> DataError:
         """The error for rows that could not be decoded.  A type that was altered is looked up anew."""
@@ -431,6 +437,8 @@ class StatementCache:
 
     def trim(self) -> None:
         """Evict unused statements above the size; called when an operation has ended."""
+        if self.passing:
+            self._doubt_unknowable()
         if len(self._entries) <= self.size:
             return
         for sql, statement in list(self._entries.items()):
@@ -439,6 +447,14 @@ class StatementCache:
             if statement.users == 0 and statement.state != PREPARING:
                 del self._entries[sql]
                 self.close(statement)
+
+    def _doubt_unknowable(self) -> None:
+        self.passing = False
+        for statement in (*self._entries.values(), *self.kept.values()):
+            oids = (*statement.parameter_types, *statement.result_types)
+            if statement.state == READY and not self.unknowable.isdisjoint(oids):
+                self.forget(statement)
+        self.unknowable.clear()
 
     def drop(self, statement: Statement) -> None:
         """An error concerned this statement: forget it, and close its name on the server.

@@ -58,7 +58,7 @@ class Stream(Execution):
         except RemoteProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - as for every execution
-            self._rows += self.decode_again(channel, item, event, before, error)
+            item.error = channel.statements.undecodable(statement, error)
         self._size += event.end - event.start
         self.progress(channel)
 

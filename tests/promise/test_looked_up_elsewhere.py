@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import PostgresError
+from pgproto import PostgresError, QueryTimeout
 from pgproto_pytest import Driver
 from tests.support import pgbouncer
 from tests.support.pgbouncer import PgBouncer, PoolMode, Version
@@ -151,5 +151,23 @@ def test_a_statement_timeout_does_not_end_what_waits(
                 await locker.execute("lock table pg_catalog.pg_range in access exclusive mode")
                 assert await conn.fetchval("select f from kept") == "{sad}"
             assert await conn.fetchval("select 1") == 1
+
+    driver.run(scenario)
+
+
+def test_a_look_up_that_waits_for_a_lock_is_cancelled(driver: Driver, pg18: PostgresServer) -> None:
+    """With its caller: else the next query would wait for the lock, too."""
+    name = f"locked_{driver.name}".lower()
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as other, pg.connect(pg18.dsn()) as conn:
+            await other.script(f"create type {name} as enum ('sad')")
+            await other.script("begin; lock table pg_range in access exclusive mode")
+            with pytest.raises(QueryTimeout):
+                await conn.fetchval(f"select array['sad'::{name}]", timeout=0.3)
+            assert await conn.fetchval("select 1", timeout=5) == 1
+            await other.script("rollback")
+            assert await conn.fetchval(f"select array['sad'::{name}]") == ["sad"]
+            await other.script(f"drop type {name}")
 
     driver.run(scenario)

@@ -193,3 +193,66 @@ def test_parameters_heal(driver: Driver, place: Place, change: str, way: str) ->
             assert [_plain(row) for row in rows] == [expected] * 2
 
     driver.run(scenario)
+
+
+SWAP = (
+    "alter type {0} rename attribute first to t; alter type {0} rename attribute last to first;"
+    " alter type {0} rename attribute t to last"
+)
+
+
+@pytest.mark.parametrize("by", ["another session", "a transaction that is rolled back"])
+def test_attributes_that_have_other_names(driver: Driver, pg18: PostgresServer, by: str) -> None:
+    """No value would tell.  What is rolled back is forgotten; what others do, `expire` has looked up anew."""
+    name = f"swapped_{driver.name}_{by[0:4]}".lower().replace(" ", "_")
+    read = f"select row('A', 'B')::{name}"
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as other, pg.Pool(pg18.dsn(), max_size=2) as pool:
+            await other.script(f"create type {name} as (first text, last text)")
+            assert dict(await pool.fetchval(read)) == {"first": "A", "last": "B"}
+            if by == "another session":
+                await other.script(SWAP.format(name))
+                pool.expire()
+                assert dict(await pool.fetchval(read)) == {"last": "A", "first": "B"}
+                row = await pool.fetchval(f"select ($1::{name}).first", {"first": "F", "last": "L"})
+                assert row == "F"
+            else:
+                async with pool.acquire() as one, pool.acquire() as two:
+                    await one.script("begin")
+                    await one.script(SWAP.format(name))
+                    assert await one.fetchval(f"select null::{name}") is None
+                    assert dict(await one.fetchval(read)) == {"last": "A", "first": "B"}
+                    await one.script("rollback")
+                    for conn in (one, two):
+                        assert dict(await conn.fetchval(read)) == {"first": "A", "last": "B"}
+            await other.script(f"drop type {name}")
+
+    driver.run(scenario)
+
+
+def test_a_type_that_is_gone_is_at_most_one_error(driver: Driver, pg18: PostgresServer) -> None:
+    """Whatever plans it is in, on whatever connections."""
+    name = f"gone_{driver.name}".lower()
+    texts = [f"select array['sad'::{name}], {number}" for number in range(5)]
+    texts += [f"select 'sad'::{name}::text", f"select 'sad'::{name} = 'sad'"]
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn()) as other, pg.Pool(pg18.dsn(), max_size=2) as pool:
+            await other.script(f"create type {name} as enum ('sad')")
+            async with pool.acquire() as one, pool.acquire() as two:
+                for conn in (one, two):
+                    for text in texts:
+                        await conn.fetch(text)
+                await other.script(f"drop type {name}; create type {name} as enum ('sad')")
+                errors = []
+                for conn in (one, two):
+                    for text in texts:
+                        try:
+                            await conn.fetch(text)
+                        except Error as error:
+                            errors.append(error)
+                assert len(errors) <= 1
+            await other.script(f"drop type {name}")
+
+    driver.run(scenario)

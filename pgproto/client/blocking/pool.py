@@ -75,6 +75,7 @@ class Pool(Queries, ColumnQueries):
         settings, connection_options = split_options(options)
         connector = self.runtime.connector(dsn, connection_options, server_settings, types)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close)
+        self._types = connector.types
         self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))
         self._entered = False
         self._acquire_timeout = settings.acquire_timeout
@@ -137,8 +138,12 @@ class Pool(Queries, ColumnQueries):
         return answer
 
     def expire(self) -> None:
-        """Replace every connection at its next idle moment (after a failover, a changed role, ...)."""
+        """Replace every connection at its next idle moment (after a failover, a changed role, ...).
+
+        The types of the catalog are looked up anew as well.
+        """
         self._driver.expire()
+        self._types.forget()
 
     def stats(self) -> PoolStats:
         """The pool's statistics."""
