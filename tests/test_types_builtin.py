@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Callable
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pgproto.errors import DataError
@@ -275,6 +278,54 @@ def test_ranges_know_what_is_in_them() -> None:
     assert 1 not in Range(empty=True)
     assert 3 in Multirange([Range(1, 2), Range(3, 4)])
     assert 2 not in Multirange([Range(1, 2), Range(3, 4)])
+
+
+@pytest.mark.parametrize("kind", [float, Decimal, np.float32])
+def test_ranges_have_nan_after_everything(kind: Callable[[str], Any]) -> None:
+    zero, one, inf, nan = (kind(each) for each in ("0", "1", "inf", "nan"))
+    values = [-inf, zero, one, inf, nan]
+    assert [value in Range(zero, one) for value in values] == [False, True, False, False, False]
+    assert [value in Range(zero, inf, "[]") for value in values] == [False, True, True, True, False]
+    assert [value in Range(zero, None) for value in values] == [False, True, True, True, True]
+    assert [value in Range(None, nan) for value in values] == [True, True, True, True, False]
+    assert [value in Range(None, nan, "(]") for value in values] == [True] * 5
+    assert [value in Range(nan, None) for value in values] == [False, False, False, False, True]
+    assert [value in Range(nan, None, "()") for value in values] == [False] * 5
+    several = Multirange([Range(zero, one), Range(nan)])
+    assert [value in several for value in values] == [False, True, False, False, True]
+    assert Range(nan, None) == Range(kind("nan"), None) != Range(inf, None)
+    assert hash(Range(nan, None)) == hash(Range(kind("nan"), None))
+    assert Range(nan, kind("nan")).empty
+    assert not Range(nan, kind("nan"), "[]").empty
+
+
+def test_a_signaling_nan_is_one() -> None:
+    with localcontext(Context(traps=[InvalidOperation])):
+        assert Decimal("sNaN") not in Range(Decimal(0), Decimal(1))
+        assert Decimal("NaN") not in Range(Decimal(0), Decimal(1))
+        assert Range(Decimal("sNaN")) == Range(Decimal("NaN"))
+
+
+def test_ranges_without_anything_between_their_bounds_are_empty() -> None:
+    empty: list[Range[Any]] = [
+        Range(1, 1),
+        Range(1, 1, "(]"),
+        Range("a", "a", "()"),
+        Range(Decimal("1.0"), Decimal("1.00")),
+    ]
+    assert all(each.empty and not each and each == Range(empty=True) for each in empty)
+    assert {hash(each) for each in empty} == {hash(Range(empty=True))}
+    kept: list[Range[Any]] = [
+        Range(1, 1, "[]"),
+        Range(None, None),
+        Range(1, None),
+        Range(None, 1),
+        Range(5, 1),
+        Range("a", 1),
+    ]
+    assert not any(each.empty or each == Range(empty=True) for each in kept)
+    assert all(kept)
+    assert pickle.loads(pickle.dumps(empty[0])) == empty[0]
 
 
 def test_the_parts_of_a_range() -> None:

@@ -8,6 +8,7 @@ length and bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..wire.native import read_int32
@@ -30,14 +31,33 @@ _NO_UPPER: Final = 0x10
 _FLAGS: Final = 0x1F
 _BYTES: Final = [bytes((flags,)) for flags in range(_FLAGS + 1)]
 
+_NAN: Final = object()  # in place of a NaN, which is not equal to itself
 _BOUNDS: Final = ("[)", "[]", "(]", "()")
+
+
+def _is_nan(value: Any) -> bool:
+    """True for a NaN of float, Decimal (of which comparing a signaling one raises) or numpy."""
+    return value.is_nan() if isinstance(value, Decimal) else bool(value != value)
+
+
+def _comparable(bound: object) -> object:
+    """What is equal if the server has the bounds for equal."""
+    return _NAN if _is_nan(bound) else bound
+
+
+def _order(one: Any, other: Any) -> int:
+    """-1, 0 or 1, as the server sorts: NaN is equal to NaN, and after everything else."""
+    if _is_nan(one) or _is_nan(other):
+        return int(_is_nan(one)) - int(_is_nan(other))
+    return -1 if one < other else int(one > other)
 
 
 class Range(Generic[T]):
     """All values between two bounds.  Immutable and hashable.
 
-    Two ranges are equal if they have the same bounds in the same words; the server writes ranges of integers
-    and dates with "[)", whatever they were written with.
+    Bounds and values are compared as the server compares them: NaN is after everything, infinity included.
+    Two ranges are equal if both are empty, or if they have the same bounds in the same words; the server
+    writes ranges of integers and dates with "[)", whatever they were written with.
 
     Args:
         lower: the lower bound; None if there is none.
@@ -87,8 +107,15 @@ class Range(Generic[T]):
 
     @property
     def empty(self) -> bool:
-        """True if it says that nothing is in it: that of (1,1) and the like the server finds out."""
-        return self._empty
+        """True if nothing is in it: it says so, or its bounds are equal and not both in it.
+
+        That nothing is between 1 and 2 in "()" of an integer range, only the server knows.
+        """
+        if self._empty or self._lower is None or self._upper is None:
+            return self._empty
+        return not (self._lower_inc and self._upper_inc) and bool(
+            _comparable(self._lower) == _comparable(self._upper)
+        )
 
     @property
     def bounds(self) -> str:
@@ -98,17 +125,17 @@ class Range(Generic[T]):
     def __contains__(self, value: Any) -> bool:
         if self._empty:
             return False
-        lower: Any = self._lower
-        upper: Any = self._upper
-        if lower is not None and (value < lower or (value == lower and not self._lower_inc)):
+        if self._lower is not None and _order(value, self._lower) < (0 if self._lower_inc else 1):
             return False
-        return upper is None or not (value > upper or (value == upper and not self._upper_inc))
+        return self._upper is None or _order(value, self._upper) <= (0 if self._upper_inc else -1)
 
     def __bool__(self) -> bool:
-        return not self._empty
+        return not self.empty
 
     def _key(self) -> tuple[object, ...]:
-        return (self._empty, self._lower, self._upper, self._lower_inc, self._upper_inc)
+        if self.empty:
+            return (_EMPTY,)
+        return (_comparable(self._lower), _comparable(self._upper), self._lower_inc, self._upper_inc)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Range):
