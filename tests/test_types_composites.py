@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
@@ -23,6 +24,30 @@ def sent(*fields: bytes) -> bytes:
     return len(fields).to_bytes(4, "big") + b"".join(fields)
 
 
+class Home(NamedTuple):
+    street: str
+    number: int
+
+
+class Swapped(NamedTuple):
+    number: int
+    street: str
+
+
+class Other(NamedTuple):
+    a: str
+    b: int
+
+
+class Unlike(tuple[object, ...]):
+    """Not a named tuple, although it has such an attribute."""
+
+    _fields = "number"
+
+    def __new__(cls, *items: object) -> Unlike:
+        return super().__new__(cls, items)
+
+
 STREET = field(25, b"Elm")
 NUMBER = field(23, bytes((0, 0, 0, 7)))
 
@@ -34,6 +59,14 @@ NUMBER = field(23, bytes((0, 0, 0, 7)))
         ["Elm", 7],
         {"number": 7, "street": "Elm"},
         Row(Columns(["a", "b"]), ("Elm", 7)),
+        Row(Columns(["?column?", "?column?"]), ("Elm", 7)),
+        Row(Columns(["street", "?column?"]), ("Elm", 7)),
+        Row(Columns(["street", "number"]), ("Elm", 7)),
+        Row(Columns(["number", "street"]), (7, "Elm")),
+        Home("Elm", 7),
+        Swapped(7, "Elm"),
+        Other("Elm", 7),
+        Unlike("Elm", 7),
     ],
 )
 def test_what_is_taken(value: object) -> None:
@@ -46,6 +79,12 @@ def test_what_is_taken(value: object) -> None:
     ("value", "error", "reason"),
     [
         ("Elm", TypeError, "expected tuple, got str"),
+        ({"street": "Elm", "number": 7, "zip": 1}, ValueError, "3 keys for the 2 fields of address"),
+        (Row(Columns(["number", "x"]), ("Elm", 7)), ValueError, "'number' is a field at another place"),
+        (Row(Columns(["x", "street"]), ("Elm", 7)), ValueError, "'street' is a field at another place"),
+        (Row(Columns(["street", "street"]), ("Elm", 7)), ValueError, "'street' is a field at another place"),
+        (Row(Columns(["street"]), ("Elm",)), ValueError, "1 values for the 2 fields of address"),
+        (Row(Columns(["street", "number", "x"]), ("Elm", 7, 0)), ValueError, "3 values for the 2 fields"),
         (("Elm",), ValueError, "1 values for the 2 fields of address"),
         ({"street": "Elm"}, ValueError, "field 'number' is missing"),
         (("Elm", "7"), TypeError, "field 'number': expected int"),

@@ -1,6 +1,8 @@
 """The codecs of what users make of other types: composite types, domains and enums.
 
-    composite    Row       a tuple with names; a tuple, list or mapping is taken as well
+    composite    Row       a tuple with names; a tuple, list or mapping is taken as well.  A Row or a named
+                           tuple with the fields' names goes by them; one with other names by position,
+                           unless a name of it is that of a field at another place
     domain       as its base type
     enum         str       its label
 
@@ -53,11 +55,12 @@ class CompositeCodec(Codec):
         return list(zip(self._columns.names, self._codecs, strict=True))
 
     def encode(self, value: object) -> bytes:
-        """Take a tuple or list of the fields' values, a Row, or a mapping by their names.
+        """Take a tuple or list of the fields' values, or a Row, a named tuple or a mapping by their names.
 
         Raises:
             TypeError: it is none of these, or a field's value has the wrong type; the text names the field.
-            ValueError: a field is missing, or there are too many, or a value is unfit.
+            ValueError: a field is missing, or there are too many, or a value is unfit; or a name is that of a
+                field at another place.
         """
         values = self._checked(value)
         parts: list[bytes] = [frame_length(len(values))]
@@ -83,9 +86,10 @@ class CompositeCodec(Codec):
 
     def _values(self, value: object) -> list[object]:
         if isinstance(value, Row):
-            return list(Row.values(value))
+            return self._in_order(Row.keys(value), list(Row.values(value)))
         if isinstance(value, (list, tuple)):
-            return list(value)
+            names: object = None if type(value) is tuple else getattr(value, "_fields", None)
+            return self._in_order(names, list(value)) if isinstance(names, tuple) else list(value)
         if not isinstance(value, Mapping):
             raise expected("tuple", value)
         values: list[object] = []
@@ -93,6 +97,23 @@ class CompositeCodec(Codec):
             if name not in value:
                 raise ValueError(f"field {name!r} is missing")
             values.append(value[name])
+        if len(value) > len(values):
+            raise ValueError(f"{len(value)} keys for the {len(values)} fields of {self.name}")
+        return values
+
+    def _in_order(self, names: tuple[object, ...], values: list[object]) -> list[object]:
+        """The values, of which each has a name, in the order of the fields."""
+        if names == self._columns.names:
+            return values
+        index = self._columns.index
+        if len(names) == len(index) == len(values) and set(names) == set(index):
+            by_name = dict(zip(names, values, strict=True))
+            return [by_name[name] for name in self._columns.names]
+        for position, name in enumerate(names):
+            if index.get(str(name), position) != position:
+                raise ValueError(
+                    f"{name!r} is a field at another place of {self.name}: pass a tuple, or a mapping"
+                )
         return values
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
