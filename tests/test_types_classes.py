@@ -479,14 +479,39 @@ def test_infinity_is_none_or_an_error(name: str) -> None:
     assert both_ways(codec, moment) == moment
     assert both_ways(codec, last) == last
     assert refused(codec, INFINITY).startswith("expected")
-    types, codec = with_policy("error", name)
+    _, codec = with_policy("error", name)
     with pytest.raises(DataError, match="infinity: Python has no such value"):
         codec.decode(plus, 0, len(plus))
-    types.set_codec(name, decode=str)
-    types.set_infinity("object")
-    again = types.named(name)
-    assert again is not None
-    assert again.decode(plus, 0, len(plus)) is INFINITY
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("first", ["infinity", "codec"])
+def test_infinity_is_below_a_codec(name: str, first: str) -> None:
+    _, _, _, plus, minus = MOMENTS[name]
+    types = TypeMap()
+    for each in ("codec", "infinity", "codec") if first == "codec" else ("infinity", "codec"):
+        if each == "infinity":
+            types.set_infinity("object")
+        else:
+            types.set_codec(name, encode=lambda value: -value, decode=lambda value: [value], format="value")
+    codec = types.named(name)
+    assert codec is not None
+    assert codec.decode(plus, 0, len(plus)) == codec.decode_text("infinity") == [INFINITY]
+    assert codec.encode(INFINITY) == minus
+    types.set_infinity("none")
+    codec = types.named(name)
+    assert codec is not None
+    assert codec.decode(plus, 0, len(plus)) is codec.decode_text("infinity") is None
+
+
+def test_a_class_is_below_a_codec() -> None:
+    types = TypeMap()
+    types.set_codec("jsonb", decode=lambda value: ("decoded", value), format="value")
+    types.set_json(loads=lambda text: ("loaded", text))
+    codec = types.codec(3802)
+    assert codec.decode(b"\x01{}", 0, 3) == ("decoded", ("loaded", "{}"))
+    types.set_json(loads=len)
+    assert types.codec(3802).decode(b"\x01{}", 0, 3) == ("decoded", 2)
 
 
 def test_no_policy() -> None:

@@ -21,7 +21,7 @@ from tests.support.backend import Answer, ok
 from tests.support.catalog import type_row
 from tests.support.pair import Pair
 
-NUMERIC, NUMERIC_ARRAY, NUMRANGE, INT4 = 1700, 1231, 3906, 23
+NUMERIC, NUMERIC_ARRAY, NUMRANGE, INT4, INT4_ARRAY = 1700, 1231, 3906, 23, 1007
 GEOMETRY, GEOMETRY_ARRAY, MOOD, MOODS, PLACE, SPAN = 20001, 20002, 20003, 20004, 20005, 20006
 ROWS = [
     type_row(GEOMETRY, "geometry"),
@@ -160,6 +160,8 @@ def test_text_where_a_function_takes_bytes() -> None:
         types.codec(30001).encode(("1", "pg_class"))
     with pytest.raises(DataError, match="the decoder of numeric takes bytes"):
         types.codec(30001).decode(b"(1,pg_class)", 0, 12)
+    types = TypeMap()
+    types.learn([*ROWS, type_row(30001, "odd", "c", fields={"a": NUMERIC, "b": 2205})])
     types.set_codec("numeric", encode=str)
     assert both_ways(types.codec(30001), (1, "pg_class")) == (Decimal(1), "pg_class")
 
@@ -211,20 +213,105 @@ def test_in_arrays_and_vectors(name: str, array: int) -> None:
 
 def test_one_direction_only() -> None:
     types = learned()
-    types.set_codec("int4", encode=len, format="value")
-    assert both_ways(types.codec(INT4), "abc") == 3
-    types.set_codec("int4", decode=str, format="value")
-    assert both_ways(types.codec(INT4), 3) == "3"
     types.set_codec("geometry", encode=xy, format="binary")
     assert both_ways(types.codec(GEOMETRY), 1j) == b"0.0 1.0"
+    types = learned()
     types.set_codec("geometry", decode=point, format="binary")
     assert both_ways(types.codec(GEOMETRY), b"0 1") == 1j
+    types = learned()
     types.set_codec("geometry", decode=complex)
     assert both_ways(types.codec(GEOMETRY), "1j") == 1j
     types.set_codec("int4", decode=str)
     assert both_ways(types.codec(INT4), 3) == "3"
-    types.set_codec("int4", encode=str)
-    assert both_ways(types.codec(INT4), 3) == 3
+
+
+@pytest.mark.parametrize("names", [("int4", "int4"), ("integer", INT4), (INT4, "pg_catalog.int4")])
+@pytest.mark.parametrize(
+    "formats", [("value", "value"), ("text", "text"), ("text", "value"), ("value", "text")]
+)
+def test_one_direction_after_the_other(names: tuple[str | int, str | int], formats: Any) -> None:
+    def written(value: str) -> Any:
+        return len(value) if formats[0] == "value" else str(len(value))
+
+    def read(value: object) -> str:
+        return f"{value!r} read"
+
+    for first in ("encode", "decode"):
+        types = learned()
+        types.set_codec(names[0], decode=repr, format=formats[1])
+        if first == "encode":
+            types.set_codec(names[0], encode=written, format=formats[0])
+            types.set_codec(names[0], decode=read, format=formats[1])
+        else:
+            types.set_codec(names[0], decode=read, format=formats[1])
+            types.set_codec(names[1], encode=written, format=formats[0])
+        wanted = "3 read" if formats[1] == "value" else "'3' read"
+        assert both_ways(types.codec(INT4), "abc") == wanted
+        assert both_ways(types.codec(INT4_ARRAY), ["abc", None]) == [wanted, None]
+
+
+def test_one_type_travels_as_text_or_in_binary() -> None:
+    types = learned()
+    types.set_codec("int4", encode=str, format="text")
+    for decode in (None, bytes):
+        with pytest.raises(ValueError, match='the other direction has the format "text"'):
+            types.set_codec("int4", decode=bytes, format="binary")
+        types.set_codec("int4", encode=bytes, decode=decode, format="binary")
+        types.set_codec("int4", encode=str, decode=str, format="text")
+
+
+@pytest.mark.parametrize(
+    ("name", "oid"),
+    [
+        *(
+            ("int", INT4),
+            ("bigint", 20),
+            ("smallint", 21),
+            ("decimal", NUMERIC),
+            ("real", 700),
+            ("float", 701),
+        ),
+        *(
+            ("char", 1042),
+            ("character", 1042),
+            ("char varying", 1043),
+            ('"char"', 18),
+            ("pg_catalog.char", 18),
+        ),
+        *(("pg_catalog.bpchar", 1042), ("timestamp without time zone", 1114), ("time with time zone", 1266)),
+    ],
+)
+def test_names_of_sql(name: str, oid: int) -> None:
+    types = TypeMap()
+    types.set_codec(name, encode=str, decode=len)
+    assert [each.oid for each in types if type(each).__name__ == "OwnCodec"] == [oid]
+
+
+@pytest.mark.parametrize(
+    ("name", "oid"),
+    [
+        *(("_text", 1009), ("text[]", 1009), ("pg_catalog._text", 1009), ("pg_catalog.text[]", 1009)),
+        *(
+            ("_int4", INT4_ARRAY),
+            ("integer[]", INT4_ARRAY),
+            ("_char", 1002),
+            ('"char"[]', 1002),
+            ("char[]", 1014),
+        ),
+        *(("pg_catalog._char", 1002), ("pg_catalog.char[]", 1002), ("_bpchar", 1014)),
+    ],
+)
+def test_names_of_arrays(name: str, oid: int) -> None:
+    types = TypeMap()
+    types.set_codec(name, decode=len)
+    assert [each.oid for each in types if type(each).__name__ == "OwnCodec"] == [oid]
+
+
+def test_a_name_with_an_underscore_that_is_no_array() -> None:
+    types = TypeMap()
+    types.learn([type_row(70001, "_own", "e")])
+    types.set_codec("_own", decode=str.upper)
+    assert types.codec(70001).decode(b"a", 0, 1) == "A"
 
 
 def test_what_was_added_stays() -> None:

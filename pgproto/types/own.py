@@ -9,7 +9,7 @@ caller gets it when the operation has ended (`statements.error_of_call`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import DataError, because
 from ..wire.exact import exact_bytes, exact_str
@@ -19,17 +19,25 @@ from .scalars import ByteaCodec, TextCodec
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-__all__ = ["OwnCodec", "by_decoder", "by_encoder", "type_key"]
+__all__ = ["Function", "OwnCodec", "by_decoder", "by_encoder", "own_codec", "type_key"]
 
-# Names of the SQL standard, as format_type writes them, and those of pg_type.
+# A function of the user's, and what it takes or returns: "text", "binary" or "value".
+Function: TypeAlias = tuple[Callable[[Any], Any], str]
+
+# Names of SQL, as format_type writes them and as the grammar takes them, and those of pg_type.
 _SQL_NAMES: Final = {
     "bigint": "int8",
     "bit varying": "varbit",
     "boolean": "bool",
+    "char": "bpchar",
+    "char varying": "varchar",
     "character": "bpchar",
     "character varying": "varchar",
+    "dec": "numeric",
     "decimal": "numeric",
     "double precision": "float8",
+    "float": "float8",
+    "int": "int4",
     "integer": "int4",
     "real": "float4",
     "smallint": "int2",
@@ -41,7 +49,10 @@ _SQL_NAMES: Final = {
 
 
 def type_key(name: str | int) -> str | int:
-    """The name of a type as pg_type has it, or its OID.
+    """The name of a type as the built-in map has it, or its OID.
+
+    A name of SQL is that of its type: "char" is bpchar.  With pg_catalog before it, it is the catalog's:
+    there "char" is the type that SQL writes in quotes.
 
     Raises:
         TypeError: it is neither.
@@ -51,6 +62,8 @@ def type_key(name: str | int) -> str | int:
     if isinstance(name, int):
         return name
     element = name.removesuffix("[]")
+    if element == "pg_catalog.char":
+        return f'pg_catalog."char"{name[len(element) :]}'
     return _SQL_NAMES.get(element, element) + name[len(element) :]
 
 
@@ -171,6 +184,8 @@ class OwnCodec(Codec):
         if self._decode is None:
             return self._base.decode(buffer, start, end)
         given = self._base.decode(buffer, start, end) if self._by_value else buffer[start:end]
+        if given is None:  # an infinite date, if the user wants so
+            return None
         return by_decoder("its decoder", self._decode, given)
 
     def decode_text(self, text: str) -> object:
@@ -178,7 +193,23 @@ class OwnCodec(Codec):
         if self._decode is None:
             return self._base.decode_text(text)
         if self._by_value:
-            return by_decoder("its decoder", self._decode, self._base.decode_text(text))
+            given = self._base.decode_text(text)
+            return None if given is None else by_decoder("its decoder", self._decode, given)
         if self.format:
             raise DataError(f"the decoder of {self.name} takes bytes, and here the value travels as text")
         return by_decoder("its decoder", self._decode, text)
+
+
+def own_codec(base: Codec, encoder: Function | None, decoder: Function | None) -> Codec:
+    """The codec of a type with functions of the user's, each of a format of its own.
+
+    Args:
+        base: the codec that the type has without them.
+        encoder: for parameters; None for what `base` does.
+        decoder: for results; None for what `base` does.
+    """
+    if encoder is not None and decoder is not None and encoder[1] == decoder[1]:
+        return OwnCodec(base, encoder[0], decoder[0], encoder[1])
+    if encoder is not None:
+        base = OwnCodec(base, encoder[0], None, encoder[1])
+    return base if decoder is None else OwnCodec(base, None, decoder[0], decoder[1])

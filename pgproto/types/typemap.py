@@ -23,7 +23,7 @@ from .codec import Codec
 from .composites import CompositeCodec, DomainCodec, LabelCodec
 from .extensions import extension_codec
 from .infinity import INFINITE_TYPES, POLICIES, infinity_codec
-from .own import OwnCodec, type_key
+from .own import Function, own_codec, type_key
 from .ranges import MultirangeCodec, RangeCodec
 from .scalars import OpaqueCodec
 from .textform import in_their_format
@@ -49,7 +49,10 @@ class TypeMap:
         forgotten: how many times it has forgotten what it had learned.
     """
 
-    __slots__ = ("_added", "_askers", "_by_name", "_by_oid", "_rows", "_set", "forgotten", "parent")
+    __slots__ = (
+        *("_added", "_askers", "_by_name", "_by_oid", "_rows", "forgotten", "parent"),
+        *("_classes", "_decoders", "_encoders", "_infinities"),
+    )
 
     def __init__(self, parent: TypeMap | None = None, *, root: bool = False) -> None:
         self.parent = None if root else parent or BUILT_IN
@@ -59,7 +62,11 @@ class TypeMap:
         self.forgotten = 0
         self._askers: dict[int, object] = {}  # who is asking the catalog for a type
         self._rows: dict[int, TypeRow] = {}
-        self._set: dict[int | str, Callable[[Codec], Codec]] = {}
+        # What the user has set, by OID or name: each is made over the codec that the type has without it.
+        self._infinities: dict[int | str, Callable[[Codec], Codec]] = {}
+        self._classes: dict[int | str, Callable[[Codec], Codec]] = {}
+        self._encoders: dict[int | str, Function] = {}
+        self._decoders: dict[int | str, Function] = {}
         self._make()
 
     def set_codec(
@@ -75,9 +82,14 @@ class TypeMap:
         A statement that is prepared already keeps the codecs that it has: set them before the first query.
         What a function raises becomes the `__cause__` of a DataError, and the connection stays usable.
 
+        A later call replaces the function of the same direction, and leaves the other one.  The functions are
+        above what `set_infinity`, `set_enum`, `set_composite` and `set_json` say, in whatever order they were
+        called: with the format "value" they get and give the values that these make.
+
         Args:
             name: the type's name ("geometry": in whatever schema it is), its schema and name
-                ("gis.geometry"), or its OID.  A name that a built-in type has means that type.
+                ("gis.geometry"), or its OID.  A name that a built-in type has means that type, also one of
+                SQL ("integer", "char" for bpchar) and that of its array ("text[]" or "_text").
             encode: makes of a parameter, which is not None, what is sent: a str (text), bytes (binary), or a
                 value that the type takes without this codec (value).  None: parameters stay as they are.
             decode: makes the result's value of what arrives, which is the same.  None: results stay as they
@@ -85,16 +97,29 @@ class TypeMap:
             format: what the functions return and take.
 
         Raises:
-            ValueError: neither function is given, or the format is none of the three.
+            ValueError: neither function is given, or the format is none of the three, or one of the functions
+                is for text and the other one, set before, for binary.
         """
         if encode is None and decode is None:
             raise ValueError("give encode, decode or both")
         if format not in ("text", "binary", "value"):
             raise ValueError('the format is "text", "binary" or "value"')
-        self._put(name, lambda codec: OwnCodec(codec, encode, decode, format))
+        key = self._key(name)
+        other = (
+            self._encoders.get(key) if encode is None else self._decoders.get(key) if decode is None else None
+        )
+        if other is not None and {other[1], format} == {"text", "binary"}:
+            raise ValueError(f'the function for the other direction has the format "{other[1]}"')
+        if encode is not None:
+            self._encoders[key] = (encode, format)
+        if decode is not None:
+            self._decoders[key] = (decode, format)
+        self._make()
 
     def set_enum(self, name: str | int, enum: type[Enum], *, by: Literal["value", "name"] = "value") -> None:
         """Have the values of an enum as members of a Python Enum.
+
+        It replaces an earlier `set_composite`, and what `set_codec` says is above it.
 
         A parameter may be a member or a label.  A label without a member (one that was added to the type
         later) is a DataError.  It is for other types, too: an IntEnum fits a domain over int4.
@@ -109,7 +134,7 @@ class TypeMap:
             ValueError: `by` is neither of the two.
         """
         members = members_of(enum, by)
-        self._put(name, lambda codec: EnumCodec(codec, enum, members))
+        self._put(self._classes, name, lambda codec: EnumCodec(codec, enum, members))
 
     def set_composite(self, name: str | int, kind: type[Any]) -> None:
         """Have the values of a composite type as objects of a class.
@@ -126,7 +151,7 @@ class TypeMap:
             TypeError: it is no such class.
         """
         fields = ClassFields(kind)
-        self._put(name, lambda codec: class_codec(codec, fields))
+        self._put(self._classes, name, lambda codec: class_codec(codec, fields))
 
     def set_json(
         self,
@@ -141,10 +166,13 @@ class TypeMap:
             loads: makes a value of a document.
         """
         for name, prefix in (("json", b""), ("jsonb", b"\x01")):
-            self._put(name, _json_maker(prefix, dumps, loads))
+            self._put(self._classes, name, _json_maker(prefix, dumps, loads))
 
     def set_infinity(self, policy: Literal["error", "none", "extreme", "object"]) -> None:
         """Say what `infinity` and `-infinity` of date, timestamp and timestamptz are in Python.
+
+        It may be called before or after `set_codec`, whose functions of the format "value" get these values,
+        but no None.
 
         Args:
             policy: "error": they are a DataError, as without this call.  "none": results have None.
@@ -157,7 +185,7 @@ class TypeMap:
         if policy not in POLICIES:
             raise ValueError('the policy is "error", "none", "extreme" or "object"')
         for name in INFINITE_TYPES:
-            self._put(name, infinity_codec(policy))
+            self._put(self._infinities, name, infinity_codec(policy))
 
     def save(self) -> dict[str, Any]:
         """What the map has learned, as a document for `load` that JSON can hold.
@@ -277,27 +305,51 @@ class TypeMap:
         self._by_oid[codec.oid] = codec
         self._by_name[codec.name] = codec
 
-    def _put(self, name: str | int, make: Callable[[Codec], Codec]) -> None:
+    def _key(self, name: str | int) -> str | int:
+        """The OID, or the name that the map knows the type by."""
+        key = type_key(name)
+        if isinstance(key, str):
+            schema, dot, typname = key.rpartition(".")
+            if typname[:1] == "_" and schema in ("", "pg_catalog"):
+                array = type_key(f"{'pg_catalog.' if typname == '_char' else ''}{typname[1:]}[]")
+                array = str(array).removeprefix("pg_catalog.")
+                if BUILT_IN.named(array) is not None:
+                    return f"{schema}{dot}{array}"
+        return key
+
+    def _put(
+        self,
+        settings: dict[int | str, Callable[[Codec], Codec]],
+        name: str | int,
+        make: Callable[[Codec], Codec],
+    ) -> None:
         """Remember what the user has set for a type."""
-        self._set[type_key(name)] = make
+        settings[self._key(name)] = make
         self._make()
 
     def _as_set(self, codec: Codec, names: Sequence[str]) -> Codec:
         """The codec that the user has set for a type, made over the one that it has without that."""
         keys: list[int | str] = [codec.oid, *names]
+        for settings in (self._infinities, self._classes):
+            for key in keys:
+                make = settings.get(key)
+                if make is not None:
+                    codec = make(codec)
+                    break
+        encoder = decoder = None
         for key in keys:
-            make = self._set.get(key)
-            if make is not None:
-                return make(codec)
-        return codec
+            encoder = encoder or self._encoders.get(key)
+            decoder = decoder or self._decoders.get(key)
+        return own_codec(codec, encoder, decoder)
 
     def _make(self) -> None:
         """Make all codecs of this map."""
         self._by_oid.clear()
         self._by_name.clear()
+        is_set = self._infinities or self._classes or self._encoders or self._decoders
         for codec in self.parent or ():
             own = codec.over(self.codec)
-            if self._set:
+            if is_set:
                 own = self._as_set(own, [f"pg_catalog.{codec.name}", codec.name])
             if own is not codec:
                 self._know(own)
