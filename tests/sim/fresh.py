@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pgproto.session.lookup import PATIENCE
+
 if TYPE_CHECKING:
     from .network import Link
     from .settings import Settings
@@ -14,6 +16,8 @@ __all__ = ["stale"]
 _INSTANT: Final = 1e-6
 # A caller who went away may have left something to be read to its end; the library's grace is 0.8 s.
 _DRAINED: Final = 0.9
+# A caller that waited in silence for the look-up of another session has given it back, too.
+_WAITED: Final = PATIENCE
 
 
 def stale(link: Link, now: float, settings: Settings, expired_at: float) -> str:
@@ -38,6 +42,6 @@ def stale(link: Link, now: float, settings: Settings, expired_at: float) -> str:
         return "a server that has become a standby"
     # That a borrower gives it back counts as a sign of life.
     silence = now - max(near.heard_at, link.returned)
-    if silence > settings.check_after + _DRAINED:
+    if silence > settings.check_after + _DRAINED + (_WAITED if "labels" in settings.profile.names else 0.0):
         return f"{silence:.3f} s of silence behind it, unchecked"
     return ""
