@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import operator
+import pickle
 import struct
 import typing
 import uuid
@@ -397,6 +398,7 @@ def test_an_exception_while_the_columns_are_looked_at() -> None:
 def test_columns() -> None:
     one = Column("a", 23, "int4")
     assert repr(one) == "Column('a', 23, 'int4')"
+    assert [pickle.loads(pickle.dumps(one, protocol)) for protocol in range(6)] == [one] * 6
     assert one == Column("a", 23, "int4")
     assert hash(one) == hash(Column("a", 23, "int4"))
     assert one != Column("a", 25, "text")

@@ -130,7 +130,7 @@ def test_lower_bounds_are_kept(items: list[Any], bounds: tuple[int, ...], text: 
     for found in (
         decode(INT4S, data),
         array.decode_text(text),
-        pickle.loads(pickle.dumps(value)),
+        *[pickle.loads(pickle.dumps(value, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)],
         copy(value),
     ):
         assert type(found) is Array

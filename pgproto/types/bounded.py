@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 __all__ = ["Array"]
 
@@ -30,6 +30,10 @@ class Array(list[T]):
     def __init__(self, items: Iterable[T], lower_bounds: Iterable[int]) -> None:
         super().__init__(items)
         self.lower_bounds: tuple[int, ...] = tuple([operator.index(bound) for bound in lower_bounds])
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """As for protocol 2: the older ones know no slots."""
+        return super().__reduce_ex__(max(operator.index(protocol), 2))
 
     def __repr__(self) -> str:
         return f"Array({super().__repr__()}, lower_bounds={self.lower_bounds})"

@@ -78,6 +78,9 @@ class Column:
     def __hash__(self) -> int:
         return hash((self.name, self.type_oid, self.type_name))
 
+    def __reduce__(self) -> tuple[type[Column], tuple[str, int, str]]:
+        return (Column, (self.name, self.type_oid, self.type_name))
+
     def __repr__(self) -> str:
         return f"Column({self.name!r}, {self.type_oid}, {self.type_name!r})"
 
