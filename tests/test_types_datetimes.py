@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 import struct
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -224,6 +227,74 @@ def test_interval_class() -> None:
     for name in ("months", "days", "microseconds", "years"):
         with pytest.raises(AttributeError):
             setattr(interval, name, 5)
+
+
+ADD: Callable[[Any, Any], Any] = operator.add
+SUB: Callable[[Any, Any], Any] = operator.sub
+ZURICH = ZoneInfo("Europe/Zurich")
+EAST = timezone(timedelta(hours=5, minutes=30))
+
+
+@pytest.mark.parametrize(
+    ("start", "interval", "later", "earlier"),
+    [
+        (datetime(2024, 1, 31, 5), Interval(1), datetime(2024, 2, 29, 5), datetime(2023, 12, 31, 5)),
+        (datetime(2023, 3, 31), Interval(-1), datetime(2023, 2, 28), datetime(2023, 4, 30)),
+        (datetime(2023, 1, 31), Interval(1, 1, -1), datetime(2023, 2, 28, 23, 59, 59, 999999),
+         datetime(2022, 12, 30, 0, 0, 0, 1)),
+        (datetime(2024, 2, 29), Interval(12), datetime(2025, 2, 28), datetime(2023, 2, 28)),
+        (date(2024, 1, 31), Interval(1), datetime(2024, 2, 29), datetime(2023, 12, 31)),
+        (datetime(1, 1, 1), Interval(12 * 9998 + 11, 30), datetime(9999, 12, 31), None),
+        (datetime(1, 1, 1, tzinfo=EAST), Interval(1), datetime(1, 2, 1, tzinfo=EAST), None),
+        (datetime(2024, 1, 31, tzinfo=EAST), Interval(1, 1), datetime(2024, 3, 1, tzinfo=EAST),
+         datetime(2023, 12, 30, tzinfo=EAST)),
+        (
+            datetime(2024, 3, 31, 1, 30, tzinfo=ZURICH),
+            Interval(0, 0, 3_600_000_000),
+            datetime(2024, 3, 31, 3, 30, tzinfo=ZURICH),
+            datetime(2024, 3, 31, 0, 30, tzinfo=ZURICH),
+        ),
+        (datetime(9999, 12, 1), Interval(1), None, datetime(9999, 11, 1)),
+        (datetime(2024, 1, 1), Interval(2**31 - 1, 2**31 - 1, 2**63 - 1), None, None),
+        (datetime(2024, 1, 1), Interval(0, 2**31 - 1), None, None),
+        (datetime(2024, 1, 1), Interval(0, 0, 2**63 - 1), None, None),
+    ],
+)  # fmt: skip
+def test_an_interval_moves_a_datetime(start: Any, interval: Interval, later: Any, earlier: Any) -> None:
+    for move, left, right, expected in (
+        (ADD, start, interval, later),
+        (ADD, interval, start, later),
+        (SUB, start, interval, earlier),
+    ):
+        if expected is None:
+            with pytest.raises(OverflowError):
+                move(left, right)
+        else:
+            moved = move(left, right)
+            assert (moved, moved.tzinfo, type(moved)) == (expected, expected.tzinfo, datetime)
+
+
+def test_what_an_interval_does_not_move() -> None:
+    moment = datetime(2024, 1, 1, tzinfo=ZURICH)
+    for interval in (Interval(1), Interval(0, 1)):
+        for move, left, right in (
+            (ADD, moment, interval),
+            (ADD, interval, moment),
+            (SUB, moment, interval),
+        ):
+            with pytest.raises(ValueError, match="not exact in a time zone whose offset changes"):
+                move(left, right)
+    one: Any = Interval(1)
+    wrong: list[tuple[Callable[[Any, Any], Any], Any, Any]] = [
+        (ADD, one, 1),
+        (ADD, 1, one),
+        (SUB, 1, one),
+        (SUB, one, moment),
+        (ADD, one, one),
+    ]
+    for move, left, right in wrong:
+        with pytest.raises(TypeError, match="unsupported operand"):
+            move(left, right)
 
 
 def test_interval_order_is_total_and_close_to_sql() -> None:

@@ -10,7 +10,8 @@ Manual: "Date/Time Types", "Interval Input".
 from __future__ import annotations
 
 import operator
-from datetime import timedelta
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 __all__ = ["Interval"]
@@ -33,6 +34,10 @@ class Interval:
     Two intervals are equal if all three numbers are equal; `1 month` and `30 days` differ, although SQL
     compares them as equal.  The order is PostgreSQL's (a month counts as 30 days, a day as 24 hours); of two
     intervals that are equal in SQL, the one with fewer months, then fewer days, comes first.
+    It can be added to a datetime and subtracted from one, as the server does it: first the months, where a
+    day that the month does not have becomes its last one, then the days, then the microseconds.  With a date,
+    the result is a datetime, too.  With a fixed UTC offset that is what a session with this offset gives; in
+    a time zone whose offset changes, microseconds only can be added.
     PostgreSQL 17's `infinity` and `-infinity` have the largest and the smallest value in all three.
 
     Args:
@@ -83,6 +88,47 @@ class Interval:
             raise ValueError(f"{self!r} has months, which are no fixed number of days")
         seconds, microseconds = divmod(self._microseconds, 1_000_000)
         return timedelta(self._days, seconds, microseconds)
+
+    def __add__(self, other: object) -> datetime:
+        """The datetime that much later.
+
+        Raises:
+            ValueError: it has months or days, and the datetime a time zone without a fixed offset.
+            OverflowError: Python has no such datetime.
+        """
+        if not isinstance(other, date):
+            return NotImplemented
+        return self._moved(other, 1)
+
+    def __radd__(self, other: object) -> datetime:
+        if not isinstance(other, date):
+            return NotImplemented
+        return self._moved(other, 1)
+
+    def __rsub__(self, other: object) -> datetime:
+        """The datetime that much earlier; raises as `+`."""
+        if not isinstance(other, date):
+            return NotImplemented
+        return self._moved(other, -1)
+
+    def _moved(self, start: date, sign: int) -> datetime:
+        moment = start if isinstance(start, datetime) else datetime.combine(start, time())
+        zone = moment.tzinfo
+        if zone is not None and zone.utcoffset(None) is None:
+            if self._months or self._days:
+                raise ValueError(
+                    "months and days are not exact in a time zone whose offset changes, because the server "
+                    "reckons in that of the session; convert the datetime to UTC"
+                )
+            return (moment.astimezone(UTC) + timedelta(0, 0, sign * self._microseconds)).astimezone(zone)
+        month = 12 * moment.year + moment.month - 1 + sign * self._months
+        if not 12 <= month < 12 * 10000:
+            raise OverflowError("date value out of range")
+        year = month // 12
+        month = month % 12 + 1
+        day = min(moment.day, monthrange(year, month)[1])
+        moment = moment.replace(year=year, month=month, day=day, fold=0)
+        return moment + timedelta(sign * self._days, 0, sign * self._microseconds)
 
     def _key(self) -> tuple[int, int, int]:
         estimate = (self._months * 30 + self._days) * _DAY + self._microseconds
