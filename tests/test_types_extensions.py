@@ -208,3 +208,36 @@ def test_a_users_own_type_is_not_taken_for_the_extensions() -> None:
     for name, extension in NAMES.items():
         types.learn([type_row(30001, "other", extension=extension)])
         assert types.codec(30001).format == 0, name
+
+
+@pytest.mark.parametrize("name", ["cube", "vector", "halfvec", "sparsevec"])
+def test_arrays_of_several_dimensions_come_back(name: str) -> None:
+    one: Any = {"cube": Cube((1.0,), (2.0,)), "sparsevec": SparseVector(2, (0,), (1.0,))}.get(
+        name, (1.0, 2.0)
+    )
+    values = codec(f"{name}[]")
+    for value in ([[one], [one]], [[None, one], [one, None]], [[[one]], [[None]]], [one, None]):
+        data = values.encode(value)
+        assert values.decode(data, 0, len(data)) == value
+        assert values.decode_text(values.encode_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ([[[1, 2], [3, 4]]], [[(1.0, 2.0), (3.0, 4.0)]]),
+        (np.array([[[1, 2], [3, 4]]]), [[(1.0, 2.0), (3.0, 4.0)]]),
+        ([[np.array([1, 2])], [(3, 4)]], [[(1.0, 2.0)], [(3.0, 4.0)]]),
+        ([[1, 2], None], [(1.0, 2.0), None]),
+        ([], []),
+    ],
+)
+def test_a_list_of_numbers_is_one_vector(given: Any, value: object) -> None:
+    data = codec("vector[]").encode(given)
+    assert codec("vector[]").decode(data, 0, len(data)) == value
+
+
+def test_ragged_vectors() -> None:
+    for wrong in ([[(1, 2)], [1, 2]], [[(1, 2)], []], [[(1, 2)], [(1, 2), (3, 4)]], [[(1, 2)], (1, 2)]):
+        with pytest.raises(ValueError, match="ragged"):
+            codec("vector[]").encode(wrong)

@@ -10,7 +10,7 @@ Rule: every count is checked against the bytes that remain before anything is al
 
 An array whose subscripts start at 1 is a list; any other is an `Array`, which has its lower bounds.
 For json and jsonb an inner list is a JSON array and not a dimension, and for a domain over arrays it is an
-element: these arrays are encoded with one dimension.
+element: these arrays are encoded with one dimension.  For cube and vector a list of numbers is an element.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ArrayCodec(Codec):
         delimiter: what is between the elements in the text form: "," for nearly all types.
     """
 
-    __slots__ = ("_fixed", "_int4", "_nests", "_tuples", "delimiter", "element")
+    __slots__ = ("_fixed", "_int4", "_nests", "_numbers", "_tuples", "delimiter", "element")
     lower_bound: int = 1
 
     def __init__(self, oid: int, element: Codec, name: str = "", delimiter: str = ",") -> None:
@@ -63,7 +63,8 @@ class ArrayCodec(Codec):
         self.is_list = self.mutable = True
         self.element = element
         self._fixed: FixedCodec | None = element if isinstance(element, FixedCodec) else None
-        self._nests = not element.is_list
+        self._nests = not element.is_list or element.is_numbers
+        self._numbers = element.is_numbers
         self._tuples = not element.is_tuple
         self._int4 = isinstance(element, IntCodec) and element.code == "i"
 
@@ -136,9 +137,12 @@ class ArrayCodec(Codec):
             return False
         if isinstance(item, tuple):
             return self._tuples
-        return isinstance(item, (list, range)) or (
-            hasattr(item, "tolist") and is_list(item)
-        )  # numpy's arrays
+        if not isinstance(item, (list, range)) and not (hasattr(item, "tolist") and is_list(item)):
+            return False  # the latter are numpy's arrays
+        if not self._numbers:
+            return True
+        members = as_list(item)
+        return bool(members) and (members[0] is None or is_list(members[0]))
 
     def _encode_exact(self, items: list[object]) -> bytes | None:
         """All elements by `struct`, if all have exactly the Python type that `struct` accepts; else None."""

@@ -152,17 +152,20 @@ class Codec:
     Attributes:
         format: how its values travel, as in Bind: 1 binary, 0 text.
         is_list: a list is one value of it, so that an array of it is taken for one of one dimension.
+        is_numbers: a list is one value of it only if numbers are in it: in an array of it, lists of anything
+            else are dimensions.
         is_tuple: a tuple is one value of it, so that in an array of it only lists are dimensions.
         mutable: its values can be changed, so that one can be made to refer to its own row.
     """
 
-    __slots__ = ("format", "is_list", "is_tuple", "mutable", "name", "oid")
+    __slots__ = ("format", "is_list", "is_numbers", "is_tuple", "mutable", "name", "oid")
 
     def __init__(self, oid: int, name: str) -> None:
         self.oid = oid
         self.name = name
         self.format = 1
         self.is_list = False
+        self.is_numbers = False
         self.is_tuple = False
         self.mutable = False
 

@@ -192,6 +192,7 @@ class DomainCodec(Codec):
         self._base = base
         self.format = base.format
         self.is_list = base.is_list
+        self.is_numbers = base.is_numbers
         self.is_tuple = base.is_tuple
         self.mutable = base.mutable
 

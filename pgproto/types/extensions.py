@@ -140,7 +140,7 @@ class CubeCodec(Codec):
 
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name)
-        self.is_list = self.is_tuple = True
+        self.is_list = self.is_numbers = self.is_tuple = True
 
     def _corners(self, value: object) -> tuple[list[float], list[float]]:
         """The corners' coordinates; the second has none if they are equal."""
@@ -202,7 +202,7 @@ class FloatsCodec(Codec):
 
     def __init__(self, oid: int, name: str, code: str) -> None:
         super().__init__(oid, name)
-        self.is_list = self.is_tuple = True
+        self.is_list = self.is_numbers = self.is_tuple = True
         self._code = code
         self._size = struct.calcsize(code)
 

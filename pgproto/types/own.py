@@ -131,6 +131,7 @@ class OwnCodec(Codec):
         self._encode = encode
         self._decode = decode
         self.is_list = base.is_list
+        self.is_numbers = base.is_numbers and encode is None
         self.is_tuple = base.is_tuple or encode is not None
         self.mutable = base.mutable or decode is not None
 

@@ -34,6 +34,7 @@ class TextFormCodec(Codec):
         self.typed = codec
         self.format = 0
         self.is_list = codec.is_list
+        self.is_numbers = codec.is_numbers
         self.is_tuple = codec.is_tuple
         self.mutable = codec.mutable
 

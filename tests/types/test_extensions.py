@@ -58,10 +58,11 @@ def test_values_of_extensions(driver: Driver, place: tuple[str, str, list[Any]])
                 same = f"ext.{name} {sql}"
                 out = given if expected is ... else expected
                 query = (
-                    f"select $1::ext.{name}, {same}, $2::ext.{name}[], $1::ext.{name}::text = {same}::text"
+                    f"select $1::ext.{name}, {same}, $2::ext.{name}[], $1::ext.{name}::text = {same}::text, "
+                    f"$3::ext.{name}[]"
                 )
-                row = await conn.fetchrow(query, given, [given, None])
-                assert tuple(row) == (out, out, [out, None], True), name
+                row = await conn.fetchrow(query, given, [given, None], [[out], [out]])
+                assert tuple(row) == (out, out, [out, None], True, [[out], [out]]), name
                 assert type(row[0]) is type(out)
 
     driver.run(scenario, deadline=60)
