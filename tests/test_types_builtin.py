@@ -296,6 +296,7 @@ def test_ranges_have_nan_after_everything(kind: Callable[[str], Any]) -> None:
     assert Range(nan, None) == Range(kind("nan"), None) != Range(inf, None)
     assert hash(Range(nan, None)) == hash(Range(kind("nan"), None))
     assert Range(nan, kind("nan")).empty
+    assert (Range(zero, one).empty, Range(zero, zero).empty) == (False, True)
     assert not Range(nan, kind("nan"), "[]").empty
 
 

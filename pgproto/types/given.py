@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from enum import Enum
 from numbers import Rational
-from typing import Final, SupportsFloat, SupportsIndex
+from typing import Any, Final, SupportsFloat, SupportsIndex
 
 from ..wire.exact import exact_int, exact_str
 from .codec import expected
@@ -128,8 +128,8 @@ def as_float(value: object) -> float:
     return number
 
 
-def _is_equal(value: object, number: float) -> bool:
-    return bool(value == number)
+def _is_equal(value: Any, number: float) -> bool:
+    return bool(value == number)  # of Any: compiled, that of an object must be a bool, and numpy has its own
 
 
 def as_decimal(value: object) -> Decimal | int:

@@ -40,7 +40,7 @@ def _is_nan(value: Any) -> bool:
     return value.is_nan() if isinstance(value, Decimal) else bool(value != value)
 
 
-def _comparable(bound: object) -> object:
+def _comparable(bound: object) -> Any:  # not object: numpy's == gives no bool
     """What is equal if the server has the bounds for equal."""
     return _NAN if _is_nan(bound) else bound
 
