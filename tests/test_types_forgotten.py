@@ -163,6 +163,9 @@ def test_an_error_that_is_not_about_types_is_not() -> None:
     pair.run(query("take", (1, 2)))
     pair.backend.script["take"] = Answer(types=[POINT], error=error_fields("22P02"), fails="bind")
     assert pair.run(query("take", (1, 2))).heals == 0
+    pair.backend.script["take"] = Answer(types=[POINT], error=error_fields("42804"), fails="execute")
+    assert pair.run(query("take", (1, 2))).heals == 0
+    assert pair.engine.channel.statements.types.learned(POINT)
     error = PostgresError({"S": "ERROR", "C": "XX000", "M": "something else"})
     assert not is_outdated(error)
 

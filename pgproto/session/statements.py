@@ -357,14 +357,11 @@ class StatementCache:
 
         Then what was learned is forgotten.  It can be repeated after a Bind, which has executed nothing.
         """
+        oids = (*statement.parameter_types, *statement.result_types)
         if is_gone(error):
             self.forget_all()  # the type may be in any plan, and in no description
-        elif not is_outdated(error):
+        elif not (is_outdated(error) and event.binding and any(self.types.learned(oid) for oid in oids)):
             return False
-        else:
-            oids = (*statement.parameter_types, *statement.result_types)
-            if not event.binding or not any(self.types.learned(oid) for oid in oids):
-                return False
         self.types.forget()
         return event.binding
 
