@@ -76,9 +76,9 @@ class ColumnQueries(Unique):
     ) -> Pieces[ColumnBatch]:
         """Run a statement and iterate over batches of its columns as they arrive, in bounded memory.
 
-        See `stream`, and `fetch_columns` for the other arguments.  `size` is the number of rows of each batch
-        but the last one; rows of more than 16 MiB are a batch, too.  An empty result is one batch without
-        rows.  `progress` is called when batches are taken.
+        See `stream`, and `fetch_columns` for the other arguments.  Each batch but the last has at least
+        `size` rows, and those that arrived with them; or 16 MiB of rows.  An empty result is one batch
+        without rows.  `progress` is called when batches are taken.
         """
         operation = ColumnQuery(as_item(query, args), numeric, unfit, check_size(size))
 
