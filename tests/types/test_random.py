@@ -13,6 +13,7 @@ from pgproto.errors import DataError
 from pgproto.types import Codec, TypeMap
 from pgproto.types.arrays import ArrayCodec
 from pgproto.types.scalars import BoolCodec, IntCodec
+from tests.support.builds import pure_only
 from tests.types.agree import agree, known_types
 from tests.types.generate import Maker
 from tests.types.mutants import Judge, damage, marks, seeds, work
@@ -81,6 +82,7 @@ class Careless(Codec):
         raise ValueError("nothing")
 
 
+@pure_only("the careless codec is a subclass in Python")
 @pytest.mark.parametrize(
     ("what", "found"),
     [
