@@ -19,6 +19,7 @@ for its columns.  After a sign of a migration, or of a lost name, the session us
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from ..columns import ColumnDecoder, Numeric, Unfit
@@ -133,6 +134,11 @@ class Statement:
         return self._result_types
 
     @property
+    def oids(self) -> tuple[int, ...]:
+        """The OIDs of all its types, those of the parameters first."""
+        return (*self.parameter_types, *self._result_types)
+
+    @property
     def description(self) -> tuple[object, ...]:
         """What is known of it: the same again after it was described again, if nothing has changed."""
         return (self.parameter_types, self._result_types, self._decoder.columns)
@@ -199,7 +205,7 @@ class Statement:
         """True if the map has forgotten since then what it had learned of the statement's types."""
         if self._forgotten == self._types.forgotten:
             return False
-        return any(BUILT_IN.known(oid) is None for oid in (*self.parameter_types, *self._result_types))
+        return any(BUILT_IN.known(oid) is None for oid in self.oids)
 
     def __repr__(self) -> str:
         return f"<Statement {self.name!r} {self.sql!r}>"
@@ -321,6 +327,12 @@ class StatementCache:
             statement = self._entries.get(sql)
         return statement is None or statement.state == NEW
 
+    def _ready(self) -> Iterator[Statement]:
+        """The READY statements.  Each is looked at in its turn, so they may be forgotten meanwhile."""
+        for statement in (*self._entries.values(), *self.kept.values()):
+            if statement.state == READY:
+                yield statement
+
     def refresh(self) -> None:
         """Forget the statements of types that may have been altered, if the map has forgotten these.
 
@@ -329,8 +341,8 @@ class StatementCache:
         if self._refreshed == self.types.forgotten:
             return
         self._refreshed = self.types.forgotten
-        for statement in (*self._entries.values(), *self.kept.values()):
-            if statement.state == READY and statement.outdated:
+        for statement in self._ready():
+            if statement.outdated:
                 self.forget(statement)
 
     def new_name(self) -> str:
@@ -357,10 +369,11 @@ class StatementCache:
 
         Then what was learned is forgotten.  It can be repeated after a Bind, which has executed nothing.
         """
-        oids = (*statement.parameter_types, *statement.result_types)
         if is_gone(error):
             self.forget_all()  # the type may be in any plan, and in no description
-        elif not (is_outdated(error) and event.binding and any(self.types.learned(oid) for oid in oids)):
+        elif not (
+            is_outdated(error) and event.binding and any(self.types.learned(oid) for oid in statement.oids)
+        ):
             return False
         self.types.forget()
         return event.binding
@@ -370,8 +383,7 @@ class StatementCache:
         types = self.types
         if types.parent is None:
             return []
-        oids = (*statement.parameter_types, *statement.result_types)
-        return [oid for oid in oids if types.known(oid) is None and oid not in self.unknowable]
+        return [oid for oid in statement.oids if types.known(oid) is None and oid not in self.unknowable]
 
     def described_anew(self, sql: str, result_types: tuple[int, ...]) -> bool:
         """A text was described outside of the cache: if its types are others now, forget its statement.
@@ -447,9 +459,8 @@ class StatementCache:
 
     def _doubt_unknowable(self) -> None:
         self.passing = False
-        for statement in (*self._entries.values(), *self.kept.values()):
-            oids = (*statement.parameter_types, *statement.result_types)
-            if statement.state == READY and not self.unknowable.isdisjoint(oids):
+        for statement in self._ready():
+            if not self.unknowable.isdisjoint(statement.oids):
                 self.forget(statement)
         self.unknowable.clear()
 
@@ -484,17 +495,16 @@ class StatementCache:
         it has, which would stay stale.
         """
         self._nameless = self._nameless or not self.direct
-        for statement in (*self._entries.values(), *self.kept.values()):
-            if statement.state == READY:
-                self.forget(statement)
+        for statement in self._ready():
+            self.forget(statement)
 
     def relearn(self, names: frozenset[str] | None) -> None:
         """The session itself has altered these tables or types (None: any): describe their users again.
 
         The server would keep using the old parameter types.
         """
-        for statement in (*self._entries.values(), *self.kept.values()):
-            if statement.state == READY and (names is None or not names.isdisjoint(words_of(statement.sql))):
+        for statement in self._ready():
+            if names is None or not names.isdisjoint(words_of(statement.sql)):
                 self.forget(statement)
 
     def _renew(self, statement: Statement) -> None:
