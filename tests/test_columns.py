@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import tracemalloc
 import uuid
@@ -305,6 +306,33 @@ def test_lists() -> None:
     assert plain(column(3807, [array(3802, b"\1{}", b"\1[1]")])) == [["{}", "[1]"]]
     assert plain(column(20002, [array(20001, b"ok", b"sad")], types=enums())) == [["ok", "sad"]]
     assert plain(column(1000, [array(16, b"\1", None, b"\0")])) == [[True, None, False]]
+
+
+def test_a_list_cannot_say_where_its_subscripts_start() -> None:
+    for lower in (0, 2, -1):
+        shifted = array(23, bytes(4))[:16] + lower.to_bytes(4, "big", signed=True) + array(23, bytes(4))[20:]
+        with pytest.raises(
+            DataError, match=f"^row 1, column 'c': .* the first subscript is {lower}: select it as"
+        ):
+            column(1007, [shifted])
+        assert plain(column(1007, [shifted, array(23, bytes(4))], unfit="null")) == [None, [0]]
+    vector = array(21, bytes(2))[:16] + bytes(4) + array(21, bytes(2))[20:]
+    assert plain(column(22, [vector])) == [[0]]  # an int2vector starts at 0
+
+
+def test_what_is_finite_never_becomes_infinite() -> None:
+    infinite = [b"Infinity", b"-Infinity", b"NaN", b"1e308"]
+    assert [repr(each) for each in column(1700, infinite, numeric="float64").values] == [
+        "inf",
+        "-inf",
+        "nan",
+        "1e+308",
+    ]
+    for value in (b"1" + b"0" * 400, b"-1" + b"0" * 400):
+        with pytest.raises(DataError, match="row 2, column 'c': a number beyond the largest float; unfit"):
+            column(1700, [b"Infinity", value], numeric="float64")
+        found = column(1700, [b"Infinity", value, b"1"], numeric="float64", unfit="null")
+        assert plain(found) == [math.inf, None, 1.0]
 
 
 def test_arrays_that_are_no_list() -> None:

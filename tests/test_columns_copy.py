@@ -18,7 +18,7 @@ from pgproto.columns.chunk import Kind
 from pgproto.columns.consume import ArrowSource
 from pgproto.columns.encode import ColumnsEncoder
 from pgproto.columns.structs import Array, Schema, Stream
-from pgproto.errors import DataError
+from pgproto.errors import DataError, Outcome
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.types import BUILT_IN, CopyRowEncoder, Interval
 from tests.support.builds import pure_only
@@ -259,8 +259,9 @@ MISFITS = [
     ("g", 700),
     ("g", 1700),
     ("u", 23),
-    ("u", 869),
-    ("u", 99999),
+    ("u", 17),
+    ("u", 2950),
+    ("u", 1007),
     ("z", 25),
     ("w:16", 25),
     ("w:15", 2950),
@@ -283,6 +284,68 @@ def test_types_that_do_not_fit_are_refused(format: str, oid: int) -> None:
     labels = made(format, *memory, rows=0)
     with pytest.raises(DataError, match=f"does not take the Arrow type 'dictionary of {format}'"):
         one(made("i", b"", rows=0, dictionary=labels), oid)
+
+
+INT4RANGE = 3904
+
+
+def line(column: ColumnData, oid: int) -> bytes:
+    """The lines of a column that is beside one whose values are text alone."""
+    count = len(column)
+    beside = made("u", array("i", range(count + 1)), b"x" * count, rows=count)
+    data = copied(ColumnBatch(count, [beside, column]), [INT4RANGE, oid])
+    lines = data.splitlines()
+    assert all(each.startswith(b"x\t") for each in lines)
+    return b" ".join([each[2:] for each in lines])
+
+
+DAY = 86_400_000_000
+IN_TEXT = [
+    (made("l", array("q", [-1, 5]), rows=2, nulls=1, valid=b"\x01"), 20, rb"-1 \N"),
+    (made("l", array("q", [-1]), rows=1), 1700, b"-1"),
+    (made("f", array("f", [0.1]), rows=1), 700, b"0.10000000149011612"),
+    (made("b", b"\x02", rows=2), 16, b"f t"),
+    (made("z", array("i", [0, 2]), b"\\\x00", rows=1), 17, rb"\\x5c00"),
+    (made("w:16", bytes(16), rows=1), 2950, b"00000000-0000-0000-0000-000000000000"),
+    (made("d:5,2", (-150).to_bytes(16, "little", signed=True), rows=1), 1700, b"-1.50"),
+    (made("u", array("i", [0, 3, 3]), b"\\\t\n", rows=2), 25, rb"\\\t\n "),
+    (made("u", array("i", [0, 3]), b"1e9", rows=1), 1700, b"1e9"),
+    (made("u", array("i", [0, 4]), b"[01]", rows=1), 114, b"[01]"),
+    (made("u", array("i", [0, 4]), b"[01]", rows=1), 3802, b"[01]"),
+    (made("u", array("i", [0, 1]), b"\xff", rows=1), 25, b"\xff"),
+    (
+        made("tdD", array("i", [10957, -2440588, 2145042905]), rows=3),
+        1082,
+        b"J2451545 J0 J2147483493",
+    ),
+    (made("ttu", array("q", [1, DAY]), rows=2), 1083, b"00:00:00.000001 24:00:00.000000"),
+    (made("tss:", array("q", [-1]), rows=1), 1114, b"J2440587 23:59:59.000000"),
+    (made("tsu:UTC", array("q", [DAY + 1]), rows=1), 1184, b"J2440589 00:00:00.000001+00"),
+    (made("tin", struct.pack("=iiq", -1, 2, -3000), rows=1), 1186, b"-1 mons +2 days -00:00:00.000003"),
+    (made("n", rows=2, nulls=2), 20, rb"\N \N"),
+]
+
+
+@pytest.mark.parametrize(("column", "oid", "expected"), IN_TEXT)
+def test_columns_beside_what_is_text_are_text(column: ColumnData, oid: int, expected: bytes) -> None:
+    assert line(column, oid) == expected
+
+
+def test_lists_and_dictionaries_beside_what_is_text() -> None:
+    texts = made("u", array("i", [0, 2, 2, 5]), b'a"\xffcd', rows=3, nulls=1, valid=b"\x05")
+    column = made("+l", array("i", [0, 3, 3]), rows=2, children=[texts])
+    assert line(column, 1009) == rb'{"a\\"",NULL,' + b"\xffcd} {}"
+    numbers = made("+l", array("i", [0, 2, 2]), rows=2, children=[made("l", array("q", [1, 2]), rows=2)])
+    assert line(numbers, 1007) == b"{1,2} {}"
+    assert copied(ColumnBatch(2, [numbers]), [22]) == b"1 2\n\n"  # an int2vector by itself
+    one_null = made("+l", array("i", [0, 1]), rows=1, children=[made("n", rows=1, nulls=1)])
+    assert copied(ColumnBatch(1, [one_null]), [30]) == b"NULL\n"
+    labels = made("u", array("i", [0, 5]), b"[1,2)", rows=1)
+    indexes = made("c", array("b", [0, 0]), rows=2, nulls=1, valid=b"\x01", dictionary=labels)
+    assert copied(ColumnBatch(2, [indexes]), [INT4RANGE]) == b"[1,2)\n\\N\n"
+    large = made("l", array("q", [1, 2**40]), rows=2)
+    with pytest.raises(DataError, match=r"^row 2, column 'c': the number is out of the type's range$"):
+        line(large, 23)
 
 
 def test_columns_and_names_must_be_as_many() -> None:
@@ -526,8 +589,22 @@ def test_the_copy_of_columns() -> None:
         operation.types = (20,)
         header, data, trailer = copy.chunks(operation, BUILT_IN)
         assert (header[:6], data, trailer) == (b"PGCOPY", rows([20], (1,), (2,)), b"\xff\xff")
+    ranges = made("u", array("i", [0, 5]), b"[1,2)", rows=1)
+    with ColumnsCopy("t", ColumnBatch(1, [ranges]), None, "") as copy:
+        operation = copy.operation([INT4RANGE], BUILT_IN)
+        assert operation.sql == 'COPY "t" ("c") FROM STDIN (FORMAT text)'
+        operation.types = (INT4RANGE,)
+        assert list(copy.chunks(operation, BUILT_IN)) == [b"[1,2)\n"]
     with ColumnsCopy("t", columns, ["a"], "") as copy:
         assert copy.select == 'SELECT "a" FROM "t"'
+    for names in (None, ["a"]):
+        with pytest.raises(DataError, match="the data has no columns") as caught:
+            ColumnsCopy("t", ColumnBatch(1, []), names, "")
+        assert caught.value.outcome is Outcome.NOT_SENT
+    with ColumnsCopy("t", columns, [], "") as copy:
+        with pytest.raises(DataError, match="1 columns of data for 0 columns of the table") as caught:
+            copy.operation([], BUILT_IN)
+        assert caught.value.outcome is Outcome.NOT_SENT
 
 
 def test_the_structs_have_the_sizes_of_the_specification() -> None:

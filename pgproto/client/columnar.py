@@ -99,7 +99,7 @@ class ColumnQueries(Unique):
         schema: str = "",
         timeout: Timeout = DEFAULT,
     ) -> int:
-        """Store the rows of a table of Arrow's in a table by binary COPY; the number of rows.
+        """Store the rows of a table of Arrow's in a table by COPY, in binary or in text; the number of rows.
 
         Args:
             table: the table's name; it is quoted, so case counts.
@@ -111,9 +111,9 @@ class ColumnQueries(Unique):
             timeout: the longest time without progress, in seconds.
 
         Raises:
-            DataError: a column's Arrow type does not fit its column, and nothing was sent; or a value does
-                not fit, or the data's reader failed, and no row was stored.
-            TypeError: the data has no `__arrow_c_stream__`, or no columns.
+            DataError: a column's Arrow type does not fit its column, or there are no columns, and nothing
+                was sent; or a value does not fit, or the data's reader failed, and no row was stored.
+            TypeError: the data has no `__arrow_c_stream__`, or is no stream of record batches.
             Exception: what `__arrow_c_stream__` raised; nothing was sent.
         """
         with ColumnsCopy(table, data, columns, schema) as copy:

@@ -1,8 +1,9 @@
-"""ColumnsEncoder: rows of Arrow columns as tuples of a binary COPY, a column at a time.
+"""ColumnsEncoder: rows of Arrow columns as tuples of a binary COPY, a column at a time; or as lines of text.
 
 The tuples of some rows are a table of fixed width, into which the columns of fixed width are put by slices
 with a step, with the lengths of all; where values of variable width (or NULLs) go in between, its rows are
-cut there.  `types.copyrows` describes the format.
+cut there.  `types.copyrows` describes the format.  If a column has text for a type whose binary form is not
+that text, all columns are written as text: see `textual`.
 
 Rule: which Arrow type goes into which SQL type is decided before the first row (`encoder_for`).  What depends
 on the value (a number that is too large, nanoseconds) is refused with its row and column.
@@ -25,9 +26,11 @@ from ..types.codec import Codec
 from ..types.composites import LabelCodec
 from ..types.numeric import NumericCodec
 from ..types.scalars import JsonCodec, TextCodec
+from ..types.system import VectorCodec
 from .bits import Shift, highest
 from .chunk import Chunk, Kind
-from .kinds import without_own
+from .kinds import comes_as_text, without_own
+from .textual import array_text, lines, text_form, vector_text
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -100,12 +103,16 @@ class ColumnsEncoder:
         type_oids: the OIDs of their types.
         kinds: the types of the data's columns.
         types: the types of the session.
+        in_text: whether the COPY is in text; None for binary if the columns allow it.
+
+    Attributes:
+        in_text: the COPY is in text.
 
     Raises:
         DataError: a column of the data cannot be stored in the table's; the text names it.
     """
 
-    __slots__ = ("_columns", "_encoders", "_rows")
+    __slots__ = ("_columns", "_encoders", "_rows", "in_text")
 
     def __init__(
         self,
@@ -113,22 +120,27 @@ class ColumnsEncoder:
         type_oids: Sequence[int],
         kinds: Sequence[Kind],
         types: TypeMap = BUILT_IN,
+        *,
+        in_text: bool | None = None,
     ) -> None:
         if not len(columns) == len(type_oids) == len(kinds) or len(columns) > _MAX_COLUMNS:
             raise DataError(f"{len(kinds)} columns of data for {len(columns)} columns of the table")
         self._columns = tuple(columns)
         self._rows = 0
         self._encoders: list[_Encoder] = []
-        for name, oid, kind in zip(columns, type_oids, kinds, strict=True):
-            codec = types.codec(oid)
-            found = encoder_for(kind, codec)
+        codecs = [types.codec(oid) for oid in type_oids]
+        if in_text is None:
+            in_text = None in list(map(encoder_for, kinds, codecs))
+        self.in_text = in_text
+        for name, codec, kind in zip(columns, codecs, kinds, strict=True):
+            found = encoder_for(kind, codec, in_text=in_text)
             if found is None:
                 what = kind.format if kind.dictionary is None else f"dictionary of {kind.dictionary.format}"
                 raise DataError(f"column {name!r} of type {codec.name} does not take the Arrow type {what!r}")
             self._encoders.append(found)
 
     def encode(self, chunks: Sequence[Chunk]) -> bytes:
-        """The tuples of some rows.
+        """The tuples or lines of some rows.
 
         Args:
             chunks: one for each column, all of the same length.
@@ -138,23 +150,20 @@ class ColumnsEncoder:
                 column.
         """
         rows = chunks[0].rows if chunks else 0
+        if self.in_text:
+            written = [self._each(*each) for each in zip(self._columns, self._encoders, chunks, strict=True)]
+            self._rows += rows
+            return lines(written, [chunk.nulls for chunk in chunks])
         template = bytearray(len(chunks).to_bytes(2, "big"))
         numbers: list[tuple[int, int, bytes]] = []  # to be put into the table: place, width, values
         parts: list[Sequence[bytes]] = []  # the cut tables, and the pieces between them
         for name, encoder, chunk in zip(self._columns, self._encoders, chunks, strict=True):
-            refused: DataError | None = None
-            pieces: list[bytes] = []
-            try:
-                if encoder.numbers is not None and not chunk.nulls:
-                    template += encoder.width.to_bytes(4, "big")
-                    numbers.append((len(template), encoder.width, encoder.numbers(chunk)))
-                    template += bytes(encoder.width)
-                    continue
-                pieces = encoder.each(chunk)
-            except _Misfit as misfit:
-                refused = DataError(f"row {self._rows + misfit.index + 1}, column {name!r}: {misfit.reason}")
-            if refused is not None:
-                raise refused
+            if encoder.numbers is not None and not chunk.nulls:
+                template += encoder.width.to_bytes(4, "big")
+                numbers.append((len(template), encoder.width, self._numbers(name, encoder.numbers, chunk)))
+                template += bytes(encoder.width)
+                continue
+            pieces = self._each(name, encoder, chunk)
             lengths = list(map(len, pieces))
             for index in chunk.nulls:
                 lengths[index] = -1
@@ -172,6 +181,23 @@ class ColumnsEncoder:
         for place, each in enumerate(parts):
             cut[place :: len(parts)] = each
         return b"".join(cut)
+
+    def _each(self, name: str, encoder: _Encoder, chunk: Chunk) -> list[bytes]:
+        try:
+            return encoder.each(chunk)
+        except _Misfit as misfit:
+            refused = self._refused(name, misfit)
+        raise refused
+
+    def _numbers(self, name: str, convert: Numbers, chunk: Chunk) -> bytes:
+        try:
+            return convert(chunk)
+        except _Misfit as misfit:
+            refused = self._refused(name, misfit)
+        raise refused
+
+    def _refused(self, name: str, misfit: _Misfit) -> DataError:
+        return DataError(f"row {self._rows + misfit.index + 1}, column {name!r}: {misfit.reason}")
 
 
 def _filled(template: bytearray, rows: int, numbers: list[tuple[int, int, bytes]]) -> bytearray:
@@ -392,56 +418,90 @@ def _intervals(format: str) -> Pieces:
     return convert
 
 
-def _arrays(encoder: _Encoder, element_oid: int) -> Pieces:
-    """Lists as arrays of one dimension."""
+def _in_text(encoder: _Encoder, codec: Codec) -> Pieces:
+    """The text forms of values that are converted to their binary form."""
+    written = text_form(codec)
+
+    def convert(chunk: Chunk) -> list[bytes]:
+        pieces = encoder.each(chunk)
+        nulls = set(chunk.nulls)
+        return [b"" if index in nulls else written(piece) for index, piece in enumerate(pieces)]
+
+    return convert
+
+
+def _arrays(encoder: _Encoder, one: Callable[[list[bytes | None]], bytes]) -> Pieces:
+    """Lists as arrays of one dimension.
+
+    Args:
+        encoder: the elements'.
+        one: makes an array of its elements; None is NULL.
+    """
 
     def convert(chunk: Chunk) -> list[bytes]:
         items = chunk.items
         assert items is not None
         first = chunk.ends[0]
         try:
-            values = encoder.each(items)
+            values: list[bytes | None] = list(encoder.each(items))
         except _Misfit as misfit:
             row = next(row for row in range(chunk.rows) if misfit.index < chunk.ends[row + 1] - first)
             refused = _Misfit(row, f"an element: {misfit.reason}")
         else:
-            nulls = set(items.nulls)
-            framed = [
-                _NULL if index in nulls else len(value).to_bytes(4, "big") + value
-                for index, value in enumerate(values)
-            ]
-            return [
-                _one_array(framed[start - first : end - first], element_oid)
-                for start, end in pairwise(chunk.ends)
-            ]
+            for index in items.nulls:
+                values[index] = None
+            return [one(values[start - first : end - first]) for start, end in pairwise(chunk.ends)]
         raise refused
 
     return convert
 
 
-def _one_array(items: list[bytes], element_oid: int) -> bytes:
+def _binary_array(items: list[bytes | None], element_oid: int) -> bytes:
     if not items:
         return struct.pack(">iiI", 0, 0, element_oid)
-    head = struct.pack(">iiIii", 1, int(_NULL in items), element_oid, len(items), 1)
-    return head + b"".join(items)
+    head = struct.pack(">iiIii", 1, int(None in items), element_oid, len(items), 1)
+    return head + b"".join([_NULL if item is None else len(item).to_bytes(4, "big") + item for item in items])
 
 
 def _all_null(chunk: Chunk) -> list[bytes]:
     return [b""] * chunk.rows
 
 
-def encoder_for(kind: Kind, codec: Codec) -> _Encoder | None:
-    """What stores the values of an Arrow type in a column of a SQL type; None if nothing does."""
+def encoder_for(kind: Kind, codec: Codec, *, in_text: bool = False) -> _Encoder | None:
+    """What stores the values of an Arrow type in a column of a SQL type; None if nothing does.
+
+    Args:
+        kind: the Arrow type.
+        codec: the SQL type.
+        in_text: as the values' text forms, which some have that have no binary form here.
+    """
     codec = without_own(codec)
-    format, oid = kind.format, codec.oid
+    format = kind.format
     if format == "n":
         return _Encoder(pieces=_all_null)
     if kind.dictionary is not None:
-        labels = encoder_for(kind.dictionary, codec) if format in _INTEGERS else None
+        labels = encoder_for(kind.dictionary, codec, in_text=in_text) if format in _INTEGERS else None
         return None if labels is None else _Encoder(pieces=_looked_up(labels))
-    if isinstance(codec, ArrayCodec):
-        element = encoder_for(kind.children[0], codec.element) if format[0] == "+" and kind.children else None
-        return None if element is None else _Encoder(pieces=_arrays(element, codec.element.oid))
+    if isinstance(codec, ArrayCodec) and format[0] == "+":
+        element = encoder_for(kind.children[0], codec.element, in_text=in_text) if kind.children else None
+        if element is None:
+            return None
+        if isinstance(codec, VectorCodec):  # of which the server takes no empty one in binary
+            return _Encoder(pieces=_arrays(element, vector_text)) if in_text else None
+        if in_text:
+            delimiter = codec.delimiter
+            return _Encoder(pieces=_arrays(element, lambda items: array_text(items, delimiter)))
+        oid = codec.element.oid
+        return _Encoder(pieces=_arrays(element, lambda items: _binary_array(items, oid)))
+    if in_text and format in _TEXTS and comes_as_text(codec):
+        return _Encoder(pieces=_texts)
+    encoder = _binary(kind, codec)
+    return _Encoder(pieces=_in_text(encoder, codec)) if in_text and encoder is not None else encoder
+
+
+def _binary(kind: Kind, codec: Codec) -> _Encoder | None:
+    """The same for what is neither a list nor a dictionary, in binary."""
+    format, oid = kind.format, codec.oid
     if format in _INTEGERS:
         source = _INTEGERS[format]
         if oid in _INTEGER_TYPES:

@@ -11,7 +11,7 @@
     bytea                                  binary
     text and its like, json, jsonb, xml    utf8
     an enum                                dictionary of utf8, with int32 indexes
-    an array of one of these               list; of one dimension only
+    an array of one of these               list; of one dimension only, whose first subscript is 1
     any other type                         utf8: the text that the server makes of it
 
 Classes and codecs of the user's do not count: the type is taken as it is without them.
@@ -47,7 +47,7 @@ from .vectors import (
     Vector,
 )
 
-__all__ = ["vector_for", "without_own"]
+__all__ = ["comes_as_text", "vector_for", "without_own"]
 
 _BOOL: Final = 16
 _BYTEA: Final = 17
@@ -92,6 +92,17 @@ def without_own(codec: Codec) -> Codec:
     return codec
 
 
+def comes_as_text(codec: Codec) -> bool:
+    """True if a column of this type may be utf8 though the type is no text: see the table above.
+
+    Args:
+        codec: the type's, without what the user has set.
+    """
+    if isinstance(codec, ArrayCodec):
+        return _list("", codec, -1, "str", strict=True) is None
+    return codec.oid == _NUMERIC or _binary("", codec, strict=True) is None
+
+
 def vector_for(
     field: FieldDescription, types: TypeMap, numeric: Numeric, *, strict: bool
 ) -> tuple[Vector, int]:
@@ -108,13 +119,13 @@ def vector_for(
         return _numeric(name, oid, field.type_modifier, numeric, strict), 0
     codec = without_own(types.codec(oid))
     if isinstance(codec, ArrayCodec):
-        element = _list(name, codec, field.type_modifier, numeric, strict)
+        element = _list(name, codec, field.type_modifier, numeric, strict=strict)
         return (BytesVector(name, oid, is_text=True, strict=strict), 0) if element is None else (element, 1)
-    vector = _binary(name, codec, strict)
+    vector = _binary(name, codec, strict=strict)
     return (BytesVector(name, oid, is_text=True, strict=strict), 0) if vector is None else (vector, 1)
 
 
-def _binary(name: str, codec: Codec, strict: bool) -> Vector | None:
+def _binary(name: str, codec: Codec, *, strict: bool) -> Vector | None:
     """The vector that takes a type's binary form; None if its text is taken."""
     oid = codec.oid
     if oid in _NUMBERS:
@@ -156,14 +167,14 @@ def _numeric(name: str, oid: int, modifier: int, numeric: Numeric, strict: bool)
     return BytesVector(name, oid, is_text=True, strict=strict)
 
 
-def _list(name: str, codec: ArrayCodec, modifier: int, numeric: Numeric, strict: bool) -> Vector | None:
+def _list(name: str, codec: ArrayCodec, modifier: int, numeric: Numeric, *, strict: bool) -> Vector | None:
     """The vector of an array type; None if its elements have no binary form here."""
     element = without_own(codec.element)
     if isinstance(element, NumericCodec):
         vector: Vector | None = _numeric(name, element.oid, modifier, numeric, strict)
         decimals: NumericCodec | None = element
     else:
-        vector = _binary(name, element, strict)
+        vector = _binary(name, element, strict=strict)
         decimals = None
     prefix = 0
     if element.oid == _JSONB:
@@ -171,4 +182,10 @@ def _list(name: str, codec: ArrayCodec, modifier: int, numeric: Numeric, strict:
         prefix = 1
     if vector is None:
         return None
-    return ListVector(name, codec.oid, vector, element.oid, numeric=decimals, prefix=prefix, strict=strict)
+    return ListVector(
+        *(name, codec.oid, vector, element.oid),
+        numeric=decimals,
+        prefix=prefix,
+        lower_bound=codec.lower_bound,
+        strict=strict,
+    )

@@ -13,6 +13,7 @@ import struct
 import sys
 from array import array
 from itertools import accumulate
+from math import inf, isinf
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError
@@ -491,6 +492,11 @@ class FloatTextVector(DataVector):
                 break
         if len(numbers) < len(parts):
             raise self.error(len(numbers), "malformed value of type numeric")
+        if inf in numbers or -inf in numbers:
+            for index, part in enumerate(parts):
+                if isinf(numbers[index]) and b"Inf" not in part:
+                    self.refuse(index, "a number beyond the largest float")
+                    numbers[index] = 0.0
         self.data += array("d", numbers)
 
 
@@ -502,9 +508,10 @@ class ListVector(OffsetsVector):
         element_oid: the OID of their type.
         numeric: decodes the elements of numeric[], whose vector takes text.
         prefix: the number of bytes in front of each element that its vector does not take.
+        lower_bound: the first subscript that all have: a list cannot say that there is another one.
     """
 
-    __slots__ = ("_element", "_element_oid", "_numeric", "_prefix")
+    __slots__ = ("_element", "_element_oid", "_lower_bound", "_numeric", "_prefix")
 
     def __init__(
         self,
@@ -515,9 +522,11 @@ class ListVector(OffsetsVector):
         *,
         numeric: NumericCodec | None = None,
         prefix: int = 0,
+        lower_bound: int = 1,
         strict: bool,
     ) -> None:
         super().__init__(name, oid, "+l", strict=strict)
+        self._lower_bound = lower_bound
         self._element = element
         element.is_element = True
         self._element_oid = element_oid
@@ -549,6 +558,10 @@ class ListVector(OffsetsVector):
         if dimensions != 1 or size < 20 or read_int32(part, 8) & 0xFFFFFFFF != self._element_oid:
             raise self.error(index, "malformed array")
         count: i64 = read_int32(part, 12)
+        lower: i64 = read_int32(part, 16)
+        if lower != self._lower_bound:
+            self.refuse(index, f"a list cannot say that the first subscript is {lower}: select it as text")
+            return
         position: i64 = 20
         element = self._element
         prefix: i64 = self._prefix

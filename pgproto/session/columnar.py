@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..columns import ColumnBatch, ColumnDecoder, Numeric, Unfit
 from ..columns.encode import ColumnsEncoder
 from ..columns.policy import check_policies
-from ..errors import DataError, RemoteProtocolError
+from ..errors import DataError, Outcome, RemoteProtocolError
 from ..protocol import DataRows
 from ..types import COPY_HEADER, COPY_TRAILER, TypeMap, quote_identifier
 from ..wire import FieldDescription
@@ -192,7 +192,8 @@ class ColumnsCopy:
         select: a SELECT of the columns, whose types are needed before.
 
     Raises:
-        TypeError, DataError: the data cannot be read.
+        TypeError: the data cannot be read.
+        DataError: it cannot be read, or has no columns; NOT_SENT.
     """
 
     __slots__ = ("_copy", "_names", "_source", "select")
@@ -204,23 +205,34 @@ class ColumnsCopy:
         if schema:
             target = f"{quote_identifier(schema)}.{target}"
         names = None if columns is None else [quote_identifier(name) for name in columns]
-        self._source: Any = ArrowSource(data)
+        try:
+            self._source: Any = ArrowSource(data)
+            if not self._source.kinds:
+                self._source.close()
+                raise DataError("the data has no columns")
+        except DataError as error:
+            error.outcome = Outcome.NOT_SENT
+            raise
         if columns is None:
             columns = [kind.name for kind in self._source.kinds]
             names = [quote_identifier(name) for name in columns]
         self._names = tuple(columns)
         listed = ", ".join(names or ())
         self.select = f"SELECT {listed} FROM {target}"  # noqa: S608
-        self._copy = f"COPY {target} ({listed}) FROM STDIN (FORMAT binary)"
+        self._copy = f"COPY {target} ({listed}) FROM STDIN"
 
     def operation(self, type_oids: Sequence[int], types: TypeMap) -> CopyRecords:
-        """The operation, for columns of these types.
+        """The operation, for columns of these types: in binary if they allow it, else in text.
 
         Raises:
-            DataError: a column of the data does not fit; the text names it.
+            DataError: a column of the data does not fit; the text names it.  NOT_SENT.
         """
-        ColumnsEncoder(self._names, type_oids, self._source.kinds, types)  # before anything is sent
-        return CopyRecords(self.select, self._copy)
+        try:
+            encoder = ColumnsEncoder(self._names, type_oids, self._source.kinds, types)
+        except DataError as error:
+            error.outcome = Outcome.NOT_SENT
+            raise
+        return CopyRecords(self.select, f"{self._copy} (FORMAT {'text' if encoder.in_text else 'binary'})")
 
     def chunks(self, operation: CopyRecords, types: TypeMap) -> Iterator[bytes]:
         """The data for the operation, once it takes some.
@@ -229,12 +241,14 @@ class ColumnsCopy:
             DataError: a value does not fit, or the data's reader fails; or a column's type was altered since
                 it was looked up, and the data does not fit it.
         """
-        operation.in_text(self._names, types)  # refuses types that are not known yet
-        encoder = ColumnsEncoder(self._names, operation.types, self._source.kinds, types)
-        yield COPY_HEADER
+        in_text = operation.in_text(self._names, types) is not None  # refuses types that are not known yet
+        encoder = ColumnsEncoder(self._names, operation.types, self._source.kinds, types, in_text=in_text)
+        if not in_text:
+            yield COPY_HEADER
         for chunk in self._source.chunks():
             yield encoder.encode(chunk)
-        yield COPY_TRAILER
+        if not in_text:
+            yield COPY_TRAILER
 
     def __enter__(self) -> ColumnsCopy:
         return self

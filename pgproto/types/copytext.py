@@ -20,12 +20,28 @@ from .fields import Unfit
 from .registry import BUILT_IN
 from .typemap import TypeMap
 
-__all__ = ["CopyTextEncoder"]
+__all__ = ["COPY_NULL", "CopyTextEncoder", "escaped"]
 
-_SPECIAL: Final = re.compile(r"[\\\b\f\n\r\t\v]")
-_ESCAPES: Final = str.maketrans(
-    {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
-)
+COPY_NULL: Final = b"\\N"
+"""NULL, which is not escaped."""
+
+_SPECIAL: Final = re.compile(rb"[\\\b\f\n\r\t\v]")
+_ESCAPES: Final = {
+    b"\\": rb"\\",
+    b"\b": rb"\b",
+    b"\f": rb"\f",
+    b"\n": rb"\n",
+    b"\r": rb"\r",
+    b"\t": rb"\t",
+    b"\v": rb"\v",
+}
+
+
+def escaped(text: bytes) -> bytes:
+    """A value's text form as it stands in a line."""
+    if _SPECIAL.search(text) is None:
+        return text
+    return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text)
 
 
 class CopyTextEncoder(RecordEncoder):
@@ -49,20 +65,17 @@ class CopyTextEncoder(RecordEncoder):
         values = record if type(record) is tuple else self._values(record)
         if len(values) != len(codecs):
             raise self._miscounted(values)
-        texts: list[str] = []
+        texts: list[bytes] = []
         index = 0
         try:
             for codec in codecs:
                 value = values[index]
-                text = "\\N" if value is None else codec.encode_text(value)
-                if value is not None and _SPECIAL.search(text):
-                    text = text.translate(_ESCAPES)
-                texts.append(text)
+                texts.append(COPY_NULL if value is None else escaped(codec.encode_text(value).encode()))
                 index += 1
         except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
             refused = self._refused(Unfit(index, error), values[index])
         else:
-            line = ("\t".join(texts) + "\n").encode()
+            line = b"\t".join(texts) + b"\n"
             parts.append(line)
             return len(line)
         raise refused  # outside the handler, so that no __context__ shows the value

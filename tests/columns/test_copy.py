@@ -98,8 +98,11 @@ def test_what_does_not_fit(driver: Driver, dsn: str) -> None:
             await conn.execute("truncate target")
             with pytest.raises(
                 DataError, match="column 'text' of type text does not take the Arrow type 'l'"
-            ):
+            ) as caught:
                 await conn.copy_columns("target", numbers(1), columns=["text"])
+            assert caught.value.outcome is Outcome.NOT_SENT
+            with pytest.raises(DataError, match="the data has no columns"):
+                await conn.copy_columns("target", await conn.fetch_columns("select"))
             with pytest.raises(DataError, match="row 2, column 'small': the number is out of") as caught:
                 await conn.copy_columns("target", numbers(1, 70_000), columns=["small"])
             assert caught.value.outcome in (Outcome.NOT_COMMITTED, Outcome.ROLLED_BACK)
