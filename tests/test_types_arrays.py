@@ -208,6 +208,51 @@ def test_element_lengths_that_only_add_up_are_refused() -> None:
         decode(INT4S, binary)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["a", "", "three words here"],
+        ["a", "\u00e9", "c"],
+        ["a", None, "c"],
+        [None],
+        ["x" * 127, "y"],
+        ["x" * 128, "y"],
+        ["\x7f" * 200, "\u20ac", None, ""],
+    ],
+)
+def test_texts_are_read_the_same_with_and_without_others_that_are_not_ascii(texts: list[str | None]) -> None:
+    binary = codec(1009).encode(texts)
+    assert codec(1009).decode(b"\x11" + binary + b"\x22", 1, 1 + len(binary)) == texts
+    several = codec(1009).encode([texts, texts[::-1]])
+    assert decode(1009, several) == [texts, texts[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"\0\0\0\x01a\0\0\0\x02b", "an element of 2 bytes with 1 left"),
+        (b"\0\0\0\x01a\x7f\x7f\x7f\x7fb", "an element of 2139062143 bytes with 1 left"),
+        (b"\0\0\0\x05abcde", "inside of an element's length"),
+        (b"\0\0\0\x03abc\0\0", "inside of an element's length"),
+        (b"\0\0\0\x01a\0\0\0\x01bc", "1 bytes after the last element"),
+        (b"\0\0\0\x01a\0\0\0\x01\xff", "not UTF-8 at byte 0"),
+        (b"\0\0\0\x01a\xff\xff\xff\xfe", "an element of -2 bytes with 0 left"),
+    ],
+)
+def test_malformed_texts(body: bytes, text: str) -> None:
+    with pytest.raises(DataError, match=text):
+        decode(1009, struct.pack(">iiIii", 1, 0, 25, 2, 1) + body)
+
+
+@pytest.mark.parametrize(
+    "items", [[None], [1, None], [None, 1], [1, None, 3], [None, None, -3], [-1, 2**31 - 1]]
+)
+def test_nulls_among_ints(items: list[int | None]) -> None:
+    binary = codec(INT4S).encode(items)
+    assert decode(INT4S, binary) == items
+    assert decode(1016, codec(1016).encode(items)) == items
+
+
 _HEAD = struct.pack(">iiIii", 1, 0, 23, 1, 1)
 
 
