@@ -120,6 +120,26 @@ def test_the_decimal_context_does_not_matter() -> None:
 def test_digits_behind_the_scale_are_not_lost() -> None:
     assert str(decode(struct.pack(">HhHHHH", 2, 0, 0, 1, 1, 1230))) == "1.123"
     assert str(decode(struct.pack(">HhHHHH", 2, 0, 0, 0, 1, 0))) == "1"
+    assert str(decode(struct.pack(">HhHHHHHHH", 5, 0, 0, 0, 1, 0, 0, 0, 0))) == "1.000000000000"
+    assert str(decode(struct.pack(">HhHHHHHHH", 5, 0, 0, 0, 1, 0, 0, 0, 70))) == "1.000000000000007"
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 4, 5, 9])
+@pytest.mark.parametrize("weight", [-32768, -30, -1, 0, 1, 30, 300, 32767])
+def test_zero_has_the_places_that_are_shown(zeros: int, weight: int) -> None:
+    value = decode(struct.pack(f">HhHH{zeros}H", zeros, weight, 0, 3, *[0] * zeros))
+    assert value == 0
+    if zeros <= 4:
+        assert str(value) == "0.000"
+
+
+@pytest.mark.parametrize("groups", range(1, 14))
+@pytest.mark.parametrize("scale", [0, 1, 4, 7, 39, 40, 41, 16383])
+def test_any_number_of_groups(groups: int, scale: int) -> None:
+    for digits in ("1", "9999" * groups, "1" + "0" * (4 * groups - 5) + "2345"):
+        for sign in ("", "-"):
+            number = Decimal(f"{sign}{digits}").scaleb(-scale, decimal.Context(prec=20000))
+            assert str(decode(NUMERIC.encode(number))) == str(number)
 
 
 @pytest.mark.parametrize(

@@ -86,22 +86,27 @@ class HstoreCodec(Codec):
         position: i64 = start + 4
         if not 0 <= count <= (end - position) // 8:
             raise malformed(self.name, f"{count} pairs in {end - start} bytes")
-        found: dict[object, object] = {}
-        key: object = None
-        index: i64 = 0
-        while index < 2 * count:
-            is_value = index & 1 == 1
-            length: i64 = read_int32(buffer, position) if end - position >= 4 else -2
-            position += 4
-            if length > end - position or length < (-1 if is_value else 0):
-                raise malformed(self.name, "it ends inside of a pair")
-            text = self._text.decode(buffer, position, position + length) if length >= 0 else None
-            if is_value:
-                found[key] = text
-            else:
-                key = text
-            position += length if length >= 0 else 0
-            index += 1
+        found: dict[str, str | None] = {}
+        try:
+            while count:
+                length: i64 = read_int32(buffer, position) if end - position >= 8 else -1
+                stop: i64 = position + 4 + length
+                if length < 0 or end - stop < 4:
+                    raise malformed(self.name, "it ends inside of a pair")
+                key = buffer[position + 4 : stop].decode()
+                length = read_int32(buffer, stop)
+                position = stop + 4
+                value: str | None = None
+                if length != -1:
+                    stop = position + length
+                    if length < 0 or stop > end:
+                        raise malformed(self.name, "it ends inside of a pair")
+                    value = buffer[position:stop].decode()
+                    position = stop
+                found[key] = value
+                count -= 1
+        except UnicodeDecodeError as error:
+            raise malformed(self.name, f"not UTF-8 at byte {error.start} ({error.reason})") from None
         if position != end:
             raise malformed(self.name, f"{end - position} bytes after its pairs")
         return found

@@ -44,6 +44,10 @@ _MAX_SCALE: Final = 16383
 _MAX_WHOLE: Final = 131072
 # More zeros than this in front of the decimal point become an exponent.
 _LONG_TAIL: Final = 1000
+# An int64 less than this has room for one digit more.
+_ROOM: Final = 10**17
+_USUAL: Final = 40
+_EXPONENTS: Final[list[str]] = [f"E-{scale}" for scale in range(_USUAL)]
 _DECIMAL: Final[Any] = Decimal  # a constant, which compiled code does not look up
 # The bits of a number of 131,072 decimal digits, at most.
 _MAX_BITS: Final = 435412
@@ -73,50 +77,67 @@ class NumericCodec(Codec):
         """The exact number, with as many decimal places as PostgreSQL shows."""
         if end - start < 8:
             raise malformed(self.name, f"{end - start} bytes, which is too short")
-        ndigits: i64 = read_int32(buffer, start) >> 16 & 0xFFFF
-        weight: i64 = read_int32(buffer, start) & 0xFFFF
-        sign: i64 = read_int32(buffer, start + 4) >> 16 & 0xFFFF
-        scale: i64 = read_int32(buffer, start + 4) & 0xFFFF
+        first: i64 = read_int32(buffer, start)
+        second: i64 = read_int32(buffer, start + 4)
+        ndigits: i64 = first >> 16 & 0xFFFF
+        weight: i64 = first & 0xFFFF
+        sign: i64 = second >> 16 & 0xFFFF
+        scale: i64 = second & 0xFFFF
         position: i64 = start + 8
         if end - position != 2 * ndigits:
             raise malformed(self.name, f"{ndigits} digits announced in {end - position} bytes")
-        if sign not in (_POSITIVE, _NEGATIVE):
+        if sign != _POSITIVE and sign != _NEGATIVE:
             return self._special(sign, ndigits)
         if scale > _MAX_SCALE:
             raise malformed(self.name, f"scale {scale}")
-        parts: list[str] = ["0" if sign == _POSITIVE else "-0"]
-        while position < end:
-            # Four groups at once, as one int; the 1 before them keeps their zeros.
-            several: i64 = 1
-            stop: i64 = position + 8 if end - position > 8 else end
-            while position < stop:
-                group: i64 = buffer[position]
-                group = group << 8 | buffer[position + 1]
-                if group > 9999:
-                    raise malformed(self.name, f"digit {group} in base 10000")
-                several = 10000 * several + group
-                position += 2
-            parts.append(str(several)[1:])
+        # Four groups at once, as one int.  Those before the last four are in `text`.
+        stop: i64 = position + 8 if end - position > 8 else end
+        number: i64 = self._groups(buffer, position, stop, 0)
+        text = ""
+        if stop < end:
+            parts: list[str] = [str(number)]
+            while True:
+                position = stop
+                stop = position + 8 if end - position > 8 else end
+                number = self._groups(buffer, position, stop, 1)  # the 1 before them keeps their zeros
+                if stop == end:
+                    break
+                parts.append(str(number)[1:])
+            text = "".join(parts)
         exponent: i64 = 4 * ((weight ^ 0x8000) - 0x8000 + 1 - ndigits)  # of the last digit
-        if exponent > _LONG_TAIL and "".join(parts).strip("-0"):
-            # A value of 14 bytes can have 131,072 digits, nearly all of them zeros.
-            return _DECIMAL(f"{''.join(parts)}E+{exponent}")
-        missing: i64 = exponent + scale
+        missing: i64 = exponent + scale if number else 0
+        if exponent > _LONG_TAIL:
+            missing = 0  # a value of 14 bytes can have 131,072 digits, nearly all of them zeros
+            if number:
+                scale = -exponent
+        while missing > 0 and number < _ROOM:
+            number *= 10
+            missing -= 1
+        while missing < 0 and number % 10 == 0:
+            number //= 10
+            missing += 1
+        last = str(number)
+        text = text + last[1:] if text else last
         if missing > 0:
-            parts.append("0" * missing)
-        elif missing < 0:
-            # Digits after the announced scale: PostgreSQL sends zeros only; those of other servers are kept.
-            digits = "".join(parts)
-            kept = digits.rstrip("0")
-            zeros: i64 = len(digits) - len(kept)
-            if zeros > -missing or not kept.strip("-"):
-                zeros = -missing
-            parts = [digits[: len(digits) - zeros] if kept.strip("-") else f"{kept}0"]
-            scale -= missing + zeros
+            text += "0" * missing
+        else:
+            scale -= missing  # PostgreSQL sends zeros only after the announced scale; of others, keep all
+        if sign:
+            text = "-" + text
         if scale:
-            parts.append("E-")
-            parts.append(str(scale))
-        return _DECIMAL("".join(parts))
+            text += _EXPONENTS[scale] if 0 < scale < _USUAL else f"E{-scale:+}"
+        return _DECIMAL(text)
+
+    def _groups(self, buffer: bytes, position: i64, stop: i64, number: i64) -> i64:
+        """The number with the groups of four digits at its end."""
+        while position < stop:
+            group: i64 = buffer[position]
+            group = group << 8 | buffer[position + 1]
+            if group > 9999:
+                raise malformed(self.name, f"digit {group} in base 10000")
+            number = 10000 * number + group
+            position += 2
+        return number
 
     def _special(self, sign: int, ndigits: int) -> Decimal:
         special = _SPECIAL.get(sign)

@@ -320,7 +320,7 @@ class UuidCodec(FixedCodec):
     def convert(self, raw: object) -> object:
         """The UUID."""
         made: object = _NEW(_UUID)
-        _SET_INT(made, _FROM_BYTES(raw, "big"))
+        _SET_INT(made, _FROM_BYTES(raw))
         _SET_IS_SAFE(made, _UNKNOWN)
         return made
 
