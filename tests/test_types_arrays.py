@@ -232,8 +232,8 @@ def test_texts_are_read_the_same_with_and_without_others_that_are_not_ascii(text
     [
         (b"\0\0\0\x01a\0\0\0\x02b", "an element of 2 bytes with 1 left"),
         (b"\0\0\0\x01a\x7f\x7f\x7f\x7fb", "an element of 2139062143 bytes with 1 left"),
-        (b"\0\0\0\x05abcde", "inside of an element's length"),
-        (b"\0\0\0\x03abc\0\0", "inside of an element's length"),
+        (b"\0\0\0\x05abcde", "within an element's length"),
+        (b"\0\0\0\x03abc\0\0", "within an element's length"),
         (b"\0\0\0\x01a\0\0\0\x01bc", "1 bytes after the last element"),
         (b"\0\0\0\x01a\0\0\0\x01\xff", "not UTF-8 at byte 0"),
         (b"\0\0\0\x01a\xff\xff\xff\xfe", "an element of -2 bytes with 0 left"),
@@ -265,7 +265,7 @@ _HEAD = struct.pack(">iiIii", 1, 0, 23, 1, 1)
         (struct.pack(">iiI", -1, 0, 23), "-1 dimensions"),
         (struct.pack(">iiI", 0, 2, 23), "flags 2"),
         (struct.pack(">iiI", 0, 0, 25), "elements of type 25 instead of 23"),
-        (struct.pack(">iiI", 1, 0, 23) + b"\0" * 7, "inside of its dimensions"),
+        (struct.pack(">iiI", 1, 0, 23) + b"\0" * 7, "within its dimensions"),
         (struct.pack(">iiIii", 1, 0, 23, 0, 1), "a dimension of length 0"),
         (struct.pack(">iiIii", 1, 0, 23, -1, 1), "a dimension of length -1"),
         (struct.pack(">iiIii", 1, 0, 23, 2**31 - 1, 1), "2147483647 elements announced in 0 bytes"),
@@ -278,7 +278,7 @@ _HEAD = struct.pack(">iiIii", 1, 0, 23, 1, 1)
         (_HEAD + b"\xff\xff\xff\xfe", "an element of -2 bytes"),
         (_HEAD + b"\0\0\0\x04abcd!", "1 bytes after the last element"),
         (_HEAD + b"\0\0\0\x02abcd", "2 bytes instead of 4"),
-        (struct.pack(">iiIii", 1, 0, 23, 2, 1) + b"\0\0\0\x04abcd", "inside of an element's length"),
+        (struct.pack(">iiIii", 1, 0, 23, 2, 1) + b"\0\0\0\x04abcd", "within an element's length"),
         (struct.pack(">iiI", 0, 0, 23) + b"x", "1 bytes after the last element"),
     ],
 )

@@ -212,6 +212,29 @@ def test_a_composite_that_travels_as_text(kind: Any) -> None:
     assert both_ways(types.codec(ODD), value) == value
 
 
+def test_a_domain_over_a_composite() -> None:
+    home, homes, strange = 20010, 20011, 20012
+    types = TypeMap()
+    types.set_composite("home", Data)
+    types.set_composite("strange", Data)
+    types.set_codec("address", decode=lambda _: "not for the domain", format="value")
+    types.learn(
+        [
+            *ROWS,
+            type_row(home, "home", "d", element=ADDRESS),
+            type_row(homes, "home[]", element=home),
+            type_row(strange, "strange", "d", element=ODD),
+        ]
+    )
+    value = Data(street="A", zip=7)
+    assert both_ways(types.codec(home), value) == value
+    assert both_ways(types.codec(homes), [value, ("A", 7), None]) == [value, value, None]
+    odd = Data(street="A", zip="pg_class")  # type: ignore[arg-type]
+    assert types.codec(strange).format == 0
+    assert both_ways(types.codec(strange), odd) == odd
+    assert both_ways(types.codec(ADDRESS), ("A", 7)) == "not for the domain"
+
+
 class Other(NamedTuple):
     street: str
     zip_code: int

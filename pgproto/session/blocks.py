@@ -159,7 +159,7 @@ class Blocks:
         top = self.open[-1]
         if not (top in inside or (self.lent and not top.depth) or top.entered_here() or top.orphaned()):
             whose = f"another {self.caller}'s {top.kind}"
-            raise LocalProtocolError(f"the connection is inside of {whose}")
+            raise LocalProtocolError(f"the connection is in {whose}")
         if top.problem:
             raise LocalProtocolError(top.problem)
         if top.stage != OPEN:

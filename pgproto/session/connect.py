@@ -437,4 +437,4 @@ def check_left(engine: Engine, hook: str) -> None:
             sent.
     """
     if not (engine.closed or engine.retiring or engine.reusable):
-        raise not_sent(f"{hook} left the connection busy, or inside of a transaction")
+        raise not_sent(f"{hook} left the connection busy, or in a transaction")

@@ -183,7 +183,7 @@ class ArrayCodec(Codec):
         position: i64 = start + 12
         room: i64 = end - position - 8 * dimensions
         if room < 0:
-            raise malformed(self.name, "it ends inside of its dimensions")
+            raise malformed(self.name, "it ends within its dimensions")
         count: i64 = 1 if dimensions else 0
         usual: i64 = self.lower_bound
         as_usual = True
@@ -287,7 +287,7 @@ class ArrayCodec(Codec):
                 index += 1
         while index < count:
             if end - position < 4:
-                raise malformed(self.name, "it ends inside of an element's length")
+                raise malformed(self.name, "it ends within an element's length")
             length: i64 = read_int32(buffer, position)
             position += 4
             if length >= 0:

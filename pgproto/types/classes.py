@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError
 from ..wire.exact import exact_bytes, exact_str
 from .codec import Codec, expected, malformed
-from .composites import CompositeCodec
-from .own import by_decoder, by_encoder
+from .composites import CompositeCodec, DomainCodec
+from .own import OwnCodec, by_decoder, by_encoder
 from .rawjson import RawJSON
 from .scalars import JsonCodec
 from .textform import TextFormCodec
@@ -230,6 +230,10 @@ def class_codec(codec: Codec, fields: ClassFields) -> Codec:
         codec: the codec that the type has without it.
         fields: of the class.
     """
+    if isinstance(codec, DomainCodec):
+        return DomainCodec(codec.oid, codec.name, class_codec(codec.base, fields))
+    if isinstance(codec, OwnCodec):  # of the type that a domain is made of
+        return class_codec(codec.base, fields)
     typed = codec.typed if isinstance(codec, TextFormCodec) else codec
     if not isinstance(typed, CompositeCodec):
         return MisfitCodec(codec, f"type {codec.name} is no composite type")

@@ -125,7 +125,7 @@ class CompositeCodec(Codec):
         values: list[object] = []
         for codec in self._codecs:
             if end - position < 8:
-                raise malformed(self.name, "it ends inside of a field")
+                raise malformed(self.name, "it ends within a field")
             oid: i64 = read_int32(buffer, position) & 0xFFFFFFFF
             length: i64 = read_int32(buffer, position + 4)
             position += 8
@@ -185,11 +185,11 @@ class DomainCodec(Codec):
         base: the codec of the base type.
     """
 
-    __slots__ = ("_base",)
+    __slots__ = ("base",)
 
     def __init__(self, oid: int, name: str, base: Codec) -> None:
         super().__init__(oid, name)
-        self._base = base
+        self.base = base
         self.format = base.format
         self.is_list = base.is_list
         self.is_numbers = base.is_numbers
@@ -198,20 +198,20 @@ class DomainCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take what the base type takes."""
-        return self._base.encode(value)
+        return self.base.encode(value)
 
     def add_field(self, parts: list[bytes], value: object) -> int:
         """As the base type."""
-        return self._base.add_field(parts, value)
+        return self.base.add_field(parts, value)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The value of the base type."""
-        return self._base.decode(buffer, start, end)
+        return self.base.decode(buffer, start, end)
 
     def encode_text(self, value: object) -> str:
         """Take what the base type takes."""
-        return self._base.encode_text(value)
+        return self.base.encode_text(value)
 
     def decode_text(self, text: str) -> object:
         """The value of the base type."""
-        return self._base.decode_text(text)
+        return self.base.decode_text(text)

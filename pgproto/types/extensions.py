@@ -92,7 +92,7 @@ class HstoreCodec(Codec):
                 length: i64 = read_int32(buffer, position) if end - position >= 8 else -1
                 stop: i64 = position + 4 + length
                 if length < 0 or end - stop < 4:
-                    raise malformed(self.name, "it ends inside of a pair")
+                    raise malformed(self.name, "it ends within a pair")
                 key = buffer[position + 4 : stop].decode()
                 length = read_int32(buffer, stop)
                 position = stop + 4
@@ -100,7 +100,7 @@ class HstoreCodec(Codec):
                 if length != -1:
                     stop = position + length
                     if length < 0 or stop > end:
-                        raise malformed(self.name, "it ends inside of a pair")
+                        raise malformed(self.name, "it ends within a pair")
                     value = buffer[position:stop].decode()
                     position = stop
                 found[key] = value

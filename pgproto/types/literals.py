@@ -106,7 +106,7 @@ def read_array(name: str, text: str, delimiter: str, lengths: list[int]) -> list
             position = found.end() - 1
         position += 1
     if counts or not lengths:
-        raise malformed_text(name, "it ends inside of its braces")
+        raise malformed_text(name, "it ends within its braces")
     return items
 
 

@@ -252,7 +252,7 @@ class RangeCodec(Codec):
                 length: i64 = read_int32(buffer, position) if end - position >= 4 else -1
                 position += 4
                 if length < 0 or length > end - position:
-                    raise malformed(self.name, "it ends inside of a bound")
+                    raise malformed(self.name, "it ends within a bound")
                 bounds[index] = self.element.decode(buffer, position, position + length)
                 position += length
         if position != end:
@@ -358,7 +358,7 @@ class MultirangeCodec(Codec):
             length: i64 = read_int32(buffer, position) if end - position >= 4 else -1
             position += 4
             if length < 0 or length > end - position:
-                raise malformed(self.name, "it ends inside of a range")
+                raise malformed(self.name, "it ends within a range")
             ranges.append(self.element.decode(buffer, position, position + length))
             position += length
             count -= 1

@@ -230,7 +230,7 @@ class RecordCodec(Codec):
         fields: list[object] = []
         while count:
             if end - position < 8:
-                raise malformed(self.name, "it ends inside of a field")
+                raise malformed(self.name, "it ends within a field")
             oid: i64 = read_int32(buffer, position)
             length: i64 = read_int32(buffer, position + 4)
             position += 8

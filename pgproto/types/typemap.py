@@ -42,7 +42,9 @@ class TypeMap:
     and what follows it) is done by single operations of dicts, and waits for nobody.
 
     Args:
-        parent: who is asked for what this map does not know; by default the map of the built-in types.
+        parent: who is asked for what this map does not know; by default the map of the built-in types.  What
+            is set in the parent when something is set here holds here, too, unless this map says otherwise.
+            A map that has something set looks types up itself, and not in its parent.
         root: True for a map that has no parent, and learns nothing.
 
     Attributes:
@@ -242,20 +244,23 @@ class TypeMap:
 
     def learned(self, oid: int) -> bool:
         """True if it is known what the catalog has said of a type."""
-        return oid in self._rows or (self.parent is not None and self.parent.learned(oid))
+        if oid in self._rows or self.parent is None or self._is_set():
+            return oid in self._rows
+        return self.parent.learned(oid)
 
     def known(self, oid: int) -> Codec | None:
         """The codec of a type; None if neither this map nor a parent knows it."""
         codec = self._by_oid.get(oid)
-        if codec is None and self.parent is not None:
-            return self.parent.known(oid)
-        return codec
+        if codec is not None or self.parent is None or (self._is_set() and self.parent.learned(oid)):
+            return codec
+        return self.parent.known(oid)
 
     def named(self, name: str) -> Codec | None:
         """The codec of the type of this name, as `format_type` writes it; None if it is not known."""
         codec = self._by_name.get(name)
         if codec is None and self.parent is not None:
-            return self.parent.named(name)
+            codec = self.parent.named(name)
+            return None if codec is None else self.known(codec.oid)
         return codec
 
     def codec(self, oid: int) -> Codec:
@@ -327,31 +332,48 @@ class TypeMap:
         settings[self._key(name)] = make
         self._make()
 
+    def _is_set(self) -> bool:
+        """True if the user has set something in this map."""
+        return bool(self._infinities or self._classes or self._encoders or self._decoders)
+
+    def _chain(self) -> list[TypeMap]:
+        """The map, its parent, and so on."""
+        found = [self]
+        while found[-1].parent is not None:
+            found.append(found[-1].parent)
+        return found
+
+    def _unset(self) -> list[Codec]:
+        """The codecs that every map has, and what was added to a parent in their place."""
+        *parents, root = self._chain()
+        added = {codec.oid: codec for each in reversed(parents[1:]) for codec in each._added}
+        return [added.get(codec.oid, codec) for codec in root]
+
     def _as_set(self, codec: Codec, names: Sequence[str]) -> Codec:
-        """The codec that the user has set for a type, made over the one that it has without that."""
+        """The codec that the user has set for a type, made over the one that it has without that.
+
+        What is set in this map goes before what is set in its parent.
+        """
         keys: list[int | str] = [codec.oid, *names]
-        for settings in (self._infinities, self._classes):
-            for key in keys:
-                make = settings.get(key)
-                if make is not None:
-                    codec = make(codec)
-                    break
-        encoder = decoder = None
-        for key in keys:
-            encoder = encoder or self._encoders.get(key)
-            decoder = decoder or self._decoders.get(key)
-        return own_codec(codec, encoder, decoder)
+        chain = self._chain()
+        for settings in ([each._infinities for each in chain], [each._classes for each in chain]):
+            made = [each[key] for each in settings for key in keys if key in each]
+            if made:
+                codec = made[0](codec)
+        encoders = [each._encoders[key] for each in chain for key in keys if key in each._encoders]
+        decoders = [each._decoders[key] for each in chain for key in keys if key in each._decoders]
+        return own_codec(codec, encoders[0] if encoders else None, decoders[0] if decoders else None)
 
     def _make(self) -> None:
         """Make all codecs of this map."""
         self._by_oid.clear()
         self._by_name.clear()
-        is_set = self._infinities or self._classes or self._encoders or self._decoders
-        for codec in self.parent or ():
+        is_set = self._is_set()
+        for codec in self._unset() if is_set else self.parent or ():
             own = codec.over(self.codec)
             if is_set:
                 own = self._as_set(own, [f"pg_catalog.{codec.name}", codec.name])
-            if own is not codec:
+            if own is not self.known(codec.oid):
                 self._know(own)
         for codec in self._added:
             self._know(codec)

@@ -112,7 +112,7 @@ def test_an_on_release_that_opens_a_transaction(
                 assert conn.transaction_status == "I"
                 ((what, why),) = told.take()
                 assert what == "on_release raised"
-                assert why.startswith("on_release left the connection busy, or inside of a transaction")
+                assert why.startswith("on_release left the connection busy, or in a transaction")
                 await conn.script("begin")
         assert told.take() == []  # that one was the borrower's doing, who hears of it when COMMIT is missing
 
@@ -317,7 +317,7 @@ def test_an_on_release_that_leaves_a_stream_open_costs_the_connection_at_once(
             async with pool.acquire() as conn:
                 assert conn.pid != pid
             assert time.monotonic() - before < 2
-        why = "on_release left the connection busy, or inside of a transaction"
+        why = "on_release left the connection busy, or in a transaction"
         assert told.take() == [("on_release raised", why)] * 2
 
     driver.run(scenario)

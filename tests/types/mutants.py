@@ -60,7 +60,7 @@ Mark = tuple[int, int]
 def marks(codec: Codec, data: bytes, start: int, end: int) -> list[Mark]:
     """Where the numbers are that say how to read a whole value, `data[start:end]`."""
     if isinstance(codec, DomainCodec):
-        return marks(codec._base, data, start, end)
+        return marks(codec.base, data, start, end)
     if isinstance(codec, ArrayCodec):
         (dimensions,) = struct.unpack_from(">i", data, start)
         head = 12 + 8 * dimensions
