@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections import UserString
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from pgproto.errors import DataError
-from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder
+from pgproto.types import COPY_HEADER, COPY_TRAILER, CopyRowEncoder, ParameterEncoder, TypeMap
 from pgproto.types.codec import frame_length
+from pgproto.types.composites import DomainCodec
+from pgproto.types.registry import BUILT_IN
 from tests.support.codecs import binary_codec
 
 SECRET = "hunter2-correct-horse"
@@ -147,6 +150,12 @@ def test_any_values_make_the_fields_that_their_codecs_make() -> None:
         ([1114, 2950, 1007], [datetime(2026, 1, 1), UUID(int=7), [1, None]]),
         ([25], [""]),
         ([], []),
+        (
+            [1266, 1186, 27, 4072, 829],
+            [time(1, tzinfo=UTC), timedelta(1), (1, 2), "$" + " " * 300, "080020010203"],
+        ),
+        ([600, 628, 601, 602, 604], ["(1,2)", (1, 2, 3), "(1,2),(3,4)", "[(1,2)]", ((1, 2), (3, 4))]),
+        ([774, 3220, 4072], ["ff" * 8, "FF/1", "$"]),
     ]
     for count in range(1, 6):  # every length of a run, with something out of the ordinary at each place
         for tail in ([], [(25, "x")]):
@@ -172,3 +181,77 @@ def test_any_values_make_the_fields_that_their_codecs_make() -> None:
         assert encoder.add(parts, values) == len(fields)
         assert b"".join(parts) == fields
         assert CopyRowEncoder([""] * len(oids), oids).encode(values) == len(oids).to_bytes(2, "big") + fields
+
+
+class Zone(tzinfo):
+    """Says how often it was asked for its offset."""
+
+    asked = 0
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        Zone.asked += 1
+        return timedelta(hours=1)
+
+    def dst(self, moment: datetime | None) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "zone"
+
+
+@pytest.mark.parametrize(
+    ("oids", "values", "text"),
+    [
+        ([1082, 1082, 25], [date(2000, 1, 1), "x", 5], "parameter $2 of type date: expected date"),
+        ([23, 1082], [1 << 40, "x"], "parameter $1 of type int4: int out of range: int4 goes from"),
+        ([700, 25], [Decimal("1E+40"), 5], "parameter $1 of type float4: Decimal out of range of float4"),
+        ([1082, 23, 700], [date(2000, 1, 1), 1, 1e40], "parameter $3 of type float4: float out of range"),
+        ([1082, 1082], [None, "x"], "parameter $2 of type date: expected date"),
+        ([1082, 25], [None, 5], "parameter $2 of type text: expected str"),
+        ([16, 16, 16, 16], [True, False, True, 1], "parameter $4 of type bool: expected bool"),
+    ],
+)
+def test_the_first_unfit_value_is_named(oids: list[int], values: list[Any], text: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ParameterEncoder(oids).encode(values)
+    assert str(caught.value).startswith(text)
+
+
+def test_no_value_is_encoded_twice() -> None:
+    moment = datetime(2000, 1, 1, tzinfo=Zone())
+    ParameterEncoder([1184]).encode([moment])
+    once = Zone.asked
+    for oids, values in [
+        ([1184, 1184], [moment, "x"]),
+        ([1184, 700], [moment, 1e40]),
+        ([1184, 25], [moment, 5]),
+    ]:
+        Zone.asked = 0
+        with pytest.raises(DataError, match=r"parameter \$2"):
+            ParameterEncoder(oids).encode(values)
+        assert Zone.asked == once
+    Zone.asked = 0
+    encoder = ParameterEncoder([1184, 1184, 1184, 1184])
+    assert encoder.encode([moment, moment, None, moment])[2] is None
+    assert Zone.asked == 3 * once
+
+
+@pytest.mark.parametrize("null", range(5))
+def test_a_null_among_fields_of_fixed_width(null: int) -> None:
+    values: list[Any] = [date(2000, 1, 2), time(0, 0, 1), True, UUID(int=1), "x"]
+    whole = ParameterEncoder([1082, 1083, 16, 2950, 25]).encode(values)
+    assert whole == [b"\0\0\0\x01", (10**6).to_bytes(8, "big"), b"\x01", bytes(15) + b"\x01", b"x"]
+    values[null] = whole[null] = None
+    assert ParameterEncoder([1082, 1083, 16, 2950, 25]).encode(values) == whole
+
+
+def test_a_domain_is_written_as_its_base_type() -> None:
+    base = BUILT_IN.codec(23)
+    domain = DomainCodec(90002, "outer", DomainCodec(90001, "inner", base))
+    assert domain.writer is base
+    types = TypeMap()
+    types.add(domain)
+    encoder = ParameterEncoder([90002, 23], types)
+    assert encoder.encode([1, None]) == [b"\0\0\0\x01", None]
+    with pytest.raises(DataError, match=r"parameter \$1 of type outer: int out of range: int4 goes from"):
+        encoder.encode([1 << 40, 1])

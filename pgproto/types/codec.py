@@ -107,29 +107,26 @@ def within(place: str, error: Exception) -> Exception:
     return named
 
 
-def frame_length(length: int) -> bytes:
+def frame_length(length: i64) -> bytes:
     """A value's length as an int32; ValueError if it does not fit."""
     if length < 256:
         return LENGTHS[length]
     if length > MAX_FIELD:
         raise ValueError(f"{length} bytes are more than a value can have ({MAX_FIELD})")
-    return length.to_bytes(4, "big")
+    return int(length).to_bytes(4, "big")
 
 
-def runs_of(
-    codecs: Sequence[Codec], *, most: int, exact: bool
-) -> list[tuple[list[FixedCodec], Codec | None]]:
+def runs_of(codecs: Sequence[Codec], *, most: int) -> list[tuple[list[FixedCodec], Codec | None]]:
     """Cut the codecs into runs: neighbouring ones of fixed width, then at most one other.
 
     Args:
         codecs: the codecs of columns or parameters, in order.
         most: the largest number of codecs of fixed width in a run.
-        exact: True to count only codecs whose values need no conversion as codecs of fixed width.
     """
     runs: list[tuple[list[FixedCodec], Codec | None]] = []
     fixed: list[FixedCodec] = []
     for codec in codecs:
-        if isinstance(codec, FixedCodec) and not (exact and codec.exact is None):
+        if isinstance(codec, FixedCodec):
             fixed.append(codec)
             if len(fixed) < most:
                 continue
@@ -178,14 +175,19 @@ class Codec:
         """
         raise NotImplementedError
 
-    def add_field(self, parts: list[bytes], value: object) -> int:
+    @property
+    def writer(self) -> Codec:
+        """The codec that writes its values: itself, but for a domain that of its base type."""
+        return self
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
         """Append a field of Bind or binary COPY: the length of `encode(value)` and its bytes.
 
         Returns:
             How many bytes were appended.
         """
         data = self.encode(value)
-        size = len(data)
+        size: i64 = len(data)
         parts.append(frame_length(size))
         parts.append(data)
         return 4 + size
@@ -259,24 +261,33 @@ class FixedCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """The binary form of a value that is not None."""
-        item = self.raw(value)
+        return self.packed(self.raw(value), value)
+
+    def packed(self, item: object, value: object) -> bytes:
+        """The binary form of a `struct` item; ValueError if it is out of range.
+
+        Args:
+            item: what `raw` gave for the value.
+            value: the value, whose type the error names.
+        """
         try:
             data: bytes = self._pack(item)
         except (struct.error, OverflowError):
-            raise self._out_of_range(value) from None
+            raise self.out_of_range(value) from None
         return data
 
-    def add_field(self, parts: list[bytes], value: object) -> int:
+    def add_field(self, parts: list[bytes], value: object) -> i64:
         """Append length and value by one `struct` call."""
         item = self.raw(value)
         try:
             field: bytes = self._pack_field(self.size, item)
         except (struct.error, OverflowError):
-            raise self._out_of_range(value) from None
+            raise self.out_of_range(value) from None
         parts.append(field)
         return 4 + self.size
 
-    def _out_of_range(self, value: object) -> ValueError:
+    def out_of_range(self, value: object) -> ValueError:
+        """The error for a value that is too large or too small."""
         return ValueError(f"{type(value).__name__} out of range of {self.name}")
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:

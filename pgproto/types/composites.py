@@ -196,11 +196,16 @@ class DomainCodec(Codec):
         self.is_tuple = base.is_tuple
         self.mutable = base.mutable
 
+    @property
+    def writer(self) -> Codec:
+        """That of the base type, which may be a domain itself."""
+        return self.base.writer
+
     def encode(self, value: object) -> bytes:
         """Take what the base type takes."""
         return self.base.encode(value)
 
-    def add_field(self, parts: list[bytes], value: object) -> int:
+    def add_field(self, parts: list[bytes], value: object) -> i64:
         """As the base type."""
         return self.base.add_field(parts, value)
 

@@ -2,8 +2,8 @@
 
 A field is an int32 length (-1: NULL) and a value's binary form.  As in `rows`, the fields are cut into runs:
 neighbouring ones of fixed width, then at most one other.  One `struct` call writes the fields of fixed width
-and the length of the last; a call for each field takes twice as long.  A run with anything unusual (a NULL,
-an int for a float, an error) is encoded value by value.
+and the length of the last; a call for each field takes twice as long.  A run with a NULL is encoded value by
+value.
 
 Rule: the first unfit value raises Unfit, which has its index.
 
@@ -16,12 +16,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError
 from ..wire.messages import NULL
 from .codec import Codec, FixedCodec, frame_length, is_own, runs_of
 from .row import Row
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["FieldsEncoder", "Unfit", "values_of"]
 
@@ -97,7 +100,9 @@ class _Run:
 
     __slots__ = (
         "count",
+        "fixed",
         "head",
+        "head_size",
         "length0",
         "length1",
         "length2",
@@ -109,11 +114,15 @@ class _Run:
         "type1",
         "type2",
         "type3",
+        "width",
     )
 
     def __init__(self, fixed: list[FixedCodec], tail: Codec | None, head: bytes) -> None:
-        self.count = len(fixed)
+        self.count: i64 = len(fixed)
+        self.width: i64 = len(fixed) + (tail is not None)
+        self.fixed = fixed
         self.head = head
+        self.head_size: i64 = len(head)
         self.tail = tail
         code = ">"
         types: list[type[object] | None] = []
@@ -125,41 +134,49 @@ class _Run:
             types.append(codec.exact)
             lengths.append(length)
         for _ in range(_MOST - len(fixed)):
-            types.append(None)
+            types.append(type(None))  # what is not there is None
             lengths.append(b"")
         self.type0, self.type1, self.type2, self.type3 = types
         self.length0, self.length1, self.length2, self.length3 = lengths
         shape = struct.Struct(code + ("4s" if tail else "0s"))
-        self.size: int = shape.size
+        self.size: i64 = shape.size
         self.pack: Any = shape.pack
 
-    def packed(self, values: tuple[Any, ...], start: int, length: bytes) -> Any:
-        """The fields of fixed width and the tail's length; None if a value is not of the exact type.
+    def packed(self, item0: object, item1: object, item2: object, item3: object, length: bytes) -> bytes:
+        """The fields of fixed width and the tail's length, of the fields' `struct` items.
 
         The calls are written out for each number of fields, because building an argument list took a fifth
         of a record's instructions.
         """
-        value0 = values[start]
-        if type(value0) is not self.type0:
-            return None
+        data: bytes
         if self.count == 1:
-            return self.pack(self.length0, value0, length)
-        value1 = values[start + 1]
-        if type(value1) is not self.type1:
-            return None
-        if self.count == 2:
-            return self.pack(self.length0, value0, self.length1, value1, length)
-        value2 = values[start + 2]
-        if type(value2) is not self.type2:
-            return None
-        if self.count == 3:
-            return self.pack(self.length0, value0, self.length1, value1, self.length2, value2, length)
-        value3 = values[start + 3]
-        if type(value3) is not self.type3:
-            return None
-        return self.pack(
-            self.length0, value0, self.length1, value1, self.length2, value2, self.length3, value3, length
-        )
+            data = self.pack(self.length0, item0, length)
+        elif self.count == 2:
+            data = self.pack(self.length0, item0, self.length1, item1, length)
+        elif self.count == 3:
+            data = self.pack(self.length0, item0, self.length1, item1, self.length2, item2, length)
+        else:
+            data = self.pack(
+                self.length0, item0, self.length1, item1, self.length2, item2, self.length3, item3, length
+            )
+        return data
+
+    def raw(self, number: i64, value: object, index: i64) -> object:
+        """The `struct` item of a field.
+
+        Args:
+            number: which of the run's fields it is.
+            value: its value.
+            index: the index of the value.
+
+        Raises:
+            Unfit: it has none.
+        """
+        try:
+            return self.fixed[number].raw(value)
+        except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
+            unfit = Unfit(int(index), error)
+        raise unfit
 
 
 class FieldsEncoder:
@@ -170,12 +187,13 @@ class FieldsEncoder:
         head: bytes to write before the first field of each record.
     """
 
-    __slots__ = ("_runs", "codecs")
+    __slots__ = ("_runs", "_writers", "codecs")
 
     def __init__(self, codecs: Sequence[Codec], head: bytes = b"") -> None:
         self.codecs = list(codecs)
+        self._writers: list[Codec] = [codec.writer for codec in codecs]
         self._runs: list[_Run] = []
-        for fixed, tail in runs_of(codecs, most=_MOST, exact=True) or [([], None)]:
+        for fixed, tail in runs_of(self._writers, most=_MOST) or [([], None)]:
             self._runs.append(_Run(fixed, tail, b"" if self._runs else head))
 
     def add(self, parts: list[bytes], values: tuple[Any, ...]) -> int:
@@ -187,66 +205,101 @@ class FieldsEncoder:
         Raises:
             Unfit: a value does not fit.
         """
-        size = 0
-        start = 0
+        size: i64 = 0
+        start: i64 = 0
         for run in self._runs:
-            added = self._add_run(parts, run, values, start) if run.count else 0
-            stop = start + run.count
-            if run.tail is not None:
-                stop += 1
-            size += added if added else self._add_each(parts, run.head, values, start, stop)
-            start = stop
+            tail = run.tail
+            added: i64 = 0
+            if run.count:
+                added = self._add_run(parts, run, values, start)
+            elif tail is not None and not run.head_size:
+                added = _add_field(parts, tail, values[start], start)
+            if not added:
+                added = self._add_each(parts, run, values, start)
+            size += added
+            start += run.width
         return size
 
-    def _add_run(self, parts: list[bytes], run: _Run, values: tuple[Any, ...], start: int) -> int:
-        """Append a run's fields by one `struct` call; 0 (nothing appended) if a value is unusual."""
-        data = length = b""
-        tail = run.tail
-        unfit: Unfit | None = None
-        packed: Any = None
-        try:
-            if tail is not None:
-                value = values[start + run.count]
-                if value is None:
-                    return 0
-                data = tail.encode(value)
-                length = frame_length(len(data))
-        except Exception as error:  # noqa: BLE001 - as in `_add_each`
-            unfit = Unfit(start + run.count, error)
-        if unfit is not None:
-            # The tail is not encoded again, because the caller's code might then do something else.  But a
-            # value before it may also be unfit, and the first unfit value must be named.
-            self._add_each(parts, run.head, values, start, start + run.count)
-            raise unfit
-        try:
-            packed = run.packed(values, start, length)
-        except (OverflowError, struct.error):
-            return 0
-        if packed is None:
-            return 0
-        parts.append(packed)
-        if tail is not None:
-            parts.append(data)
-        return run.size + len(data)
+    def _add_run(self, parts: list[bytes], run: _Run, values: tuple[Any, ...], start: i64) -> i64:
+        """Append a run's fields by one `struct` call; 0 (nothing appended) if one of them is NULL.
 
-    def _add_each(
-        self, parts: list[bytes], head: bytes, values: tuple[Any, ...], start: int, stop: int
-    ) -> int:
-        """Append the head and the fields of `values[start:stop]`, one by one."""
-        size = len(head)
-        if size:
-            parts.append(head)
-        for index in range(start, stop):
-            value = values[index]
-            if value is None:
-                parts.append(NULL)
-                size += len(NULL)
-                continue
-            try:
-                size += self.codecs[index].add_field(parts, value)
-            except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
-                unfit = Unfit(index, error)
-                break
+        No value is encoded twice, because the caller's code might then do something else.
+        """
+        count: i64 = run.count
+        tail = run.tail
+        last: object = None
+        if tail is not None:
+            last = values[start + count]
+            if last is None:
+                return 0
+        item0: object = values[start]
+        item1: object = values[start + 1] if count > 1 else None
+        item2: object = values[start + 2] if count > 2 else None
+        item3: object = values[start + 3] if count > 3 else None
+        data = length = b""
+        unfit: Unfit | None = None
+        try:
+            if (
+                type(item0) is not run.type0
+                or type(item1) is not run.type1
+                or type(item2) is not run.type2
+                or type(item3) is not run.type3
+            ):
+                if (
+                    item0 is None
+                    or (count > 1 and item1 is None)
+                    or (count > 2 and item2 is None)
+                    or (count > 3 and item3 is None)
+                ):
+                    return 0
+                item0 = run.raw(0, item0, start)
+                if count > 1:
+                    item1 = run.raw(1, item1, start + 1)
+                if count > 2:
+                    item2 = run.raw(2, item2, start + 2)
+                if count > 3:
+                    item3 = run.raw(3, item3, start + 3)
+            if tail is not None:
+                data = tail.encode(last)
+                length = frame_length(len(data))
+            packed = run.packed(item0, item1, item2, item3, length)
+        except Unfit as error:
+            unfit = error
+        except Exception as error:  # noqa: BLE001 - as in `_Run.raw`
+            unfit = Unfit(int(start + count), error)
         else:
-            return size
-        raise unfit  # outside the handler, so that no __context__ (a UnicodeEncodeError) shows the value
+            parts.append(packed)
+            if tail is not None:
+                parts.append(data)
+            return run.size + len(data)
+        # The first unfit value must be named, and one before may be out of range, which `struct` finds last.
+        for number, item in enumerate([item0, item1, item2, item3][: unfit.index - int(start)]):
+            try:
+                run.fixed[number].packed(item, values[start + number])
+            except ValueError as error:
+                unfit = Unfit(int(start) + number, error)
+                break
+        raise unfit
+
+    def _add_each(self, parts: list[bytes], run: _Run, values: tuple[Any, ...], start: i64) -> i64:
+        """Append a run's head and fields, one by one."""
+        size: i64 = run.head_size
+        if size:
+            parts.append(run.head)
+        index: i64 = start
+        while index < start + run.width:
+            size += _add_field(parts, self._writers[index], values[index], index)
+            index += 1
+        return size
+
+
+def _add_field(parts: list[bytes], codec: Codec, value: object, index: i64) -> i64:
+    """Append the field of one value; Unfit if its codec does not take it."""
+    if value is None:
+        parts.append(NULL)
+        return 4
+    try:
+        return codec.add_field(parts, value)
+    except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
+        unfit = Unfit(int(index), error)
+    raise unfit  # outside the handler, so that no __context__ (a UnicodeEncodeError) shows the value

@@ -155,7 +155,7 @@ class RowDecoder:
         for codec in reversed(codecs):
             self._first = _Column(codec, self._first)
         self._runs: list[_Run] = []
-        for fixed, tail in runs_of(codecs, most=_MAX_RUN, exact=False):
+        for fixed, tail in runs_of(codecs, most=_MAX_RUN):
             self._runs.append(_Run(fixed, tail, first=not self._runs))
         if into is not None:
             self._kind = _VALUES

@@ -106,8 +106,12 @@ class IntCodec(FixedCodec):
         if type(value) is not int:
             value = as_int(value)
         if not self.minimum <= value <= self.maximum:
-            raise ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
+            raise self.out_of_range(value)
         return value
+
+    def out_of_range(self, value: object) -> ValueError:
+        """The error for a number that is too large or too small, with the range."""
+        return ValueError(f"int out of range: {self.name} goes from {self.minimum} to {self.maximum}")
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The int; compiled code tries the most common width first."""
