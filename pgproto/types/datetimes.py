@@ -35,23 +35,30 @@ if TYPE_CHECKING:
 __all__ = ["DateCodec", "IntervalCodec", "TimeCodec", "TimestampCodec", "TimetzCodec"]
 
 # Constants, so that compiled code does not look them up by name.
+_DATE: Final[Any] = date
+_DATETIME: Final[Any] = datetime
 _TIME: Final[Any] = time
 _TIMEZONE: Final[Any] = timezone
 _TIMEDELTA: Final[Any] = timedelta
 _FROM_ORDINAL: Final[Any] = date.fromordinal
+_EPOCH: Final[Any] = EPOCH
+_EPOCH_UTC: Final[Any] = EPOCH_UTC
 _DAY: Final = 86_400_000_000
 _MIDNIGHT: Final = time()
 _EPOCH_ORDINAL: Final = 730120
 _MAX_ORDINAL: Final = 3652059
-_PACK_TIMETZ: Final[Any] = struct.Struct(">qi").pack
+# Length and value.
+_PACK_TIMETZ: Final[Any] = struct.Struct(">4sqi").pack
+_PACK_INTERVAL: Final[Any] = struct.Struct(">4sqii").pack
+_TIMETZ_LENGTH: Final = b"\x00\x00\x00\x0c"
+_INTERVAL_LENGTH: Final = b"\x00\x00\x00\x10"
 _INTERVAL: Final = struct.Struct(">qii")
-_PACK_INTERVAL: Final[Any] = _INTERVAL.pack
 # Since PostgreSQL 17 these (microseconds, days, months) mean infinite intervals.
 _INFINITE: Final = {
     (2**63 - 1, 2**31 - 1, 2**31 - 1): "infinity",
     (-(2**63), -(2**31), -(2**31)): "-infinity",
 }
-_INFINITE_MONTHS: Final = (2**31 - 1, -(2**31))
+_MOST_MONTHS: Final = 2**31 - 1  # of an interval that is not infinite less
 
 
 def _no_python_value(name: str, what: str) -> DataError:
@@ -76,7 +83,8 @@ def _clock(name: str, micros: int, zone: timezone | None) -> time:
     return made
 
 
-def _micros_of_day(value: time) -> int:
+def _micros_of_day(value: Any) -> int:
+    """The microseconds from midnight to a time.  Of Any: compiled code has no need to look at its class."""
     hour: i64 = value.hour
     minute: i64 = value.minute
     second: i64 = value.second
@@ -94,13 +102,14 @@ class DateCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a date; a datetime only if nothing of it is lost."""
-        if type(value) is date:
-            return value.toordinal() - _EPOCH_ORDINAL
-        if not isinstance(value, date):
-            raise expected("date", value)
-        if isinstance(value, datetime) and (value.tzinfo is not None or value.time() != _MIDNIGHT):
-            raise TypeError("expected date, got datetime whose time would be lost; pass its date()")
-        return value.toordinal() - _EPOCH_ORDINAL
+        given: Any = value
+        if type(value) is not _DATE:
+            if not isinstance(value, date):
+                raise expected("date", value)
+            if isinstance(value, datetime) and (value.tzinfo is not None or value.time() != _MIDNIGHT):
+                raise TypeError("expected date, got datetime whose time would be lost; pass its date()")
+        ordinal: i64 = given.toordinal()
+        return ordinal - _EPOCH_ORDINAL
 
     def convert(self, raw: object) -> object:
         """The date that many days after 2000-01-01."""
@@ -129,11 +138,12 @@ class TimeCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a time without tzinfo."""
-        if not isinstance(value, time):
+        given: Any = value
+        if type(value) is not _TIME and not isinstance(value, time):
             raise expected("time", value)
-        if value.tzinfo is not None:
+        if given.tzinfo is not None:
             raise ValueError("time with tzinfo; pass one without, or use timetz")
-        return _micros_of_day(value)
+        return _micros_of_day(given)
 
     def convert(self, raw: object) -> object:
         """The time that many microseconds after midnight."""
@@ -152,15 +162,30 @@ class TimetzCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take a time whose tzinfo has a fixed offset of whole seconds."""
-        if not isinstance(value, time):
+        return self._field(value)[4:]
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append length and value by one `struct` call."""
+        parts.append(self._field(value))
+        return 16
+
+    def _field(self, value: object) -> bytes:
+        """The length and the value."""
+        given: Any = value
+        if type(value) is not _TIME and not isinstance(value, time):
             raise expected("time", value)
-        offset = value.utcoffset()
+        zone = given.tzinfo
+        # A timezone's own method takes half the time of the time's, which looks it up by its name.
+        offset = zone.utcoffset(None) if type(zone) is _TIMEZONE else given.utcoffset()
         if offset is None:
             raise ValueError("time without a fixed UTC offset; pass one with tzinfo, such as timezone.utc")
-        if offset.microseconds:
+        micros: i64 = offset.microseconds
+        if micros:
             raise ValueError("UTC offset with a fraction of a second")
-        data: bytes = _PACK_TIMETZ(_micros_of_day(value), -(offset.days * 86400 + offset.seconds))
-        return data
+        days: i64 = offset.days
+        seconds: i64 = offset.seconds
+        field: bytes = _PACK_TIMETZ(_TIMETZ_LENGTH, _micros_of_day(given), -(days * 86400 + seconds))
+        return field
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The time, with its offset as a datetime.timezone."""
@@ -180,8 +205,8 @@ class TimetzCodec(Codec):
     def decode_text(self, text: str) -> object:
         """The time, with its offset as a datetime.timezone."""
         micros, east = micros_and_offset(self.name, text)
-        data: bytes = _PACK_TIMETZ(micros, -east)
-        return self.decode(data, 0, len(data))
+        field: bytes = _PACK_TIMETZ(_TIMETZ_LENGTH, micros, -east)
+        return self.decode(field, 4, len(field))
 
 
 class TimestampCodec(FixedCodec):
@@ -195,7 +220,8 @@ class TimestampCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a datetime, with tzinfo for timestamptz and without for timestamp, or a date for that."""
-        if not isinstance(value, datetime):
+        given: Any = value
+        if type(value) is not _DATETIME and not isinstance(value, datetime):
             if not isinstance(value, date):
                 raise expected("datetime", value)
             if self._aware:
@@ -204,14 +230,17 @@ class TimestampCodec(FixedCodec):
                 )
             return (value.toordinal() - _EPOCH_ORDINAL) * _DAY
         if self._aware:
-            if value.utcoffset() is None:
+            if type(given.tzinfo) is not _TIMEZONE and given.utcoffset() is None:
                 raise ValueError("datetime without time zone; pass one with tzinfo, such as timezone.utc")
-            delta = value - EPOCH_UTC
+            delta = given - _EPOCH_UTC
         else:
-            if value.tzinfo is not None:
+            if given.tzinfo is not None:
                 raise ValueError("datetime with time zone; pass one without tzinfo, or use timestamptz")
-            delta = value - EPOCH
-        return (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
+            delta = given - _EPOCH
+        days: i64 = delta.days
+        seconds: i64 = delta.seconds
+        micros: i64 = delta.microseconds
+        return (days * 86400 + seconds) * 1_000_000 + micros
 
     def convert(self, raw: object) -> object:
         """The datetime that many microseconds after 2000-01-01."""
@@ -239,17 +268,26 @@ class IntervalCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take an Interval, or a timedelta (its days, and the rest as microseconds)."""
-        if isinstance(value, timedelta):
-            value = Interval.from_timedelta(value)
+        return self._field(value)[4:]
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append length and value by one `struct` call."""
+        parts.append(self._field(value))
+        return 20
+
+    def _field(self, value: object) -> bytes:
+        """The length and the value."""
         if not isinstance(value, Interval):
-            raise expected("Interval or timedelta", value)
-        months = value.months
-        if months in _INFINITE_MONTHS:
+            if not isinstance(value, timedelta):
+                raise expected("Interval or timedelta", value)
+            value = Interval.from_timedelta(value)
+        months: i64 = value.months
+        if not -_MOST_MONTHS < months < _MOST_MONTHS:
             name = _INFINITE.get((value.microseconds, value.days, months))
             if name is not None:
                 raise ValueError(f"PostgreSQL would take it for {name}")
-        data: bytes = _PACK_INTERVAL(value.microseconds, value.days, months)
-        return data
+        field: bytes = _PACK_INTERVAL(_INTERVAL_LENGTH, value.microseconds, value.days, months)
+        return field
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The Interval."""
@@ -258,7 +296,7 @@ class IntervalCodec(Codec):
         microseconds = read_int64(buffer, start)
         days = read_int32(buffer, start + 8)
         months = read_int32(buffer, start + 12)
-        if months in _INFINITE_MONTHS:
+        if not -_MOST_MONTHS < months < _MOST_MONTHS:
             name = _INFINITE.get((microseconds, days, months))
             if name is not None:
                 raise _no_python_value(self.name, name)

@@ -12,9 +12,20 @@ from typing import Final
 
 from ..wire.exact import exact_bytes, exact_str
 
-__all__ = ["escape_bytea", "escape_string", "quote_identifier", "quote_literal", "unescape_bytea"]
+__all__ = [
+    "HEX_DIGITS",
+    "escape_bytea",
+    "escape_string",
+    "quote_identifier",
+    "quote_literal",
+    "unescape_bytea",
+]
 
 _BACKSLASH: Final = 0x5C
+HEX_DIGITS: Final = bytes(
+    [int(chr(code), 16) if chr(code) in "0123456789ABCDEFabcdef" else 255 for code in range(256)]
+)
+"""The value of each byte as a hexadecimal digit; 255 for what is none."""
 
 
 def quote_literal(text: str) -> str:

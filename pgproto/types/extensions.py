@@ -54,31 +54,47 @@ class HstoreCodec(Codec):
         self.mutable = True
         self._text = TextCodec(oid, name)
 
-    def _items(self, value: object) -> list[tuple[bytes, bytes | None]]:
+    def _flat(self, value: object) -> list[bytes | None]:
+        """Keys and values in turn."""
         if type(value) is not dict and not isinstance(value, Mapping):
             raise expected("dict", value)
-        items: list[tuple[bytes, bytes | None]] = []
-        for key, each in value.items():
+        pairs: dict[object, object] = value if type(value) is dict else dict(value.items())
+        flat: list[bytes | None] = []
+        for key, each in pairs.items():
             if not isinstance(key, str):
                 raise TypeError(f"a key: {expected('str', key)}")
-            if each is not None and not isinstance(each, str):
+            flat.append(self._text.encode(key))
+            if each is None:
+                flat.append(None)
+                continue
+            if not isinstance(each, str):
                 raise TypeError(f"the value of a key: {expected('str', each)}")
-            items.append((self._text.encode(key), None if each is None else self._text.encode(each)))
-        return items
+            flat.append(self._text.encode(each))
+        return flat
 
     def encode(self, value: object) -> bytes:
         """Take a mapping of str to str or None."""
-        items = self._items(value)
-        parts = [len(items).to_bytes(4, "big")]
-        for key, each in items:
-            parts.append(frame_length(len(key)))
-            parts.append(key)
+        parts: list[bytes] = []
+        self.add_field(parts, value)
+        return b"".join(parts[1:])
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append the length, the number of pairs, and each."""
+        flat = self._flat(value)
+        count: i64 = len(flat)
+        size: i64 = 4 + 4 * count
+        for each in flat:
+            if each is not None:
+                size += len(each)
+        parts.append(frame_length(size))
+        parts.append(frame_length(count // 2))
+        for each in flat:
             if each is None:
                 parts.append(NULL)
-                continue
-            parts.append(frame_length(len(each)))
-            parts.append(each)
-        return b"".join(parts)
+            else:
+                parts.append(frame_length(len(each)))
+                parts.append(each)
+        return 4 + size
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The keys and values as a dict."""
@@ -113,12 +129,8 @@ class HstoreCodec(Codec):
 
     def encode_text(self, value: object) -> str:
         """Take a mapping of str to str or None."""
-        return ", ".join(
-            [
-                f"{_quoted(key)}=>{'NULL' if each is None else _quoted(each)}"
-                for key, each in self._items(value)
-            ]
-        )
+        texts = ["NULL" if each is None else _quoted(each) for each in self._flat(value)]
+        return ", ".join([f"{texts[at]}=>{texts[at + 1]}" for at in range(0, len(texts), 2)])
 
     def decode_text(self, text: str) -> object:
         """The keys and values as a dict."""

@@ -65,25 +65,23 @@ _FORMS: Final = {
 }
 
 
-def _items(value: object) -> list[object]:
+def _items(value: object, make: object) -> tuple[object, ...]:
+    """The items of a tuple or list; `make` is a class that reads as a tuple does, which needs no copy."""
+    if isinstance(value, tuple) and (type(value) is tuple or type(value) is make):
+        return value
     if not isinstance(value, (list, tuple)):
         raise expected("tuple", value)
-    return list(value)
-
-
-def _point(value: object) -> bytes:
-    """The binary form of a point."""
-    numbers: list[object] = []
-    _add_point(numbers, value)
-    data: bytes = _PACK_POINT(numbers[0], numbers[1])
-    return data
+    return tuple(value)
 
 
 def _add_point(numbers: list[object], value: object) -> None:
-    items = _items(value)
+    items = _items(value, _POINT)
     if len(items) != _PAIR:
         raise ValueError(f"a point of {len(items)} numbers")
-    numbers += [item if type(item) is float else as_float(item) for item in items]
+    first = items[0]
+    second = items[1]
+    numbers.append(first if type(first) is float else as_float(first))
+    numbers.append(second if type(second) is float else as_float(second))
 
 
 def _numbers_in(name: str, text: str, form: str) -> list[float]:
@@ -120,7 +118,7 @@ class FigureCodec(Codec):
         form: how PostgreSQL prints one.
     """
 
-    __slots__ = ("_form", "_make", "_pack", "_parts", "_size", "_unpack")
+    __slots__ = ("_count", "_form", "_length", "_make", "_pack", "_parts", "_size", "_unpack")
 
     def __init__(
         self, oid: int, name: str, make: type[tuple[Any, ...]], parts: tuple[bool, ...], form: str
@@ -130,29 +128,46 @@ class FigureCodec(Codec):
         self._make = make
         self._parts = parts
         self._form = form
-        shape = struct.Struct(f">{len(parts) + sum(parts)}d")
-        self._size: int = shape.size
-        self._pack: Any = shape.pack
-        self._unpack: Any = shape.unpack
+        self._count: i64 = len(parts) + sum(parts)
+        self._size: i64 = 8 * self._count
+        self._length = frame_length(self._size)
+        self._pack: Any = struct.Struct(f">4s{self._count}d").pack
+        self._unpack: Any = struct.Struct(f">{self._count}d").unpack
 
     def encode(self, value: object) -> bytes:
         """Take a tuple like the class, or a str."""
-        if isinstance(value, str):
-            numbers = _numbers_in(self.name, exact_str(value), self._form)
-            if len(numbers) * 8 != self._size:
-                raise ValueError(f"str that is not of the form {self._form}")
-            return bytes(self._pack(*numbers))
-        items = _items(value)
-        if len(items) != len(self._parts):
-            raise ValueError(f"a tuple of {len(items)} instead of {len(self._parts)}")
+        return self._field(value)[4:]
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append length and numbers by one `struct` call."""
+        parts.append(self._field(value))
+        return 4 + self._size
+
+    def _field(self, value: object) -> bytes:
+        """The length and the numbers."""
         flat: list[object] = []
-        for index, item in enumerate(items):
-            if self._parts[index]:
-                _add_point(flat, item)
-            else:
-                flat.append(item if type(item) is float else as_float(item))
-        packed: bytes = self._pack(*flat)
-        return packed
+        if isinstance(value, str):
+            flat += _numbers_in(self.name, exact_str(value), self._form)
+            if len(flat) != self._count:
+                raise ValueError(f"str that is not of the form {self._form}")
+        else:
+            items = _items(value, self._make)
+            if len(items) != len(self._parts):
+                raise ValueError(f"a tuple of {len(items)} instead of {len(self._parts)}")
+            for index, item in enumerate(items):
+                if self._parts[index]:
+                    _add_point(flat, item)
+                else:
+                    flat.append(item if type(item) is float else as_float(item))
+        # Written out, because compiled code takes as long for an argument list as `struct` for its work.
+        field: bytes
+        if self._count == 2:
+            field = self._pack(self._length, flat[0], flat[1])
+        elif self._count == 3:
+            field = self._pack(self._length, flat[0], flat[1], flat[2])
+        else:
+            field = self._pack(self._length, flat[0], flat[1], flat[2], flat[3])
+        return field
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The figure."""
@@ -196,28 +211,42 @@ class PointsCodec(Codec):
         super().__init__(oid, name)
         self.is_tuple = True
         self._is_path = is_path
-        self._head = 5 if is_path else 4  # a path begins with a byte that is 1 if it is closed
+        self._head: i64 = 5 if is_path else 4  # a path begins with a byte that is 1 if it is closed
 
     def encode(self, value: object) -> bytes:
         """Take a Path or Polygon, a tuple or list of points (a closed path), or a str."""
+        parts: list[bytes] = []
+        self.add_field(parts, value)
+        return b"".join(parts[1:])
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append the length, whether a path is closed, the number of points, and each."""
         closed = True
-        parts: list[bytes] = [b""]
+        numbers: list[object] = []
         if isinstance(value, str):
             text = exact_str(value)
             closed = not text.lstrip().startswith("[")
-            numbers = _numbers_in(self.name, text, "((x1,y1),(x2,y2))")
-            parts += [_PACK_POINT(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), _PAIR)]
+            numbers += _numbers_in(self.name, text, "((x1,y1),(x2,y2))")
         else:
-            if isinstance(value, Path):
-                closed = value.closed
-                value = value.points
-            elif isinstance(value, Polygon):
-                value = value.points
-            for item in _items(value):
-                parts.append(_point(item))
-        head = (b"\x01" if closed else b"\x00") if self._is_path else b""
-        parts[0] = head + frame_length(len(parts) - 1)
-        return b"".join(parts)
+            figure: Any = value
+            if isinstance(figure, _POLYGON):
+                value = figure.points
+            elif isinstance(figure, _PATH):
+                closed = bool(figure.closed)
+                value = figure.points
+            for item in _items(value, None):
+                _add_point(numbers, item)
+        count: i64 = len(numbers) // _PAIR
+        size: i64 = self._head + 16 * count
+        parts.append(frame_length(size))
+        if self._is_path:
+            parts.append(b"\x01" if closed else b"\x00")
+        parts.append(frame_length(count))
+        at: i64 = 0
+        while at < 2 * count:
+            parts.append(_PACK_POINT(numbers[at], numbers[at + 1]))
+            at += 2
+        return 4 + size
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The Path or Polygon."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..wire.exact import exact_int, exact_str
 from .codec import Codec, FixedCodec, expected, malformed, reread
+from .escaping import HEX_DIGITS
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -35,6 +36,9 @@ _IPV4: Final = 2
 _IPV6: Final = 3
 _IPV4_BITS: Final = 32
 _IPV6_BITS: Final = 128
+_COLON: Final = 0x3A
+_HYPHEN: Final = 0x2D
+_DOT: Final = 0x2E
 
 
 class InetCodec(Codec):
@@ -145,18 +149,30 @@ class MacCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a str of hexadecimal digits, with or without ":", "-" or "." between them."""
-        if not isinstance(value, str):
-            raise expected("str", value)
-        digits = exact_str(value).replace(":", "")
-        if len(digits) != 2 * self.size:
-            digits = digits.replace("-", "").replace(".", "")
+        text = value if type(value) is str else exact_str(value)
         try:
-            data = bytes.fromhex(digits)
-        except ValueError:
+            data = text.encode()
+        except UnicodeEncodeError:
             data = b""
-        if len(data) != self.size or len(digits) != 2 * self.size:
+        size: i64 = self.size
+        number: i64 = 0  # signed, or eight bytes would not fit
+        digits: i64 = 0
+        at: i64 = 0
+        end: i64 = len(data)
+        while at < end and digits <= 2 * size:
+            code: i64 = data[at]
+            digit: i64 = HEX_DIGITS[code]
+            if digit < 16:
+                if digits == 0 and size == 8 and digit > 7:
+                    number = -1
+                number = number << 4 | digit
+                digits += 1
+            elif code != _COLON and code != _HYPHEN and code != _DOT:
+                break
+            at += 1
+        if at < end or digits != 2 * size:
             raise ValueError(f"str that is not {self.size} bytes in hexadecimal digits")
-        return data
+        return int(number).to_bytes(self.size, "big", signed=size == 8)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The bytes with a ":" between them."""

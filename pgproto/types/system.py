@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import DataError
 from ..wire.exact import exact_int, exact_str
 from ..wire.native import read_int32
 from .arrays import ArrayCodec
-from .codec import Codec, FixedCodec, expected, malformed, malformed_text
+from .codec import Codec, FixedCodec, expected, frame_length, malformed, malformed_text
+from .escaping import HEX_DIGITS
 from .literals import read_record
 from .scalars import TextCodec
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["JsonPathCodec", "LsnCodec", "RecordCodec", "TidCodec", "VectorCodec"]
 
 _TID: Final = struct.Struct(">IH")
-_PACK_TID: Final[Any] = _TID.pack
 _PAIR: Final = re.compile(r"\((\d{1,10}),(\d{1,5})\)", re.ASCII)
 
 
@@ -47,14 +47,13 @@ class TidCodec(Codec):
         """Take a pair of ints."""
         if not isinstance(value, (tuple, list)):
             raise expected("tuple", value)
-        items = list(value)
+        items = value if type(value) is tuple else list(value)
         if len(items) != 2:
             raise ValueError(f"a tuple of {len(items)} instead of 2")
-        try:
-            data: bytes = _PACK_TID(exact_int(items[0]), exact_int(items[1]))
-            return data
-        except struct.error:
-            raise ValueError("a block or an offset out of range") from None
+        block, offset = exact_int(items[0]), exact_int(items[1])
+        if not (0 <= block <= 0xFFFFFFFF and 0 <= offset <= 0xFFFF):
+            raise ValueError("a block or an offset out of range")
+        return (block << 16 | offset).to_bytes(6, "big")
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The pair."""
@@ -82,6 +81,20 @@ _HEX: Final = [f"{byte:02X}" for byte in range(256)]
 _HIGH: Final = [f"{byte:X}/" for byte in range(256)]
 
 
+def _hex_number(data: bytes, start: i64, stop: i64) -> i64:
+    """The number of the one to eight hexadecimal digits `data[start:stop]`; -1 if they are not that."""
+    number: i64 = 0 if 1 <= stop - start <= 8 else -1
+    at: i64 = start if number == 0 else stop
+    while at < stop:
+        code: i64 = data[at]
+        digit: i64 = HEX_DIGITS[code]
+        if digit > 15:
+            return -1
+        number = number << 4 | digit
+        at += 1
+    return number
+
+
 class LsnCodec(FixedCodec):
     """A place in the write-ahead log."""
 
@@ -92,14 +105,18 @@ class LsnCodec(FixedCodec):
 
     def raw(self, value: object) -> object:
         """Take a str as the server prints it."""
-        high, slash, low = exact_str(value).partition("/")
+        text = value if type(value) is str else exact_str(value)
+        slash: i64 = text.find("/")
         try:
-            number = int(high, 16) << 32 | int(low, 16) if slash and len(low) <= 8 >= len(high) else -1
-        except ValueError:
-            number = -1
-        if number < 0 or not (high + low).isalnum():
+            data = text.encode()
+        except UnicodeEncodeError:
+            data = b""
+            slash = -1
+        high: i64 = _hex_number(data, 0, slash)
+        low: i64 = _hex_number(data, slash + 1, len(data))
+        if high < 0 or low < 0:
             raise ValueError('str that is not of the form "16/B374D848"')
-        return number
+        return int(high) << 32 | int(low)
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The place as the server prints it; the usual ones from tables, in a quarter of the time."""
@@ -167,6 +184,10 @@ class VectorCodec(ArrayCodec):
         return VectorCodec(self.oid, element, self.name)
 
 
+# Length and version for a text of so many bytes.
+_HEADS: Final[list[bytes]] = [frame_length(1 + size) + b"\x01" for size in range(256)]
+
+
 class JsonPathCodec(Codec):
     """A JSON path: the number of a version (1), and its text."""
 
@@ -179,6 +200,14 @@ class JsonPathCodec(Codec):
     def encode(self, value: object) -> bytes:
         """Take a str."""
         return b"\x01" + self._text.encode(value)
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append the length, the version and the text."""
+        data = self._text.encode(value)
+        size: i64 = len(data)
+        parts.append(_HEADS[size] if size < len(_HEADS) else frame_length(1 + size) + b"\x01")
+        parts.append(data)
+        return 5 + size
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The text."""
