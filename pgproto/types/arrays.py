@@ -202,10 +202,10 @@ class ArrayCodec(Codec):
         items = None if COMPILED else self._decode_exact(buffer, position, end, count)
         if items is None:
             items = self._decode_items(buffer, position, end, count)
-        if dimensions > 1:
-            items = _folded(
-                items, [read_int32(buffer, start + 12 + 8 * index) for index in range(dimensions)]
-            )
+        index = dimensions - 1
+        while index > 0:
+            items = _folded(items, read_int32(buffer, start + 12 + 8 * index))
+            index -= 1
         if as_usual:
             return items
         return Array(items, [read_int32(buffer, start + 16 + 8 * index) for index in range(dimensions)])
@@ -231,11 +231,13 @@ class ArrayCodec(Codec):
         bounds = read_lower_bounds(text)
         if not items:
             return items
+        for width in reversed(lengths[1:]):
+            items = _folded(items, width)
         if not bounds:
-            return _folded(items, lengths)
+            return items
         if len(bounds) != len(lengths):
             raise malformed_text(self.name, f"{len(bounds)} subscripts for {len(lengths)} dimensions")
-        return Array(_folded(items, lengths), bounds)
+        return Array(items, bounds)
 
     def _decode_exact(self, buffer: bytes, position: int, end: int, count: int) -> list[object] | None:
         """All elements by `struct`, if all have the type's width, so that none is NULL; else None."""
@@ -311,17 +313,14 @@ class ArrayCodec(Codec):
         return in_their_format(ArrayCodec(self.oid, element, self.name, self.delimiter), element)
 
 
-def _folded(items: list[object], lengths: list[int]) -> list[object]:
-    """The elements in row-major order as nested lists."""
-    for dimension in range(len(lengths) - 1, 0, -1):
-        width = lengths[dimension]
-        inner = items
-        items = []
-        index = 0
-        while index < len(inner):
-            items.append(inner[index : index + width])
-            index += width
-    return items
+def _folded(items: list[object], width: i64) -> list[object]:
+    """The items in lists of this length."""
+    lists: list[object] = []
+    index: i64 = 0
+    while index < len(items):
+        lists.append(items[index : index + width])
+        index += width
+    return lists
 
 
 def _subscript(index: int, lengths: list[int]) -> str:
