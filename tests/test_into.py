@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -216,7 +217,7 @@ def test_the_outcome_of_a_stream_that_goes_on_is_not_known() -> None:
     assert caught.value.outcome is Outcome.UNKNOWN
 
 
-@pytest.mark.parametrize("into", [1, "text", SimpleNamespace()])
+@pytest.mark.parametrize("into", [1, "text", SimpleNamespace(), int | None, Any, Literal["a"], Hashable])
 def test_what_makes_no_objects_is_refused_at_the_door(into: Any) -> None:
     with pytest.raises(TypeError, match="into= must be a class, a function or a RowMaker, not "):
         Batch().queue("select 1", into=into)

@@ -35,6 +35,10 @@ SCRIPT = {
 }
 
 
+def record(*fields: tuple[int, bytes]) -> bytes:
+    return int4(len(fields)) + b"".join([int4(oid) + int4(len(data)) + data for oid, data in fields])
+
+
 def query(sql: str, *args: object) -> Execution:
     return Execution([QueuedQuery(sql, args)])
 
@@ -72,6 +76,35 @@ def in_flight(pair: Pair) -> LookUp:
 
 
 # ---- What is learned
+
+
+@pytest.mark.parametrize("oid", [2249, 2287])
+def test_a_type_that_only_a_record_names_is_looked_up_before_the_next_run(oid: int) -> None:
+    value = record((MOOD, b"sad"), (23, int4(1)))
+    if oid == 2287:
+        value = b"".join([int4(1), int4(0), int4(2249), int4(1), int4(1), int4(len(value)), value])
+    script = SCRIPT | {"record": Answer(columns=[("r", oid)], rows=[[value]])}
+    pair = Pair(script, types=TypeMap())
+    first = pair.run(query("record"))
+    assert isinstance(first.error, DataError)
+    assert f"a field of type with OID {MOOD} in a record, which is not known yet: run it again" in str(
+        first.error
+    )
+    assert look_ups(pair) == 0
+    expected = ("sad", 1)
+    assert rows(pair.run(query("record"))) == [(expected,) if oid == 2249 else ([expected],)]
+    assert look_ups(pair) == 1
+    assert rows(pair.run(query("one"))) == [(1,)]
+
+
+def test_a_type_of_a_record_that_nobody_knows_is_looked_up_once() -> None:
+    answer = Answer(columns=[("r", 2249)], rows=[[record((MOOD, b"sad"))]])
+    pair = Pair({LOOK_UP: catalog(), "record": answer}, types=TypeMap())
+    for _ in range(3):
+        error = pair.run(query("record")).error
+        assert isinstance(error, DataError)
+        assert "cast the field to text" in str(error)
+    assert look_ups(pair) == 1
 
 
 def test_types_are_looked_up_between_the_description_and_the_first_bind() -> None:

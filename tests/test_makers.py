@@ -10,10 +10,24 @@ import struct
 import typing
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import date, datetime
 from types import SimpleNamespace
-from typing import Any, Generic, NamedTuple, NewType, NotRequired, Required, TypedDict, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NoReturn,
+    NotRequired,
+    Protocol,
+    Required,
+    TypedDict,
+    TypeVar,
+    Union,
+)
 
 import attrs
 import pytest
@@ -210,10 +224,34 @@ def test_what_does_not_fit(into: object, names: str, reason: str) -> None:
     assert str(caught.value) == f"the result does not fit {reason}"
 
 
-@pytest.mark.parametrize("into", [1, "text", int | None, operator.getitem(Union, (int, str)), None])
+@pytest.mark.parametrize(
+    "into",
+    [
+        1,
+        "text",
+        None,
+        int | None,
+        operator.getitem(Union, (int, None)),
+        operator.getitem(Union, (int, str)),
+        Union,
+        Any,
+        Literal["a"],
+        Annotated[int | None, 1],
+        Protocol,
+        Sequence[int],
+        Callable[[int], str],
+        Hashable,
+        NoReturn,
+    ],
+)
 def test_what_makes_no_objects(into: object) -> None:
     with pytest.raises(TypeError, match="into= must be a class, a function or a RowMaker, not "):
         maker_of(into)
+
+
+@pytest.mark.parametrize("into", [Annotated[int, "of a kind"], NewType("Id", Annotated[int, 1])])
+def test_an_annotated_type_is_that_type(into: Any) -> None:
+    assert maker_of(into).prepare(columns("n"))((7,)) == 7
 
 
 def test_parameters_by_position_only() -> None:
@@ -332,7 +370,9 @@ def test_a_decoder_with_a_maker() -> None:
     assert decoder.decode(DATA, 0, len(DATA)) == decoder.decode(DATA, 0, len(DATA)) == [11, 22, 33]
     assert seen == [(Column("id", 23, "int4"), Column("n", 23, "int4"))]
     assert decoder.description == seen[0]
-    assert RowDecoder([FieldDescription("x", 0, 0, 99999, -1, -1)]).description == (Column("x", 99999, ""),)
+    assert RowDecoder([FieldDescription("x", 0, 0, 99999, -1, -1)]).description == (
+        Column("x", 99999, "with OID 99999"),
+    )
 
 
 def test_a_decoder_of_values() -> None:

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from ..errors import DataError, Error, LocalProtocolError, Outcome, not_sent
-from ..types import Column, Into, RowDecoder, RowMaker
+from ..types import Column, Into, RowDecoder
 from ..types.hints import R
-from ..types.makers import make_all
+from ..types.makers import check_into, make_all
 from .advice import annotate
 from .placeholders import NamedQuery
 from .sql import as_text
@@ -369,8 +369,8 @@ def as_item(query: object, args: Sequence[object], into: Into[Any] | None = None
     Raises:
         TypeError: it is none of these, or `into` is nothing that makes objects.
     """
-    if not (into is None or callable(into) or isinstance(into, RowMaker)):
-        raise TypeError(f"into= must be a class, a function or a RowMaker, not {type(into).__name__}")
+    if into is not None:
+        check_into(into)
     if type(query) is str:
         return QueuedQuery(query, args, None, into)
     if isinstance(query, NamedQuery):

@@ -25,13 +25,15 @@ from typing import Final
 from ..columns import ColumnDecoder, Numeric, Unfit
 from ..errors import DataError, LocalProtocolError, PostgresError, not_sent
 from ..types import BUILT_IN, ParameterEncoder, RowDecoder, TypeMap
-from ..types.codec import OutdatedTypeError
+from ..types.codec import OutdatedTypeError, UnknownTypeError
 from ..wire import ErrorResponse, FieldDescription
 from ..wire.binding import BindTemplate
 from .sql import check_no_copy_in, check_sql, describes_late, is_plain, leaves_no_trace, words_of
 from .stale import is_gone, is_outdated
 
 __all__ = ["NO_ROWS", "Statement", "StatementCache", "error_of_call", "undecodable"]
+
+_RECORDS: Final = frozenset((2249, 2287))  # record, record[]
 
 NEW: Final = 0
 PREPARING: Final = 1
@@ -258,6 +260,7 @@ class StatementCache:
             or as long as that is not known.
         unresolved: statements that wait for a look-up of their types, each with its columns; see `lookup`.
         unknowable: the OIDs of types that were looked up in vain; their values travel as text.
+        in_records: the OIDs of types that records had, of which no description says what is in them.
         passing: some of these were not found because of trouble that passes: the next operation asks again.
         unasked: the server was not yet asked about that; see `whereabouts`.
         clears: how many times this session has run DISCARD ALL or DEALLOCATE ALL.
@@ -272,6 +275,7 @@ class StatementCache:
         "clears",
         "direct",
         "dropped",
+        "in_records",
         "kept",
         "mark",
         "named",
@@ -293,6 +297,7 @@ class StatementCache:
         self.types = types
         self.unresolved: list[tuple[Statement, tuple[FieldDescription, ...]]] = []
         self.unknowable: set[int] = set()
+        self.in_records: set[int] = set()
         self.passing = False
         self._entries: OrderedDict[str, Statement] = OrderedDict()
         self.kept: dict[str, Statement] = {}  # statements that callers keep, by name
@@ -383,7 +388,10 @@ class StatementCache:
         types = self.types
         if types.parent is None:
             return []
-        return [oid for oid in statement.oids if types.known(oid) is None and oid not in self.unknowable]
+        oids = statement.oids
+        if self.in_records and not _RECORDS.isdisjoint(oids):
+            oids = (*oids, *self.in_records.difference(oids))
+        return [oid for oid in oids if types.known(oid) is None and oid not in self.unknowable]
 
     def described_anew(self, sql: str, result_types: tuple[int, ...]) -> bool:
         """A text was described outside of the cache: if its types are others now, forget its statement.
@@ -399,9 +407,16 @@ class StatementCache:
         return True
 
     def undecodable(self, statement: Statement, raised: Exception) -> DataError:
-        """The error for rows that could not be decoded.  A type that was altered is looked up anew."""
+        """The error for rows that could not be decoded.
+
+        A type that was altered is looked up anew; one that only a record's value has named, before the next
+        run.
+        """
         if isinstance(raised, OutdatedTypeError):
             self.types.forget()
+            self.forget(statement)
+        elif isinstance(raised, UnknownTypeError) and raised.oid not in self.unknowable:
+            self.in_records.add(raised.oid)
             self.forget(statement)
         return undecodable(raised)
 

@@ -32,6 +32,7 @@ __all__ = [
     "Codec",
     "FixedCodec",
     "OutdatedTypeError",
+    "UnknownTypeError",
     "expected",
     "frame_length",
     "is_own",
@@ -46,6 +47,16 @@ __all__ = [
 
 class OutdatedTypeError(DataError):
     """A value is not of the shape that its type had when it was looked up: the type was altered."""
+
+
+class UnknownTypeError(DataError):
+    """A value has a part of a type that was not looked up, because no description says that it is there.
+
+    Attributes:
+        oid: the OID of that type.
+    """
+
+    oid: int = 0
 
 
 _UINT64: Final = 1 << 64

@@ -40,7 +40,7 @@ from .interval import Interval
 from .ranges import Multirange, Range
 from .row import Columns, Row
 
-__all__ = ["VALUES", "Column", "Into", "Make", "RowMaker", "make_all", "maker_of", "prepared"]
+__all__ = ["VALUES", "Column", "Into", "Make", "RowMaker", "check_into", "make_all", "maker_of", "prepared"]
 
 T = TypeVar("T")
 
@@ -122,19 +122,44 @@ def prepared(into: object, columns: tuple[Column, ...]) -> Make:
         raise because(DataError(text), error) from error
 
 
+def check_into(into: object) -> Any:
+    """What was passed as `into=` without its type arguments: dict[str, int] is dict.
+
+    It is quick, so that what makes no objects is refused before anything is sent.
+
+    Raises:
+        TypeError: it is neither a maker nor a class that has objects nor a function.
+    """
+    if isinstance(into, RowMaker):
+        return into
+    base: Any = into
+    while True:
+        origin = typing.get_origin(base)
+        if isinstance(base, typing.NewType):
+            base = base.__supertype__
+        elif origin is typing.Annotated:
+            base = base.__origin__
+        elif origin is not None:
+            base = origin
+        else:
+            break
+    # Any, Literal, Union and the like are callable, but make nothing.
+    of_typing = getattr(base, "__module__", None) in ("typing", "typing_extensions")
+    if not callable(base) or of_typing or base is types.UnionType or inspect.isabstract(base):
+        name = str(into) if typing.get_origin(into) is not None else _name(into)
+        raise TypeError(f"into= must be a class, a function or a RowMaker, not {name}")
+    return base
+
+
 def maker_of(into: object) -> RowMaker[Any]:
     """The maker for what was passed as `into=`.
 
     Raises:
-        TypeError: it is neither a maker nor a class nor a function.
+        TypeError: as `check_into`.
     """
-    if isinstance(into, RowMaker):
-        return into
-    base = typing.get_origin(into) or into  # dict[str, int]
-    while isinstance(base, typing.NewType):
-        base = base.__supertype__
-    if not callable(base) or base is typing.Union or base is types.UnionType:
-        raise TypeError(f"into= must be a class, a function or a RowMaker, not {_name(into)}")
+    base = check_into(into)
+    if isinstance(base, RowMaker):
+        return base
     if base is tuple:
         return VALUES
     if base is Row:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import DataError, RemoteProtocolError
 from ..wire.messages import FieldDescription
 from ..wire.native import COMPILED, read_int32
-from .codec import Codec, FixedCodec, OutdatedTypeError, runs_of
+from .codec import Codec, FixedCodec, OutdatedTypeError, UnknownTypeError, runs_of
 from .makers import VALUES, Column, Into, Make, make_all, prepared
 from .registry import BUILT_IN
 from .row import Columns, Row, TrackedRow
@@ -165,11 +165,8 @@ class RowDecoder:
     @property
     def description(self) -> tuple[Column, ...]:
         """The columns, with their types."""
-        columns: list[Column] = []
-        for field in self._fields:
-            codec = self._types.known(field.type_oid)
-            columns.append(Column(field.name, field.type_oid, "" if codec is None else codec.name))
-        return tuple(columns)
+        fields, types = self._fields, self._types
+        return tuple([Column(each.name, each.type_oid, types.codec(each.type_oid).name) for each in fields])
 
     def values_only(self) -> RowDecoder:
         """The decoder whose rows are tuples of values."""
@@ -321,6 +318,9 @@ class RowDecoder:
         what = str(error) if expected else f"decoding it raised {type(error).__name__}"
         text = f"row {row + 1}, column {index + 1} ({self.columns[index]!r}): {what}"
         named = OutdatedTypeError(text) if isinstance(error, OutdatedTypeError) else DataError(text)
+        if isinstance(error, UnknownTypeError):
+            named = unknown = UnknownTypeError(text)
+            unknown.oid = error.oid
         named.__cause__ = error.__cause__ if expected else error
         return named
 

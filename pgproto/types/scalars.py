@@ -49,6 +49,7 @@ __all__ = [
     "JsonCodec",
     "OpaqueCodec",
     "TextCodec",
+    "UnknownCodec",
     "UuidCodec",
     "VoidCodec",
 ]
@@ -216,6 +217,15 @@ class OpaqueCodec(TextCodec):
     def __init__(self, oid: int, name: str) -> None:
         super().__init__(oid, name)
         self.format = 0
+
+
+class UnknownCodec(OpaqueCodec):
+    """A type that was not looked up, or in vain."""
+
+    __slots__ = ()
+
+    def __init__(self, oid: int) -> None:
+        super().__init__(oid, f"with OID {oid}")
 
 
 # The output of charout for each byte.

@@ -20,10 +20,18 @@ from ..errors import DataError
 from ..wire.exact import exact_int, exact_str
 from ..wire.native import read_int32
 from .arrays import ArrayCodec
-from .codec import Codec, FixedCodec, expected, frame_length, malformed, malformed_text
+from .codec import (
+    Codec,
+    FixedCodec,
+    UnknownTypeError,
+    expected,
+    frame_length,
+    malformed,
+    malformed_text,
+)
 from .escaping import HEX_DIGITS
 from .literals import read_record
-from .scalars import TextCodec
+from .scalars import TextCodec, UnknownCodec
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -269,6 +277,13 @@ class RecordCodec(Codec):
                 fields.append(None)
             else:
                 codec = self._types(oid & 0xFFFFFFFF)
+                if isinstance(codec, UnknownCodec):
+                    unknown = UnknownTypeError(
+                        f"a field of type {codec.name} in a record, which is not known yet: run it again, "
+                        "which looks the type up first, or cast the field to text"
+                    )
+                    unknown.oid = codec.oid
+                    raise unknown
                 if not codec.format:
                     raise DataError(f"a field of type {codec.name} in a record: cast the field to text")
                 fields.append(codec.decode(buffer, position, position + length))

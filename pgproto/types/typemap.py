@@ -25,7 +25,7 @@ from .extensions import extension_codec
 from .infinity import INFINITE_TYPES, POLICIES, infinity_codec
 from .own import Function, own_codec, type_key
 from .ranges import MultirangeCodec, RangeCodec
-from .scalars import OpaqueCodec
+from .scalars import OpaqueCodec, UnknownCodec
 from .textform import in_their_format
 
 __all__ = ["BUILT_IN", "TypeMap"]
@@ -269,7 +269,7 @@ class TypeMap:
         Args:
             oid: the type's OID, as in RowDescription and ParameterDescription.
         """
-        return self.known(oid) or OpaqueCodec(oid, f"with OID {oid}")
+        return self.known(oid) or UnknownCodec(oid)
 
     # ---- Who looks a type up, if several sessions need it at once
 
