@@ -38,7 +38,7 @@ _LOWER: Final = re.compile(r"\[(-?\d+):", re.ASCII)
 _FIELD: Final = re.compile(_QUOTED + r'|([^"\\(),]*)', re.DOTALL)
 _BOUND: Final = _QUOTED + r'|([^"\\()\[\],]*)'
 _RANGE: Final = re.compile(rf"([\[(])(?:{_BOUND}),(?:{_BOUND})([\])])", re.DOTALL)
-_ESCAPED: Final = re.compile(r'\\(.)|"(")', re.DOTALL)
+_ESCAPED: Final = re.compile(r'[\\"](.)', re.DOTALL)
 
 _PLAIN_ITEM: Final = re.compile(r'(?!null$)[^"\\{}\s]+', re.IGNORECASE)
 _PLAIN_FIELD: Final = re.compile(r'[^"\\(),\s]+')
@@ -46,7 +46,7 @@ _PLAIN_BOUND: Final = re.compile(r'[^"\\()\[\],\s]+')
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPED.sub(r"\1\2", text)
+    return "".join(_ESCAPED.split(text))  # what is around the escapes, and what each stands for
 
 
 def _doubled(text: str) -> str:
@@ -164,7 +164,7 @@ def read_record(name: str, text: str) -> list[str | None]:
     fields: list[str | None] = []
     position = 0
     opened = "("
-    while text[position : position + 1] == opened:
+    while text.startswith(opened, position):
         found = _FIELD.match(text, position + 1)
         assert found is not None  # nothing at all is a field, too
         quoted, plain = found.groups()
@@ -243,7 +243,7 @@ def read_multirange(name: str, text: str) -> list[str]:
     ranges: list[str] = []
     position = 0
     opened = "{"
-    while text[position : position + 1] == opened and text != "{}":
+    while text.startswith(opened, position) and text != "{}":
         found = _RANGE.match(text, position + 1)
         if found is None:
             break
