@@ -26,7 +26,7 @@ PACKAGE = "pgproto"
 INTERPRETED = {  # besides each __init__.py, which has names and one check
     "pgproto/errors.py": "QueryTimeout is a TimeoutError too, and native classes have one base",
     "pgproto/interpreters.py": "says whether what is compiled may be loaded",
-    "pgproto/sqlstates.py": "classes that are made from a table",
+    "pgproto/sqlstates": "classes that are made from a table",
     "pgproto/types/bounded.py": "a list, which is no base for a compiled class",
     "pgproto/types/figures.py": "named tuples",
     "pgproto/types/hints.py": "what it defines is there for type checkers alone",

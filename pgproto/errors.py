@@ -5,7 +5,7 @@ Error:
     ├── LocalProtocolError            you did it: not legal now, or it does not fit the protocol
     │   └── ConnectionClosed          the connection (or its pool slot) was closed before you asked
     ├── RemoteProtocolError           they did it: bytes that no PostgreSQL server would send
-    ├── PostgresError                 the server said so; one class per SQLSTATE class and common code,
+    ├── PostgresError                 the server said so; one class per SQLSTATE, and one per SQLSTATE class,
     │   └── ...                       in pgproto.sqlstates
     ├── ConnectError                  no connection could be made; .errors has every attempt
     ├── ConnectionLost                the connection, or its lease, ended under a query; see __cause__
