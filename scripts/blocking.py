@@ -26,6 +26,7 @@ CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = (
     "columnar",
     "connection",
+    "cursors",
     "feeding",
     "jobs",
     "leases",

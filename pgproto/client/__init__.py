@@ -6,7 +6,9 @@ It knows neither event loops nor the operating system.  An adapter implements th
 
 from __future__ import annotations
 
-from .connection import Connect, Connecting, Connection
+from .connecting import Connect, Connecting
+from .connection import Connection
+from .cursors import Cursor
 from .driver import Driver
 from .feeding import Source
 from .jobs import Jobs
@@ -31,6 +33,7 @@ __all__ = [
     "Connect",
     "Connecting",
     "Connection",
+    "Cursor",
     "Driver",
     "Event",
     "Forgetting",

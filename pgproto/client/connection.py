@@ -12,10 +12,10 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Mappi
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from pgproto.config import Config, ConnectOptions
-from pgproto.errors import DataError, Error, LocalProtocolError, PostgresError
+from pgproto.config import Config
+from pgproto.errors import DataError, Error, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
     GRACE,
@@ -45,10 +45,11 @@ from pgproto.session.batch import Refusing, as_item, make_items
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
-from pgproto.types import CopyRowEncoder, Into, Row, TypeMap
+from pgproto.types import CopyRowEncoder, Into, Row
 
 from . import refusals
 from .columnar import ColumnQueries
+from .cursors import Cursor
 from .feeding import Chunks, Source, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
@@ -58,12 +59,11 @@ from .records import NamedRecords, Records
 from .runtime import Link, Runtime
 from .steps import open_session
 from .transactions import TransactionContext
-from .unique import Unique
 
 if TYPE_CHECKING:
     from .leases import Lease
 
-__all__ = ["Connect", "Connecting", "Connection"]
+__all__ = ["Connection"]
 
 T = TypeVar("T")
 
@@ -217,10 +217,53 @@ class Connection(Queries, ColumnQueries):
         """Run a statement and iterate over its rows as they arrive, in bounded memory.
 
         `async for row in conn.stream(...)`; nothing else can use the connection until the iteration has
-        ended.  `timeout` is the longest wait for the next rows.
+        ended, however few rows there are.  In a transaction block other statements can: there the rows come
+        by a cursor.  `timeout` is the longest wait for the next rows.
         """
-        operation = Stream(as_item(query, args, into))
-        return RowStream(self.runtime, self._opened, operation, self._seconds(timeout))
+        item = as_item(query, args, into)
+        time = self._seconds(timeout)
+        cursor = Cursor(self.runtime, self._opened, item, None, time)
+        return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
+
+    @overload
+    def cursor(
+        self,
+        query: Query,
+        *args: object,
+        into: None = None,
+        prefetch: int | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Cursor[Row]: ...
+
+    @overload
+    def cursor(
+        self,
+        query: Query,
+        *args: object,
+        into: Into[T],
+        prefetch: int | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Cursor[T]: ...
+
+    def cursor(
+        self,
+        query: Query,
+        *args: object,
+        into: Into[Any] | None = None,
+        prefetch: int | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Cursor[Any]:
+        """A cursor over the rows of a statement: `async with conn.cursor(...) as cursor`, in a transaction.
+
+        Args:
+            query: a statement, as for `fetch`; so are `args` and `into`.
+            args: the values of its parameters.
+            into: what each row becomes.
+            prefetch: how many rows an iteration fetches at once; by default what makes about 256 KiB.
+            timeout: the longest time for one fetch, in seconds.
+        """
+        item = as_item(query, args, into)
+        return Cursor(self.runtime, self._opened, item, prefetch, self._seconds(timeout))
 
     async def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
@@ -507,6 +550,7 @@ class Connection(Queries, ColumnQueries):
         wake(self.listeners.dispatch([]))
         if link is not None:
             link.engine.blocks.take_back()
+            link.engine.turns.end_lease()
             link.dismiss()
         return lender
 
@@ -618,74 +662,3 @@ def _weakly(connection: Connection) -> Callable[[], None]:
             alive._on_change()
 
     return call
-
-
-class Connecting(Unique):
-    """The result of `connect`: to await, or to enter."""
-
-    def __init__(self, runtime: Runtime, connector: Connector, timeout: Timeout) -> None:
-        limit(timeout, None)
-        self._runtime = runtime
-        self._connector = connector
-        self._timeout = timeout
-        self._entered = False
-        self._connection: Connection | None = None
-
-    def __await__(self) -> Generator[Any, Any, Connection]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> Connection:
-        if self._entered:
-            raise LocalProtocolError("it is entered already: call connect() for each connection")
-        self._entered = True
-        try:
-            self._connection = await self._connect()
-        except BaseException:
-            self._entered = False
-            raise
-        return self._connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        connection, self._connection = self._connection, None
-        self._entered = False
-        if connection is not None:
-            await connection.__aexit__(kind, error, trace)
-
-    async def _connect(self) -> Connection:
-        connection = Connection(self._runtime, self._connector)
-        await connection.open(self._timeout)
-        return connection
-
-
-class Connect:
-    """Opens connections: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def __call__(
-        self,
-        dsn: str | None = None,
-        *,
-        timeout: Timeout = DEFAULT,
-        server_settings: Mapping[str, str] | None = None,
-        types: TypeMap | None = None,
-        **options: Unpack[ConnectOptions],
-    ) -> Connecting:
-        """Open a connection: await the result, or enter it with `async with`.
-
-        Args:
-            dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
-            timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
-            server_settings: run-time parameters for the session.
-            types: the types that it knows, and where it learns others; by default a new map of its own.
-            options: libpq's options by name, and pgproto's own.
-
-        Raises:
-            ConfigError: the options cannot be used.
-            ConnectError: no server accepted.
-        """
-        runtime = self._runtime
-        return Connecting(runtime, runtime.connector(dsn, options, server_settings, types), timeout)

@@ -9,8 +9,10 @@ from typing import Generic, TypeVar
 
 from pgproto.errors import Error, LocalProtocolError
 from pgproto.session import Operation, Stream
+from pgproto.session.portal import in_block
 from pgproto.types import Column
 
+from .cursors import Cursor
 from .runtime import Link, Runtime
 from .unique import Unique
 
@@ -89,6 +91,7 @@ class Pieces(Unique, Generic[T]):
     def __del__(self) -> None:
         link: Link | None = getattr(self, "_link", None)
         if link is not None and not link.inherited:
+            self._operation.kept = False
             link.orphan(self._operation, self._release)
 
     async def _fetch(self) -> None:
@@ -134,6 +137,7 @@ class Pieces(Unique, Generic[T]):
         if self._seconds is not None:
             self._operation.deadline = link.engine.clock() + self._seconds
         self._link = link
+        self._operation.kept = True
         try:
             await link.begin(self._operation)
         except Error:  # refused
@@ -153,6 +157,7 @@ class Pieces(Unique, Generic[T]):
         self._ended = True
         self._error = error
         self._pieces.clear()
+        self._operation.kept = False
         link, self._link = self._link, None
         try:
             if link is not None:
@@ -163,7 +168,15 @@ class Pieces(Unique, Generic[T]):
 
 
 class RowStream(Pieces[T]):
-    """The rows of a statement as they arrive."""
+    """The rows of a statement as they arrive.
+
+    In a transaction block they are fetched by a cursor: other statements may run in between, and to stop in
+    the middle needs no cancel request, which would abort the transaction.
+
+    Args:
+        runtime, start, operation, seconds, release: see `Pieces`.
+        cursor: a cursor for the same statement; None if it never runs in a transaction block.
+    """
 
     def __init__(
         self,
@@ -171,14 +184,43 @@ class RowStream(Pieces[T]):
         start: Callable[[], Awaitable[Link]],
         operation: Stream,
         seconds: float | None,
+        release: Callable[[], None] | None = None,
+        cursor: Cursor[T] | None = None,
     ) -> None:
-        super().__init__(runtime, start, operation, operation.take, seconds)
+        super().__init__(runtime, start, operation, operation.take, seconds, release)
         self._item = operation.items[0]
+        self._cursor = cursor
 
     @property
     def description(self) -> tuple[Column, ...]:
         """The columns, with their types; () before the first row was asked for."""
         return self._item.description
+
+    async def _fetch(self) -> None:
+        cursor = self._cursor
+        if cursor is None or self._link is not None or self._ended:
+            await super()._fetch()
+        elif not (cursor.begun or in_block((await self._start()).engine)):
+            self._cursor = None
+            await super()._fetch()
+        else:
+            try:
+                rows = await cursor.piece()
+            except Error as error:
+                await self._end(error)
+                raise
+            except BaseException:
+                await self._leave()
+                raise
+            if not rows:
+                await self._end(None)
+                raise StopAsyncIteration
+            self._pieces.extend(rows)
+
+    async def _end(self, error: BaseException | None) -> None:
+        if self._cursor is not None:
+            self._cursor.drop()
+        await super()._end(error)
 
 
 async def progress(runtime: Runtime, link: Link, operation: Operation, seconds: float | None) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
 
 from pgproto.errors import LocalProtocolError
 from pgproto.pool import PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Batch, CopyOut, Operation, QueuedQuery
-from pgproto.session.batch import Refusing
+from pgproto.session import Batch, CopyOut, Operation, QueuedQuery, Stream
+from pgproto.session.batch import Refusing, as_item
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
-from pgproto.types import TypeMap
+from pgproto.types import Into, Row, TypeMap
 
 from .columnar import ColumnQueries
 from .connection import Connection
@@ -23,7 +23,7 @@ from .feeding import Source
 from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Hook, Hooks, Lender
-from .pieces import Pieces
+from .pieces import Pieces, RowStream
 from .queries import Queries, Query
 from .records import NamedRecords, Records
 from .runtime import Link, Runtime
@@ -272,15 +272,29 @@ class Pool(Queries, ColumnQueries):
         operation = CopyOut(sql)
         return self._pieces(operation, operation.take, timeout)
 
-    def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
-        lease = self._lease(timeout)
+    @overload
+    def stream(
+        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+    ) -> RowStream[Row]: ...
 
-        async def start() -> Link:
-            conn = await lease.__aenter__()
-            return conn.link
+    @overload
+    def stream(
+        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+    ) -> RowStream[T]: ...
 
+    def stream(
+        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+    ) -> RowStream[Any]:
+        """`Connection.stream` on a connection borrowed until its end; the wait has `timeout`, too."""
+        operation = Stream(as_item(query, args, into))
         time = seconds(timeout, self._command_timeout)
-        return Pieces(self.runtime, start, operation, take, time, lease.release)
+        lease = self._lease(timeout)
+        return RowStream(self.runtime, _linked(lease), operation, time, lease.release)
+
+    def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
+        time = seconds(timeout, self._command_timeout)
+        lease = self._lease(timeout)
+        return Pieces(self.runtime, _linked(lease), operation, take, time, lease.release)
 
     async def retry(self, fn: Callable[[Connection], Awaitable[T]], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and useful.
@@ -304,6 +318,16 @@ class Pool(Queries, ColumnQueries):
                 if not policy.should_repeat(error, attempt, block.block):
                     raise
             await self.runtime.sleep(policy.delay_before(attempt, self.runtime.random))
+
+
+def _linked(lease: Lease) -> Callable[[], Awaitable[Link]]:
+    """What `Pieces` begins with: take the lease."""
+
+    async def start() -> Link:
+        conn = await lease.__aenter__()
+        return conn.link
+
+    return start
 
 
 class Opening(Unique, Generic[P]):

@@ -66,6 +66,7 @@ from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .operation import MORE, SENT, WAITING, Operation
 from .placeholders import NamedQuery, named
 from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
+from .portal import Fetch, Portal
 from .preparing import Prepare, Resolve
 from .script import Reset, Script, ScriptResult
 from .segment import Segment
@@ -111,6 +112,7 @@ __all__ = [
     "ExecuteMany",
     "Execution",
     "ExecutionBuffer",
+    "Fetch",
     "HangUp",
     "Listener",
     "Listeners",
@@ -119,6 +121,7 @@ __all__ = [
     "Notification",
     "Operation",
     "Poller",
+    "Portal",
     "Prepare",
     "QueuedQuery",
     "RecordBuffer",

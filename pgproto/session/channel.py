@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..errors import Error, Outcome
@@ -61,6 +62,8 @@ class Channel:
         dirty: a statement may have changed the session's state since `forget_traces`.
         pipelining: True if several segments may be in flight.
         listeners: the listeners for notifications.
+        left: functions that return the names of portals to close with the next requests, or "".  They are
+            appended from any thread.
         tls: the encryption of the byte stream, once it was negotiated.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
     """
@@ -76,6 +79,7 @@ class Channel:
         "blocks",
         "connection",
         "handed_over",
+        "left",
         "listeners",
         "pipelining",
         "produced",
@@ -103,6 +107,7 @@ class Channel:
         self._untouched = 0  # the stream position at the last `forget_traces`
         self.begin_failed = False
         self.pipelining = True
+        self.left: list[Callable[[Channel], str]] = []
         self.tls: TLS | None = None
         self.produced = 0
         self.handed_over = 0
@@ -247,6 +252,8 @@ class Channel:
 
         BEGIN needs no round trip of its own: if it fails, the server skips the rest of the segment.
         """
+        if self.left:
+            self._close_portals()
         for name in self.statements.take_closes():
             self.write(Close("S", name))
         if self.prologue:
@@ -256,6 +263,14 @@ class Channel:
                 self.write(_EXECUTE)
             if segment.prologue:
                 segment.in_transaction = True  # if BEGIN fails, nothing of it is run
+
+    def _close_portals(self) -> None:
+        """Close what cursors have left.  It needs no Sync of its own: a Close never fails."""
+        left = self.left
+        while left:
+            name = left.pop()(self)
+            if name:
+                self.write(Close("P", name))
 
     def savepoint_due(self, operation: Operation) -> bool:
         """True if the operation is in a savepoint whose SAVEPOINT is not sent yet."""
@@ -271,6 +286,8 @@ class Channel:
             The whole string.
         """
         text = sql
+        if self.left:
+            self._close_portals()
         if self.prologue:
             text = "; ".join([*self._begin(segment), sql])
         segment.commit = self.produced

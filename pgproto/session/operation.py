@@ -51,6 +51,8 @@ class Operation:
         progressed: there is something new for the waiter to look at.
         stopped: why it is being stopped, for a caller that waits: its deadline has passed, or the lease is
             over; None if it is not being stopped, or nobody waits.
+        kept: its consumer has not come to the end of its data, or left them: nothing else may be queued, even
+            after it has ended, so that this does not depend on how much data there is.  Set by an iterator.
         transaction: the innermost transaction block that was open when it was submitted, or None.
         unanswered: how many of its segments are in flight.
         waiter: the adapter's object for waking the caller.
@@ -64,6 +66,7 @@ class Operation:
         "deadline",
         "error",
         "finished",
+        "kept",
         "progressed",
         "stopped",
         "transaction",
@@ -79,6 +82,7 @@ class Operation:
         self.again = False
         self.begun = False
         self.cancel_asked = False
+        self.kept = False
         self.progressed = False
         self.stopped: Loss | None = None
         self.deadline: float | None = None

@@ -23,6 +23,10 @@ _NOT_BEGUN: Final = "BEGIN failed: nothing of the transaction was run"
 _NOT_PARSED: Final = (
     "the transaction has not begun: its first script or COPY, with which BEGIN was sent, could not be parsed"
 )
+_BUSY: Final = (
+    "the connection is busy with a COPY, a stream or an executemany; a stream ends when its last row was read"
+    " (in a transaction, streams and cursors leave the connection free)"
+)
 _BY_HAND: Final = (
     "a statement in the transaction block has ended the transaction (COMMIT, ROLLBACK, PREPARE TRANSACTION), "
     "which is for the block to do"
@@ -76,8 +80,8 @@ class Turns:
         busy = self._busy
         if busy is not None:
             # One that has ended may be in the queue, after data that the transport has not taken.
-            if not busy.abandoned and (not busy.finished or self.channel.awaits(busy)):
-                raise LocalProtocolError("the connection is busy with a COPY, a stream or an executemany")
+            if not busy.abandoned and (not busy.finished or busy.kept or self.channel.awaits(busy)):
+                raise LocalProtocolError(_BUSY)
             self._busy = None
         blocks = self.channel.blocks
         if (blocks.open or INSIDE.get()) and not operation.last_word:
@@ -90,8 +94,14 @@ class Turns:
     def all_answered(self) -> None:
         """Nothing is in flight: drop the reference to an exclusive operation that has ended."""
         busy = self._busy
-        if busy is not None and busy.finished and busy not in self.queue:
+        if busy is not None and busy.finished and not busy.kept and busy not in self.queue:
             self._busy = None
+
+    def end_lease(self) -> None:
+        """The session goes to its pool: an iterator of the last borrower's has no say any more."""
+        busy = self._busy
+        if busy is not None:
+            busy.kept = False
 
     def again(self, operation: Operation) -> None:
         """Queue an operation again, before all operations that have not begun."""

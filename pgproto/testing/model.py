@@ -1,13 +1,14 @@
 """A small PostgreSQL server in memory: it answers from a table (SQL text -> Answer).
 
-It has transactions, so it knows which statements are `committed`, for tests of outcomes.  Statements that
-are not in the table are syntax errors, except transaction control, LISTEN, UNLISTEN and DISCARD ALL.
+It has transactions, so it knows which statements are `committed`, for tests of outcomes, and portals.
+Statements that are not in the table are syntax errors, except transaction control, LISTEN, UNLISTEN, MOVE and
+DISCARD ALL.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ..protocol import NEED_DATA, SERVER, Closed, PGConnection
@@ -42,6 +43,7 @@ from ..wire import (
     Parse,
     ParseComplete,
     PasswordMessage,
+    PortalSuspended,
     Query,
     ReadyForQuery,
     SASLInitialResponse,
@@ -66,10 +68,12 @@ CONTROL: Final = {
         "RELEASE",
         "DISCARD ALL",
         "DEALLOCATE ALL",
+        "MOVE",
         "UNLISTEN",
         "LISTEN",
     )
 }
+_MOVE: Final = re.compile(r'MOVE FORWARD (\d+) IN "(.*)"')
 _CHANNEL: Final = re.compile(r'(UN)?LISTEN\s+(\*|"(?:[^"]|"")*"|\w+)\s*', re.IGNORECASE)
 _PID: Final = 4711
 _SECRET: Final = b"0123"
@@ -176,6 +180,7 @@ class ModelSession:
         self.outdated: set[str] = set()
         self._known: set[str] = set()
         self._portal = ""
+        self.portals: dict[str, tuple[str, list[Sequence[bytes | None]]]] = {}
         self._deferred: dict[str, str] | None = None
         self._skipping = False
         self._copying = ""
@@ -334,14 +339,41 @@ class ModelSession:
                 return
             if not self._refused(self._answer(self._portal), "bind"):
                 self.say(BindComplete())
+                if event.portal:
+                    self.portals[event.portal] = (self._portal, list(self._answer(self._portal).rows))
         elif isinstance(event, Close):
-            self._statements.pop(event.name, None)
+            (self._statements if event.kind == "S" else self.portals).pop(event.name, None)
             self.say(CloseComplete())
         elif isinstance(event, Execute):
-            if event.portal:
-                self._fail(error_fields("34000", f'portal "{event.portal}" does not exist'))
-            else:
+            if not event.portal:
                 self._execute(self._portal, simple=False)
+            elif event.portal in self.portals:
+                self._fetch(event.portal, event.max_rows)
+            else:
+                self._fail(error_fields("34000", f'portal "{event.portal}" does not exist'))
+
+    def _fetch(self, portal: str, limit: int) -> None:
+        """Execute a portal with a name."""
+        sql, rows = self.portals[portal]
+        answer = self._answer(sql)
+        if self._refused(answer, "execute"):
+            return
+        count = limit or len(rows)
+        for row in rows[:count]:
+            self.say(DataRow(row))
+        # It stops at the limit, and learns only with the next Execute that there are no more rows.
+        if limit and len(rows) >= limit:
+            self.say(PortalSuspended())
+        else:
+            self._complete(sql, answer)
+        del rows[:count]
+
+    def _move(self, count: int, portal: str) -> None:
+        """Skip rows of a portal."""
+        rows = self.portals.get(portal, ("", []))[1]
+        skipped = min(count, len(rows))
+        del rows[:count]
+        self.out += self.connection.send(CommandComplete(f"MOVE {skipped}"))
 
     def _knows(self, name: str) -> bool:
         """False, and an error, if the statement does not exist or is outdated."""
@@ -362,6 +394,8 @@ class ModelSession:
                 self.say(ErrorResponse(error))
                 self._skipping = False
             self._commit()
+        if self.status == "I":
+            self.portals.clear()
         self.say(ReadyForQuery(self.status))
 
     def _query(self, text: str) -> None:
@@ -391,6 +425,10 @@ class ModelSession:
         word = answer.tag.partition(" ")[0]
         if self.status == "E" and word not in ("ROLLBACK", "COMMIT"):
             self._fail(error_fields("25P02"))
+            return
+        moving = _MOVE.fullmatch(sql)
+        if moving is not None:
+            self._move(int(moving[1]), moving[2])
             return
         if self._refused(answer, answer.fails if simple and answer.fails != "sync" else "execute"):
             if word == "COMMIT" and self.status == "E":

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from ..errors import LocalProtocolError
 from . import tags
-from .frontend import EXECUTE_ALL
+from .frontend import Execute
 from .hints import mypyc_attr
 from .messages import Message, cstrings, frame, int16s
 
@@ -23,12 +23,14 @@ _SHORT: Final = 4096  # bytes; up to this size, copying twice is faster than joi
 
 
 class BindTemplate:
-    """The constant parts of every Bind of a statement to the unnamed portal, encoded once.
+    """The constant parts of every Bind of a statement, encoded once.
 
     Args:
         statement: the statement's name.
         parameter_formats: 0 (text) or 1 (binary) for each parameter.
         result_formats: as for Bind.
+        portal: the portal's name; "" for the unnamed portal.
+        limit: how many rows its Execute returns at most; 0 for all.
 
     Raises:
         LocalProtocolError: an argument does not fit the protocol.
@@ -37,13 +39,20 @@ class BindTemplate:
     __slots__ = ("_header", "_size", "_tail", "execution_tail", "head", "statement")
 
     def __init__(
-        self, statement: str, parameter_formats: Sequence[int], result_formats: Sequence[int]
+        self,
+        statement: str,
+        parameter_formats: Sequence[int],
+        result_formats: Sequence[int],
+        portal: str = "",
+        limit: int = 0,
     ) -> None:
         self.statement = statement
         formats = int16s(parameter_formats)
-        self.head = cstrings(f"\x00{statement}\x00", 2) + formats + len(parameter_formats).to_bytes(2, "big")
+        self.head = (
+            cstrings(f"{portal}\x00{statement}\x00", 2) + formats + len(parameter_formats).to_bytes(2, "big")
+        )
         self._tail = int16s(result_formats)
-        self.execution_tail = self._tail + EXECUTE_ALL
+        self.execution_tail = self._tail + Execute(portal, limit).encode()
         """The bytes after the values: the end of the Bind, and an Execute."""
         self._header = b""  # type byte, length and head of a message whose values take `_size` bytes
         self._size = -1

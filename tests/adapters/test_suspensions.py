@@ -169,6 +169,21 @@ async def stream(here: Here, conn: Any, tag: int) -> None:
     assert set(found) == {tag}
 
 
+async def stream_in_a_block(here: Here, conn: Any, tag: int) -> None:
+    async with conn.transaction():
+        await stream(here, conn, tag)
+
+
+async def cursor(here: Here, conn: Any, tag: int) -> None:
+    async with conn.transaction(), conn.cursor(QUERY, tag, 10 * ROWS) as cursor:
+        found = await cursor.fetch(ROWS)
+        await ask(conn, tag, 5)
+        assert await cursor.forward(ROWS) == ROWS
+        found += [row async for row in cursor]
+    assert len(found) == 9 * ROWS
+    assert {row[0] for row in found} == {tag}
+
+
 async def fetch_columns(here: Here, conn: Any, tag: int) -> None:
     found = await conn.fetch_columns(QUERY, tag, ROWS)
     assert set(found["tag"].values) == {tag}
@@ -231,6 +246,8 @@ ON_A_CONNECTION: tuple[Operation, ...] = (
     copy_records,
     copy_out,
     stream,
+    stream_in_a_block,
+    cursor,
     fetch_columns,
     stream_columns,
     copy_columns,
@@ -276,6 +293,10 @@ async def pool_copy_out(here: Here, pool: Any, tag: int) -> None:
     await copy_out(here, pool, tag)
 
 
+async def pool_stream(here: Here, pool: Any, tag: int) -> None:
+    await stream(here, pool, tag)
+
+
 async def retry(here: Here, pool: Any, tag: int) -> None:
     async def work(conn: Any) -> None:
         await conn.execute(STORE, tag)
@@ -309,6 +330,7 @@ ON_A_POOL: tuple[Operation, ...] = (
     acquire_by_hand,
     pool_transaction,
     pool_copy_out,
+    pool_stream,
     retry,
     contended,
     another_pool,

@@ -16,15 +16,15 @@ from tests.support.postgres import PostgresServer
 _MUCH = "select repeat('x', 1000) from generate_series(1, 100000)"
 
 
-def stream(conn: Any) -> Any:
-    return conn.stream(_MUCH)
+def stream_columns(conn: Any) -> Any:
+    return conn.stream_columns(_MUCH)
 
 
 def copy_out(conn: Any) -> Any:
     return conn.copy_out(f"copy ({_MUCH}) to stdout")
 
 
-READING = pytest.mark.parametrize("read", [stream, copy_out])
+READING = pytest.mark.parametrize("read", [stream_columns, copy_out])
 Reading = Callable[[Any], Any]
 
 
@@ -83,7 +83,7 @@ def test_a_savepoint_block(driver: Driver, owned: Owned) -> None:
                 with pytest.raises(KeyError):
                     async with conn.transaction():
                         await conn.execute(owned.insert(2))
-                        pieces = stream(conn)
+                        pieces = stream_columns(conn)
                         await anext(pieces)
                         raise KeyError
                 await conn.execute(owned.insert(3))
@@ -106,5 +106,40 @@ def test_in_a_pool(driver: Driver, pg18: PostgresServer, read: Reading) -> None:
             with pytest.raises(Error):
                 while True:
                     await anext(pieces)
+
+    driver.run(scenario)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_of_rows_is_no_reason_to_fail(driver: Driver, owned: Owned, fails: bool) -> None:
+    """Its rows come by a cursor, which ends with the block."""
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.Pool(owned.dsn, max_size=1) as pool:
+            try:
+                async with pool.transaction() as conn:
+                    await conn.execute(owned.insert(1))
+                    pieces = conn.stream(_MUCH)
+                    await anext(pieces)
+                    if fails:
+                        raise KeyError
+            except KeyError:
+                assert fails
+            with pytest.raises(Error):
+                while True:
+                    await anext(pieces)
+            async with pool.acquire() as conn:
+                async with conn.transaction():
+                    pieces = conn.stream(_MUCH)
+                    await anext(pieces)
+                with pytest.raises(
+                    Error, match="block in which the cursor or stream was opened has ended"
+                ) as caught:
+                    while True:
+                        await anext(pieces)
+                assert caught.value.outcome is Outcome.NOT_SENT
+                assert await conn.fetchval("select 42") == 42
+            assert pool.stats().opens == 1
+        assert owned.stored == ([] if fails else [1])
 
     driver.run(scenario)

@@ -103,10 +103,12 @@ _AWAITED = frozenset(
         "retry",
         "open",
         "get",
+        "forward",
+        "settled",
     ]
 )
 _CONTEXTS = frozenset({"transaction", "listen", "acquire"})
-_ITERATORS = frozenset({"stream", "stream_columns", "copy_out"})
+_ITERATORS = frozenset({"cursor", "stream", "stream_columns", "copy_out"})
 
 
 def _drive(work: Awaitable[T]) -> T:
@@ -176,7 +178,7 @@ def _plain_args(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class _Pieces:
-    """A stream or COPY out of the blocking adapter."""
+    """A stream, a cursor or COPY out of the blocking adapter."""
 
     def __init__(self, target: Any) -> None:
         self._target = target
@@ -193,9 +195,15 @@ class _Pieces:
     async def aclose(self) -> None:
         self._target.close()
 
-    @property
-    def description(self) -> Any:
-        return self._target.description
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if name not in _AWAITED:
+            return value
+
+        async def call(*args: Any, **options: Any) -> Any:
+            return value(*args, **options)
+
+        return call
 
     async def __aenter__(self) -> _Pieces:
         self._target.__enter__()

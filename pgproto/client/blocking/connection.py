@@ -50,6 +50,7 @@ from pgproto.types import CopyRowEncoder, Into, Row
 
 from .. import refusals
 from .columnar import ColumnQueries
+from .cursors import Cursor
 from .feeding import Chunks, Source, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
@@ -217,10 +218,53 @@ class Connection(Queries, ColumnQueries):
         """Run a statement and iterate over its rows as they arrive, in bounded memory.
 
         `for row in conn.stream(...)`; nothing else can use the connection until the iteration has
-        ended.  `timeout` is the longest wait for the next rows.
+        ended, however few rows there are.  In a transaction block other statements can: there the rows come
+        by a cursor.  `timeout` is the longest wait for the next rows.
         """
-        operation = Stream(as_item(query, args, into))
-        return RowStream(self.runtime, self._opened, operation, self._seconds(timeout))
+        item = as_item(query, args, into)
+        time = self._seconds(timeout)
+        cursor = Cursor(self.runtime, self._opened, item, None, time)
+        return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
+
+    @overload
+    def cursor(
+        self,
+        query: Query,
+        *args: object,
+        into: None = None,
+        prefetch: int | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Cursor[Row]: ...
+
+    @overload
+    def cursor(
+        self,
+        query: Query,
+        *args: object,
+        into: Into[T],
+        prefetch: int | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Cursor[T]: ...
+
+    def cursor(
+        self,
+        query: Query,
+        *args: object,
+        into: Into[Any] | None = None,
+        prefetch: int | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Cursor[Any]:
+        """A cursor over the rows of a statement: `with conn.cursor(...) as cursor`, in a transaction.
+
+        Args:
+            query: a statement, as for `fetch`; so are `args` and `into`.
+            args: the values of its parameters.
+            into: what each row becomes.
+            prefetch: how many rows an iteration fetches at once; by default what makes about 256 KiB.
+            timeout: the longest time for one fetch, in seconds.
+        """
+        item = as_item(query, args, into)
+        return Cursor(self.runtime, self._opened, item, prefetch, self._seconds(timeout))
 
     def prepare(self, query: str, *, timeout: Timeout = DEFAULT) -> PreparedStatement:
         """Prepare a statement to be run many times."""
@@ -499,6 +543,7 @@ class Connection(Queries, ColumnQueries):
         wake(self.listeners.dispatch([]))
         if link is not None:
             link.engine.blocks.take_back()
+            link.engine.turns.end_lease()
             link.dismiss()
         return lender
 

@@ -10,9 +10,11 @@ from typing import Generic, TypeVar
 
 from pgproto.errors import Error, LocalProtocolError
 from pgproto.session import Operation, Stream
+from pgproto.session.portal import in_block
 from pgproto.types import Column
 
 from ..unique import Unique
+from .cursors import Cursor
 from .runtime import Link, Runtime
 
 __all__ = ["Pieces", "RowStream", "progress"]
@@ -90,6 +92,7 @@ class Pieces(Unique, Generic[T]):
     def __del__(self) -> None:
         link: Link | None = getattr(self, "_link", None)
         if link is not None and not link.inherited:
+            self._operation.kept = False
             link.orphan(self._operation, self._release)
 
     def _fetch(self) -> None:
@@ -135,6 +138,7 @@ class Pieces(Unique, Generic[T]):
         if self._seconds is not None:
             self._operation.deadline = link.engine.clock() + self._seconds
         self._link = link
+        self._operation.kept = True
         try:
             link.begin(self._operation)
         except Error:  # refused
@@ -154,6 +158,7 @@ class Pieces(Unique, Generic[T]):
         self._ended = True
         self._error = error
         self._pieces.clear()
+        self._operation.kept = False
         link, self._link = self._link, None
         try:
             if link is not None:
@@ -164,7 +169,15 @@ class Pieces(Unique, Generic[T]):
 
 
 class RowStream(Pieces[T]):
-    """The rows of a statement as they arrive."""
+    """The rows of a statement as they arrive.
+
+    In a transaction block they are fetched by a cursor: other statements may run in between, and to stop in
+    the middle needs no cancel request, which would abort the transaction.
+
+    Args:
+        runtime, start, operation, seconds, release: see `Pieces`.
+        cursor: a cursor for the same statement; None if it never runs in a transaction block.
+    """
 
     def __init__(
         self,
@@ -172,14 +185,43 @@ class RowStream(Pieces[T]):
         start: Callable[[], Link],
         operation: Stream,
         seconds: float | None,
+        release: Callable[[], None] | None = None,
+        cursor: Cursor[T] | None = None,
     ) -> None:
-        super().__init__(runtime, start, operation, operation.take, seconds)
+        super().__init__(runtime, start, operation, operation.take, seconds, release)
         self._item = operation.items[0]
+        self._cursor = cursor
 
     @property
     def description(self) -> tuple[Column, ...]:
         """The columns, with their types; () before the first row was asked for."""
         return self._item.description
+
+    def _fetch(self) -> None:
+        cursor = self._cursor
+        if cursor is None or self._link is not None or self._ended:
+            super()._fetch()
+        elif not (cursor.begun or in_block((self._start()).engine)):
+            self._cursor = None
+            super()._fetch()
+        else:
+            try:
+                rows = cursor.piece()
+            except Error as error:
+                self._end(error)
+                raise
+            except BaseException:
+                self._leave()
+                raise
+            if not rows:
+                self._end(None)
+                raise StopIteration
+            self._pieces.extend(rows)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._cursor is not None:
+            self._cursor.drop()
+        super()._end(error)
 
 
 def progress(runtime: Runtime, link: Link, operation: Operation, seconds: float | None) -> None:

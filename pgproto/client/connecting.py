@@ -1,0 +1,90 @@
+"""How a connection is opened: `connect(dsn)`, to await or to enter."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from types import TracebackType
+from typing import Any, Unpack
+
+from pgproto.config import ConnectOptions
+from pgproto.errors import LocalProtocolError
+from pgproto.session import Connector
+from pgproto.session.deadlines import DEFAULT, Timeout, limit
+from pgproto.types import TypeMap
+
+from .connection import Connection
+from .runtime import Runtime
+from .unique import Unique
+
+__all__ = ["Connect", "Connecting"]
+
+
+class Connecting(Unique):
+    """The result of `connect`: to await, or to enter."""
+
+    def __init__(self, runtime: Runtime, connector: Connector, timeout: Timeout) -> None:
+        limit(timeout, None)
+        self._runtime = runtime
+        self._connector = connector
+        self._timeout = timeout
+        self._entered = False
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[Any, Any, Connection]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> Connection:
+        if self._entered:
+            raise LocalProtocolError("it is entered already: call connect() for each connection")
+        self._entered = True
+        try:
+            self._connection = await self._connect()
+        except BaseException:
+            self._entered = False
+            raise
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._connection, None
+        self._entered = False
+        if connection is not None:
+            await connection.__aexit__(kind, error, trace)
+
+    async def _connect(self) -> Connection:
+        connection = Connection(self._runtime, self._connector)
+        await connection.open(self._timeout)
+        return connection
+
+
+class Connect:
+    """Opens connections: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __call__(
+        self,
+        dsn: str | None = None,
+        *,
+        timeout: Timeout = DEFAULT,
+        server_settings: Mapping[str, str] | None = None,
+        types: TypeMap | None = None,
+        **options: Unpack[ConnectOptions],
+    ) -> Connecting:
+        """Open a connection: await the result, or enter it with `async with`.
+
+        Args:
+            dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
+            timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
+            server_settings: run-time parameters for the session.
+            types: the types that it knows, and where it learns others; by default a new map of its own.
+            options: libpq's options by name, and pgproto's own.
+
+        Raises:
+            ConfigError: the options cannot be used.
+            ConnectError: no server accepted.
+        """
+        runtime = self._runtime
+        return Connecting(runtime, runtime.connector(dsn, options, server_settings, types), timeout)

@@ -1,0 +1,210 @@
+"""Cursors: rows that are fetched piece by piece in a transaction, with other statements in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
+
+from pgproto.errors import DataError, LocalProtocolError
+from pgproto.session import Execution, Portal, QueuedQuery
+from pgproto.session.deadlines import DEFAULT, Timeout, seconds
+from pgproto.types import Column
+
+from .runtime import Link, Runtime
+from .unique import Unique
+
+__all__ = ["Cursor"]
+
+T = TypeVar("T")
+
+_FIRST: Final = 100
+_PIECE: Final = 262_144
+
+
+class Cursor(Unique, Generic[T]):
+    """The rows of a statement as they are wanted; made by `Connection.cursor`.
+
+    `async with conn.cursor(sql) as cursor`: iterate over it, or call `fetch`, `fetchrow` and `forward`, in
+    any order.  The statement runs with the first of these, and the cursor ends with its transaction block.
+    Between two steps the connection is free for other statements.  After an error, a timeout or a
+    cancellation the cursor is closed.
+
+    Leaving costs nothing: no round trip, and no cancel request, since the server has computed no more rows
+    than were fetched.  The cursor is closed with the next statement, also one that was just dropped.
+
+    Args:
+        runtime: the adapter's runtime.
+        start: returns the link of the connection, if it can be used here.
+        item: the statement with its values.
+        prefetch: how many rows an iteration fetches at once; None for what makes about 256 KiB.
+        time: the longest time for one fetch, in seconds; None for no limit.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        start: Callable[[], Awaitable[Link]],
+        item: QueuedQuery[T],
+        prefetch: int | None,
+        time: float | None,
+    ) -> None:
+        if prefetch is not None and prefetch < 1:
+            raise ValueError(f"prefetch must be at least 1, not {prefetch}")
+        self._runtime = runtime
+        self._start = start
+        self._portal = Portal(item)
+        self._prefetch = prefetch
+        self._limit = prefetch or _FIRST
+        self._time = time
+        self._rows: deque[T] = deque()
+        self._refused: DataError | None = None  # the error of the next row
+        self._begun = False
+        self._waiting = False
+
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """The columns, with their types; () before the first fetch."""
+        return self._portal.item.description
+
+    @property
+    def begun(self) -> bool:
+        """True once rows were asked for."""
+        return self._begun
+
+    @property
+    def name(self) -> str:
+        """Its name on the server, for SQL such as `update ... where current of "name"`, once it has begun."""
+        return self._portal.name
+
+    def __aiter__(self) -> Cursor[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._rows:
+            rows = await self.piece()
+            if not rows:
+                raise StopAsyncIteration
+            self._rows.extend(rows)
+        return self._rows.popleft()
+
+    async def piece(self) -> list[T]:
+        """The next rows: those at hand, or else as many as an iteration fetches; [] at the end."""
+        if self._rows:
+            return self._at_hand(len(self._rows))
+        return await self._fetch(self._limit, self._time)
+
+    async def fetch(self, n: int, *, timeout: Timeout = DEFAULT) -> list[T]:
+        """The next `n` rows, or as many as there are; [] at the end.
+
+        Args:
+            n: at least 1.
+            timeout: in seconds; by default that of the cursor.
+
+        Raises:
+            LocalProtocolError: the cursor is closed, its block has ended, or there is none.
+            ValueError: `n` is less than 1.
+        """
+        if n < 1:
+            raise ValueError(f"fetch at least 1 row, not {n}")
+        time = seconds(timeout, self._time)
+        self._check_turn()
+        rows = self._at_hand(n)
+        if len(rows) < n:
+            rows += await self._fetch(n - len(rows), time)
+        return rows
+
+    async def fetchrow(self, *, timeout: Timeout = DEFAULT) -> T | None:
+        """The next row; None at the end."""
+        rows = await self.fetch(1, timeout=timeout)
+        return rows[0] if rows else None
+
+    async def forward(self, n: int, *, timeout: Timeout = DEFAULT) -> int:
+        """Skip the next `n` rows, which stay on the server; the number of rows that were there to skip."""
+        if n < 1:
+            raise ValueError(f"skip at least 1 row, not {n}")
+        time = seconds(timeout, self._time)
+        self._check_turn()
+        skipped = len(self._at_hand(n))
+        if skipped < n and not self._portal.bound:
+            skipped += len(await self._fetch(1, time))  # MOVE needs a cursor that is there
+        if skipped < n and not self._portal.done:
+            move = QueuedQuery[Any](f'MOVE FORWARD {n - skipped} IN "{self.name}"', ())
+            link = await self._start()
+            self._portal.check(link.engine)
+            await self._run(link, Execution([move]), time)
+            skipped += move.rowcount
+        return skipped
+
+    def drop(self) -> None:
+        """What `aclose` does, without a checkpoint; from any thread."""
+        self._rows.clear()
+        self._portal.close()
+
+    async def aclose(self) -> None:
+        """Close it with the next statement.  Idempotent."""
+        self.drop()
+        await self._runtime.shielded_checkpoint()
+
+    async def __aenter__(self) -> Cursor[T]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_waiting"):
+            self.drop()
+
+    # ---- Internals
+
+    def _at_hand(self, n: int) -> list[T]:
+        rows = self._rows
+        return [rows.popleft() for _ in range(min(n, len(rows)))]
+
+    def _check_turn(self) -> None:
+        if self._waiting:
+            raise LocalProtocolError("another task reads from this cursor already")
+
+    async def _fetch(self, limit: int, time: float | None) -> list[T]:
+        """Fetch rows from the server; [] at the end."""
+        portal = self._portal
+        link = await self._start()
+        self._check_turn()
+        if self._refused is not None or (portal.done and not portal.closed):
+            await self._runtime.checkpoint()
+            return self._at_end()
+        operation = portal.fetch(link.engine, limit)
+        self._begun = True
+        await self._run(link, operation, time)
+        rows = len(operation.items[0].rows)
+        if self._prefetch is None and rows:
+            # As many rows as make a piece, but not many times more than before: they may get longer.
+            self._limit = max(1, min(rows * _PIECE // operation.size, 8 * self._limit))
+        try:
+            made, self._refused = operation.take()
+        except BaseException:
+            self.drop()
+            raise
+        return made or self._at_end()
+
+    def _at_end(self) -> list[T]:
+        """There are no more rows, or the next one is refused."""
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            self.drop()
+            raise refused
+        return []
+
+    async def _run(self, link: Link, operation: Execution, time: float | None) -> None:
+        self._waiting = True
+        try:
+            await link.run(operation, time)
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            self._waiting = False
