@@ -52,10 +52,66 @@ def _order(one: Any, other: Any) -> int:
     return -1 if one < other else int(one > other)
 
 
+class _Bound:
+    """One end of a range, in the order of the server's range_cmp_bounds.
+
+    Args:
+        value: the bound; None if there is none.
+        inclusive: it is in the range.
+        is_lower: it is the lower one.
+    """
+
+    __slots__ = ("inclusive", "is_lower", "value")
+
+    def __init__(self, value: Any, inclusive: bool, is_lower: bool) -> None:
+        self.value = value
+        self.inclusive = inclusive
+        self.is_lower = is_lower
+
+    def compared(self, other: _Bound) -> int:
+        """-1, 0 or 1, by where the values in the range begin, or end."""
+        if self.value is None or other.value is None:
+            return self._end() - other._end()
+        order = _order(self.value, other.value)
+        return order or self._side() - other._side()
+
+    def _end(self) -> int:
+        """-1 before everything, 1 after everything, 0 between."""
+        if self.value is not None:
+            return 0
+        return -1 if self.is_lower else 1
+
+    def _side(self) -> int:
+        """0 if it is at its value; 1 just after, or -1 just before it, if it is not in the range."""
+        if self.inclusive:
+            return 0
+        return 1 if self.is_lower else -1
+
+    def touches(self, other: _Bound) -> bool:
+        """True if there is nothing between this upper and that lower bound, and nothing twice."""
+        if self.value is None or other.value is None or self.inclusive == other.inclusive:
+            return False
+        return _order(self.value, other.value) == 0
+
+    def beyond(self) -> _Bound:
+        """The bound of what is on its other side."""
+        return _Bound(self.value, not self.inclusive, not self.is_lower)
+
+
+def _between(lower: _Bound, upper: _Bound) -> Range[Any]:
+    words = ("[" if lower.inclusive else "(") + ("]" if upper.inclusive else ")")
+    return Range(lower.value, upper.value, words)
+
+
 class Range(Generic[T]):
     """All values between two bounds.  Immutable and hashable.
 
     Bounds and values are compared as the server compares them: NaN is after everything, infinity included.
+    Ranges have the server's order: an empty one is before all others, then the lower bounds count, then the
+    upper ones.  `x in range` is true of values and of ranges; `+`, `*` and `-` are the union, intersection
+    and difference, each of them one range.  That nothing is between 1 and 2 of integers, only the server
+    knows: all of this goes by the bounds as they are written.
+
     Two ranges are equal if both are empty, or if they have the same bounds in the same words; the server
     writes ranges of integers and dates with "[)", whatever they were written with.
 
@@ -123,6 +179,11 @@ class Range(Generic[T]):
         return ("[" if self._lower_inc else "(") + ("]" if self._upper_inc else ")")
 
     def __contains__(self, value: Any) -> bool:
+        of_ranges = isinstance(self._lower, Range) or isinstance(self._upper, Range)
+        if isinstance(value, Range) and not of_ranges:
+            if value.empty or self.empty:
+                return value.empty
+            return self._low().compared(value._low()) <= 0 <= self._high().compared(value._high())
         if self._empty:
             return False
         if self._lower is not None and _order(value, self._lower) < (0 if self._lower_inc else 1):
@@ -131,6 +192,97 @@ class Range(Generic[T]):
 
     def __bool__(self) -> bool:
         return not self.empty
+
+    def _low(self) -> _Bound:
+        return _Bound(self._lower, self._lower_inc, True)
+
+    def _high(self) -> _Bound:
+        return _Bound(self._upper, self._upper_inc, False)
+
+    def overlaps(self, other: Range[T]) -> bool:
+        """True if a value is in both (`&&`).
+
+        Args:
+            other: the other range.
+        """
+        if self.empty or other.empty:
+            return False
+        return self._low().compared(other._high()) <= 0 <= self._high().compared(other._low())
+
+    def adjacent(self, other: Range[T]) -> bool:
+        """True if nothing is between them, and no value is in both (`-|-`).
+
+        Args:
+            other: the other range.
+        """
+        if self.empty or other.empty:
+            return False
+        return self._high().touches(other._low()) or other._high().touches(self._low())
+
+    def __add__(self, other: Range[T]) -> Range[T]:
+        """The values in either.
+
+        Raises:
+            ValueError: they are not one range.
+        """
+        if not isinstance(other, Range):
+            return NotImplemented
+        if self.empty or other.empty:
+            return self if other.empty else other
+        if not self.overlaps(other) and not self.adjacent(other):
+            raise ValueError("there is something between the two ranges: their union is not one range")
+        low, high = self._low(), self._high()
+        return _between(
+            low if low.compared(other._low()) <= 0 else other._low(),
+            high if high.compared(other._high()) >= 0 else other._high(),
+        )
+
+    def __mul__(self, other: Range[T]) -> Range[T]:
+        """The values in both."""
+        if not isinstance(other, Range):
+            return NotImplemented
+        if not self.overlaps(other):
+            return Range(empty=True)
+        low, high = self._low(), self._high()
+        return _between(
+            low if low.compared(other._low()) >= 0 else other._low(),
+            high if high.compared(other._high()) <= 0 else other._high(),
+        )
+
+    def __sub__(self, other: Range[T]) -> Range[T]:
+        """The values that are not in the other one.
+
+        Raises:
+            ValueError: they are two ranges, one before and one after the other one.
+        """
+        if not isinstance(other, Range):
+            return NotImplemented
+        if not self.overlaps(other):
+            return self
+        before = self._low().compared(other._low()) < 0
+        after = self._high().compared(other._high()) > 0
+        if before and after:
+            raise ValueError("the other range is in the middle: the difference is not one range")
+        if before:
+            return _between(self._low(), other._low().beyond())
+        return _between(other._high().beyond(), self._high()) if after else Range(empty=True)
+
+    def _compared(self, other: Range[T]) -> int:
+        if self.empty or other.empty:
+            return int(other.empty) - int(self.empty)
+        return self._low().compared(other._low()) or self._high().compared(other._high())
+
+    def __lt__(self, other: Range[T]) -> bool:
+        return self._compared(other) < 0 if isinstance(other, Range) else NotImplemented
+
+    def __le__(self, other: Range[T]) -> bool:
+        return self._compared(other) <= 0 if isinstance(other, Range) else NotImplemented
+
+    def __gt__(self, other: Range[T]) -> bool:
+        return self._compared(other) > 0 if isinstance(other, Range) else NotImplemented
+
+    def __ge__(self, other: Range[T]) -> bool:
+        return self._compared(other) >= 0 if isinstance(other, Range) else NotImplemented
 
     def _key(self) -> tuple[object, ...]:
         if self.empty:
@@ -172,7 +324,8 @@ class Multirange(Generic[T]):
         self._ranges = tuple(ranges)
 
     def __contains__(self, value: object) -> bool:
-        return any(value in each for each in self._ranges)
+        nothing = isinstance(value, Range) and value.empty  # which is in everything
+        return nothing or any(value in each for each in self._ranges)
 
     def __iter__(self) -> Iterator[Range[T]]:
         return iter(self._ranges)
