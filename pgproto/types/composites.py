@@ -118,7 +118,9 @@ class CompositeCodec(Codec):
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The fields as a Row."""
-        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        count: i64 = -1
+        if end - start >= 4:
+            count = read_int32(buffer, start)
         if count != len(self._codecs):
             raise self._outdated(f"{count} fields instead of {len(self._codecs)}")
         position: i64 = start + 4

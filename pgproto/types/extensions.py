@@ -98,14 +98,18 @@ class HstoreCodec(Codec):
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The keys and values as a dict."""
-        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        count: i64 = -1
+        if end - start >= 4:
+            count = read_int32(buffer, start)
         position: i64 = start + 4
         if not 0 <= count <= (end - position) // 8:
             raise malformed(self.name, f"{count} pairs in {end - start} bytes")
         found: dict[str, str | None] = {}
         try:
             while count:
-                length: i64 = read_int32(buffer, position) if end - position >= 8 else -1
+                length: i64 = -1
+                if end - position >= 8:
+                    length = read_int32(buffer, position)
                 stop: i64 = position + 4 + length
                 if length < 0 or end - stop < 4:
                     raise malformed(self.name, "it ends within a pair")

@@ -105,11 +105,11 @@ class NumericCodec(Codec):
                 parts.append(str(number)[1:])
             text = "".join(parts)
         exponent: i64 = 4 * ((weight ^ 0x8000) - 0x8000 + 1 - ndigits)  # of the last digit
-        missing: i64 = exponent + scale if number else 0
-        if exponent > _LONG_TAIL:
-            missing = 0  # a value of 14 bytes can have 131,072 digits, nearly all of them zeros
-            if number:
-                scale = -exponent
+        missing: i64 = 0
+        if number and exponent <= _LONG_TAIL:
+            missing = exponent + scale
+        elif number:
+            scale = -exponent  # a value of 14 bytes can have 131,072 digits, nearly all of them zeros
         while missing > 0 and number < _ROOM:
             number *= 10
             missing -= 1

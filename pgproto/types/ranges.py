@@ -402,7 +402,9 @@ class RangeCodec(Codec):
             for index, missing in ((0, _NO_LOWER), (1, _NO_UPPER)):
                 if flags & missing:
                     continue
-                length: i64 = read_int32(buffer, position) if end - position >= 4 else -1
+                length: i64 = -1
+                if end - position >= 4:
+                    length = read_int32(buffer, position)
                 position += 4
                 if length < 0 or length > end - position:
                     raise malformed(self.name, "it ends within a bound")
@@ -502,13 +504,17 @@ class MultirangeCodec(Codec):
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The multirange."""
-        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        count: i64 = -1
+        if end - start >= 4:
+            count = read_int32(buffer, start)
         position: i64 = start + 4
         if not 0 <= count <= (end - start) // 5:
             raise malformed(self.name, f"{count} ranges in {end - start} bytes")
         ranges: list[Any] = []
         while count:
-            length: i64 = read_int32(buffer, position) if end - position >= 4 else -1
+            length: i64 = -1
+            if end - position >= 4:
+                length = read_int32(buffer, position)
             position += 4
             if length < 0 or length > end - position:
                 raise malformed(self.name, "it ends within a range")

@@ -207,7 +207,9 @@ class RowDecoder:
                 start = self._by_runs(buffer, start, end, rows)
                 if start == end:
                     break
-            stop: i64 = start + 1 + (read_int32(buffer, start + 1) if end - start > 4 else 0)
+            stop: i64 = start
+            if end - start > 4:
+                stop += 1 + read_int32(buffer, start + 1)
             if stop < start + 5 or stop > end:
                 raise RemoteProtocolError("not a whole DataRow message")
             self._by_columns(buffer, start + 5, stop, values, before + len(rows))

@@ -260,7 +260,9 @@ class RecordCodec(Codec):
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The fields, each by the codec of its type."""
-        count: i64 = read_int32(buffer, start) if end - start >= 4 else -1
+        count: i64 = -1
+        if end - start >= 4:
+            count = read_int32(buffer, start)
         position: i64 = start + 4
         if not 0 <= count <= (end - position) // 8:
             raise malformed(self.name, f"{count} fields in {end - start} bytes")

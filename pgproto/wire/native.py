@@ -5,7 +5,8 @@ nanoseconds and a `struct` call a hundred; in interpreted code the `struct` call
 two variants tests `COMPILED`; the unit tests check that both variants return the same.
 
 In compiled code, declare indexes and sizes as `i64`, a machine integer, and assign every byte to an `i64`
-before shifting it: a byte read from `bytes` is an `int`, and shifting an `int` is a call.
+before shifting it: a byte read from `bytes` is an `int`, and shifting an `int` is a call.  In an expression
+`a if b else c`, an `i64` beside a number written out becomes an object, and an `i64` again: write an `if`.
 """
 
 from __future__ import annotations
