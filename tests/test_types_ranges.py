@@ -89,7 +89,8 @@ def test_the_order() -> None:
         Range(2, 3),
         Range(nan, None),
     ]
-    assert sorted(ordered[::-1]) == ordered
+    backwards = ordered[::-1]
+    assert sorted(backwards) == ordered
     assert EMPTY <= Range(1, 1) <= EMPTY
     nothing = Range(1, 1)
     assert nothing >= EMPTY
