@@ -248,11 +248,19 @@ class FixedCodec(Codec):
         name: the type's SQL name.
         code: the item's `struct` code (big-endian, standard size).
         exact: the Python type, if `struct` takes and returns the values without conversion; else None.
+        item: the code of the item that is written, if it is another.  If it is wider than the value, the
+            first bytes of `raw` are the last ones of the length.
+
+    Attributes:
+        head: the bytes of a field before its item: the length.
     """
 
-    __slots__ = ("_by_shifts", "_pack", "_pack_field", "_with_sign", "code", "exact", "size", "unpack_from")
+    __slots__ = (
+        *("_by_shifts", "_pack", "_pack_field", "_with_sign"),
+        *("code", "exact", "head", "item", "size", "unpack_from"),
+    )
 
-    def __init__(self, oid: int, name: str, code: str, exact: type[object] | None) -> None:
+    def __init__(self, oid: int, name: str, code: str, exact: type[object] | None, item: str = "") -> None:
         super().__init__(oid, name)
         shape = struct.Struct(">" + code)
         self.code = code
@@ -262,8 +270,11 @@ class FixedCodec(Codec):
         self._with_sign: bool = code in "hiq"
         self._by_shifts: bool = COMPILED and code in "hiqHIQ"
         # In the stubs these take and return Any.
-        self._pack: Any = shape.pack
-        self._pack_field: Any = struct.Struct(">i" + code).pack
+        self.item = item or code
+        written = struct.Struct(">" + self.item)
+        self.head = frame_length(self.size)[: 4 - (written.size - self.size)]
+        self._pack: Any = written.pack
+        self._pack_field: Any = struct.Struct(f">{len(self.head)}s{self.item}").pack
         self.unpack_from: Any = shape.unpack_from
 
     def raw(self, value: object) -> object:
@@ -291,7 +302,7 @@ class FixedCodec(Codec):
         """Append length and value by one `struct` call."""
         item = self.raw(value)
         try:
-            field: bytes = self._pack_field(self.size, item)
+            field: bytes = self._pack_field(self.head, item)
         except (struct.error, OverflowError):
             raise self.out_of_range(value) from None
         parts.append(field)

@@ -128,9 +128,9 @@ class _Run:
         types: list[type[object] | None] = []
         lengths: list[bytes] = []  # as bytes, for which `struct` takes a third of the time of a number
         for codec in fixed:
-            length = head + frame_length(codec.size)
+            length = head + codec.head
             head = b""
-            code += f"{len(length)}s{codec.code}"
+            code += f"{len(length)}s{codec.item}"
             types.append(codec.exact)
             lengths.append(length)
         for _ in range(_MOST - len(fixed)):

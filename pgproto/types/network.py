@@ -39,6 +39,7 @@ _IPV6_BITS: Final = 128
 _COLON: Final = 0x3A
 _HYPHEN: Final = 0x2D
 _DOT: Final = 0x2E
+_LONGEST: Final = 64  # characters of a macaddr, with all that can be between its digits
 
 
 class InetCodec(Codec):
@@ -142,37 +143,43 @@ def _parsed(text: str) -> object:
 class MacCodec(FixedCodec):
     """The address of a network card, 6 or 8 bytes."""
 
-    __slots__ = ()
+    __slots__ = ("_digits", "_length")
 
     def __init__(self, oid: int, name: str, size: int) -> None:
-        super().__init__(oid, name, f"{size}s", None)
+        super().__init__(oid, name, f"{size}s", None, "q")
+        self._digits: i64 = 2 * size
+        self._length: i64 = size << 48 if size == 6 else 0  # what the item has before six bytes
 
     def raw(self, value: object) -> object:
         """Take a str of hexadecimal digits, with or without ":", "-" or "." between them."""
         text = value if type(value) is str else exact_str(value)
         try:
-            data = text.encode()
+            data = text.encode() if len(text) <= _LONGEST else b""
         except UnicodeEncodeError:
             data = b""
-        size: i64 = self.size
-        number: i64 = 0  # signed, or eight bytes would not fit
+        table = HEX_DIGITS
+        number: i64 = 0
         digits: i64 = 0
         at: i64 = 0
         end: i64 = len(data)
-        while at < end and digits <= 2 * size:
+        while at < end:
             code: i64 = data[at]
-            digit: i64 = HEX_DIGITS[code]
+            digit: i64 = table[code]
             if digit < 16:
-                if digits == 0 and size == 8 and digit > 7:
-                    number = -1
                 number = number << 4 | digit
                 digits += 1
             elif code != _COLON and code != _HYPHEN and code != _DOT:
                 break
             at += 1
-        if at < end or digits != 2 * size:
+        if at < end or digits != self._digits:
             raise ValueError(f"str that is not {self.size} bytes in hexadecimal digits")
-        return int(number).to_bytes(self.size, "big", signed=size == 8)
+        if number >> 63:
+            number |= -1 << 63  # the item has a sign
+        return number | self._length
+
+    def packed(self, item: object, value: object) -> bytes:
+        """The bytes, without what is before them in the item."""
+        return super().packed(item, value)[8 - self.size :]
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The bytes with a ":" between them."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonPathCodec", "LsnCodec", "RecordCodec", "TidCodec", "VectorCodec"]
 
 _TID: Final = struct.Struct(">IH")
+_SLASH: Final = 0x2F
 _PAIR: Final = re.compile(r"\((\d{1,10}),(\d{1,5})\)", re.ASCII)
 
 
@@ -53,6 +54,15 @@ class TidCodec(Codec):
 
     def encode(self, value: object) -> bytes:
         """Take a pair of ints."""
+        return self._number(value).to_bytes(6, "big")
+
+    def add_field(self, parts: list[bytes], value: object) -> i64:
+        """Append the length and the pair, as one number."""
+        parts.append((6 << 48 | self._number(value)).to_bytes(10, "big"))
+        return 10
+
+    def _number(self, value: object) -> int:
+        """The block and the offset as one number."""
         if not isinstance(value, (tuple, list)):
             raise expected("tuple", value)
         items = value if type(value) is tuple else list(value)
@@ -61,7 +71,7 @@ class TidCodec(Codec):
         block, offset = exact_int(items[0]), exact_int(items[1])
         if not (0 <= block <= 0xFFFFFFFF and 0 <= offset <= 0xFFFF):
             raise ValueError("a block or an offset out of range")
-        return (block << 16 | offset).to_bytes(6, "big")
+        return block << 16 | offset
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The pair."""
@@ -89,42 +99,46 @@ _HEX: Final = [f"{byte:02X}" for byte in range(256)]
 _HIGH: Final = [f"{byte:X}/" for byte in range(256)]
 
 
-def _hex_number(data: bytes, start: i64, stop: i64) -> i64:
-    """The number of the one to eight hexadecimal digits `data[start:stop]`; -1 if they are not that."""
-    number: i64 = 0 if 1 <= stop - start <= 8 else -1
-    at: i64 = start if number == 0 else stop
-    while at < stop:
-        code: i64 = data[at]
-        digit: i64 = HEX_DIGITS[code]
-        if digit > 15:
-            return -1
-        number = number << 4 | digit
-        at += 1
-    return number
-
-
 class LsnCodec(FixedCodec):
     """A place in the write-ahead log."""
 
     __slots__ = ()
 
     def __init__(self, oid: int, name: str) -> None:
-        super().__init__(oid, name, "Q", None)
+        super().__init__(oid, name, "Q", None, "q")
 
     def raw(self, value: object) -> object:
         """Take a str as the server prints it."""
         text = value if type(value) is str else exact_str(value)
-        slash: i64 = text.find("/")
         try:
             data = text.encode()
         except UnicodeEncodeError:
             data = b""
-            slash = -1
-        high: i64 = _hex_number(data, 0, slash)
-        low: i64 = _hex_number(data, slash + 1, len(data))
-        if high < 0 or low < 0:
+        table = HEX_DIGITS
+        high: i64 = 0
+        number: i64 = 0
+        digits: i64 = 0
+        slashes: i64 = 0
+        at: i64 = 0
+        end: i64 = len(data)
+        while at < end:
+            code: i64 = data[at]
+            digit: i64 = table[code]
+            if digit < 16 and digits < 8:
+                number = number << 4 | digit
+                digits += 1
+            elif code == _SLASH and digits and not slashes:
+                high = number
+                number = digits = 0
+                slashes = 1
+            else:
+                break
+            at += 1
+        if at < end or not digits or not slashes:
             raise ValueError('str that is not of the form "16/B374D848"')
-        return int(high) << 32 | int(low)
+        if high >> 31:
+            high |= -1 << 31  # the item has a sign
+        return high << 32 | number
 
     def decode(self, buffer: bytes, start: i64, end: i64) -> object:
         """The place as the server prints it; the usual ones from tables, in a quarter of the time."""
