@@ -321,3 +321,28 @@ def shaped(draw: st.DrawFn) -> Any:
 @given(shaped())
 def test_round_trip(value: Any) -> None:
     assert decode(INT4S, codec(INT4S).encode(value)) == value
+
+
+def test_dimensions_of_json_are_those_of_an_array_with_bounds() -> None:
+    jsons = codec(JSONS)
+    values: list[Array[Any]] = [
+        Array([[1, [2]], [3, None]], (1, 1)),
+        Array([[[1]], [[2]]], (0, 5)),
+        Array([[1, 2]], (1,)),
+    ]
+    for value in values:
+        data = jsons.encode(value)
+        for back in (jsons.decode(data, 0, len(data)), jsons.decode_text(jsons.encode_text(value))):
+            assert back == value
+            bounds = back.lower_bounds if isinstance(back, Array) else (1,)
+            assert bounds == value.lower_bounds
+    assert jsons.encode(Array([[1, 2]], (1,))) == jsons.encode([[1, 2]])
+    back = jsons.decode_text("{{1,2},{3,4}}")
+    assert isinstance(back, Array)
+    assert (back, back.lower_bounds) == ([[1, 2], [3, 4]], (1, 1))
+    ragged: list[Array[Any]] = [Array([[1], [2, 3]], (1, 1)), Array([[1], 2], (1, 1))]
+    for wrong in ragged:
+        with pytest.raises(ValueError, match="ragged"):
+            jsons.encode(wrong)
+    with pytest.raises(TypeError, match="expected list, got int"):
+        jsons.encode(Array([1, [2]], (1, 1)))

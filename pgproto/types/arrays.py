@@ -10,7 +10,8 @@ Rule: every count is checked against the bytes that remain before anything is al
 
 An array whose subscripts start at 1 is a list; any other is an `Array`, which has its lower bounds.
 For json and jsonb an inner list is a JSON array and not a dimension, and for a domain over arrays it is an
-element: these arrays are encoded with one dimension.  For cube and vector a list of numbers is an element.
+element: these arrays have as many dimensions as an `Array` has lower bounds, and one if the value is a list.
+For cube and vector a list of numbers is an element.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class ArrayCodec(Codec):
                 not as many lower bounds as dimensions.
         """
         lengths: list[int] = []
-        items = self._flatten(as_list(value), lengths)
+        items = self._flatten(value, lengths)
         if not items:
             return _HEADER.pack(_EMPTY_DIMENSIONS, 0, self.element.oid)
         has_null = 0
@@ -116,10 +117,12 @@ class ArrayCodec(Codec):
                 raise ValueError("a lower bound out of range")
         return bounds
 
-    def _flatten(self, items: list[object], lengths: list[int]) -> list[object]:
+    def _flatten(self, value: object, lengths: list[int]) -> list[object]:
         """The elements in row-major order; `lengths` gets the length of each dimension."""
+        items = as_list(value)
         lengths.append(len(items))
-        while self._nests and items and self._is_dimension(items[0]):
+        dimensions = len(value.lower_bounds) if isinstance(value, Array) else 1
+        while items and (self._is_dimension(items[0]) if self._nests else len(lengths) < dimensions):
             if len(lengths) == _MAX_DIMENSIONS:
                 raise ValueError(f"nested more than {_MAX_DIMENSIONS} deep")
             width = len(as_list(items[0]))  # counted, because a subclass's len() may lie
@@ -206,7 +209,7 @@ class ArrayCodec(Codec):
         while index > 0:
             items = _folded(items, read_int32(buffer, start + 12 + 8 * index))
             index -= 1
-        if as_usual:
+        if as_usual and (self._nests or dimensions < 2):
             return items
         return Array(items, [read_int32(buffer, start + 16 + 8 * index) for index in range(dimensions)])
 
@@ -214,7 +217,7 @@ class ArrayCodec(Codec):
         """Take what `encode` takes."""
         lengths: list[int] = []
         texts: list[str | None] = []
-        for index, item in enumerate(self._flatten(as_list(value), lengths)):
+        for index, item in enumerate(self._flatten(value, lengths)):
             try:
                 texts.append(None if item is None else self.element.encode_text(item))
             except (TypeError, ValueError) as error:
@@ -231,6 +234,8 @@ class ArrayCodec(Codec):
         bounds = read_lower_bounds(text)
         if not items:
             return items
+        if not bounds and not self._nests and len(lengths) > 1:
+            bounds = [1] * len(lengths)
         for width in reversed(lengths[1:]):
             items = _folded(items, width)
         if not bounds:
