@@ -246,6 +246,8 @@ class Clients(
                     block.keys.append(key)
                     if self.rng.random() < 0.15:
                         await self._savepoint(conn, block)
+                    if self.rng.random() < 0.1:
+                        await self.cursor(conn)
                     if self.rng.random() < 0.06:
                         raise Oops("in a transaction")
                     if self.rng.random() < 0.06:

@@ -35,6 +35,7 @@ class Moving:
     notified: set[str]
     lease: Callable[..., Awaitable[None]]
     within: Callable[..., Awaitable[Any]]
+    fetch: Callable[..., Awaitable[None]]
     surprised: Callable[[BaseException], None]
     _limit: Callable[..., float]
     _insert_text: Callable[[], str]
@@ -169,3 +170,26 @@ class Moving:
         self.record.rows(tag, got, len(got) if stop >= 0 else count)
         if stop < 0:
             self.record.done(asked)
+
+    async def cursor(self, conn: Any) -> None:
+        """Rows piece by piece, in a block, with queries in between."""
+        tag = self.record.new_tag()
+        count = self.rng.choice((0, 3, 20))
+        asked = self.record.ask(tag)
+        leave = self.rng.random() < 0.3
+        got: list[Any] = []
+        async with conn.cursor(ROWS, tag, count) as cursor:
+            try:
+                piece = await self.within(self._query_time, "fetch", cursor.fetch(2))
+            except Error as error:
+                self.record.failed(asked, error)
+                raise
+            self.record.done(asked)  # each later fetch is a request of its own, without values
+            while piece:
+                got += piece
+                if leave:
+                    break
+                if self.rng.random() < 0.5:
+                    await self.fetch(conn)
+                piece = await self.within(self._query_time, "fetch", cursor.fetch(2))
+        self.record.rows(tag, got, len(got) if leave else count)
