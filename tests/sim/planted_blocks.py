@@ -168,6 +168,7 @@ _RETRY: Final = (
         [Wrap(Turns, "see_to_block", _only_to_its_begin)],
         kinds="twice",
         profile="callers",
+        start=102,
     ),
 )
 

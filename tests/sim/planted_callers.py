@@ -176,7 +176,7 @@ _SOURCES: Final = (
         [Wrap(CopyIn, "stop", _quote_as_it_is)],
         kinds="caller unusable error surprise",
         profile="callers",
-        start=75,
+        start=151,
     ),
     Bug(
         "reason-without-a-text",

@@ -135,6 +135,6 @@ BUGS: Final = (
         [Wrap(Execution, "half_written", returns(False))],
         kinds="label truth",
         profile="corners",
-        start=430,
+        start=520,
     ),
 )

@@ -49,6 +49,7 @@ BUGS: Final = (
         [Wrap(Statement, "returns", _as_ever_if_named)],
         kinds="types surprise",
         profile="migrating",
+        start=149,
     ),
     Bug(
         "types-are-not-declared",
@@ -80,5 +81,6 @@ BUGS: Final = (
         [Wrap(Preparing, "go_on_preparing", _by_name)],
         kinds="types surprise",
         profile="migrating",
+        start=84,
     ),
 )

@@ -275,6 +275,7 @@ _HEALTH: Final = (
         kinds="late",
         says="put off",
         profile="endings",
+        start=152,
     ),
     Bug(
         "refusal-is-forgotten",

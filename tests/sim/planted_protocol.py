@@ -165,7 +165,7 @@ BUGS: Final = (
         ],
         kinds="error",
         profile="copy",
-        start=1018,
+        start=1050,
     ),
     Bug(
         "second-fatal-wins",
@@ -257,7 +257,7 @@ if length > limits.lowest:""",
             )
         ],
         kinds="error",
-        start=7322,
+        start=8460,
     ),
     Bug(
         "split-header",
@@ -288,12 +288,14 @@ if tags.DATA_ROW not in limits.by_tag:
         "libpq (psycopg #314, #350): a notice in the middle of a pipeline shifts the queue by one",
         [Wrap(PGConnection, "next_event", _count_notices)],
         kinds="error hang late rows label surprise",
+        start=214,
     ),
     Bug(
         "parameter-status-is-an-answer",
         "a ParameterStatus in the middle of answers counts as one",
         [Wrap(PGConnection, "next_event", _count_parameters)],
         kinds="error hang late rows label surprise",
+        start=214,
     ),
     Bug(
         "no-last-words",

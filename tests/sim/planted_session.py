@@ -200,6 +200,7 @@ _WAITING: Final = (
         [Wrap(Stopping, "due", _those_at_their_turn)],
         kinds="late hang",
         profile="shared",
+        start=443,
     ),
     Bug(
         "abandon-forgets-to-drain",
@@ -420,6 +421,7 @@ _STATE: Final = (
         [Wrap(Transaction, "rollback", _leave_if_idle), Wrap(Engine, "reusable", _whatever_the_status)],
         kinds="dirty label",
         profile="cancel",
+        start=64,
     ),
     Bug(
         "pgx-2589",
@@ -427,6 +429,7 @@ _STATE: Final = (
         [Wrap(Turns, "see_to_block", _and_close)],
         kinds="surprise",
         profile="corners",
+        start=204,
     ),
     Bug(
         "begin-failure-ignored",
@@ -448,6 +451,7 @@ _STATE: Final = (
         [Wrap(Engine, "reusable", _though_retiring)],
         kinds="stale",
         profile="pool",
+        start=63,
     ),
     Bug(
         "pgx-1847",

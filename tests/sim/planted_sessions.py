@@ -77,6 +77,7 @@ BUGS: Final = (
         [Wrap(Reset, "segment_done", _as_new)],
         kinds="dirty set-up",
         profile="pool",
+        start=150,
     ),
     Bug(
         "listeners-outlive-the-lease",
@@ -85,6 +86,7 @@ BUGS: Final = (
         kinds="dirty",
         says="listener",
         profile="pool",
+        start=89,
     ),
     Bug(
         "reset-forgets-the-role",
