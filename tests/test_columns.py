@@ -321,6 +321,7 @@ def test_a_list_cannot_say_where_its_subscripts_start() -> None:
 
 
 def test_what_is_finite_never_becomes_infinite() -> None:
+    assert plain(column(1700, [b"1.5", None], numeric="float64")) == [1.5, None]
     infinite = [b"Infinity", b"-Infinity", b"NaN", b"1e308"]
     assert [repr(each) for each in column(1700, infinite, numeric="float64").values] == [
         "inf",

@@ -348,6 +348,13 @@ def test_lists_and_dictionaries_beside_what_is_text() -> None:
         line(large, 23)
 
 
+def test_lists_of_what_does_not_fit_are_refused() -> None:
+    texts = made("u", array("i", [0]), b"", rows=0)
+    for oid in (1007, 22):
+        with pytest.raises(DataError, match=r"does not take the Arrow type '\+l'"):
+            one(made("+l", array("i", [0]), rows=0, children=[texts]), oid)
+
+
 def test_columns_and_names_must_be_as_many() -> None:
     with pytest.raises(DataError, match="2 columns of data for 1 columns of the table"):
         ColumnsEncoder(["a"], [20], [Kind("a", "l"), Kind("b", "l")])
