@@ -338,3 +338,13 @@ def test_require_auth(text: str) -> None:
 
 def test_the_keyword_arguments_are_typed() -> None:
     assert set(ConnectOptions.__annotations__) == set(OPTIONS)
+
+
+def test_a_config_is_taken_as_it_is() -> None:
+    config = parse_config("postgresql://me@here/there", command_timeout=3)
+    assert parse_config(config) is config
+    assert parse_config(config, environ={"PGHOST": "elsewhere"}) is config
+    with pytest.raises(ConfigError, match=r"takes no options: change it with Config\.replace\(\)"):
+        parse_config(config, port=1)
+    with pytest.raises(ConfigError, match="takes no options"):
+        parse_config(config, server_settings={})

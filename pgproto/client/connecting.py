@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Any, Unpack
 
-from pgproto.config import ConnectOptions
+from pgproto.config import Config, ConnectOptions
 from pgproto.errors import LocalProtocolError
 from pgproto.session import Connector
 from pgproto.session.deadlines import DEFAULT, Timeout, limit
@@ -66,7 +66,7 @@ class Connect:
 
     def __call__(
         self,
-        dsn: str | None = None,
+        dsn: str | Config | None = None,
         *,
         timeout: Timeout = DEFAULT,
         server_settings: Mapping[str, str] | None = None,
@@ -76,7 +76,7 @@ class Connect:
         """Open a connection: await the result, or enter it with `async with`.
 
         Args:
-            dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
+            dsn: a connection string, URI or keywords, or a Config; see `pgproto.parse_config`.
             timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
             server_settings: run-time parameters for the session.
             types: the types that it knows, and where it learns others; by default a new map of its own.

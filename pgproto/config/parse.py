@@ -59,7 +59,7 @@ _SYSTEM_DIRECTORY: Final = "/etc/postgresql-common"
 
 
 def parse_config(
-    dsn: str | None = None,
+    dsn: str | Config | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     read_file: ReadFile | None = None,
@@ -71,7 +71,8 @@ def parse_config(
     """Make a Config from all sources.
 
     Args:
-        dsn: a connection string: a URI or `keyword=value` pairs.
+        dsn: a connection string: a URI or `keyword=value` pairs.  Or a Config, which is returned as it is: it
+            takes no options.
         environ: the environment (`PGHOST`, `PGSERVICE`, `HOME`, ...); None for an empty one.
         read_file: reads the service file and the password file, and finds libpq's default certificates.
             None: no file is used.
@@ -88,6 +89,10 @@ def parse_config(
         ConfigError: an option is unknown, not allowed, or has a wrong value, or a file that was named cannot
             be used.
     """
+    if isinstance(dsn, Config):
+        if options or server_settings is not None:
+            raise ConfigError("a Config takes no options: change it with Config.replace()")
+        return dsn
     environ = {} if environ is None else environ
     settings = _settings(dsn, options, environ, read_file, allowed_keys)
     settings.choice("gssencmode", ("disable", "prefer"))

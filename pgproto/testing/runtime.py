@@ -125,7 +125,7 @@ class VirtualRuntime(OneLoop):
 
     def connector(
         self,
-        dsn: str | None,
+        dsn: str | Config | None,
         options: ConnectOptions,
         server_settings: Mapping[str, str] | None,
         types: TypeMap | None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Unpack
 
 from pgproto.client.blocking import DEFAULT, Connection, Timeout
-from pgproto.config import ConnectOptions
+from pgproto.config import Config, ConnectOptions
 from pgproto.session.deadlines import limit
 from pgproto.types import TypeMap
 
@@ -16,7 +16,7 @@ __all__ = ["connect"]
 
 
 def connect(
-    dsn: str | None = None,
+    dsn: str | Config | None = None,
     *,
     timeout: Timeout = DEFAULT,
     server_settings: Mapping[str, str] | None = None,
@@ -26,7 +26,7 @@ def connect(
     """Open a session with a server; as a context manager it is closed at the end.
 
     Args:
-        dsn: a connection string, URI or keywords; see `pgproto.parse_config`.
+        dsn: a connection string, URI or keywords, or a Config; see `pgproto.parse_config`.
         timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
         server_settings: run-time parameters for the session.
         types: the types that it knows, and where it learns others; by default a new map of its own.

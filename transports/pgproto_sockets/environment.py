@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 
-from pgproto.config import ConnectOptions, FileText, parse_config
+from pgproto.config import Config, ConnectOptions, FileText, parse_config
 from pgproto.session import Connector
 from pgproto.types import TypeMap
 
@@ -42,7 +42,7 @@ def read_file(path: str) -> FileText | None:
 
 
 def connector(
-    dsn: str | None,
+    dsn: str | Config | None,
     options: ConnectOptions,
     server_settings: Mapping[str, str] | None,
     types: TypeMap | None = None,

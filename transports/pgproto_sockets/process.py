@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from pgproto.client import Forgetting
-from pgproto.config import ConnectOptions
+from pgproto.config import Config, ConnectOptions
 from pgproto.session import Connector
 from pgproto.types import TypeMap
 
@@ -32,7 +32,7 @@ class Process:
 
     def connector(
         self,
-        dsn: str | None,
+        dsn: str | Config | None,
         options: ConnectOptions,
         server_settings: Mapping[str, str] | None,
         types: TypeMap | None,

@@ -8,8 +8,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
 
+from pgproto.config import Config
 from pgproto.errors import LocalProtocolError
-from pgproto.pool import PoolStats, Resetting, Retry
+from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Batch, CopyOut, Operation, QueuedQuery, Stream
 from pgproto.session.batch import Refusing, as_item
@@ -44,7 +45,7 @@ class Pool(Queries, ColumnQueries):
 
     def __init__(
         self,
-        dsn: str | None = None,
+        dsn: str | Config | None = None,
         *,
         on_connect: Hook | None = None,
         on_acquire: Hook | None = None,
@@ -58,7 +59,7 @@ class Pool(Queries, ColumnQueries):
         """A pool that is not open yet: nothing is connected before it is opened or used.
 
         Args:
-            dsn: a connection string; see `connect`.
+            dsn: a connection string or a Config; see `connect`.
             on_connect: called with every new connection before it is lent for the first time, and again
                 after each reset, so that every borrower gets the session as it is set up here.
             on_acquire: called before a connection is lent; False closes it, and another one is tried.
@@ -78,12 +79,24 @@ class Pool(Queries, ColumnQueries):
         self._types = connector.types
         self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))
         self._entered = False
+        self._settings = settings
+        self._config = connector.config
         self._acquire_timeout = settings.acquire_timeout
         self._command_timeout = connector.config.command_timeout
 
     def _lender(self, jobs: Jobs) -> Lender:
         """The driver that does the work."""
         raise NotImplementedError
+
+    @property
+    def config(self) -> Config:
+        """The configuration of its connections."""
+        return self._config
+
+    @property
+    def settings(self) -> PoolSettings:
+        """Its own settings."""
+        return self._settings
 
     # ---- Life
 

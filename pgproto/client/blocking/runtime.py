@@ -94,7 +94,7 @@ class Runtime(Protocol):
 
     def connector(
         self,
-        dsn: str | None,
+        dsn: str | Config | None,
         options: ConnectOptions,
         server_settings: Mapping[str, str] | None,
         types: TypeMap | None,

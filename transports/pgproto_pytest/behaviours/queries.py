@@ -564,3 +564,20 @@ async def q_a_row_of_which_no_object_can_be_made(pg: Driver, db: Database) -> No
             assert isinstance(item.error, DataError)
             assert (item.rows, item.outcome) == ([], Outcome.COMMITTED)
         assert await conn.fetchval("select 1") == 1
+
+
+@behaviour
+async def c_a_config_in_place_of_a_dsn(pg: Driver, db: Database) -> None:
+    async with pg.connect(db.dsn, application_name="first") as conn:
+        config = conn.config
+    changed = config.replace(application_name="second")
+    async with pg.connect(changed) as conn:
+        assert conn.config is changed
+        assert await conn.fetchval("show application_name") == "second"
+    async with pg.Pool(changed, max_size=3) as pool:
+        assert pool.config is changed
+        assert pool.settings.max_size == 3
+        assert await pool.fetchval("show application_name") == "second"
+    with pytest.raises(pgproto.ConfigError, match="takes no options"):
+        async with pg.connect(changed, port=1):
+            raise AssertionError("connected")
