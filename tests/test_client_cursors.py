@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import DataError, LocalProtocolError, Outcome, PostgresError, QueryTimeout
+from pgproto import DataError, LocalProtocolError, Outcome, PostgresError, QueryTimeout, parse_config
 from pgproto.client import Connection
 from pgproto.testing import ModelServer, VirtualRuntime, ok, rows_of
 from tests.support.virtual import TABLE, with_connection, world
@@ -273,7 +273,9 @@ def test_outside_of_a_block_a_stream_has_the_connection_to_itself(sql: str) -> N
 
 def test_a_stream_that_a_borrower_has_not_left_does_not_disturb_the_next_one() -> None:
     async def main() -> None:
-        async with runtime.Pool(max_size=1) as pool:
+        async with runtime.Pool(config, max_size=1) as pool:
+            assert pool.config is config
+            assert pool.settings.max_size == 1
             async with pool.acquire() as conn:
                 rows = conn.stream("select few")
                 await anext(rows)
@@ -284,6 +286,7 @@ def test_a_stream_that_a_borrower_has_not_left_does_not_disturb_the_next_one() -
             assert await pool.fetchval("select 1") == 1
             assert len(model.sessions) == 1
 
+    config = parse_config("user=me host=there")
     model = server()
     runtime = world(model)
     runtime.run(main)

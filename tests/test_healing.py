@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 
@@ -623,8 +623,13 @@ def test_an_interrupt_out_of_a_later_value_is_no_reason_to_ask(pair: Pair) -> No
     class Interrupt(BaseException):
         pass
 
-    class Bad(datetime):
-        def utcoffset(self) -> timedelta:
+    class Bad(tzinfo):
+        def utcoffset(self, when: datetime | None) -> timedelta:
+            raise Interrupt
+
+        dst = utcoffset
+
+        def tzname(self, when: datetime | None) -> str:
             raise Interrupt
 
     pair.backend.script["insert time"] = ok(types=[1184])
@@ -634,7 +639,7 @@ def test_an_interrupt_out_of_a_later_value_is_no_reason_to_ask(pair: Pair) -> No
         Execution(
             [
                 QueuedQuery("insert $1", ("x",)),
-                QueuedQuery("insert time", (Bad(2020, 1, 1, tzinfo=UTC),)),
+                QueuedQuery("insert time", (datetime(2020, 1, 1, tzinfo=Bad()),)),
             ]
         )
     )

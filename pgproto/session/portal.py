@@ -115,8 +115,8 @@ class Portal:
     def _let_go(self, channel: Channel) -> str:
         """Release the statement; the portal's name, if the server may still have it, else ""."""
         statement, self.statement = self.statement, None
-        if statement is not None:
-            channel.statements.release(statement)
+        assert statement is not None  # `close` has seen it, and comes here once
+        channel.statements.release(statement)
         return "" if self._block is not None and self._block.ended else self.name
 
 

@@ -91,9 +91,7 @@ class Cursor(Unique, Generic[T]):
         return self._rows.popleft()
 
     def piece(self) -> list[T]:
-        """The next rows: those at hand, or else as many as an iteration fetches; [] at the end."""
-        if self._rows:
-            return self._at_hand(len(self._rows))
+        """As many rows as an iteration fetches at once; [] at the end."""
         return self._fetch(self._limit, self._time)
 
     def fetch(self, n: int, *, timeout: Timeout = DEFAULT) -> list[T]:
