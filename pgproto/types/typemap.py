@@ -338,7 +338,7 @@ class TypeMap:
 
     def _chain(self) -> list[TypeMap]:
         """The map, its parent, and so on."""
-        found = [self]
+        found: list[TypeMap] = [self]
         while found[-1].parent is not None:
             found.append(found[-1].parent)
         return found
