@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from pgproto.config import AskPassword
+from pgproto.errors import ConfigError, ConnectError
 from pgproto.session import Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
 
@@ -15,6 +17,8 @@ from .runtime import Link, Runtime
 __all__ = ["open_session", "send_cancel"]
 
 T = TypeVar("T")
+
+_LONG: Final = 1e8  # seconds, for loops whose clocks have limits
 
 
 class _Stepper:
@@ -85,12 +89,28 @@ async def open_session(runtime: Runtime, connector: Connector, budget: float | N
         ConnectError: no server accepted.
         ConfigError: a file of the configuration cannot be used.
     """
+    ask = connector.config.ask_password
+    password = None if ask is None else await _asked(runtime, ask, budget)
     stepper = _Stepper(runtime, connector, budget)
-    await stepper.run(connector.connect())
+    await stepper.run(connector.connect(password))
     link = stepper.link
     assert link is not None, "a flow that has not failed has a session"
     link.send_cancel = partial(send_cancel, runtime, connector, link.engine, link.peer)
     return link
+
+
+async def _asked(runtime: Runtime, ask: AskPassword, budget: float | None) -> str:
+    """The password for a new connection, in the time for one host.  No text shows what the function says."""
+    bound = runtime.bound(runtime.now() + (_LONG if budget is None else budget))
+    try:
+        answer: object = await runtime.ask(ask, bound)
+    except TimeoutError as error:
+        raise ConnectError("password: the function gave no answer in time") from error
+    except Exception as error:
+        raise ConnectError(f"password: the function raised {type(error).__name__}") from error
+    if not isinstance(answer, str):
+        raise ConfigError(f"password: the function must return a str, not {type(answer).__name__}")
+    return answer
 
 
 async def send_cancel(

@@ -9,12 +9,13 @@ from __future__ import annotations
 from .config import Config, Host, TLSOptions
 from .dsn import parse_dsn
 from .files import FileText, PasswordEntry, ReadFile
-from .options import OPTIONS, ConnectOptions, ConninfoOption
+from .options import OPTIONS, AskPassword, ConnectOptions, ConninfoOption
 from .parse import conninfo_options, parse_config
 from .secret import Secret
 
 __all__ = [
     "OPTIONS",
+    "AskPassword",
     "Config",
     "ConnectOptions",
     "ConninfoOption",

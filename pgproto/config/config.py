@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..errors import ConfigError
 from .dsn import check_text
 from .files import PasswordEntry, find_password
-from .options import MAX_HOSTS, unknown_option
+from .options import MAX_HOSTS, AskPassword, unknown_option
 from .requireauth import parse_require_auth
 from .secret import Secret
 
@@ -171,6 +171,7 @@ class Config:
         database: the database; "" for the one with the user's name.
         hosts: the hosts to try, in order.
         password: the password for every host.
+        ask_password: returns the password, or something to await that does; called for every new connection.
         passfile: the entries of the password file, used if there is no `password`.
         application_name: "" to send none.
         client_encoding: the encoding of the session's texts.  Only embedders of the core may use another one
@@ -237,6 +238,7 @@ class Config:
     pipelining: bool | None = None
     max_message_size: int = 2**30 - 2
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    ask_password: AskPassword | None = None
 
     def __post_init__(self) -> None:
         if not self.hosts:
@@ -293,7 +295,7 @@ class Config:
         Args:
             host: the host.
         """
-        if self.password is not None:
+        if self.password is not None or self.ask_password is not None:
             return self.password
         name = host.host or host.hostaddr
         return find_password(self.passfile, name, host.port, self.database or self.user, self.user)

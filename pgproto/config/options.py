@@ -9,7 +9,7 @@ pgproto's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypedDict
 
@@ -22,6 +22,7 @@ __all__ = [
     "SECRETS",
     "SETTINGS_FROM_ENVIRONMENT",
     "UNSUPPORTED",
+    "AskPassword",
     "ConnectOptions",
     "ConninfoOption",
     "Option",
@@ -156,7 +157,10 @@ _Text: TypeAlias = str | None
 _Number: TypeAlias = int | str | None
 _Switch: TypeAlias = bool | int | str | None
 _Seconds: TypeAlias = float | str | None
-_Password: TypeAlias = str | Secret | None
+_Secret: TypeAlias = str | Secret | None
+AskPassword: TypeAlias = Callable[[], str | Awaitable[str]]
+"""A function that returns a password or token, or something to await that does."""
+_Password: TypeAlias = _Secret | AskPassword
 _Texts: TypeAlias = str | list[str] | tuple[str, ...] | None
 _Numbers: TypeAlias = int | str | list[int] | tuple[int, ...] | None
 
@@ -201,7 +205,7 @@ class ConnectOptions(TypedDict, total=False):
     sslrootcert: _Text
     sslcert: _Text
     sslkey: _Text
-    sslpassword: _Password
+    sslpassword: _Secret
     sslcertmode: _Text
     sslcrl: _Text
     sslcrldir: _Text

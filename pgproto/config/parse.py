@@ -94,6 +94,10 @@ def parse_config(
             raise ConfigError("a Config takes no options: change it with Config.replace()")
         return dsn
     environ = {} if environ is None else environ
+    asked = options.get("password")
+    ask_password = asked if callable(asked) else None
+    if ask_password is not None:
+        options["password"] = None
     settings = _settings(dsn, options, environ, read_file, allowed_keys)
     settings.choice("gssencmode", ("disable", "prefer"))
     encoding = settings.text("client_encoding")
@@ -101,8 +105,9 @@ def parse_config(
         raise settings.error("client_encoding", "must be UTF8")
     user = settings.text("user") or _ask_user(os_user)
     hosts = _hosts(settings)
-    password = Secret.of(settings.text("password"))
-    entries, warnings = _read_passfile(settings, environ, read_file) if password is None else ((), ())
+    password = None if ask_password is not None else Secret.of(settings.text("password"))
+    own = password is not None or ask_password is not None
+    entries, warnings = ((), ()) if own else _read_passfile(settings, environ, read_file)
     return Config(
         user=user,
         database=settings.text("dbname") or user,
@@ -138,6 +143,7 @@ def parse_config(
         pipelining=settings.boolean("pipelining") if settings.given("pipelining")[0] else None,
         max_message_size=settings.integer("max_message_size", 1024, 2**31 - 1),
         warnings=warnings,
+        ask_password=ask_password,
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..config import Config, Host
 from ..config.options import is_utf8
+from ..config.secret import Secret
 from ..errors import (
     ConfigError,
     ConnectError,
@@ -139,19 +140,25 @@ class Connector:
         self._asked_for_3_0: set[Host] = set()  # hosts that refused 3.2 the last time and then accepted 3.0
         self._context: ssl.SSLContext | None = None
 
-    def connect(self) -> Generator[Step, None, Engine]:
+    def connect(self, password: str | None = None) -> Generator[Step, None, Engine]:
         """A flow that returns the engine of a session that is ready for queries.
+
+        Args:
+            password: what `config.ask_password` has returned; None if the configuration has no such function.
 
         Raises:
             ConnectError: no host accepted; `errors` has the error of each attempt.
             ConfigError: a TLS file cannot be used, or a password is needed and not given.
         """
+        if password is None and self.config.ask_password is not None:
+            raise ConfigError("password: it is a function, whose answer Connector.connect() needs")
+        given = None if password is None else Secret.of(password)
         errors: list[Exception] = []
         wanted = self.config.target_session_attrs
         passes = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
         for target in passes:
             for host in self._hosts():
-                engine = yield from self._try_host(host, target, errors)
+                engine = yield from self._try_host(host, target, errors, given)
                 if engine is not None:
                     return engine
                 if _ends_search(errors[-1]):
@@ -191,7 +198,7 @@ class Connector:
         return hosts
 
     def _try_host(
-        self, host: Host, target: str, errors: list[Exception]
+        self, host: Host, target: str, errors: list[Exception], given: Secret | None
     ) -> Generator[Step, None, Engine | None]:
         """Try one host in the ways that the TLS mode allows; append its errors to `errors`."""
         ways = list(self._ways(host))
@@ -202,7 +209,7 @@ class Connector:
             way = ways[0]
             engine = self._engine()
             engine.host = host
-            startup = self._startup(host, way, protocol)
+            startup = self._startup(host, way, protocol, given)
             error: Exception | None = None
             try:
                 try:
@@ -286,9 +293,9 @@ class Connector:
         )
         return Engine(clock=self._clock, statements=statements, max_message_size=config.max_message_size)
 
-    def _startup(self, host: Host, way: int, protocol: int) -> Startup:
+    def _startup(self, host: Host, way: int, protocol: int, given: Secret | None) -> Startup:
         config = self.config
-        secret = config.password_for(host)
+        secret = given or config.password_for(host)
         nonce = base64.b64encode(self._random_bytes(18)).decode("ascii")
 
         def authenticate(encrypted: bool, binding: bytes | None) -> Authenticator:
