@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from pgproto.config import Config
 from pgproto.errors import LocalProtocolError
 from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Batch, CopyOut, Operation, QueuedQuery, Stream
-from pgproto.session.batch import Refusing, as_item
+from pgproto.session.batch import Refusing
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
-from pgproto.types import Into, Row, TypeMap
+from pgproto.types import TypeMap
 
 from .columnar import ColumnQueries
 from .connection import Connection
@@ -285,24 +285,10 @@ class Pool(Queries, ColumnQueries):
         operation = CopyOut(sql)
         return self._pieces(operation, operation.take, timeout)
 
-    @overload
-    def stream(
-        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
-    ) -> RowStream[Row]: ...
-
-    @overload
-    def stream(
-        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
-    ) -> RowStream[T]: ...
-
-    def stream(
-        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
-    ) -> RowStream[Any]:
-        """`Connection.stream` on a connection borrowed until its end; the wait has `timeout`, too."""
-        operation = Stream(as_item(query, args, into))
+    def _stream(self, item: QueuedQuery[T], timeout: Timeout) -> RowStream[T]:
         time = seconds(timeout, self._command_timeout)
         lease = self._lease(timeout)
-        return RowStream(self.runtime, _linked(lease), operation, time, lease.release)
+        return RowStream(self.runtime, _linked(lease), Stream(item), time, lease.release)
 
     def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
         time = seconds(timeout, self._command_timeout)

@@ -203,30 +203,6 @@ class Connection(Queries, ColumnQueries):
         return operation.items
 
     @overload
-    def stream(
-        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
-    ) -> RowStream[Row]: ...
-
-    @overload
-    def stream(
-        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
-    ) -> RowStream[T]: ...
-
-    def stream(
-        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
-    ) -> RowStream[Any]:
-        """Run a statement and iterate over its rows as they arrive, in bounded memory.
-
-        `for row in conn.stream(...)`; nothing else can use the connection until the iteration has
-        ended, however few rows there are.  In a transaction block other statements can: there the rows come
-        by a cursor.  `timeout` is the longest wait for the next rows.
-        """
-        item = as_item(query, args, into)
-        time = self._seconds(timeout)
-        cursor = Cursor(self.runtime, self._opened, item, None, time)
-        return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
-
-    @overload
     def cursor(
         self,
         query: Query,
@@ -563,6 +539,11 @@ class Connection(Queries, ColumnQueries):
 
     def _seconds(self, timeout: Timeout) -> float | None:
         return self._command_timeout if timeout is DEFAULT else seconds(timeout, None)
+
+    def _stream(self, item: QueuedQuery[T], timeout: Timeout) -> RowStream[T]:
+        time = self._seconds(timeout)
+        cursor = Cursor(self.runtime, self._opened, item, None, time)
+        return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
 
     def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
         return self.link.run(Execution([item]), self._seconds(timeout))

@@ -1,5 +1,5 @@
 # Written by scripts/blocking.py out of pgproto/client/queries.py: change that one.
-"""The four methods to run one statement, common to connection and pool."""
+"""The five methods to run one statement, common to connection and pool."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pgproto.session.deadlines import DEFAULT, Timeout
 from pgproto.types import Into, Row
 
 from ..unique import Unique
+from .pieces import RowStream
 
 if TYPE_CHECKING:
     from .prepared import PreparedStatement
@@ -24,7 +25,7 @@ Query: TypeAlias = "str | NamedQuery | Statement | PreparedStatement"
 
 
 class Queries(Unique):
-    """`fetch`, `fetchrow`, `fetchval` and `execute`: each calls `_run_item` and returns another part.
+    """`fetch`, `fetchrow`, `fetchval` and `execute`, each of which returns another part, and `stream`.
 
     Args of each:
         query: one SQL statement with parameters $1, $2, ..., or what `pgproto.named` has returned, or a
@@ -99,5 +100,30 @@ class Queries(Unique):
         self._run_item(item, timeout)
         return item.tag
 
+    @overload
+    def stream(
+        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+    ) -> RowStream[Row]: ...
+
+    @overload
+    def stream(
+        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+    ) -> RowStream[T]: ...
+
+    def stream(
+        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+    ) -> RowStream[Any]:
+        """Run a statement and iterate over its rows as they arrive, in bounded memory.
+
+        `for row in conn.stream(...)`; nothing else can use the connection until the iteration has
+        ended, however few rows there are.  In a transaction block other statements can: there the rows come
+        by a cursor.  A pool borrows a connection until the end.  `timeout` is the longest wait for the next
+        rows, and in a pool for the connection, too.
+        """
+        return self._stream(as_item(query, args, into), timeout)
+
     def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+        raise NotImplementedError
+
+    def _stream(self, item: QueuedQuery[T], timeout: Timeout) -> RowStream[T]:
         raise NotImplementedError
