@@ -2,7 +2,7 @@
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
 #   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all but the slow, with their coverage
-#   make quick                              check, and the unit tests with their coverage: what fails fast
+#   make quick                              linters, types, and the unit tests with their coverage: what fails fast
 #   make demo | test | check | bench | budget | wheel | clean
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make test PYTHON=python3.12             another interpreter, another environment
@@ -43,7 +43,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo unit quick rest test check bench budget built wheel sim power promise faults chaos storm fuzz mutants clean
+.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -56,7 +56,7 @@ test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpa
 	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(COVERED) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
 # The two halves of `test` on the pure build: what fails fast, and what is slow or needs servers.
-quick: check unit
+quick: lint unit
 
 # `make unit ARGS=tests/test_frames.py` is the shortest way to a test: hardly a unit needs a server.
 unit: $(VENV)/.installed-$(if $(ARGS),unit,test)
@@ -65,12 +65,15 @@ unit: $(VENV)/.installed-$(if $(ARGS),unit,test)
 rest: $(VENV)/.installed-test
 	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) -m slow $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
-check: $(VENV)/.installed-check
+# The rules of the house are units; `quick` runs them with the others.
+check: lint
+	$(PYTEST) tests/test_layers.py tests/test_purity.py tests/test_exports.py tests/test_house_rules.py
+
+lint: $(VENV)/.installed-check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(PYTEST) tests/test_layers.py tests/test_purity.py tests/test_exports.py tests/test_house_rules.py
 
 bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
 	$(BIN)/python -m benchmarks --compiled $(COMPILED) $(ARGS)
