@@ -506,6 +506,8 @@ def test_what_has_no_way_to_run_statements_says_so() -> None:
     async def main() -> None:
         with pytest.raises(NotImplementedError):
             await Queries().fetch("select 1")
+        with pytest.raises(NotImplementedError):
+            Queries().stream("select 1")
 
     world().run(main)
 
