@@ -9,6 +9,7 @@ import pytest
 
 from pgproto import DataError, LocalProtocolError, Outcome, PostgresError, QueryTimeout, parse_config
 from pgproto.client import Connection
+from pgproto.session import Script
 from pgproto.testing import ModelServer, VirtualRuntime, ok, rows_of
 from tests.support.virtual import TABLE, with_connection, world
 
@@ -108,16 +109,25 @@ def test_leaving_costs_nothing() -> None:
 
 def test_what_is_refused() -> None:
     async def work(runtime: VirtualRuntime, conn: Connection) -> None:
-        with pytest.raises(ValueError, match="prefetch"):
-            conn.cursor("select many", prefetch=0)
+        odd: Any = conn.cursor
+        for prefetch, error in ((0, ValueError), (1.5, TypeError), (True, TypeError), ("3", TypeError)):
+            with pytest.raises(error, match="prefetch must be"):
+                odd("select many", prefetch=prefetch)
         with pytest.raises(TypeError):
             conn.cursor(3)  # type: ignore[call-overload]
         cursor = conn.cursor("select many")
-        for n in (0, -1):
-            with pytest.raises(ValueError, match="at least 1"):
-                await cursor.fetch(n)
-            with pytest.raises(ValueError, match="at least 1"):
-                await cursor.forward(n)
+        number: Any
+        for number, error in (
+            (0, ValueError),
+            (-1, ValueError),
+            (1.5, TypeError),
+            (True, TypeError),
+            ("3", TypeError),
+        ):
+            with pytest.raises(error, match="n must be"):
+                await cursor.fetch(number)
+            with pytest.raises(error, match="n must be"):
+                await cursor.forward(number)
         with pytest.raises(LocalProtocolError, match="lives in a transaction"):
             await cursor.fetch(1)
         async with conn.transaction():
@@ -147,6 +157,98 @@ def test_two_tasks_cannot_take_turns() -> None:
             session(runtime)._tell()
             await task.ended.wait()
             assert task.error is None
+
+    with_connection(work, server())
+
+
+def test_more_rows_than_a_message_can_ask_for() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        async with conn.transaction():
+            assert len(await conn.cursor("select many").fetch(1 << 40)) == MANY
+            assert await conn.cursor("select many").forward(1 << 40) == MANY
+
+    with_connection(work, server())
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.FAILED])
+def test_a_call_that_is_refused_where_it_is_made_does_not_end_it(outcome: Outcome) -> None:
+    """Such as that of a task for which another one's block is open; contexts are not of virtual time."""
+
+    class Refusing:
+        async def run(self, operation: object, time: float | None) -> None:
+            refusal = LocalProtocolError("not you")
+            refusal.outcome = outcome
+            raise refusal
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        async with conn.transaction():
+            cursor = conn.cursor("select many", into=int)
+            assert await cursor.fetch(1) == [0]
+            refusing: Any = Refusing()
+            with pytest.raises(LocalProtocolError, match="not you"):
+                await cursor._run(refusing, Script("never sent"), None)
+            if outcome is Outcome.NOT_SENT:
+                assert await cursor.fetch(1) == [1]
+            else:
+                with pytest.raises(LocalProtocolError, match="closed"):
+                    await cursor.fetch(1)
+
+    with_connection(work, server())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_it_may_be_closed_while_its_first_rows_are_waited_for(streamed: bool) -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        async with conn.transaction():
+            rows: Any = conn.stream("select many") if streamed else conn.cursor("select many")
+
+            async def close() -> None:
+                await rows.aclose()
+
+            async def first() -> None:
+                with pytest.raises(LocalProtocolError):
+                    await anext(rows)
+
+            session(runtime).silent = True
+            closing = runtime.spawn(close)
+            session(runtime).silent = False
+            await first()
+            await closing.ended.wait()
+            with pytest.raises(LocalProtocolError):
+                await anext(rows)
+            assert await usable(conn)
+            assert not session(runtime).portals
+            statements = conn.engine.channel.statements._entries
+            assert {statement.users for statement in statements.values()} == {0}
+
+    with_connection(work, server())
+
+
+def test_forward_leaves_the_cached_statements_alone() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        async with conn.transaction():
+            for _ in range(3):
+                async with conn.cursor("select many") as cursor:
+                    await cursor.fetch(1)
+                    assert await cursor.forward(5) == 5
+        entries = conn.engine.channel.statements._entries
+        assert list(entries) == ["select many"]
+        assert not conn.dirty
+
+    with_connection(work, server())
+
+
+def test_after_its_end_nothing_looks_complete() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        async with conn.transaction():
+            cursor = conn.cursor("select few")
+            await anext(cursor)
+            assert await cursor.forward(100) == 9
+            assert await cursor.forward(1) == 0
+            await cursor.aclose()
+            for call in (cursor.forward(3), cursor.fetch(3)):
+                with pytest.raises(LocalProtocolError, match="closed"):
+                    await call
 
     with_connection(work, server())
 

@@ -18,6 +18,7 @@ from pgproto.columns.chunk import Kind
 from pgproto.columns.consume import ArrowSource
 from pgproto.columns.encode import ColumnsEncoder
 from pgproto.columns.structs import Array, Schema, Stream
+from pgproto.columns.textual import text_form
 from pgproto.errors import DataError, Outcome
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.types import BUILT_IN, CopyRowEncoder, Interval
@@ -627,3 +628,11 @@ def test_a_machine_of_the_other_order_swaps_nothing(monkeypatch: pytest.MonkeyPa
     assert one(column, 21) == rows([21], (1,))
     text = made("u", array("i", [0, 0]), b"", rows=1)
     assert one(text, 25) == rows([25], ("",))
+
+
+def test_a_text_that_the_server_would_cut_is_refused_in_text() -> None:
+    for oid, fits, long in ((18, b"a", b"abc"), (19, b"x" * 63, b"x" * 64)):
+        write = text_form(BUILT_IN.codec(oid))
+        assert write(fits) == fits
+        with pytest.raises(DataError):
+            write(long)

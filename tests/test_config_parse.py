@@ -348,3 +348,12 @@ def test_a_config_is_taken_as_it_is() -> None:
         parse_config(config, port=1)
     with pytest.raises(ConfigError, match="takes no options"):
         parse_config(config, server_settings={})
+
+
+def test_a_config_never_has_another_encoding() -> None:
+    config = parse_config("postgresql://me@here/there")
+    for name in ("client_encoding", "Client_Encoding"):
+        with pytest.raises(ConfigError, match="client_encoding is always UTF8"):
+            config.replace(server_settings={name: "LATIN1"})
+        with pytest.raises(ConfigError, match="client_encoding is always UTF8"):
+            parse_config("postgresql://me@here/there", server_settings={name: "LATIN1"})

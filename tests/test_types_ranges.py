@@ -104,3 +104,18 @@ def test_the_order() -> None:
 def test_with_something_else(operation: Callable[[Any, Any], Any]) -> None:
     with pytest.raises(TypeError):
         operation(Range(1, 2), 1)
+
+
+def test_the_order_of_texts_is_the_servers() -> None:
+    texts = Range("sad", "happy", "[]")
+    for ask in (
+        lambda: "ok" in texts,
+        lambda: texts.overlaps(Range("ok", "ok", "[]")),
+        lambda: texts * Range("ok", "ok", "[]"),
+        lambda: texts < Range("ok", "ok", "[]"),
+        lambda: texts.adjacent(Range("happy", "z", "()")),
+    ):
+        with pytest.raises(TypeError, match="ask it there"):
+            ask()
+    assert texts == Range("sad", "happy", "[]")
+    assert texts in {texts}

@@ -499,3 +499,11 @@ def test_every_array_is_a_list() -> None:
             data = kind.encode([])
             assert kind.decode(data, 0, len(data)) == []
             assert kind.decode_text("{NULL}") == [None]
+
+
+def test_a_name_that_the_server_would_cut() -> None:
+    name = BUILT_IN.codec(19)
+    assert name.encode_text("x" * 63) == "x" * 63
+    for text in ("x" * 64, "ä" * 32):
+        with pytest.raises(ValueError, match="64 bytes, of which a name has 63 at most"):
+            name.encode_text(text)

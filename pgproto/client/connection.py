@@ -369,9 +369,12 @@ class Connection(Queries, ColumnQueries):
         try:
             operation = copy.operation(resolve.result_types, types)
         except DataError:
+            # Another session may have altered the table: described anew, its columns may take the data.
             assert resolve.statement is not None
-            await self.close_statement(resolve.statement)  # another session may have altered the types
-            raise
+            await self.close_statement(resolve.statement)
+            resolve = Resolve(copy.select)
+            await self._run(resolve, timeout)
+            operation = copy.operation(resolve.result_types, types)
         await self._feed(operation, lambda: copy.chunks(operation, types), timeout)
         return operation.rowcount
 

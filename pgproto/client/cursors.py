@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from pgproto.errors import DataError, LocalProtocolError
-from pgproto.session import Execution, Portal, QueuedQuery
+from pgproto.errors import DataError, LocalProtocolError, Outcome
+from pgproto.session import Operation, Portal, QueuedQuery, Script
+from pgproto.session.batch import rowcount
 from pgproto.session.deadlines import DEFAULT, Timeout, seconds
 from pgproto.types import Column
 
@@ -19,8 +20,14 @@ __all__ = ["Cursor"]
 
 T = TypeVar("T")
 
-_FIRST: Final = 100
+# An iteration fetches few rows first, and then as many as make a piece, judged by the rows before.  Rows may
+# get longer, so that it is never many at once.
+_FIRST: Final = 16
+_GROWTH: Final = 4
+_MOST: Final = 2000
 _PIECE: Final = 262_144
+
+_MOST_ROWS: Final = 0x7FFFFFFF  # of one Execute
 
 
 class Cursor(Unique, Generic[T]):
@@ -50,8 +57,8 @@ class Cursor(Unique, Generic[T]):
         prefetch: int | None,
         time: float | None,
     ) -> None:
-        if prefetch is not None and prefetch < 1:
-            raise ValueError(f"prefetch must be at least 1, not {prefetch}")
+        if prefetch is not None:
+            prefetch = _rows("prefetch", prefetch)
         self._runtime = runtime
         self._start = start
         self._portal = Portal(item)
@@ -102,10 +109,9 @@ class Cursor(Unique, Generic[T]):
 
         Raises:
             LocalProtocolError: the cursor is closed, its block has ended, or there is none.
-            ValueError: `n` is less than 1.
+            TypeError, ValueError: `n` is no int, or less than 1.
         """
-        if n < 1:
-            raise ValueError(f"fetch at least 1 row, not {n}")
+        n = _rows("n", n)
         time = seconds(timeout, self._time)
         self._check_turn()
         rows = self._at_hand(n)
@@ -120,19 +126,20 @@ class Cursor(Unique, Generic[T]):
 
     async def forward(self, n: int, *, timeout: Timeout = DEFAULT) -> int:
         """Skip the next `n` rows, which stay on the server; the number of rows that were there to skip."""
-        if n < 1:
-            raise ValueError(f"skip at least 1 row, not {n}")
+        n = _rows("n", n)
         time = seconds(timeout, self._time)
         self._check_turn()
+        link = await self._start()
+        if not self._portal.done or self._portal.closed:
+            self._portal.check(link.engine)
         skipped = len(self._at_hand(n))
         if skipped < n and not self._portal.bound:
             skipped += len(await self._fetch(1, time))  # MOVE needs a cursor that is there
         if skipped < n and not self._portal.done:
-            move = QueuedQuery[Any](f'MOVE FORWARD {n - skipped} IN "{self.name}"', ())
-            link = await self._start()
-            self._portal.check(link.engine)
-            await self._run(link, Execution([move]), time)
-            skipped += move.rowcount
+            # As a simple query, because each text is another one: it would drive others out of the cache.
+            move = Script(f'MOVE FORWARD {n - skipped} IN "{self.name}"')
+            await self._run(link, move, time)
+            skipped += rowcount(move.results[0].tag)
         return skipped
 
     def drop(self) -> None:
@@ -178,10 +185,11 @@ class Cursor(Unique, Generic[T]):
         operation = portal.fetch(link.engine, limit)
         self._begun = True
         await self._run(link, operation, time)
+        if portal.closed:  # by another task, during the wait
+            portal.check(link.engine)
         rows = len(operation.items[0].rows)
         if self._prefetch is None and rows:
-            # As many rows as make a piece, but not many times more than before: they may get longer.
-            self._limit = max(1, min(rows * _PIECE // operation.size, 8 * self._limit))
+            self._limit = max(1, min(rows * _PIECE // operation.size, _GROWTH * self._limit, _MOST))
         try:
             made, self._refused = operation.take()
         except BaseException:
@@ -197,12 +205,27 @@ class Cursor(Unique, Generic[T]):
             raise refused
         return []
 
-    async def _run(self, link: Link, operation: Execution, time: float | None) -> None:
+    async def _run(self, link: Link, operation: Operation, time: float | None) -> None:
         self._waiting = True
         try:
             await link.run(operation, time)
-        except BaseException:
-            self.drop()
+        except BaseException as error:
+            # A call that was refused where it was made, such as another task's, does not end the cursor.
+            if not (isinstance(error, LocalProtocolError) and error.outcome is Outcome.NOT_SENT):
+                self.drop()
             raise
         finally:
             self._waiting = False
+
+
+def _rows(name: str, n: object) -> int:
+    """A number of rows.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"{name} must be a number of rows, not {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"{name} must be at least 1 row, not {n}")
+    return min(n, _MOST_ROWS)

@@ -30,7 +30,7 @@ from ..types.system import VectorCodec
 from .bits import Shift, highest
 from .chunk import Chunk, Kind
 from .kinds import comes_as_text, without_own
-from .textual import array_text, lines, text_form, vector_text
+from .textual import CUT, array_text, lines, text_form, vector_text
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -494,7 +494,8 @@ def encoder_for(kind: Kind, codec: Codec, *, in_text: bool = False) -> _Encoder 
         oid = codec.element.oid
         return _Encoder(pieces=_arrays(element, lambda items: _binary_array(items, oid)))
     if in_text and format in _TEXTS and comes_as_text(codec):
-        return _Encoder(pieces=_texts)
+        text = _Encoder(pieces=_texts)
+        return _Encoder(pieces=_in_text(text, codec)) if codec.oid in CUT else text
     encoder = _binary(kind, codec)
     return _Encoder(pieces=_in_text(encoder, codec)) if in_text and encoder is not None else encoder
 

@@ -12,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ..errors import DataError, because
 from ..types.codec import Codec
 from ..types.composites import LabelCodec
 from ..types.copytext import COPY_NULL, escaped
 from ..types.literals import write_array
 from ..types.scalars import JsonCodec, TextCodec
 
-__all__ = ["array_text", "lines", "text_form", "vector_text"]
+__all__ = ["CUT", "array_text", "lines", "text_form", "vector_text"]
+
+CUT: Final = frozenset({18, 19})
+"""Types of which the server cuts a text that is too long, "char" and name; their form here is the text."""
 
 _DATE: Final = 1082
 _TIME: Final = 1083
@@ -68,11 +72,20 @@ def text_form(codec: Codec) -> Callable[[bytes], bytes]:
     Args:
         codec: the type's; none of the user's.
     """
+    if codec.oid in CUT:
+        return lambda piece: _uncut(piece, codec)
     if isinstance(codec, JsonCodec | TextCodec | LabelCodec):
         return lambda piece: piece
     return _MOMENTS.get(codec.oid) or (
         lambda piece: codec.encode_text(codec.decode(piece, 0, len(piece))).encode()
     )
+
+
+def _uncut(piece: bytes, codec: Codec) -> bytes:
+    try:
+        return codec.encode_text(piece.decode()).encode()
+    except ValueError as error:
+        raise because(DataError(f"{codec.name}: {error}"), error) from error
 
 
 def array_text(items: Sequence[bytes | None], delimiter: str) -> bytes:

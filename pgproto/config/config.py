@@ -261,6 +261,8 @@ class Config:
                 raise ConfigError("port: expected a number from 1 to 65535")
         for key, value in self.server_settings:
             check_text("server_settings", key)
+            if key.lower() == "client_encoding":
+                raise ConfigError("server_settings: client_encoding is always UTF8")
             check_text(f"server_settings: {key}", value)
         parse_require_auth(self.require_auth)
         _check_choice("channel_binding", self.channel_binding, CHANNEL_BINDINGS)

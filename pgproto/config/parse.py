@@ -372,8 +372,6 @@ def _server_settings(given: object, environ: Mapping[str, str]) -> tuple[tuple[s
             raise ConfigError(f"server_settings: {name!r} is not a run-time parameter")
         if not isinstance(value, str):
             raise ConfigError(f"server_settings: {name}: expected text")
-        if folded == "client_encoding":
-            raise ConfigError("server_settings: client_encoding is always UTF8")
         settings.pop(folded, None)
         settings[name] = value
     return tuple(settings.items())

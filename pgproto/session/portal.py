@@ -104,6 +104,8 @@ class Portal:
         assert self.statement is None  # in a block nothing runs a second time
         self.statement = statement
         statement.users += 1
+        if self.closed and self._left is not None:  # while its first fetch was waiting for its turn
+            self._left.append(self._let_go)
 
     def close(self) -> None:
         """Close it on the server with the next requests.  Idempotent; from any thread."""

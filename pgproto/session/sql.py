@@ -97,7 +97,7 @@ _LATE: Final = _set("execute fetch")
 
 # Statements that change nothing about the session itself ...
 _TRACELESS: Final = _set(
-    """begin commit copy delete end insert merge release rollback savepoint select start table truncate
+    """begin commit copy delete end insert merge move release rollback savepoint select start table truncate
     update values with"""
 )
 # ... as long as they call nothing but these.  Any other function could set a parameter or take a lock.

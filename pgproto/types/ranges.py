@@ -47,6 +47,8 @@ def _comparable(bound: object) -> Any:  # not object: numpy's == gives no bool
 
 def _order(one: Any, other: Any) -> int:
     """-1, 0 or 1, as the server sorts: NaN is equal to NaN, and after everything else."""
+    if isinstance(one, str) or isinstance(other, str):
+        raise TypeError("texts and labels of enums have the order of their type on the server: ask it there")
     if _is_nan(one) or _is_nan(other):
         return int(_is_nan(one)) - int(_is_nan(other))
     return -1 if one < other else int(one > other)
@@ -110,7 +112,8 @@ class Range(Generic[T]):
     Ranges have the server's order: an empty one is before all others, then the lower bounds count, then the
     upper ones.  `x in range` is true of values and of ranges; `+`, `*` and `-` are the union, intersection
     and difference, each of them one range.  That nothing is between 1 and 2 of integers, only the server
-    knows: all of this goes by the bounds as they are written.
+    knows: all of this goes by the bounds as they are written.  The order of texts and of an enum's labels is
+    the server's alone: for these ranges it is a TypeError.
 
     Two ranges are equal if both are empty, or if they have the same bounds in the same words; the server
     writes ranges of integers and dates with "[)", whatever they were written with.

@@ -47,6 +47,7 @@ __all__ = [
     "FloatCodec",
     "IntCodec",
     "JsonCodec",
+    "NameCodec",
     "OpaqueCodec",
     "TextCodec",
     "UnknownCodec",
@@ -209,6 +210,19 @@ class TextCodec(Codec):
         return text
 
 
+class NameCodec(TextCodec):
+    """The identifiers of the catalogs.  In binary the server refuses what is too long; in text it cuts."""
+
+    __slots__ = ()
+
+    def encode_text(self, value: object) -> str:
+        """Take what `encode` takes, of at most 63 bytes."""
+        data = self.encode(value)
+        if len(data) > _MAX_NAME:
+            raise ValueError(f"{len(data)} bytes, of which a name has {_MAX_NAME} at most")
+        return data.decode()
+
+
 class OpaqueCodec(TextCodec):
     """A type that Python has nothing for: its values are sent and received as PostgreSQL prints them."""
 
@@ -231,6 +245,7 @@ class UnknownCodec(OpaqueCodec):
 # The output of charout for each byte.
 _CHARS: Final = ["", *map(chr, range(1, 128)), *[f"\\{code:03o}" for code in range(128, 256)]]
 # What charin takes: the output of charout, and three digits for any byte.
+_MAX_NAME: Final = 63  # NAMEDATALEN - 1
 _CODES: Final = {
     **{f"\\{code:03o}": code for code in range(256)},
     **{text: code for code, text in enumerate(_CHARS)},

@@ -370,9 +370,12 @@ class Connection(Queries, ColumnQueries):
         try:
             operation = copy.operation(resolve.result_types, types)
         except DataError:
+            # Another session may have altered the table: described anew, its columns may take the data.
             assert resolve.statement is not None
-            self.close_statement(resolve.statement)  # another session may have altered the types
-            raise
+            self.close_statement(resolve.statement)
+            resolve = Resolve(copy.select)
+            self._run(resolve, timeout)
+            operation = copy.operation(resolve.result_types, types)
         self._feed(operation, lambda: copy.chunks(operation, types), timeout)
         return operation.rowcount
 
