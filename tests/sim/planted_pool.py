@@ -206,7 +206,7 @@ def _though_expired(unfit: Callable[..., str], self: Fleet, slot: Slot, now: flo
     return "" if reason == EXPIRED else reason
 
 
-def _as_the_first_time(connect: Callable[[Connector], _Flow], self: Connector) -> _Flow:
+def _as_the_first_time(connect: Callable[..., _Flow], self: Connector, password: str | None = None) -> _Flow:
     self._asked_for_3_0.clear()
     return connect(self)
 
