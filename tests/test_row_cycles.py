@@ -108,7 +108,7 @@ IMMUTABLE = (
         "FigureCodec",
         "FloatCodec",
     }
-    | {"InetCodec", "IntCodec", "IntervalCodec", "JsonPathCodec", "LsnCodec", "MacCodec"}
+    | {"InetCodec", "IntCodec", "IntervalCodec", "JsonPathCodec", "LsnCodec", "MacCodec", "NameCodec"}
     | {"MultirangeCodec", "NumericCodec", "PointsCodec", "RangeCodec", "TextCodec", "TidCodec", "TimeCodec"}
     | {"TimestampCodec", "TimetzCodec", "UuidCodec", "VectorCodec", "VoidCodec"}
 )
