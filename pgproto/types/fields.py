@@ -263,8 +263,8 @@ class FieldsEncoder:
                 data = tail.encode(last)
                 length = frame_length(len(data))
             packed = run.packed(item0, item1, item2, item3, length)
-        except Unfit as error:
-            unfit = error
+        except Unfit as found:  # a name of its own: compiled, a name has one class
+            unfit = found
         except Exception as error:  # noqa: BLE001 - as in `_Run.raw`
             unfit = Unfit(int(start + count), error)
         else:
@@ -276,8 +276,8 @@ class FieldsEncoder:
         for number, item in enumerate([item0, item1, item2, item3][: unfit.index - int(start)]):
             try:
                 run.fixed[number].packed(item, values[start + number])
-            except ValueError as error:
-                unfit = Unfit(int(start) + number, error)
+            except ValueError as outside:
+                unfit = Unfit(int(start) + number, outside)
                 break
         raise unfit
 
