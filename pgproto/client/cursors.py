@@ -67,7 +67,6 @@ class Cursor(Unique, Generic[T]):
         self._time = time
         self._rows: deque[T] = deque()
         self._refused: DataError | None = None  # the error of the next row
-        self._begun = False
         self._waiting = False
 
     @property
@@ -78,7 +77,7 @@ class Cursor(Unique, Generic[T]):
     @property
     def begun(self) -> bool:
         """True once rows were asked for."""
-        return self._begun
+        return self._portal.begun
 
     @property
     def name(self) -> str:
@@ -183,7 +182,6 @@ class Cursor(Unique, Generic[T]):
             await self._runtime.checkpoint()
             return self._at_end()
         operation = portal.fetch(link.engine, limit)
-        self._begun = True
         await self._run(link, operation, time)
         if portal.closed:  # by another task, during the wait
             portal.check(link.engine)

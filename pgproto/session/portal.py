@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import DataError, LocalProtocolError, Outcome
+from ..errors import DataError, not_sent
 from ..protocol import DataRows
 from ..types import RowDecoder
 from ..wire import Execute, Message, PortalSuspended
@@ -68,6 +68,11 @@ class Portal:
         self._left: list[Callable[[Channel], str]] | None = None  # the channel's
         self.statement: Statement | None = None
 
+    @property
+    def begun(self) -> bool:
+        """True once rows were asked for."""
+        return self._left is not None
+
     def fetch(self, engine: Engine, limit: int) -> Fetch:
         """The operation that fetches the next rows; submit it at once, and only one at a time.
 
@@ -95,9 +100,7 @@ class Portal:
         elif not in_block(engine):
             problem = _NO_TRANSACTION
         if problem:
-            error = LocalProtocolError(problem)
-            error.outcome = Outcome.NOT_SENT
-            raise error
+            raise not_sent(problem)
 
     def hold(self, statement: Statement) -> None:
         """It is about to be bound to this statement."""

@@ -68,7 +68,6 @@ class Cursor(Unique, Generic[T]):
         self._time = time
         self._rows: deque[T] = deque()
         self._refused: DataError | None = None  # the error of the next row
-        self._begun = False
         self._waiting = False
 
     @property
@@ -79,7 +78,7 @@ class Cursor(Unique, Generic[T]):
     @property
     def begun(self) -> bool:
         """True once rows were asked for."""
-        return self._begun
+        return self._portal.begun
 
     @property
     def name(self) -> str:
@@ -184,7 +183,6 @@ class Cursor(Unique, Generic[T]):
             self._runtime.checkpoint()
             return self._at_end()
         operation = portal.fetch(link.engine, limit)
-        self._begun = True
         self._run(link, operation, time)
         if portal.closed:  # by another thread, during the wait
             portal.check(link.engine)
