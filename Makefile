@@ -121,7 +121,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is tested is what comes out of the source distribution, as for those who install from that.
-$(COMPILED)/.unpacked: $(shell find pgproto transports -name '*.py') hatch_build.py pyproject.toml \
+$(COMPILED)/.unpacked: $(shell find pgproto transports integrations -name '*.py') hatch_build.py pyproject.toml \
 		benchmarks/training.py benchmarks/counted.py \
 		| $(VENV)/.installed-wheel
 	rm -rf $(COMPILED) && mkdir -p $(COMPILED)

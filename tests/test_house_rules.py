@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCE_ROOTS = ("pgproto", "transports", "tests", "benchmarks", "demo")
+SOURCE_ROOTS = ("pgproto", "transports", "integrations", "tests", "benchmarks", "demo")
 LINE_LIMIT = 700
 
 ESCAPES = re.compile(
@@ -76,7 +76,7 @@ def test_the_core_has_no_escape_from_the_type_checker() -> None:
 
 def test_every_file_defers_annotations_and_opens_with_its_theory() -> None:
     wrong = []
-    for path in python_files("pgproto", "transports"):
+    for path in python_files("pgproto", "transports", "integrations"):
         text = path.read_text()
         if not ast.get_docstring(ast.parse(text)):
             wrong.append(f"{name(path)}: no docstring")
@@ -154,7 +154,7 @@ def test_tests_wait_for_events_and_not_for_time() -> None:
     own = name(Path(__file__).resolve())
     found = [
         f"{name(path)}:{number}: {line.strip()}"
-        for path in python_files("pgproto", "transports", "tests")
+        for path in python_files("pgproto", "transports", "integrations", "tests")
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if SLEEP.search(line) and name(path) not in MAY_SLEEP | {own}
     ]
