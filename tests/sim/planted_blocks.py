@@ -128,7 +128,6 @@ _LEDGER: Final = (
         [Wrap(Ledger, "enter", _release_all)],
         kinds="ledger truth",
         profile="texts",
-        start=540,
     ),
 )
 
@@ -160,7 +159,6 @@ _RETRY: Final = (
         ],
         kinds="twice",
         profile="callers",
-        start=1640,
     ),
     Bug(
         "commit-by-hand-is-repeated",
@@ -168,7 +166,6 @@ _RETRY: Final = (
         [Wrap(Turns, "see_to_block", _only_to_its_begin)],
         kinds="twice",
         profile="callers",
-        start=102,
     ),
 )
 
@@ -179,7 +176,6 @@ _LIMITS: Final = (
         [Edit(Execution, "_next_run", ("(size < room or self._next == first)", "size < room"))],
         kinds="hang late error surprise label protocol liveness rows",
         profile="limits",
-        start=64,
     ),
     Bug(
         "hook-is-tried-again",
@@ -187,7 +183,6 @@ _LIMITS: Final = (
         [Wrap(backoff, "hook_failed", _for_now)],
         kinds="hook",
         profile="callers",
-        start=618,
     ),
 )
 

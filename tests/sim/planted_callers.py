@@ -84,7 +84,6 @@ _VALUES: Final = (
         kinds="error caller",
         says="deque",
         profile="callers",
-        start=8520,
     ),
     Bug(
         "unfit-at-the-end",
@@ -92,7 +91,6 @@ _VALUES: Final = (
         [Wrap(Channel, "awaits", _whatever_has_begun)],
         kinds="hang late",
         profile="callers",
-        start=755,
     ),
     Bug(
         "items-of-nobody",
@@ -153,7 +151,6 @@ _SOURCES: Final = (
         [Wrap(_Reader, "next_unless_over", _end_if_cancelled)],
         kinds="swallowed rows truth",
         profile="callers",
-        start=28,
     ),
     Bug(
         "stop-iteration-in-disguise",
@@ -161,7 +158,6 @@ _SOURCES: Final = (
         [Wrap(sources, "chunks", _end_at_stop_iteration)],
         kinds="swallowed rows truth",
         profile="callers",
-        start=250,
     ),
     Bug(
         "record-is-a-dict",
@@ -176,7 +172,6 @@ _SOURCES: Final = (
         [Wrap(CopyIn, "stop", _quote_as_it_is)],
         kinds="caller unusable error surprise",
         profile="callers",
-        start=151,
     ),
     Bug(
         "reason-without-a-text",
@@ -223,7 +218,6 @@ _DOOR: Final = (
         [Wrap(Execution, "produce", _with_any_statement)],
         kinds="surprise nonsense",
         profile="callers",
-        start=555,
     ),
 )
 

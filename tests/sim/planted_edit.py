@@ -223,7 +223,6 @@ class Bug:
         kinds: what the rig may call it.  A bug that is caught as something else was caught by accident.
         says: what the violation's text has in it besides.
         profile: the profile of schedules that is tried.
-        start: the seed that the hunt begins with, where the first ones would take long.
     """
 
     def __init__(
@@ -235,7 +234,6 @@ class Bug:
         kinds: str,
         says: str = "",
         profile: str = "all",
-        start: int = 0,
     ) -> None:
         self.name = name
         self.story = story
@@ -243,7 +241,6 @@ class Bug:
         self.kinds = frozenset(kinds.split())
         self.says = says
         self.profile = profile
-        self.start = start
 
     def __repr__(self) -> str:
         return f"<Bug {self.name}>"

@@ -119,7 +119,6 @@ BUGS: Final = (
         [Wrap(Channel, "fate", _ignore_what_follows)],
         kinds="label truth",
         profile="corners",
-        start=1392,
     ),
     Bug(
         "unknown-is-repeated",
@@ -127,7 +126,6 @@ BUGS: Final = (
         [Wrap(Outcome, "safe_to_retry", _or_unknown)],
         kinds="label twice",
         profile="transaction",
-        start=1000,
     ),
     Bug(
         "half-a-batch",
@@ -135,6 +133,5 @@ BUGS: Final = (
         [Wrap(Execution, "half_written", returns(False))],
         kinds="label truth",
         profile="corners",
-        start=520,
     ),
 )

@@ -49,7 +49,6 @@ BUGS: Final = (
         [Wrap(Statement, "returns", _as_ever_if_named)],
         kinds="types surprise",
         profile="migrating",
-        start=149,
     ),
     Bug(
         "types-are-not-declared",
@@ -73,7 +72,6 @@ BUGS: Final = (
         kinds="surprise",
         says="nobody should hear",
         profile="migrating",
-        start=400,
     ),
     Bug(
         "types-learned-by-name",
@@ -81,6 +79,5 @@ BUGS: Final = (
         [Wrap(Preparing, "go_on_preparing", _by_name)],
         kinds="types surprise",
         profile="migrating",
-        start=84,
     ),
 )

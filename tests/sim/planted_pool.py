@@ -186,7 +186,6 @@ _WAITERS: Final = (
         [Wrap(PoolMachine, "closed", _without_a_look_at_who_waits)],
         kinds="hang late liveness",
         profile="pool",
-        start=150,
     ),
     Bug(
         "lost-grant",
@@ -243,7 +242,6 @@ _HEALTH: Final = (
         [Wrap(Fleet, "is_dead", returns(False))],
         kinds="stale dirty",
         profile="pool",
-        start=20600,
     ),
     Bug(
         "reset-skipped",
@@ -275,7 +273,6 @@ _HEALTH: Final = (
         kinds="late",
         says="put off",
         profile="endings",
-        start=152,
     ),
     Bug(
         "refusal-is-forgotten",
@@ -299,7 +296,6 @@ _HEALTH: Final = (
         [Wrap(steps, "send_cancel", _without_a_bound)],
         kinds="leak hang late liveness",
         profile="cancel",
-        start=1750,
     ),
     Bug(
         "timer-leaks",

@@ -165,14 +165,12 @@ BUGS: Final = (
         ],
         kinds="error",
         profile="copy",
-        start=1050,
     ),
     Bug(
         "second-fatal-wins",
         "psycopg and others: the pooler's 08P01 behind the server's 57P01 becomes the reason",
         [Wrap(Ending, "search", _keep_the_last)],
         kinds="cause",
-        start=1285,
     ),
     Bug(
         "also-lost",
@@ -200,7 +198,6 @@ BUGS: Final = (
         "pgx HEAD: severity from the S field, which the server translates: a FATAL is no FATAL",
         [Wrap(wire, "decode_backend", _severity_of_s)],
         kinds="hang label late cause",
-        start=659,
     ),
     Bug(
         "severity-without-v",
@@ -257,7 +254,6 @@ if length > limits.lowest:""",
             )
         ],
         kinds="error",
-        start=8460,
     ),
     Bug(
         "split-header",
@@ -288,20 +284,17 @@ if tags.DATA_ROW not in limits.by_tag:
         "libpq (psycopg #314, #350): a notice in the middle of a pipeline shifts the queue by one",
         [Wrap(PGConnection, "next_event", _count_notices)],
         kinds="error hang late rows label surprise",
-        start=214,
     ),
     Bug(
         "parameter-status-is-an-answer",
         "a ParameterStatus in the middle of answers counts as one",
         [Wrap(PGConnection, "next_event", _count_parameters)],
         kinds="error hang late rows label surprise",
-        start=214,
     ),
     Bug(
         "no-last-words",
         "asyncio's own transports: after a failed write, unread words (57P01) are thrown away",
         [Wrap(Link, "connection_lost", _throw_it_away)],
         kinds="cause label",
-        start=1100,
     ),
 )

@@ -200,7 +200,6 @@ _WAITING: Final = (
         [Wrap(Stopping, "due", _those_at_their_turn)],
         kinds="late hang",
         profile="shared",
-        start=443,
     ),
     Bug(
         "abandon-forgets-to-drain",
@@ -208,7 +207,6 @@ _WAITING: Final = (
         [Wrap(Engine, "idle", _but_for_the_abandoned)],
         kinds="stale dirty",
         profile="cancel",
-        start=1025,
     ),
     Bug(
         "abandoned-runs-on",
@@ -230,7 +228,6 @@ _WAITING: Final = (
         [Wrap(Cancelling, "take", _and_forget_it)],
         kinds="cancel",
         profile="cancel",
-        start=4470,
     ),
     Bug(
         "cancel-hits-neighbours",
@@ -421,7 +418,6 @@ _STATE: Final = (
         [Wrap(Transaction, "rollback", _leave_if_idle), Wrap(Engine, "reusable", _whatever_the_status)],
         kinds="dirty label",
         profile="cancel",
-        start=64,
     ),
     Bug(
         "pgx-2589",
@@ -429,7 +425,6 @@ _STATE: Final = (
         [Wrap(Turns, "see_to_block", _and_close)],
         kinds="surprise",
         profile="corners",
-        start=204,
     ),
     Bug(
         "begin-failure-ignored",
@@ -451,7 +446,6 @@ _STATE: Final = (
         [Wrap(Engine, "reusable", _though_retiring)],
         kinds="stale",
         profile="pool",
-        start=63,
     ),
     Bug(
         "pgx-1847",
@@ -466,7 +460,6 @@ _STATE: Final = (
         [Wrap(Execution, "segment_done", _never_stale), Wrap(Preparing, "refused", returns(None))],
         kinds="surprise",
         profile="corners",
-        start=894,
     ),
     Bug(
         "pgx-2442",
@@ -480,7 +473,6 @@ _STATE: Final = (
         "pgx #2223: Parse went well and Describe did not; the half-made statement stays in the cache",
         [Wrap(StatementCache, "drop", _unless_half_made)],
         kinds="hang late",
-        start=40,
     ),
     Bug(
         "discard-all-forgotten",

@@ -46,7 +46,6 @@ BUGS: Final = (
         kinds="dirty",
         says="advisory lock",
         profile="pool",
-        start=448,
     ),
     Bug(
         "comment-hides-a-call",
@@ -77,7 +76,6 @@ BUGS: Final = (
         [Wrap(Reset, "segment_done", _as_new)],
         kinds="dirty set-up",
         profile="pool",
-        start=150,
     ),
     Bug(
         "listeners-outlive-the-lease",
@@ -86,7 +84,6 @@ BUGS: Final = (
         kinds="dirty",
         says="listener",
         profile="pool",
-        start=89,
     ),
     Bug(
         "reset-forgets-the-role",
@@ -115,6 +112,5 @@ BUGS: Final = (
         kinds="dirty",
         says="advisory lock",
         profile="pool",
-        start=513,
     ),
 )

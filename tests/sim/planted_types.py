@@ -56,6 +56,5 @@ BUGS: Final = (
         [Wrap(Resolver, "_oids", _until_it_is_told), Wrap(TypeMap, "release", returns(None))],
         kinds="hang late",
         profile="types",
-        start=124,
     ),
 )

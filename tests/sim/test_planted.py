@@ -9,17 +9,18 @@ import pytest
 from tests.support.builds import pure_only
 
 from . import run
-from .planted import BUGS, hunt
+from .planted import BUGS, found, hunt
 from .planted_edit import Bug, Edit, Value, Wrap, returns
 
 pytestmark = pure_only("compiled functions have no code that could be edited")
 
+SEEDS = found()
 bugs = pytest.mark.parametrize("bug", BUGS.values(), ids=list(BUGS))
 
 
 @bugs
 def test_it_is_caught_as_what_it_is(bug: Bug) -> None:
-    catch = hunt(bug)
+    catch = hunt(bug, first=SEEDS[bug.name])
     violation = catch.violation
     assert violation is not None, f"{bug.name} survived {catch.schedules} schedules"
     assert catch.fits, f"{bug.name} was caught as {violation.kind}: {violation.what}"
