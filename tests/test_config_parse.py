@@ -337,7 +337,7 @@ def test_require_auth(text: str) -> None:
 
 
 def test_the_keyword_arguments_are_typed() -> None:
-    assert set(ConnectOptions.__annotations__) == set(OPTIONS)
+    assert set(ConnectOptions.__annotations__) == {*OPTIONS, "ssl"}
 
 
 def test_a_config_is_taken_as_it_is() -> None:

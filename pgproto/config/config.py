@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigError
 from .dsn import check_text
@@ -20,6 +20,9 @@ from .files import PasswordEntry, find_password
 from .options import MAX_HOSTS, AskPassword, unknown_option
 from .requireauth import parse_require_auth
 from .secret import Secret
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 __all__ = [
     "CHANNEL_BINDINGS",
@@ -43,6 +46,18 @@ CHANNEL_BINDINGS: Final = ("disable", "prefer", "require")
 LOAD_BALANCE_HOSTS: Final = ("disable", "random")
 TARGET_SESSION_ATTRS: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 PROTOCOL_VERSIONS: Final[dict[str, int]] = {"3.0": 196608, "3.2": 196610, "latest": 196610}
+
+CONTEXT_HAS: Final = (
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslcrl",
+    "sslcrldir",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+)
+"""What an `ssl.SSLContext` takes the place of."""
 
 _STRONG: Final = ("require", "verify-ca", "verify-full")
 
@@ -114,6 +129,9 @@ class TLSOptions:
         sslsni: False not to send the host name in clear (Server Name Indication).
         ssl_min_protocol_version: one of TLS_VERSIONS; None for OpenSSL's own limit.
         ssl_max_protocol_version: one of TLS_VERSIONS; None for no limit.
+        context: an `ssl.SSLContext` of the caller's, used as it is: it says what is checked.  It needs
+            `sslmode` to be `require` or stronger, and takes the place of the files and limits of versions.
+            For `direct` it must offer ALPN `postgresql`.
 
     Raises:
         ConfigError: a value is not allowed, or a combination protects less than it says.
@@ -130,6 +148,7 @@ class TLSOptions:
     sslsni: bool = True
     ssl_min_protocol_version: str | None = "TLSv1.2"
     ssl_max_protocol_version: str | None = None
+    context: SSLContext | None = None
 
     def __post_init__(self) -> None:
         _check_choice("sslmode", self.sslmode, SSLMODES)
@@ -151,10 +170,29 @@ class TLSOptions:
             )
         if self.sslmode == "verify-full" and not self.sslsni:
             raise ConfigError("sslsni=0 cannot be combined with sslmode=verify-full")
+        if self.context is not None:
+            self._check_context(self.context)
+
+    def _check_context(self, context: SSLContext) -> None:
+        if not callable(getattr(context, "wrap_bio", None)):
+            raise ConfigError(f"ssl: must be an ssl.SSLContext, not {type(context).__name__}; see sslmode")
+        if self.sslmode not in _STRONG:
+            raise ConfigError(f'ssl: sslmode "{self.sslmode}" may use no TLS (use "require", or none at all)')
+        if self.sslmode.startswith("verify") and not context.verify_mode:
+            raise ConfigError(f"ssl: the context verifies no certificate, as sslmode={self.sslmode} demands")
+        if self.sslmode == "verify-full" and not context.check_hostname:
+            raise ConfigError("ssl: the context checks no host name, as sslmode=verify-full demands")
+        if context.check_hostname and not self.sslsni:
+            raise ConfigError("sslsni=0 cannot be combined with a context that checks the host name")
+        for one in dataclasses.fields(self):
+            if one.name in CONTEXT_HAS and getattr(self, one.name) != one.default:
+                raise ConfigError(f"{one.name}: cannot be combined with ssl, whose context has this")
 
     @property
     def verifies(self) -> bool:
         """True if the server's certificate must come from a trusted CA."""
+        if self.context is not None:
+            return bool(self.context.verify_mode)
         return self.sslrootcert is not None or self.sslmode.startswith("verify")
 
     def server_hostname(self, host: Host) -> str | None:
@@ -264,6 +302,12 @@ class Config:
             if key.lower() == "client_encoding":
                 raise ConfigError("server_settings: client_encoding is always UTF8")
             check_text(f"server_settings: {key}", value)
+        if self.tls.context is not None and self.tls.context.check_hostname:
+            for host in self.hosts:
+                if not (host.host or host.is_unix):
+                    raise ConfigError(
+                        "ssl: the context checks names: each host needs one, not only a hostaddr"
+                    )
         parse_require_auth(self.require_auth)
         _check_choice("channel_binding", self.channel_binding, CHANNEL_BINDINGS)
         _check_choice("target_session_attrs", self.target_session_attrs, TARGET_SESSION_ATTRS)

@@ -11,10 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 
 from ..errors import ConfigError
 from .secret import Secret
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 __all__ = [
     "IGNORED",
@@ -200,6 +203,7 @@ class ConnectOptions(TypedDict, total=False):
     keepalives_count: _Number
     tcp_user_timeout: _Number
     requirepeer: _Text
+    ssl: SSLContext | None
     sslmode: _Text
     sslnegotiation: _Text
     sslrootcert: _Text

@@ -13,11 +13,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from ..errors import MASK, ConfigError
 from .config import (
     CHANNEL_BINDINGS,
+    CONTEXT_HAS,
     LOAD_BALANCE_HOSTS,
     PROTOCOL_VERSIONS,
     SSLMODES,
@@ -41,6 +42,9 @@ from .options import (
     unknown_option,
 )
 from .secret import Secret
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 __all__ = ["conninfo_options", "parse_config"]
 
@@ -98,6 +102,7 @@ def parse_config(
     ask_password = asked if callable(asked) else None
     if ask_password is not None:
         options["password"] = None
+    context = options.pop("ssl", None)
     settings = _settings(dsn, options, environ, read_file, allowed_keys)
     settings.choice("gssencmode", ("disable", "prefer"))
     encoding = settings.text("client_encoding")
@@ -120,7 +125,7 @@ def parse_config(
         replication=settings.choice("replication", _REPLICATION),
         connect_timeout=settings.seconds("connect_timeout"),
         command_timeout=settings.seconds("command_timeout"),
-        tls=_tls(settings, hosts, environ, read_file),
+        tls=_tls(settings, hosts, environ, read_file) if context is None else _tls_of(settings, context),
         require_auth=settings.text("require_auth"),
         channel_binding=settings.choice("channel_binding", CHANNEL_BINDINGS),
         requirepeer=settings.text("requirepeer"),
@@ -504,6 +509,19 @@ def _tls(
     if sslmode == "verify-full" and not all(host.host for host in remote):
         raise settings.error("sslmode", "verify-full needs the name of each host, not only its hostaddr")
     return options
+
+
+def _tls_of(settings: _Settings, context: SSLContext) -> TLSOptions:
+    """The policy with a context of the caller's, which is never used without TLS."""
+    for name in CONTEXT_HAS:
+        if settings.given(name)[0]:
+            raise settings.error(name, "cannot be combined with ssl, whose context has this")
+    return TLSOptions(
+        sslmode=settings.choice("sslmode", SSLMODES) if settings.given("sslmode")[0] else "require",
+        sslnegotiation=settings.choice("sslnegotiation", SSLNEGOTIATIONS),
+        sslsni=settings.boolean("sslsni"),
+        context=context,
+    )
 
 
 def _tls_version(settings: _Settings, name: str) -> str | None:

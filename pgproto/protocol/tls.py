@@ -56,13 +56,15 @@ def make_context(config: TLSOptions) -> ssl.SSLContext:
         config: the policy; its `sslmode` must not be `disable`.
 
     Returns:
-        The context, which offers ALPN `postgresql`.
+        The context, which offers ALPN `postgresql`; or the caller's own, as it is.
 
     Raises:
         ConfigError: TLS is disabled, or a file is missing, cannot be read, or does not fit the others.
     """
     if config.sslmode == "disable":
         raise ConfigError("sslmode: TLS is disabled")
+    if config.context is not None:
+        return config.context
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = config.sslmode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if config.verifies else ssl.CERT_NONE

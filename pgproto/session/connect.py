@@ -63,6 +63,10 @@ _NO_DIRECT: Final = (
     "sslnegotiation=postgres is the way there"
 )
 
+_NO_ALPN: Final = (
+    _NO_DIRECT + '; and ssl needs a context that offers the protocol: set_alpn_protocols(["postgresql"])'
+)
+
 # The server refuses this user or database: other hosts would too, and repeated attempts may lock the account.
 _ENDS_SEARCH: Final = ("28", "3D", "42501", "0A000", "22023", "42704")
 
@@ -247,7 +251,7 @@ class Connector:
                 for warning in self.config.warnings:
                     error.add_note(warning)
             if way == ENCRYPT_DIRECT and encryption_matters and isinstance(error, ConnectionLost):
-                error.add_note(_NO_DIRECT)
+                error.add_note(_NO_DIRECT if self.config.tls.context is None else _NO_ALPN)
             error.add_note(f"while connecting to {host}")  # must be the last note: `_failure` reads it
             if refusal is not None and isinstance(error, Error):
                 error.also = [*error.also, refusal]

@@ -6,6 +6,7 @@ PostgreSQL 15 has TLS (its certificate is for localhost, not for 127.0.0.1), 18 
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from pgproto.wire import PROTOCOL_3_0, PROTOCOL_3_2
 from pgproto_pytest import Driver
 from pgproto_pytest.process import free_port, wait_until
 from tests.support.drivers import DRIVERS
-from tests.support.postgres import PASSWORD, PostgresServer
+from tests.support.postgres import PASSWORD, PostgresServer, TLSFiles
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.parametrize("driver", DRIVERS, ids=repr)
@@ -216,6 +217,67 @@ def test_direct_tls_needs_a_server_that_knows_it(pg15: PostgresServer, driver: D
     assert note in error.errors[0].__notes__
     other = fails(driver, pg15.dsn(sslmode="require", sslnegotiation="direct", port=1))
     assert not hasattr(other, "__notes__")
+
+
+def client_context(tls: TLSFiles, root: str, *, names: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(getattr(tls, root)))
+    context.check_hostname = names
+    return context
+
+
+@pytest.mark.parametrize(
+    ("host", "root", "names", "expected"),
+    [
+        ("localhost", "ca", True, True),
+        ("127.0.0.1", "ca", True, "certificate"),
+        ("127.0.0.1", "ca", False, True),
+        ("127.0.0.1", "other_ca", False, "certificate"),
+    ],
+)
+def test_a_context_of_the_callers(
+    pg15: PostgresServer, driver: Driver, host: str, root: str, names: bool, expected: bool | str
+) -> None:
+    hostaddr = "127.0.0.1" if host == "localhost" else None
+    dsn = pg15.dsn(host=host, hostaddr=hostaddr, sslmode="require")
+    context = client_context(pg15.tls, root, names=names)
+    if isinstance(expected, bool):
+        assert connects(driver, dsn, ssl=context) is expected
+    else:
+        assert expected in str(fails(driver, dsn, ssl=context)).lower()
+
+
+def test_a_context_with_channel_binding_a_client_certificate_and_a_pool(
+    pg15: PostgresServer, driver: Driver
+) -> None:
+    context = client_context(pg15.tls, "ca", names=False)
+    context.load_cert_chain(str(pg15.tls.client_cert), str(pg15.tls.client_key))
+    assert connects(driver, pg15.dsn(user="cert_user", sslmode="require"), ssl=context)
+    assert connects(
+        driver,
+        pg15.dsn(user="scram_user", password=PASSWORD, sslmode="require"),
+        ssl=context,
+        channel_binding="require",
+    )
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.Pool(pg15.dsn(user="cert_user", sslmode="require"), ssl=context, max_size=1) as pool:
+            assert await pool.fetchval(USED_TLS)
+            with pytest.raises(QueryTimeout) as caught:  # the cancel request uses the context, too
+                await pool.fetch("select pg_sleep(30)", timeout=0.2)
+            assert isinstance(caught.value.__cause__, PostgresError)
+
+    driver.run(scenario)
+
+
+def test_a_context_is_never_used_without_tls(
+    pg15: PostgresServer, pg18: PostgresServer, driver: Driver
+) -> None:
+    context = client_context(pg15.tls, "ca", names=False)
+    fails(driver, pg15.dsn(sslmode="disable"), ConfigError, ssl=context)
+    if not pg18.has_tls:
+        assert "TLS" in str(fails(driver, pg18.dsn(sslmode="require"), ssl=context))
+    error = fails(driver, pg15.dsn(sslmode="require"), ssl=context, sslnegotiation="direct")
+    assert "set_alpn_protocols" in error.__notes__[0]
 
 
 def test_a_cancel_request_takes_the_same_way(pg15: PostgresServer, driver: Driver) -> None:
