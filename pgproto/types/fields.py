@@ -133,33 +133,15 @@ class _Run:
             code += f"{len(length)}s{codec.item}"
             types.append(codec.exact)
             lengths.append(length)
-        for _ in range(_MOST - len(fixed)):
-            types.append(type(None))  # what is not there is None
+        for _ in range(_MOST - len(fixed)):  # what is not there is empty, and `struct` writes nothing for it
+            code += "0s0s"
+            types.append(bytes)
             lengths.append(b"")
         self.type0, self.type1, self.type2, self.type3 = types
         self.length0, self.length1, self.length2, self.length3 = lengths
         shape = struct.Struct(code + ("4s" if tail else "0s"))
         self.size: i64 = shape.size
         self.pack: Any = shape.pack
-
-    def packed(self, item0: object, item1: object, item2: object, item3: object, length: bytes) -> bytes:
-        """The fields of fixed width and the tail's length, of the fields' `struct` items.
-
-        The calls are written out for each number of fields, because building an argument list took a fifth
-        of a record's instructions.
-        """
-        data: bytes
-        if self.count == 1:
-            data = self.pack(self.length0, item0, length)
-        elif self.count == 2:
-            data = self.pack(self.length0, item0, self.length1, item1, length)
-        elif self.count == 3:
-            data = self.pack(self.length0, item0, self.length1, item1, self.length2, item2, length)
-        else:
-            data = self.pack(
-                self.length0, item0, self.length1, item1, self.length2, item2, self.length3, item3, length
-            )
-        return data
 
     def raw(self, number: i64, value: object, index: i64) -> object:
         """The `struct` item of a field.
@@ -233,9 +215,9 @@ class FieldsEncoder:
             if last is None:
                 return 0
         item0: object = values[start]
-        item1: object = values[start + 1] if count > 1 else None
-        item2: object = values[start + 2] if count > 2 else None
-        item3: object = values[start + 3] if count > 3 else None
+        item1: object = values[start + 1] if count > 1 else b""
+        item2: object = values[start + 2] if count > 2 else b""
+        item3: object = values[start + 3] if count > 3 else b""
         data = length = b""
         unfit: Unfit | None = None
         try:
@@ -245,12 +227,7 @@ class FieldsEncoder:
                 or type(item2) is not run.type2
                 or type(item3) is not run.type3
             ):
-                if (
-                    item0 is None
-                    or (count > 1 and item1 is None)
-                    or (count > 2 and item2 is None)
-                    or (count > 3 and item3 is None)
-                ):
+                if item0 is None or item1 is None or item2 is None or item3 is None:
                     return 0
                 item0 = run.raw(0, item0, start)
                 if count > 1:
@@ -262,7 +239,10 @@ class FieldsEncoder:
             if tail is not None:
                 data = tail.encode(last)
                 length = frame_length(len(data))
-            packed = run.packed(item0, item1, item2, item3, length)
+            # One number of arguments for all runs: a list of them took a fifth of a record's instructions.
+            packed: bytes = run.pack(
+                run.length0, item0, run.length1, item1, run.length2, item2, run.length3, item3, length
+            )
         except Unfit as found:  # a name of its own: compiled, a name has one class
             unfit = found
         except Exception as error:  # noqa: BLE001 - as in `_Run.raw`
