@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 # The unit tests alone run every line and branch of pgproto/; the others are not slowed down by being traced.
 UNITS := tests/test_*.py
 COVERED := $(UNITS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
-OTHERS := $(addprefix tests/,adapters chaos columns corpus embedding faults fuzz hostile postgres promise sim types)
+OTHERS := $(addprefix tests/,adapters chaos columns corpus dbapi embedding faults fuzz hostile postgres promise sim types)
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 # The compiled build, unpacked, beside its wheel and what that was made of: it must come before the checkout

@@ -79,6 +79,7 @@ TYPES_OF_ONE_ANOTHER = [
         *("pgproto.client.notifications", "pgproto.client.prepared", "pgproto.client.queries"),
         *("pgproto.client.columnar", "pgproto.client.transactions"),
     },
+    {f"pgproto_blocking.dbapi.{name}" for name in ("connection", "cursor", "held", "server")},
 ]
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..errors import not_sent
 from .sql import as_text
 
-__all__ = ["NamedQuery", "named"]
+__all__ = ["NamedQuery", "named", "tokens"]
 
 _BLANK: Final = r"[ \t\n\r\f\v]"
 _LETTER: Final = r"[A-Za-z_\x80-\U0010ffff]"
@@ -101,6 +101,36 @@ def named(_query: Any, _values: Mapping[str, object] | None = None, /, **others:
     return _Rewriter(text, given, [each.value for each in _query.interpolations]).query()
 
 
+def tokens(sql: str) -> list[tuple[str, str]]:
+    """A text cut into tokens as PostgreSQL's lexer does it; put together again they are the text.
+
+    Args:
+        sql: one statement, or several.
+
+    Returns:
+        The kind of each token, and its text: "blank" (with comments to the end of a line), "comment",
+        "quoted", "dollar" (a dollar quote), "open" (a quote that does not end), "word", "name" (`:name` and
+        `$name`), "number" (`$1`), "value" (a NUL), "other".
+    """
+    found: list[tuple[str, str]] = []
+    at = 0
+    while at < len(sql):
+        token = _TOKEN.match(sql, at)
+        assert token is not None  # its last alternative is any character
+        kind = token.lastgroup or "other"
+        stop = token.end()
+        if kind == "comment":
+            stop = _end_of_comment(sql, stop)
+        elif kind == "dollar":
+            end = sql.find(token.group(), stop)
+            stop = len(sql) if end < 0 else end + len(token.group())
+        elif kind == "open":
+            stop = len(sql)  # the server will say so
+        found.append((kind, sql[at:stop]))
+        at = stop
+    return found
+
+
 class _Rewriter:
     """Replaces the placeholders of one text.
 
@@ -141,34 +171,21 @@ class _Rewriter:
         Raises:
             LocalProtocolError: see `named`.
         """
-        sql = self.sql
         at = 0
-        while at < len(sql):
-            token = _TOKEN.match(sql, at)
-            assert token is not None  # its last alternative is any character
-            kind = token.lastgroup
-            stop = token.end()
+        for kind, text in tokens(self.sql):
+            at += len(text)
             if kind == "name" or kind == "value":
-                self._placeholder(token.group(), stop)
+                self._placeholder(text, at)
             elif kind == "number":
-                raise not_sent(f"{token.group()} beside names: a query has either", sql)
+                raise not_sent(f"{text} beside names: a query has either", self.sql)
             else:
-                if kind == "comment":
-                    stop = _end_of_comment(sql, stop)
-                elif kind == "dollar":
-                    end = sql.find(token.group(), stop)
-                    stop = len(sql) if end < 0 else end + len(token.group())
-                elif kind == "open":
-                    stop = len(sql)  # the quote does not end: the server will say so
-                elif kind is None or kind == "word":
-                    self._bracket(token.group())
-                text = sql[at:stop]
                 if "\0" in text:
                     raise not_sent("an interpolation (or a NUL) is in quotes or a comment")
+                if kind == "word" or kind == "other":
+                    self._bracket(text)
                 self.parts.append(text)
             if kind != "blank" and kind != "comment":
-                self.previous = token.group()
-            at = stop
+                self.previous = text
         self._check()
         return NamedQuery("".join(self.parts), tuple(self.args))
 

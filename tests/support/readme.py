@@ -22,6 +22,7 @@ PAGES = {
     for name in (
         "README.md",
         "docs/guide.md",
+        "docs/dbapi.md",
         "docs/embedding.md",
         "docs/testing-your-code.md",
         "docs/figures.md",
