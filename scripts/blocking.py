@@ -38,6 +38,7 @@ GENERATED: Final = (
     "queries",
     "records",
     "runtime",
+    "state",
     "steps",
     "transactions",
 )

@@ -8,13 +8,12 @@ and drops its answers, or closes the connection.
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from pgproto.config import Config
 from pgproto.errors import DataError, Error, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
@@ -24,7 +23,6 @@ from pgproto.session import (
     CopyIn,
     CopyOut,
     CopyRecords,
-    Engine,
     ExecuteMany,
     Execution,
     Listener,
@@ -47,7 +45,6 @@ from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder, Into, Row
 
-from . import refusals
 from .columnar import ColumnQueries
 from .cursors import Cursor
 from .feeding import Chunks, Source, encoded, feed
@@ -57,6 +54,7 @@ from .prepared import PreparedStatement
 from .queries import Queries, Query
 from .records import NamedRecords, Records
 from .runtime import Link, Runtime
+from .state import State
 from .steps import open_session
 from .transactions import TransactionContext
 
@@ -68,7 +66,7 @@ __all__ = ["Connection"]
 T = TypeVar("T")
 
 
-class Connection(Queries, ColumnQueries):
+class Connection(State, Queries, ColumnQueries):
     """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
 
     # Defaults of the class cost nothing when a handle is made, which happens with every lease.
@@ -92,71 +90,14 @@ class Connection(Queries, ColumnQueries):
     """The lease, if only the handle keeps it alive."""
     lent_by: object = None
     """The driver of the pool that has lent it."""
-    _link: Link | None = None
-    _borrower: weakref.ref[Connection] | None = None
     _rested = -1  # what was written when it went to the pool's idle connections
 
     def __init__(self, runtime: Runtime, connector: Connector, lender: Connection | None = None) -> None:
-        self.runtime = runtime
-        """The runtime of its adapter."""
-        self._connector = connector
+        super().__init__(runtime, connector, lender)
         self._command_timeout = connector.config.command_timeout
         self.listeners: Listeners = Listeners() if lender is None else lender.listeners
         """The session's listeners."""
-        self._lender = lender
         self._lease = object()  # the owner of listeners, which end with the lease
-
-    # ---- State
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of the session."""
-        link = self._link
-        if link is None:
-            raise refusals.not_open(lent=self._lender is not None)
-        return link.engine
-
-    @property
-    def link(self) -> Link:
-        """The transport of the session.
-
-        Raises:
-            ConnectionClosed: it is not open, or it belongs to the parent process.
-            LocalProtocolError: it belongs to another event loop, or is a pool's, which has lent it.
-        """
-        link = self._link
-        if link is None:
-            raise refusals.not_open(lent=self._lender is not None)
-        if self._borrower is not None:  # a hook has kept it
-            raise refusals.lent()
-        link.check_here()
-        return link
-
-    @property
-    def config(self) -> Config:
-        """The configuration with which it was connected."""
-        return self._connector.config
-
-    @property
-    def closed(self) -> bool:
-        """True once nothing can be submitted any more."""
-        return self._link is None or self._link.shut
-
-    @property
-    def transaction_status(self) -> str:
-        """The status of the last ReadyForQuery: "I" idle, "T" in a transaction block, "E" in a failed one."""
-        return self.engine.transaction_status
-
-    @property
-    def parameters(self) -> Mapping[str, str]:
-        """The server's parameters as reported (`server_version`, `TimeZone`, ...)."""
-        return self.engine.parameters
-
-    @property
-    def pid(self) -> int:
-        """The process ID of the server process; 0 if it is not known."""
-        key = self.engine.connection.backend_key
-        return key.process_id if key is not None else 0
 
     def __del__(self) -> None:
         link = self._link
@@ -522,7 +463,7 @@ class Connection(Queries, ColumnQueries):
 
     def take_back(self) -> Connection:
         """End the lease of this handle; return the pool's connection."""
-        lender = self._lender or self
+        lender: Connection = self._lender or self
         lender._borrower = None  # first: an interrupt may come in between, and the pool goes on with it
         link, self._link = self._link, None
         self.listeners.end_lease(self._lease)
@@ -592,6 +533,7 @@ class Connection(Queries, ColumnQueries):
         """Connect (`connect` and the pool do it)."""
         budget = limit(timeout, self.config.connect_timeout)
         self._link = link = await open_session(self.runtime, self._connector, budget)
+        self._opened_at = self.runtime.now()
         link.on_change = _weakly(self)
         blocks = link.engine.blocks
         blocks.task = self.runtime.task

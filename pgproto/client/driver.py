@@ -309,7 +309,7 @@ class Driver:
 
     def _lost(self, slot: Slot) -> None:
         engine = slot.connection.engine
-        self._machine.lost(slot, self._now(), ending(engine.cause), answered=engine.answered)
+        self._machine.lost(slot, self._now(), ending(engine.cause), answered=engine.answered is not None)
         self._act()
 
     async def _look_after(self, action: Check | Reset) -> None:

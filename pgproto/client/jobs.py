@@ -258,7 +258,8 @@ def release(
     """Tell the machine that a lease has ended, and how: see `Jobs.state_left`."""
     if not usable and conn.closed:
         engine = conn.engine
-        machine.release(ticket, now, usable=False, reason=ending(engine.cause), answered=engine.answered)
+        reason, answered = ending(engine.cause), engine.answered is not None
+        machine.release(ticket, now, usable=False, reason=reason, answered=answered)
     else:
         conn.rest()
         machine.release(ticket, now, usable=usable, clean=clean)

@@ -115,8 +115,8 @@ async def _asked(runtime: Runtime, ask: AskPassword, budget: float | None) -> st
 
 async def send_cancel(
     runtime: Runtime, connector: Connector, engine: Engine, peer: object, key: BackendKeyData, budget: float
-) -> None:
-    """Send a cancel request for a session: best effort.
+) -> bool:
+    """Send a cancel request for a session: best effort; False if it was not delivered.
 
     Args:
         runtime: the adapter's runtime.
@@ -128,3 +128,5 @@ async def send_cancel(
     """
     with contextlib.suppress(Exception):  # if it fails, GRACE ends the query
         await _Stepper(runtime, connector, budget, peer).run(connector.cancel(engine, key))
+        return True
+    return False

@@ -2,6 +2,7 @@
 
     NO_WISH     --ask-->   WANTED      all operations in flight are unwanted
     WANTED      --take-->  UNDER_WAY   the adapter sends the request, over a connection of its own
+    NO_WISH     --take_running-->  UNDER_WAY   the same, for a statement whose caller still waits for it
     UNDER_WAY   --done-->  NO_WISH     it was delivered, or could not be
 
 While there is a wish nothing new is sent, so that a late request cannot hit a wanted query.  A request that
@@ -79,6 +80,17 @@ class Cancelling:
         key = self._turns.channel.connection.backend_key
         self.state = NO_WISH if key is None else UNDER_WAY
         return key
+
+    def take_running(self) -> BackendKeyData | None:
+        """The key for a request to cancel what runs, whoever wants it; None if nothing does.
+
+        Also None if there is no key, or a request is wanted or under way.  It is not repeated: see `tick`.
+        """
+        if self.state == NO_WISH and self._turns.channel.segments:
+            self.state = WANTED
+            self._pause = _PAUSE
+            return self.take()
+        return None
 
     def done(self, now: float) -> None:
         """The request was delivered, or could not be: check after a pause whether it had an effect."""

@@ -72,7 +72,7 @@ class Engine:
         parameters: the parameters that the server has reported.  Manual: "Asynchronous Operations".
         dropped_statements: append kept statements here, from any thread, when nobody refers to them any more.
         retiring: the session still answers, but should not be lent again.
-        answered: the server has answered at least one operation.
+        answered: when the server has last answered an operation, by the clock; None if never.
         session: a number that no other session of this process has; see `Error.session`.
         host, encryption: how the session was connected.
     """
@@ -128,7 +128,8 @@ class Engine:
         self._outgoing = Outgoing(channel)
         self._unasked = Unasked()
         self.session = channel.session
-        self.retiring = self.answered = False
+        self.retiring = False
+        self.answered: float | None = None
         self.host: Host | None = None
         self.encryption = ENCRYPT_NEVER
 
@@ -194,11 +195,10 @@ class Engine:
         Pending output is encrypted first; if that fails, the session ends, which is a CHANGE.
         """
         channel = self.channel
-        news = 0
         if channel.tls is not None:
             news = OUTPUT if self.data_to_send() else 0
-        elif channel.pending and self._ending.write_failed is None:
-            news = OUTPUT
+        else:
+            news = OUTPUT if channel.pending and self._ending.write_failed is None else 0
         if channel.ready:
             news |= READY
         if self.changed:
@@ -387,9 +387,8 @@ class Engine:
         ending = self._ending
         if ending.stage != ALIVE:  # the first cause is known: only the wait for last words can run out
             if ending.stage == LAST_WORDS and now >= ending.until:
-                error = ending.write_failed
-                if error is not None and self.connection.closed is None:
-                    self.transport_failed(error)
+                if ending.write_failed is not None and self.connection.closed is None:
+                    self.transport_failed(ending.write_failed)
                 self._settle()
             return
         for operation in self._stopping.due(now):
@@ -504,12 +503,13 @@ class Engine:
         """The notifications (LISTEN) since the last call."""
         return self._unasked.take_notifications()
 
-    def take_cancel(self) -> BackendKeyData | None:
+    def take_cancel(self, *, running: bool = False) -> BackendKeyData | None:
         """The key for a cancel request, to be sent now over a connection of its own, or None.
 
         Until `cancel_done` this session sends nothing new, so that a late request hits no other query.
+        With `running` it is for the statement that runs, although its caller waits for it.
         """
-        return self._cancelling.take()
+        return self._cancelling.take_running() if running else self._cancelling.take()
 
     @property
     def running(self) -> BackendKeyData | None:
@@ -571,7 +571,7 @@ class Engine:
                     operation.unanswered -= 1
                     segments.popleft()
                     channel.status_before = connection.transaction_status
-                    self.answered = True
+                    self.answered = self.clock()
                     if operation.again:
                         turns.again(operation)
                         self._alarm.set(operation.deadline)

@@ -45,7 +45,7 @@ class Link(OneThread):
         self.inherited = False
         self.peer = peer
         self.on_change: Callable[[], None] | None = None
-        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]] | None = None
         self._run = run
         self._wire = wire
         self._timer: virtual.Timer | None = None
@@ -178,6 +178,15 @@ class Link(OneThread):
         self.engine.close()
         self.turn()
 
+    async def cancel(self, seconds: float) -> bool | None:
+        """Cancel what runs; shielded."""
+        key = None if self.send_cancel is None else self.engine.take_cancel(running=True)
+        if key is None or self.send_cancel is None:
+            return None
+        async with virtual.Scope(self._run, self._run.now + 2 * seconds, shield=True):
+            return await self._cancel(self.send_cancel, key, seconds)
+        return False
+
     def drop(self) -> None:
         """Nobody refers to the connection any more; the run still refers to this."""
         warnings.warn(f"unclosed connection to {self.engine.host}", ResourceWarning, stacklevel=3)
@@ -230,7 +239,7 @@ class Link(OneThread):
             if isinstance(waiter, Wakes):
                 waiter.call()
         if self.send_cancel is not None and (key := engine.take_cancel()) is not None:
-            self._run.spawn(self._cancel, self.send_cancel, key)
+            self._run.spawn(self._cancel, self.send_cancel, key, GRACE)
         if self.on_change is not None and engine.changed:
             try:
                 self.on_change()
@@ -275,17 +284,20 @@ class Link(OneThread):
             self._timer = self._run.call_at(deadline, self.turn)
 
     async def _cancel(
-        self, send: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]], key: BackendKeyData
-    ) -> None:
+        self,
+        send: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]],
+        key: BackendKeyData,
+        seconds: float,
+    ) -> bool:
         """Send the cancel request that the engine wants."""
         try:
-            await send(key, GRACE)
+            return await send(key, seconds)
         finally:
             self.engine.cancel_done()
             self.turn()
 
     async def _bury(
-        self, cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]], key: BackendKeyData
+        self, cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]], key: BackendKeyData
     ) -> None:
         """The session is over, but the server runs on: cancel its statements until it hangs up."""
         wire = self._wire

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import Batch, QueryTimeout, client
+from pgproto import Batch, PostgresError, QueryTimeout, client
 from pgproto_pytest import Driver
 from tests.support.postgres import PostgresServer
 from tests.support.suspensions import LOOPS, Loop
@@ -224,6 +224,26 @@ async def reset(here: Here, conn: Any, tag: int) -> None:
     await ask(conn, tag, 1)
 
 
+async def cancel(here: Here, conn: Any, tag: int) -> None:
+    """The statement ends at once, by one request or the other; nothing later is hit."""
+
+    async def run() -> None:
+        try:
+            with pytest.raises(PostgresError):
+                await conn.fetchval("select pg_sleep(60)")
+        finally:
+            ended.append(True)
+
+    async def stop() -> None:
+        while not ended:
+            await conn.cancel()
+            await conn.runtime.sleep(0.001)
+        await ask(conn, tag, 1)
+
+    ended: list[bool] = []
+    await all_of(here, run, stop)
+
+
 async def neighbours(here: Here, conn: Any, tag: int) -> None:
     await all_of(here, *[lambda: ask(conn, tag, 5) for _ in range(4)])
 
@@ -255,6 +275,7 @@ ON_A_CONNECTION: tuple[Operation, ...] = (
     listen,
     prepare,
     reset,
+    cancel,
     neighbours,
 )
 

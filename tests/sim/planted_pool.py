@@ -267,8 +267,8 @@ _HEALTH: Final = (
         "first-lease-is-a-failed-connect",
         "pgproto 0.1: a session that has answered and dies in its first lease is taken for a failed connect",
         [
-            Edit(jobs, "release", ("answered=engine.answered", "answered=False")),
-            Edit(Driver, "_lost", ("answered=engine.answered", "answered=False")),
+            Edit(jobs, "release", ("engine.answered is not None", "False")),
+            Edit(Driver, "_lost", ("engine.answered is not None", "False")),
         ],
         kinds="late",
         says="put off",

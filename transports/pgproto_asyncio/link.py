@@ -45,7 +45,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
         self.engine = engine
         self.on_change: Callable[[], None] | None = None
         self.patience: Patience | None = None
-        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]] | None = None
         self.peer: object = None
         self._cancels: set[asyncio.Task[None]] = set()
         self._burial: asyncio.Task[None] | None = None
@@ -216,7 +216,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
                     waiter.set_result(None)
         if news & CHANGE:
             if engine.wants_cancel and self.send_cancel is not None:
-                spawn(self.loop, self._cancels, self._cancel, self.send_cancel)
+                spawn(self.loop, self._cancels, self._cancel, self.send_cancel, GRACE)
             if self.on_change is not None:
                 try:
                     self.on_change()
@@ -231,15 +231,29 @@ class Link(OneThread, asyncio.BufferedProtocol):
         elif news & TIME:
             self._keep_time()
 
-    async def _cancel(self, send: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]]) -> None:
-        """Send the cancel request that the engine wants."""
-        key = self.engine.take_cancel()
-        if key is not None:
-            try:
-                await send(key, GRACE)
-            finally:
-                self.engine.cancel_done()
+    async def _cancel(
+        self,
+        send: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]],
+        seconds: float,
+        running: bool = False,
+    ) -> bool | None:
+        """Send the cancel request that the engine wants, or one for what is `running`; see `cancel`."""
+        key = self.engine.take_cancel(running=running)
+        if key is None:
+            return None
+        try:
+            return await send(key, seconds)
+        finally:
+            self.engine.cancel_done()
             self.pump()
+
+    async def cancel(self, seconds: float) -> bool | None:
+        """Cancel what runs.  The task that does it goes on when the caller is cancelled."""
+        if self.send_cancel is None:
+            return None
+        task = spawn(self.loop, self._cancels, self._cancel, self.send_cancel, seconds, True)
+        await asyncio.wait([task])
+        return False if task.cancelled() else task.result()
 
     async def leave(self, operation: Operation) -> None:
         """Abandon an operation; the loop goes on reading its answers."""
@@ -368,7 +382,7 @@ class Link(OneThread, asyncio.BufferedProtocol):
     async def _bury(
         self,
         transport: asyncio.Transport,
-        send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]],
+        send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]],
         key: BackendKeyData,
     ) -> None:
         """The session is over, but the server runs on: cancel its statements until it hangs up, within GRACE.

@@ -66,12 +66,12 @@ class Link:
         self.transport.on_change = call
 
     @property
-    def send_cancel(self) -> Callable[[BackendKeyData, float], None] | None:
+    def send_cancel(self) -> Callable[[BackendKeyData, float], bool] | None:
         """As of the transport."""
         return self.transport.send_cancel
 
     @send_cancel.setter
-    def send_cancel(self, call: Callable[[BackendKeyData, float], None] | None) -> None:
+    def send_cancel(self, call: Callable[[BackendKeyData, float], bool] | None) -> None:
         self.transport.send_cancel = call
 
     @property
@@ -182,6 +182,10 @@ class Link:
 
     def ended(self, operation: Operation) -> None:
         """Nothing: an abandoned operation has ended when its call has."""
+
+    def cancel(self, seconds: float) -> bool | None:
+        """Cancel what another thread runs."""
+        return self.transport.cancel(seconds, self._lease)
 
     def settled(self) -> None:
         """Nothing: after a call nothing is in flight."""

@@ -69,12 +69,13 @@ class Transport:
         self.sock: socket.socket | None = sock
         self.address = address
         self.on_change: Callable[[], None] | None = None
-        self.send_cancel: Callable[[BackendKeyData, float], None] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], bool] | None = None
         self.inherited = False
         self._lock = threading.RLock()
         self._owner = 0  # the thread that is in a call
         self._waiting = False  # that thread waits, so nothing is half done
         self._aborted = False
+        self._gate = threading.Lock()  # held while `cancel` sends: no other operation may run into that
         self._stray: list[Operation] = []
         self._operation: Operation | None = None  # the operation of the call that has the lock
         forks.forget_in_child(self)
@@ -254,6 +255,25 @@ class Transport:
                 sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
             self._locked(self._kill_aborted, 0.0)
 
+    def cancel(self, seconds: float, lease: int = 0) -> bool | None:
+        """Cancel what runs, by a request of this thread's, which takes at most so many seconds.
+
+        Returns:
+            True once it was delivered, False if it could not be; None if nothing runs.
+        """
+        deadline = time.monotonic() + seconds
+        if not self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            return False
+        try:
+            if lease and lease != self.engine.blocks.lease:
+                raise refusals.not_open(lent=True)
+            key = self.engine.running
+            if key is None or self.send_cancel is None:
+                return None
+            return self.send_cancel(key, max(0.0, deadline - time.monotonic()))
+        finally:
+            self._gate.release()
+
     def forget(self) -> None:
         """In a forked child: the session belongs to the parent."""
         self.inherited = True
@@ -313,6 +333,10 @@ class Transport:
                 error = _closed(engine)
                 operation.turned_away(error)
                 raise error
+        if self._gate.locked():
+            left = -1.0 if operation.deadline is None else max(0.0, operation.deadline - engine.clock())
+            if self._gate.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+                self._gate.release()
         engine.submit(operation)
         self._write()
 

@@ -105,6 +105,11 @@ _AWAITED = frozenset(
         "get",
         "forward",
         "settled",
+        "cancel",
+        "explain",
+        "commit_prepared",
+        "rollback_prepared",
+        "prepared_transactions",
     ]
 )
 _CONTEXTS = frozenset({"transaction", "listen", "acquire"})

@@ -99,7 +99,7 @@ class Link(OneThread):
         self.peer = peer
         self._patience = patience
         self.on_change: Callable[[], None] | None = None
-        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]] | None = None
+        self.send_cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]] | None = None
         self._buried: Happening | None = None
         self._sock: socket.socket | None = sock
         self.home = waits.home()
@@ -286,6 +286,20 @@ class Link(OneThread):
             self.engine.close()
             self.turn(reading=False)
 
+    async def cancel(self, seconds: float) -> bool | None:
+        """Cancel what runs.  Shielded: nothing new may be sent before the request has arrived."""
+        key = self.engine.take_cancel(running=True) if self.send_cancel is not None else None
+        if key is None or self.send_cancel is None:
+            return None
+        try:
+            with self._waits.scope(shield=True):
+                return await self.send_cancel(key, seconds)
+        finally:
+            self.engine.cancel_done()
+            self.turn(reading=False)
+            if self._scope is not None:
+                self._scope.cancel()
+
     async def settled(self) -> None:
         """Wait until nothing is in flight any more, the session is over, or its grace has passed."""
         engine = self.engine
@@ -452,7 +466,7 @@ class Link(OneThread):
         finally:
             self._pump = None
 
-    async def _pump_and_cancel(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _pump_and_cancel(self, sending: Coroutine[Any, Any, bool]) -> None:
         """Send a cancel request while reading on.
 
         Shielded: if this task is cancelled, too, the request is still needed.
@@ -466,7 +480,7 @@ class Link(OneThread):
                     self.turn()
                 nursery.cancel_scope.cancel()
 
-    async def _cancel(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _cancel(self, sending: Coroutine[Any, Any, bool]) -> None:
         try:
             await sending
         finally:
@@ -522,7 +536,7 @@ class Link(OneThread):
 async def _bury(
     waits: Waits,
     sock: socket.socket,
-    cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, None]],
+    cancel: Callable[[BackendKeyData, float], Coroutine[Any, Any, bool]],
     key: BackendKeyData,
     buried: Happening,
 ) -> None:

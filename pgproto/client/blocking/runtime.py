@@ -223,12 +223,12 @@ class Link(Protocol):
     def on_change(self, call: Callable[[], None] | None) -> None: ...
 
     @property
-    def send_cancel(self) -> Callable[[BackendKeyData, float], None] | None:
-        """Sends a cancel request with a key, within so many seconds; never raises."""
+    def send_cancel(self) -> Callable[[BackendKeyData, float], bool] | None:
+        """Sends a cancel request with a key, within so many seconds; False if that has failed."""
         ...
 
     @send_cancel.setter
-    def send_cancel(self, call: Callable[[BackendKeyData, float], None] | None) -> None: ...
+    def send_cancel(self, call: Callable[[BackendKeyData, float], bool] | None) -> None: ...
 
     @property
     def inherited(self) -> bool:
@@ -318,6 +318,16 @@ class Link(Protocol):
 
         It takes at most GRACE.
         """
+
+    def cancel(self, seconds: float) -> bool | None:
+        """Cancel what the session runs, for whatever caller, by a request that takes at most so many seconds.
+
+        Until it is delivered nothing new is sent.
+
+        Returns:
+            True once it was delivered, False if it could not be; None if there is nothing to be sent.
+        """
+        ...
 
     def settled(self) -> None:
         """Wait until nothing is in flight, the session is over, or its grace has passed."""
