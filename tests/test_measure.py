@@ -20,6 +20,9 @@ FOR_COLUMNS = 117
 FOR_SESSIONS = 409
 """Of these lines: what sessions can do beyond statements; the changelog lists it."""
 
+FOR_HABITS = 235
+"""Of these lines: what the names of other drivers are here, for error texts; a table and what reads it."""
+
 
 def test_the_clients_have_no_more_lines_than_they_had() -> None:
     found = counts(packages())
@@ -32,7 +35,7 @@ def test_the_clients_have_no_more_lines_than_they_had() -> None:
         "pgproto_trio",
     }
     assert all(found.values())
-    assert sum(found.values()) <= LIMIT + FOR_COLUMNS + FOR_SESSIONS
+    assert sum(found.values()) <= LIMIT + FOR_COLUMNS + FOR_SESSIONS + FOR_HABITS
     assert found["pgproto_anyio"] < LIMIT_OF_ANYIO
 
 

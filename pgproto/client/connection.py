@@ -45,6 +45,7 @@ from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
 from pgproto.types import CopyRowEncoder, Into, Row
 
+from . import refusals
 from .columnar import ColumnQueries
 from .cursors import Cursor
 from .feeding import Chunks, Source, encoded, feed
@@ -164,7 +165,7 @@ class Connection(State, Queries, ColumnQueries):
 
     def cursor(
         self,
-        query: Query,
+        query: Query | None = None,
         *args: object,
         into: Into[Any] | None = None,
         prefetch: int | None = None,
@@ -179,6 +180,8 @@ class Connection(State, Queries, ColumnQueries):
             prefetch: how many rows an iteration fetches at once; by default what makes about 256 KiB.
             timeout: the longest time for one fetch, in seconds.
         """
+        if query is None:
+            raise TypeError(refusals.CURSOR_OF_NOTHING)
         item = as_item(query, args, into)
         return Cursor(self.runtime, self._opened, item, prefetch, self._seconds(timeout))
 

@@ -17,6 +17,7 @@ from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
 from pgproto.types import TypeMap
 
+from . import refusals
 from .columnar import ColumnQueries
 from .connection import Connection
 from .driver import Driver
@@ -150,6 +151,14 @@ class Pool(Queries, ColumnQueries):
             self._entered = False
             await driver.leave(None, None, None)
             raise
+
+    def __await__(self) -> None:
+        """Say how to open it; `await create_pool()` is asyncpg's way.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(refusals.POOL_AWAITED)
 
     async def close(self, *, timeout: Timeout = DEFAULT) -> None:
         """End the pool: waiting callers get PoolClosed, connections are closed as they are given back.

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pgproto.errors import ConnectionClosed, LocalProtocolError, Outcome
 
-__all__ = ["inherited", "not_here", "not_open"]
+__all__ = ["CURSOR_OF_NOTHING", "POOL_AWAITED", "inherited", "not_here", "not_open"]
+
+CURSOR_OF_NOTHING: Final = (
+    "a cursor is made of its statement: `conn.cursor(sql, *args)` in a transaction block; most queries need "
+    "none: `conn.fetch(sql, *args)`"
+)
+POOL_AWAITED: Final = (
+    "a Pool is not awaited: use `async with Pool(dsn) as pool`, or `pool = await Pool(dsn).open()`"
+)
 
 
 def not_open(*, lent: bool) -> ConnectionClosed:

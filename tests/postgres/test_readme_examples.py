@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import io
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -113,21 +114,26 @@ def test_programs(block: Block, dsn: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out
 
 
-def test_what_is_awaited(dsn: str) -> None:
-    found = blocks("await")
-    assert len(found) > 5
+JOBS = "create table jobs (id int4 primary key, name text); insert into jobs values (1);"
+
+
+def pages(kind: str) -> list[str]:
+    return sorted({block.page for block in blocks(kind)})
+
+
+@pytest.mark.parametrize("page", pages("await"))
+def test_what_is_awaited(page: str, dsn: str) -> None:
+    found = [block for block in blocks("await") if block.page == page]
 
     async def main() -> None:
         async with (
             pgproto_asyncio.Pool(dsn, max_size=3) as pool,
             pgproto_asyncio.connect(dsn) as conn,
         ):
-            await conn.script(
-                "create table jobs (id int4 primary key, name text); insert into jobs values (1);" + GEOMETRY
-            )
+            await conn.script(JOBS + GEOMETRY)
             names: dict[str, Any] = {"asyncio": asyncio, "pgproto": pgproto, "pg": pgproto_asyncio}
-            names |= {"pool": pool, "conn": conn}
             for block in found:
+                names |= {"pool": pool, "conn": conn}  # a block may have others by these names
                 done = eval(prepared(block, dsn), names)
                 if inspect.isawaitable(done):
                     await done
@@ -135,6 +141,45 @@ def test_what_is_awaited(dsn: str) -> None:
             assert pool.stats().used == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("page", pages("blocking"))
+def test_what_blocks(page: str, dsn: str) -> None:
+    with pgproto_blocking.Pool(dsn, max_size=3) as pool, pgproto_blocking.connect(dsn) as conn:
+        conn.script(JOBS)
+        names: dict[str, Any] = {"pgproto": pgproto, "pg": pgproto_blocking}
+        for block in blocks("blocking"):
+            if block.page == page:
+                names |= {"pool": pool, "conn": conn}
+                exec(prepared(block, dsn), names)
+                assert conn.transaction_status == "I", block
+        assert pool.stats().used == 0
+
+
+@pytest.mark.parametrize("block", blocks("asyncpg"), ids=str)
+def test_what_is_said_about_asyncpg(block: Block, dsn: str) -> None:
+    asyncpg = pytest.importorskip("asyncpg")
+
+    async def main() -> None:
+        conn = await asyncpg.connect(dsn)
+        try:
+            await conn.execute(JOBS)
+            done = eval(
+                prepared(block, dsn), {"asyncio": asyncio, "asyncpg": asyncpg, "io": io, "conn": conn}
+            )
+            if inspect.isawaitable(done):
+                await done
+        finally:
+            await conn.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("block", blocks("psycopg"), ids=str)
+def test_what_is_said_about_psycopg(block: Block, dsn: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(dsn) as conn:
+        exec(prepared(block, dsn), {"psycopg": psycopg, "conn": conn})
 
 
 def test_the_client_logs_in_with_scram_and_gets_rows(

@@ -8,6 +8,9 @@ Before every Python block stands a comment that says how it is run:
     <!-- example: server -->    its `serve(sock)` is given connections
     <!-- example: tests -->     as a file of tests, by pytest
     <!-- example: memory -->    as a program that needs no server
+    <!-- example: blocking -->  as `await`, with `conn` and `pool` of pgproto_blocking
+    <!-- example: asyncpg -->   as `await`, with a `conn` of asyncpg
+    <!-- example: psycopg -->   as `blocking`, with a `conn` of psycopg
 """
 
 from __future__ import annotations
@@ -26,9 +29,11 @@ PAGES = {
         "docs/embedding.md",
         "docs/testing-your-code.md",
         "docs/figures.md",
+        "docs/migrating-from-asyncpg.md",
+        "docs/migrating-from-psycopg.md",
     )
 }
-KINDS = {"program", "await", "client", "server", "tests", "memory"}
+KINDS = {"program", "await", "client", "server", "tests", "memory", "blocking", "asyncpg", "psycopg"}
 
 _FENCE = re.compile(r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```\n", re.DOTALL)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pgproto import client
 from pgproto.client import Connection, Notifications, PreparedStatement
+from pgproto.client.habits import point_out as _point_out
 
 from .runtime import RUNTIME as _RUNTIME
 
@@ -19,6 +20,8 @@ __all__ = ["Connection", "Notifications", "Pool", "PreparedStatement", "connect"
 
 connect = client.Connect(_RUNTIME)
 """Open a connection on trio: `conn = await connect(dsn)`, or `async with connect(dsn) as conn`."""
+
+_point_out(__name__)
 
 
 class Pool(client.Pool):
