@@ -5,6 +5,8 @@
 #   make quick                              linters, types, and the unit tests with their coverage: what fails fast
 #   make demo | test | check | bench | budget | wheel | clean
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
+#   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl
+#   make sqlalchemy                         SQLAlchemy's own tests with our dialects; ARGS=--chosen for a part of them
 #   make test PYTHON=python3.12             another interpreter, another environment
 #   make test BUILD=compiled                the build that mypyc makes of the same source
 #   make test ARGS="tests/test_layers.py"   arguments for pytest (coverage is then not enforced)
@@ -26,6 +28,8 @@ BIN := $(VENV)/bin
 UNITS := tests/test_*.py
 COVERED := $(UNITS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 OTHERS := $(addprefix tests/,adapters chaos columns corpus dbapi embedding faults fuzz hostile postgres promise sim types)
+# These need other libraries than the rest: an environment with the extra `ecosystem`.
+ECOSYSTEM := tests/dbapi/test_users.py tests/sqlalchemy_dialect
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 # The compiled build, unpacked, beside its wheel and what that was made of: it must come before the checkout
@@ -43,7 +47,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants clean
+.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -115,6 +119,12 @@ fuzz: $(VENV)/.installed-fuzz
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutation --jobs $(WORKERS) $(or $(ARGS),--seconds 3 --fail-under 85)
+
+ecosystem: $(VENV)/.installed-ecosystem
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) $(ECOSYSTEM))
+
+sqlalchemy: $(VENV)/.installed-ecosystem
+	$(BIN)/python -m tests.sqlalchemy_dialect $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -32,6 +32,7 @@ PACKAGES = {
     "pgproto_trio": ROOT / "transports/pgproto_trio",
     "pgproto_anyio": ROOT / "transports/pgproto_anyio",
     "pgproto_pytest": ROOT / "transports/pgproto_pytest",
+    "pgproto_sqlalchemy": ROOT / "integrations/pgproto_sqlalchemy",
 }
 PROGRAM = """
 import pkgutil, sys
@@ -164,4 +165,5 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Pat
         "pgproto_trio",
         "pgproto_anyio",
         "pgproto_pytest",
+        "pgproto_sqlalchemy",
     }

@@ -129,6 +129,21 @@ def test_threads_share_a_connection(conn: dbapi.Connection) -> None:
     assert conn.execute("select count(*), count(distinct n) from t").fetchone() == (200, 200)
 
 
+def test_a_plan_that_another_connection_has_made_stale(
+    conn: dbapi.Connection, auto: dbapi.Connection
+) -> None:
+    auto.execute("create table altered (n int4)")
+    try:
+        assert conn.execute("select * from altered").fetchall() == []
+        conn.commit()
+        auto.execute("alter table altered add column name text")
+        assert len(conn.execute("select * from altered").description or ()) == 2
+        assert status(conn) == "T"
+        conn.commit()
+    finally:
+        auto.execute("drop table altered")
+
+
 # ---- Errors
 
 

@@ -11,6 +11,7 @@ Before every Python block stands a comment that says how it is run:
     <!-- example: blocking -->  as `await`, with `conn` and `pool` of pgproto_blocking
     <!-- example: asyncpg -->   as `await`, with a `conn` of asyncpg
     <!-- example: psycopg -->   as `blocking`, with a `conn` of psycopg
+    <!-- example: sqlalchemy -->  as a program, if SQLAlchemy is installed
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PAGES = {
         "README.md",
         "docs/guide.md",
         "docs/dbapi.md",
+        "docs/sqlalchemy.md",
         "docs/embedding.md",
         "docs/testing-your-code.md",
         "docs/figures.md",
@@ -33,7 +35,10 @@ PAGES = {
         "docs/migrating-from-psycopg.md",
     )
 }
-KINDS = {"program", "await", "client", "server", "tests", "memory", "blocking", "asyncpg", "psycopg"}
+KINDS = {
+    *("program", "await", "client", "server", "tests", "memory"),
+    *("blocking", "asyncpg", "psycopg", "sqlalchemy"),
+}
 
 _FENCE = re.compile(r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```\n", re.DOTALL)
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pgproto.errors import Error as PgprotoError
-from pgproto.errors import TransactionAborted
+from pgproto.errors import PostgresError, TransactionAborted
 from pgproto.session import Batch, QueuedQuery, ScriptResult
 from pgproto.types import Column, quote_literal
 
@@ -385,10 +385,21 @@ class Connection:
         session = self.session
         batch = Batch()
         try:
-            if not self._autocommit and session.transaction_status == "I":
+            first = not self._autocommit and session.transaction_status == "I"
+            if first:
                 batch.queue(self._begin)
             item = batch.queue(sql, *values)
-            session.send_batch(batch, timeout=self.timeout)
+            try:
+                session.send_batch(batch, timeout=self.timeout)
+            except PostgresError as error:
+                if not (first and error.stale_statement):
+                    raise
+                # Only BEGIN has run, so that nothing is lost by a rollback: the statement is prepared again.
+                self._script("ROLLBACK")
+                batch = Batch()
+                batch.queue(self._begin)
+                item = batch.queue(sql, *values)
+                session.send_batch(batch, timeout=self.timeout)
         except PgprotoError as error:
             raise self.translated(error) from error
         return item

@@ -1,0 +1,101 @@
+"""`Waiting`: a connection of `pgproto_asyncio` with blocking methods, for SQLAlchemy's greenlets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy.util.concurrency import await_only
+
+from pgproto.session import Batch, QueuedQuery, ScriptResult
+from pgproto.types import Column
+from pgproto_asyncio import Connection
+
+__all__ = ["Lock", "Waiting"]
+
+
+class Lock:
+    """A lock of asyncio, for `with` in a greenlet."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    def __enter__(self) -> None:
+        await_only(self._lock.acquire())
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+class WaitingPortal:
+    """A cursor of `pgproto_asyncio`."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    @property
+    def description(self) -> tuple[Column, ...]:
+        """The columns."""
+        found: tuple[Column, ...] = self._cursor.description
+        return found
+
+    def piece(self) -> list[Any]:
+        """Some rows; [] at the end."""
+        return await_only(self._cursor.piece())
+
+    def fetch(self, n: int, *, timeout: float | None = None) -> list[Any]:
+        """So many rows, or as many as there are."""
+        return await_only(self._cursor.fetch(n, timeout=timeout))
+
+    def forward(self, n: int, *, timeout: float | None = None) -> int:
+        """Skip rows; how many."""
+        skipped: int = await_only(self._cursor.forward(n, timeout=timeout))
+        return skipped
+
+    def drop(self) -> None:
+        """Close it with the next statement."""
+        self._cursor.drop()
+
+
+class Waiting:
+    """What `pgproto_blocking.dbapi` needs of a session, by awaiting.
+
+    Args:
+        connection: the connection of `pgproto_asyncio`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more."""
+        return self.connection.closed
+
+    @property
+    def transaction_status(self) -> str:
+        """The status of the last ReadyForQuery."""
+        return self.connection.transaction_status
+
+    def send_batch(self, batch: Batch, *, timeout: float | None = None) -> list[QueuedQuery[Any]]:
+        """Send a batch."""
+        return await_only(self.connection.send_batch(batch, timeout=timeout))
+
+    def script(self, sql: str, *, timeout: float | None = None) -> list[ScriptResult]:
+        """Run a text as a simple query."""
+        return await_only(self.connection.script(sql, timeout=timeout))
+
+    def executemany(
+        self, query: str, records: Iterable[Sequence[Any]], *, timeout: float | None = None
+    ) -> int:
+        """Run a statement with many records."""
+        return await_only(self.connection.executemany(query, records, timeout=timeout))
+
+    def cursor(self, query: str, *args: object, timeout: float | None = None) -> WaitingPortal:
+        """A portal that has not begun."""
+        return WaitingPortal(self.connection.cursor(query, *args, timeout=timeout))
+
+    def close(self) -> None:
+        """End the session."""
+        await_only(self.connection.close())

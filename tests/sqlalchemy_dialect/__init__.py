@@ -1,0 +1,1 @@
+"""Tests of the SQLAlchemy dialects, and `python -m tests.sqlalchemy_dialect`, which runs SQLAlchemy's own."""

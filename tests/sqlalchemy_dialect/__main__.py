@@ -1,0 +1,210 @@
+"""`python -m tests.sqlalchemy_dialect`: SQLAlchemy's own tests with our dialects, and with psycopg's.
+
+They come from SQLAlchemy's source distribution, which pip puts into `build/sqlalchemy`; they import the
+SQLAlchemy that is beside them there, so that no environment is needed for each version.  The server is one
+of our own.  Afterwards the table in docs/sqlalchemy.md is written anew, if all of it was run.
+
+    --version 2.1.9 --version 2.0.58    the versions; these two by default
+    --dialect pgproto                   one dialect, or several
+    --chosen                            the part that continuous integration runs: about a minute
+    anything else goes to pytest        -k name
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from tests.support.postgres import PostgresServer
+
+ROOT: Final = Path(__file__).parents[2]
+BUILD: Final = ROOT / "build" / "sqlalchemy"
+PAGE: Final = ROOT / "docs" / "sqlalchemy.md"
+VERSIONS: Final = ("2.1.9", "2.0.58")
+DIALECTS: Final = ("pgproto", "pgproto_async", "psycopg")
+PARTS: Final = {
+    "testing.suite": "test/dialect/test_suite.py",
+    "dialect/postgresql": "test/dialect/postgresql",
+}
+CHOSEN: Final = (
+    "ServerSideCursors or IsolationLevel or Returning or JSON or Numeric or UuidTest or "
+    "ComponentReflection or InsertBehavior or RangeTests or EnumTest or HStoreRoundTrip or AsyncPG"
+)
+START, END = "<!-- suites: begin -->", "<!-- suites: end -->"
+
+# The suite knows by name which drivers can do what.  What it asks of psycopg holds for ours.
+REQUIREMENTS: Final = """
+from sqlalchemy.testing import exclusions
+from test.requirements import DefaultRequirements
+
+
+class Requirements(DefaultRequirements):
+    range_types = multirange_types = infinity_floats = property(lambda self: exclusions.open())
+"""
+SUITE: Final = '''
+from sqlalchemy.testing.suite import *  # noqa
+from sqlalchemy.testing.suite import ServerSideCursorsTest as _ServerSide
+
+
+class ServerSideCursorsTest(_ServerSide):
+    """The original knows drivers by name; with these, a cursor on the server has one."""
+
+    def _is_server_side(self, cursor):
+        return bool(getattr(cursor, "name", False))
+'''
+DATABASE: Final = """
+create role scott superuser login;
+create database test owner scott;
+"""
+SCHEMAS: Final = """
+create schema test_schema authorization scott;
+create schema test_schema_2 authorization scott;
+create extension hstore;
+create extension citext;
+create extension btree_gist;
+create text search configuration test_schema.dummy (copy = pg_catalog.english);
+"""
+
+
+@dataclass
+class Tally:
+    """What came of one run."""
+
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def fetched(version: str) -> Path:
+    """The unpacked source distribution, with what is changed in it."""
+    tree = BUILD / f"sqlalchemy-{version}"
+    if not tree.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            "sqlalchemy",
+        ]
+        subprocess.run([*command, "--dest", str(BUILD), f"sqlalchemy=={version}"], check=True)
+        with tarfile.open(BUILD / f"sqlalchemy-{version}.tar.gz") as archive:
+            archive.extractall(BUILD, filter="data")
+    (tree / "pgproto_requirements.py").write_text(REQUIREMENTS)
+    (tree / "test" / "dialect" / "test_suite.py").write_text(SUITE)
+    setup = tree / "setup.cfg"
+    # The command line's --requirements is overwritten by this file.
+    setup.write_text(
+        setup.read_text().replace(
+            "test.requirements:DefaultRequirements", "pgproto_requirements:Requirements"
+        )
+    )
+    return tree
+
+
+def run(tree: Path, dialect: str, part: str, server: PostgresServer, arguments: list[str]) -> Tally:
+    """One part of the tests with one dialect."""
+    report = BUILD / f"{tree.name}-{dialect}-{Path(part).stem}.xml"
+    report.unlink(missing_ok=True)
+    url = f"postgresql+{dialect}://scott@127.0.0.1:{server.port}/test"
+    roots = [str(ROOT / name) for name in ("", "transports", "integrations")]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--dburi", url]
+    command += ["--maxfail=100000", f"--junitxml={report}", "-o", "addopts=-p warnings -p logging", part]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree / "lib"), *roots])}
+    log = report.with_suffix(".log")
+    with log.open("w") as output:
+        subprocess.run(
+            [*command, *arguments], cwd=tree, env=environment, stdout=output, stderr=output, check=False
+        )
+    if not report.exists():
+        raise SystemExit(f"nothing was run: see {log}")
+    return tally(report)
+
+
+def tally(report: Path) -> Tally:
+    """The results in a file of JUnit."""
+    found = Tally()
+    for case in ElementTree.parse(report).iter("testcase"):
+        found.seconds += float(case.get("time", "0"))
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            found.failed.append(f"{(case.get('classname') or '').rpartition('.')[2]}.{case.get('name')}")
+        elif skipped is not None and skipped.get("type") != "pytest.xfail":
+            reason = (skipped.get("message") or "").partition(" : ")[2] or skipped.get("message") or ""
+            found.skipped[reason] = found.skipped.get(reason, 0) + 1
+        else:
+            found.passed += 1
+    return found
+
+
+def lines(results: dict[tuple[str, str, str], Tally]) -> list[str]:
+    """The table, what failed, and why the rest was skipped."""
+    made = ["| SQLAlchemy | tests | dialect | passed | failed | skipped |", "|---|---|---|---|---|---|"]
+    for (version, part, dialect), found in results.items():
+        skipped = sum(found.skipped.values())
+        made.append(
+            f"| {version} | {part} | {dialect} | {found.passed:,} | {len(found.failed)} | {skipped} |"
+        )
+    made += ["", "Failed:", ""]
+    failed: dict[tuple[str, str], list[str]] = {}
+    for (version, _, dialect), found in results.items():
+        for name in found.failed:
+            failed.setdefault((name, version), []).append(dialect)
+    made += [f"- `{name}` on {version}: {', '.join(where)}" for (name, version), where in failed.items()]
+    made += ["", "Skipped with pgproto, by SQLAlchemy's own requirements:", ""]
+    reasons: dict[str, int] = {}
+    for (version, _, dialect), found in results.items():
+        if (version, dialect) == (VERSIONS[0], DIALECTS[0]):
+            for reason, count in found.skipped.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+    made += [f"- {count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda each: -each[1])]
+    return made
+
+
+def main() -> int:
+    """Run what was asked for; the number of tests that failed with our dialects."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sqlalchemy_dialect")
+    parser.add_argument("--version", action="append", choices=VERSIONS)
+    parser.add_argument("--dialect", action="append", choices=(*DIALECTS, "psycopg_async", "asyncpg"))
+    parser.add_argument("--part", action="append", choices=tuple(PARTS))
+    parser.add_argument("--chosen", action="store_true")
+    options, arguments = parser.parse_known_args()
+    everything = not (options.version or options.dialect or options.part or options.chosen or arguments)
+    if options.chosen:
+        options.version = options.version or [VERSIONS[0]]
+        options.dialect = options.dialect or list(DIALECTS[:2])
+        arguments += ["-k", CHOSEN]
+    results: dict[tuple[str, str, str], Tally] = {}
+    with PostgresServer("18") as server:
+        server.query(DATABASE.split(";")[0])
+        server.query(DATABASE.split(";")[1])
+        server.query(SCHEMAS, dbname="test")
+        for version in options.version or VERSIONS:
+            tree = fetched(version)
+            for part in options.part or PARTS:
+                for dialect in options.dialect or DIALECTS:
+                    found = run(tree, dialect, PARTS[part], server, arguments)
+                    results[version, part, dialect] = found
+                    print(version, part, dialect, "passed", found.passed, "failed", len(found.failed))
+                    print(*(f"    {name}" for name in found.failed), sep="\n", flush=True)
+    if everything:
+        before, _, rest = PAGE.read_text().partition(START)
+        table = "\n".join(lines(results))
+        PAGE.write_text(f"{before}{START}\n\n{table}\n\n{END}{rest.partition(END)[2]}")
+    ours = [found for (_, _, dialect), found in results.items() if dialect.startswith("pgproto")]
+    return min(sum(len(found.failed) for found in ours), 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
