@@ -26,6 +26,7 @@ CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = (
     "columnar",
     "connection",
+    "copying",
     "cursors",
     "feeding",
     "jobs",
@@ -47,6 +48,7 @@ LEFT_OUT: Final = {
     "Event.wait": "a Link waits for it",
     "Connect": "the adapter has a function",
     "Connecting": "it would be the connection",
+    "CopyStream._in_time": "for what is awaited",
     "END": "for a Reader",
     "Opening": "it would be the pool",
     "P": "",

@@ -100,7 +100,7 @@ def test_an_error_gives_the_connection_back() -> None:
 def test_a_copy_that_is_left_gives_the_connection_back() -> None:
     async def work(runtime: VirtualRuntime, pool: Pool) -> None:
         out: Any = pool.copy_out("copy out")
-        assert await anext(out) == b"a\n"
+        assert await anext(out) == b"a\nb\n"
         await out.aclose()
         assert await pool.fetchval("select 1") == 1
         out = pool.copy_out("copy out")

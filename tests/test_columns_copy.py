@@ -19,7 +19,7 @@ from pgproto.columns.consume import ArrowSource
 from pgproto.columns.encode import ColumnsEncoder
 from pgproto.columns.structs import Array, Schema, Stream
 from pgproto.columns.textual import text_form
-from pgproto.errors import DataError, Outcome
+from pgproto.errors import DataError, LocalProtocolError, Outcome
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.types import BUILT_IN, CopyRowEncoder, Interval
 from tests.support.builds import pure_only
@@ -589,7 +589,7 @@ def test_what_is_no_stream() -> None:
 def test_the_copy_of_columns() -> None:
     columns = ColumnBatch(2, [made("l", array("q", [1, 2]), rows=2)])
     with ColumnsCopy("t", columns, None, "s") as copy:
-        assert copy.select == 'SELECT "c" FROM "s"."t"'
+        assert copy.target.select == 'SELECT "c" FROM "s"."t"'
         operation = copy.operation([20], BUILT_IN)
         operation.types = (25,)
         with pytest.raises(DataError, match="column 'c' of type text does not take the Arrow type 'l'"):
@@ -604,15 +604,20 @@ def test_the_copy_of_columns() -> None:
         operation.types = (INT4RANGE,)
         assert list(copy.chunks(operation, BUILT_IN)) == [b"[1,2)\n"]
     with ColumnsCopy("t", columns, ["a"], "") as copy:
-        assert copy.select == 'SELECT "a" FROM "t"'
+        assert copy.target.select == 'SELECT "a" FROM "t"'
     for names in (None, ["a"]):
         with pytest.raises(DataError, match="the data has no columns") as caught:
             ColumnsCopy("t", ColumnBatch(1, []), names, "")
         assert caught.value.outcome is Outcome.NOT_SENT
-    with ColumnsCopy("t", columns, [], "") as copy:
-        with pytest.raises(DataError, match="1 columns of data for 0 columns of the table") as caught:
-            copy.operation([], BUILT_IN)
+    with ColumnsCopy("t", columns, ["a", "b"], "") as copy:
+        with pytest.raises(DataError, match="1 columns of data for 2 columns of the table") as caught:
+            copy.operation([20, 20], BUILT_IN)
         assert caught.value.outcome is Outcome.NOT_SENT
+    twice = ColumnBatch(2, [made("l", array("q", [1, 2]), rows=2)] * 2)
+    for wrong, names in ((columns, []), (twice, None)):
+        with pytest.raises(LocalProtocolError, match=r"no columns to copy into|named twice") as refused:
+            ColumnsCopy("t", wrong, names, "")
+        assert refused.value.outcome is Outcome.NOT_SENT
 
 
 def test_the_structs_have_the_sizes_of_the_specification() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pgproto import DataError, Outcome, PostgresError
 from pgproto.errors import Error
 from pgproto.session import CopyRecords, ExecuteMany, Execution, Prepare, QueuedQuery, Resolve, Stream
+from pgproto.session.copytarget import CopyTarget
 from pgproto.session.sources import ExecutionBuffer, encoded
 from pgproto.session.stale import is_outdated
 from pgproto.testing.answers import catalog
@@ -263,12 +264,13 @@ def test_the_format_of_a_copy_is_that_of_the_columns_types() -> None:
     pair.backend.script["money"] = Answer(columns=[("a", 790), ("m", MOOD)], rows=[])
     types = pair.engine.channel.statements.types
     point, money = pair.run(Resolve("point")), pair.run(Resolve("money"))
-    assert point.copy("copy t from stdin", types) == "copy t from stdin (FORMAT binary)"
-    text = money.copy("copy t from stdin", types)
-    assert text == "copy t from stdin (FORMAT text)"
-    assert CopyRecords("point", "copy t from stdin (FORMAT binary)").in_text(["p"], types) is None
-    pair.backend.script[text] = Answer("COPY 1", copy="in")
-    copy = CopyRecords("money", text)
+    binary = CopyTarget("t", ["p"]).records(point.result_types, types)
+    assert binary.sql == 'COPY "t" ("p") FROM STDIN (FORMAT binary)'
+    assert binary.in_text(["p"], types) is None
+    assert CopyTarget("t", ["a", "m"]).records(money.result_types, types).sql.endswith("(FORMAT text)")
+    text = "copy t from stdin (FORMAT text)"
+    pair.backend.script[f"{text} where true"] = Answer("COPY 1", copy="in")
+    copy = CopyRecords("money", text, " where true")
     pair.engine.submit(copy)
     pair.pump()
     encoder = copy.in_text(["a", "m"], types)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from .connecting import Connect, Connecting
 from .connection import Connection
+from .copying import CopyStream
 from .cursors import Cursor
 from .driver import Driver
-from .feeding import Source
 from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
@@ -20,7 +20,7 @@ from .pieces import Pieces, RowStream
 from .pool import Opening, Pool
 from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
-from .records import NamedRecords, Records
+from .records import FileMode, NamedRecords, Path, Progress, Records, Sink, Source, Writer
 from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks, Turn
 from .transactions import TransactionContext
 from .unique import Unique
@@ -33,9 +33,11 @@ __all__ = [
     "Connect",
     "Connecting",
     "Connection",
+    "CopyStream",
     "Cursor",
     "Driver",
     "Event",
+    "FileMode",
     "Forgetting",
     "Held",
     "Hook",
@@ -51,10 +53,12 @@ __all__ = [
     "OneTask",
     "OneThread",
     "Opening",
+    "Path",
     "Pieces",
     "Pool",
     "PoolTransaction",
     "PreparedStatement",
+    "Progress",
     "Queries",
     "Query",
     "Reader",
@@ -62,6 +66,7 @@ __all__ = [
     "Records",
     "RowStream",
     "Runtime",
+    "Sink",
     "Source",
     "Task",
     "Tasks",
@@ -69,4 +74,5 @@ __all__ = [
     "TransactionContext",
     "Turn",
     "Unique",
+    "Writer",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from pgproto.columns import ColumnBatch, Numeric, Unfit
 from pgproto.session import ColumnQuery, Operation
@@ -13,14 +13,12 @@ from pgproto.session.deadlines import DEFAULT, Timeout
 
 from .pieces import Pieces
 from .queries import Query
+from .records import Progress
 from .unique import Unique
 
 __all__ = ["ColumnQueries"]
 
 T = TypeVar("T")
-
-Progress: TypeAlias = Callable[[int], object]
-"""Called with the number of rows that have arrived so far."""
 
 
 class ColumnQueries(Unique):

@@ -8,11 +8,11 @@ and drops its answers, or closes the connection.
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
 from pgproto.errors import DataError, Error, PostgresError
 from pgproto.pool import Resetting
@@ -21,8 +21,6 @@ from pgproto.session import (
     Batch,
     Connector,
     CopyIn,
-    CopyOut,
-    CopyRecords,
     ExecuteMany,
     Execution,
     Listener,
@@ -37,23 +35,24 @@ from pgproto.session import (
     Statement,
     Stream,
     Transaction,
-    quote_identifier,
 )
 from pgproto.session.batch import Refusing, as_item, make_items
 from pgproto.session.columnar import ColumnsCopy
+from pgproto.session.copytarget import CopyTarget
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
-from pgproto.session.sources import ExecutionBuffer, RecordBuffer, chunks
+from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 from pgproto.types import CopyRowEncoder, Into, Row
 
 from . import refusals
 from .columnar import ColumnQueries
+from .copying import Copies, Reach
 from .cursors import Cursor
-from .feeding import Chunks, Source, encoded, feed
+from .feeding import Chunks, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
 from .prepared import PreparedStatement
 from .queries import Queries, Query
-from .records import NamedRecords, Records
+from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
 from .state import State
 from .steps import open_session
@@ -67,7 +66,7 @@ __all__ = ["Connection"]
 T = TypeVar("T")
 
 
-class Connection(State, Queries, ColumnQueries):
+class Connection(State, Queries, ColumnQueries, Copies):
     """A session with a PostgreSQL server.  Made by `connect` or lent by a `Pool`."""
 
     # Defaults of the class cost nothing when a handle is made, which happens with every lease.
@@ -240,75 +239,41 @@ class Connection(State, Queries, ColumnQueries):
 
     # ---- COPY
 
-    async def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
-        """Run COPY ... FROM STDIN with data from a source; the number of rows.
+    def _open_file(self, path: str | Path, mode: FileMode) -> BinaryIO:
+        return self.runtime.open_file(path, mode)
 
-        Args:
-            sql: the COPY statement.
-            source: bytes, a file open for reading bytes, or an iterable or async iterable of bytes.
-            timeout: the longest time without progress, in seconds: of the server, or of an async source.
-
-        Raises:
-            PostgresError: the server refused it; no row was stored.
-            Exception: the source's exception; no row was stored.
-        """
-        operation = CopyIn(sql)
-        chunked = source if isinstance(source, AsyncIterable) else chunks(source)
-        await self._feed(operation, lambda: chunked, timeout)
-        return operation.rowcount
-
-    async def copy_records(
-        self,
-        table: str,
-        records: NamedRecords,
-        *,
-        columns: Sequence[str],
-        schema: str = "",
-        timeout: Timeout = DEFAULT,
-    ) -> int:
-        """Store records in a table by COPY, in binary if all columns allow it; the number of rows.
-
-        Args:
-            table: the table's name; it is quoted, so case counts.
-            records: an iterable or async iterable of records: sequences with a value per column, or mappings
-                from the columns' names (other keys are ignored).
-            columns: the columns' names.
-            schema: the table's schema; "" to use the search path.
-            timeout: the longest time without progress, in seconds: of the server, or of an async source.
-
-        Raises:
-            DataError: a value does not fit its column; no row was stored.
-        """
-        target = quote_identifier(table)
-        if schema:
-            target = f"{quote_identifier(schema)}.{target}"
-        names = ", ".join(quote_identifier(name) for name in columns)
-        types = self._connector.types
-        resolve = Resolve(f"SELECT {names} FROM {target}")  # noqa: S608
-        await self._run(resolve, timeout)
-        operation = CopyRecords(resolve.sql, resolve.copy(f"COPY {target} ({names}) FROM STDIN", types))
-
-        def source() -> Chunks:
-            encoder = operation.in_text(columns, types) or CopyRowEncoder(columns, operation.types, types)
-            return encoded(self.runtime, RecordBuffer(encoder), records)
-
-        await self._feed(operation, source, timeout)
-        return operation.rowcount
-
-    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
-        """Run COPY ... TO STDOUT and iterate over its data, in bounded memory.
-
-        Nothing else can use the connection until the iteration has ended.
-        """
-        operation = CopyOut(sql)
-        return self._pieces(operation, operation.take, timeout)
+    def _reach(self, timeout: Timeout) -> Reach:
+        return self.runtime, self._opened, self._seconds(timeout), None
 
     def _pieces(self, operation: Operation, take: Callable[[], list[T]], timeout: Timeout) -> Pieces[T]:
         return Pieces(self.runtime, self._opened, operation, take, self._seconds(timeout))
 
+    async def _copy_records(
+        self, target: CopyTarget, records: NamedRecords, progress: Progress | None, timeout: Timeout
+    ) -> int:
+        types = self._connector.types
+        if target.columns is None:
+            item = target.listing()
+            await self._run_item(item, timeout)
+            target.choose([row[0] for row in item.rows])
+        columns = target.columns or ()
+        resolve = Resolve(target.select)
+        await self._run(resolve, timeout)
+        operation = target.records(resolve.result_types, types)
+        handed: list[RecordBuffer] = []
+
+        def source() -> Chunks:
+            encoder = operation.in_text(columns, types) or CopyRowEncoder(columns, operation.types, types)
+            handed.append(RecordBuffer(encoder))
+            return encoded(self.runtime, handed[0], records)
+
+        tell = None if progress is None else lambda: progress(handed[0].rows)
+        await self._feed(operation, source, timeout, tell)
+        return operation.rowcount
+
     async def _copy_columns(self, copy: ColumnsCopy, timeout: Timeout) -> int:
         types = self._connector.types
-        resolve = Resolve(copy.select)
+        resolve = Resolve(copy.target.select)
         await self._run(resolve, timeout)
         try:
             operation = copy.operation(resolve.result_types, types)
@@ -316,14 +281,18 @@ class Connection(State, Queries, ColumnQueries):
             # Another session may have altered the table: described anew, its columns may take the data.
             assert resolve.statement is not None
             await self.close_statement(resolve.statement)
-            resolve = Resolve(copy.select)
+            resolve = Resolve(copy.target.select)
             await self._run(resolve, timeout)
             operation = copy.operation(resolve.result_types, types)
         await self._feed(operation, lambda: copy.chunks(operation, types), timeout)
         return operation.rowcount
 
     async def _feed(
-        self, operation: CopyIn | ExecuteMany, source: Callable[[], Chunks], timeout: Timeout
+        self,
+        operation: CopyIn | ExecuteMany,
+        source: Callable[[], Chunks],
+        timeout: Timeout,
+        tell: Callable[[], object] | None = None,
     ) -> None:
         """Run an operation with the chunks of a source, which is opened when the server is ready."""
         time = self._seconds(timeout)
@@ -332,7 +301,7 @@ class Connection(State, Queries, ColumnQueries):
             operation.deadline = link.engine.clock() + time
         try:
             await link.begin(operation)
-            await feed(self.runtime, link, operation, source, time)
+            await feed(self.runtime, link, operation, source, time, tell)
         finally:
             await link.leave(operation)
         if operation.error is not None:

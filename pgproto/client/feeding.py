@@ -13,12 +13,10 @@ from .pieces import progress
 from .records import NamedRecords
 from .runtime import END, Link, Runtime
 
-__all__ = ["Chunks", "Source", "encoded", "feed"]
+__all__ = ["Chunks", "encoded", "feed"]
 
 T = TypeVar("T")
 
-Source = bytes | Iterable[bytes] | AsyncIterable[bytes]
-"""The source of `copy_in`: all of the data, or an iterable of pieces, such as an open file."""
 # The chunks for an operation: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any] | AsyncIterable[Any]
 
@@ -29,6 +27,7 @@ async def feed(
     operation: CopyIn | ExecuteMany,
     give: Callable[[], Chunks],
     seconds: float | None,
+    tell: Callable[[], object] | None = None,
 ) -> None:
     """Feed a source's chunks to an operation, until the source ends or the operation is over.
 
@@ -41,6 +40,7 @@ async def feed(
         give: returns the source; called when the server is ready.
         seconds: the longest time without progress; None for no limit.  A source that is not asynchronous
             cannot be interrupted.
+        tell: called after each chunk; what it raises is taken as the source's.
     """
     while operation.starting:
         await progress(runtime, link, operation, seconds)
@@ -48,9 +48,9 @@ async def feed(
         try:
             source = give()
             if isinstance(source, AsyncIterable):
-                await _feed_async(runtime, link, operation, source, seconds)
+                await _feed_async(runtime, link, operation, source, seconds, tell)
             else:
-                await _feed(runtime, link, operation, source, seconds)
+                await _feed(runtime, link, operation, source, seconds, tell)
         except Exception as error:
             operation.stop(error)
             await _finished(runtime, link, operation, seconds)
@@ -72,10 +72,11 @@ async def _feed(
     operation: CopyIn | ExecuteMany,
     source: Iterable[Any],
     seconds: float | None,
+    tell: Callable[[], object] | None,
 ) -> None:
     size = 0
     for chunk in source:
-        await _feed_chunk(runtime, link, operation, chunk, seconds)
+        await _feed_chunk(runtime, link, operation, chunk, seconds, tell)
         if operation.over:
             return
         size += len(chunk)
@@ -86,12 +87,19 @@ async def _feed(
 
 
 async def _feed_chunk(
-    runtime: Runtime, link: Link, operation: CopyIn | ExecuteMany, chunk: Any, seconds: float | None
+    runtime: Runtime,
+    link: Link,
+    operation: CopyIn | ExecuteMany,
+    chunk: Any,
+    seconds: float | None,
+    tell: Callable[[], object] | None,
 ) -> None:
     """Feed a chunk; wait while the operation is full."""
     operation.feed(chunk)
     while operation.full:
         await progress(runtime, link, operation, seconds)
+    if tell is not None:
+        tell()
 
 
 async def _feed_async(
@@ -100,6 +108,7 @@ async def _feed_async(
     operation: CopyIn | ExecuteMany,
     source: AsyncIterable[Any],
     seconds: float | None,
+    tell: Callable[[], object] | None,
 ) -> None:
     """Feed an asynchronous source; an error of the server interrupts the wait for it."""
     reader = runtime.reader(aiter(source))
@@ -112,7 +121,7 @@ async def _feed_async(
                 raise QueryTimeout("the source gave nothing in time")
             if chunk is END:
                 return
-            await _feed_chunk(runtime, link, operation, chunk, seconds)
+            await _feed_chunk(runtime, link, operation, chunk, seconds, tell)
     finally:
         await reader.close()
 

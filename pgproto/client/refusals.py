@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgproto.errors import ConnectionClosed, LocalProtocolError, Outcome
+from pgproto.errors import ConnectionClosed, LocalProtocolError, Outcome, not_sent
 
-__all__ = ["CURSOR_OF_NOTHING", "POOL_AWAITED", "inherited", "not_here", "not_open"]
+__all__ = ["CURSOR_OF_NOTHING", "POOL_AWAITED", "check_done", "inherited", "not_here", "not_open"]
 
 CURSOR_OF_NOTHING: Final = (
     "a cursor is made of its statement: `conn.cursor(sql, *args)` in a transaction block; most queries need "
@@ -54,3 +54,9 @@ def inherited(what: str) -> ConnectionClosed:
         what: "connection" or "pool".
     """
     return ConnectionClosed(f"the {what} belongs to the parent process: open one after fork()")
+
+
+def check_done(answer: object) -> None:
+    """Refuse what a function has returned if it is to be awaited, where that is not possible."""
+    if hasattr(answer, "__await__"):
+        raise not_sent("the function is asynchronous, and there is nobody to await it")

@@ -14,14 +14,15 @@ from typing import Any, Final
 from ..columns import ColumnBatch, ColumnDecoder, Numeric, Unfit
 from ..columns.encode import ColumnsEncoder
 from ..columns.policy import check_policies
-from ..errors import DataError, Outcome, RemoteProtocolError
+from ..errors import DataError, Error, Outcome, RemoteProtocolError
 from ..protocol import DataRows
-from ..types import COPY_HEADER, COPY_TRAILER, TypeMap, quote_identifier
+from ..types import COPY_HEADER, COPY_TRAILER, TypeMap
 from ..wire import FieldDescription
 from ..wire.binding import BindTemplate
 from .batch import QueuedQuery
 from .channel import Channel
 from .copy import CopyRecords
+from .copytarget import CopyTarget
 from .execution import OTHER_COLUMNS, Execution
 from .segment import Segment
 from .statements import Statement
@@ -189,37 +190,34 @@ class ColumnsCopy:
         schema: the table's schema; "" to use the search path.
 
     Attributes:
-        select: a SELECT of the columns, whose types are needed before.
+        target: the table and the columns, whose types are needed before.
 
     Raises:
         TypeError: the data cannot be read.
         DataError: it cannot be read, or has no columns; NOT_SENT.
+        LocalProtocolError: the columns are none, or one is named twice.
     """
 
-    __slots__ = ("_copy", "_names", "_source", "select")
+    __slots__ = ("_names", "_source", "target")
 
     def __init__(self, table: str, data: object, columns: Sequence[str] | None, schema: str) -> None:
         from ..columns.consume import ArrowSource  # which imports ctypes
 
-        target = quote_identifier(table)
-        if schema:
-            target = f"{quote_identifier(schema)}.{target}"
-        names = None if columns is None else [quote_identifier(name) for name in columns]
+        self.target = CopyTarget(table, columns, schema)
         try:
             self._source: Any = ArrowSource(data)
-            if not self._source.kinds:
+            try:
+                if not self._source.kinds:
+                    raise DataError("the data has no columns")
+                if columns is None:
+                    self.target.choose([kind.name for kind in self._source.kinds])
+            except Error:
                 self._source.close()
-                raise DataError("the data has no columns")
+                raise
         except DataError as error:
             error.outcome = Outcome.NOT_SENT
             raise
-        if columns is None:
-            columns = [kind.name for kind in self._source.kinds]
-            names = [quote_identifier(name) for name in columns]
-        self._names = tuple(columns)
-        listed = ", ".join(names or ())
-        self.select = f"SELECT {listed} FROM {target}"  # noqa: S608
-        self._copy = f"COPY {target} ({listed}) FROM STDIN"
+        self._names = self.target.columns or ()
 
     def operation(self, type_oids: Sequence[int], types: TypeMap) -> CopyRecords:
         """The operation, for columns of these types: in binary if they allow it, else in text.
@@ -232,7 +230,7 @@ class ColumnsCopy:
         except DataError as error:
             error.outcome = Outcome.NOT_SENT
             raise
-        return CopyRecords(self.select, f"{self._copy} (FORMAT {'text' if encoder.in_text else 'binary'})")
+        return self.target.operation(in_text=encoder.in_text)
 
     def chunks(self, operation: CopyRecords, types: TypeMap) -> Iterator[bytes]:
         """The data for the operation, once it takes some.

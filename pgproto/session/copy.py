@@ -38,6 +38,7 @@ from ..wire.exact import exact_str
 from .answers import unasked
 from .batch import rowcount
 from .channel import HIGH_WATER, Channel
+from .copyquery import CopyQuery
 from .loss import Loss
 from .operation import SENT, WAITING
 from .segment import Segment
@@ -163,9 +164,12 @@ class CopyIn(_Copy):
 
     Call `feed` while `copying`, and wait while `full`; end with `end()` or `stop(reason)`; after each,
     `Engine.resume`.
+
+    Attributes:
+        fed: how many bytes were fed.
     """
 
-    __slots__ = ("_chunks", "_last", "_segment", "_size")
+    __slots__ = ("_chunks", "_last", "_segment", "_size", "fed")
 
     _NO_COPY: ClassVar[str] = "the statement is not COPY FROM STDIN"
     _UNFED: ClassVar[str] = "there are data for one COPY FROM STDIN only"
@@ -174,6 +178,7 @@ class CopyIn(_Copy):
         super().__init__(sql)
         self._chunks: deque[bytes] = deque()
         self._size = 0
+        self.fed = 0
         self._last: CopyDone | CopyFail | None = None  # ends the data; None while more may be fed
         self._segment: Segment | None = None
 
@@ -187,6 +192,7 @@ class CopyIn(_Copy):
         if self.over or len(data) == 0:
             return
         self._size += len(data)
+        self.fed += len(data)
         start = 0
         while len(data) - start >= 2 * _CHUNK:
             self._chunks.append(data[start : start + _CHUNK])
@@ -291,15 +297,17 @@ class CopyRecords(CopyIn):
     Args:
         select: a SELECT of the columns.
         sql: COPY FROM STDIN of the same columns.
+        where: what follows it: its WHERE.
 
     Attributes:
         types: the OIDs of the columns' types, once data may flow.
     """
 
-    __slots__ = ("_altered", "_select", "_synced", "types")
+    __slots__ = ("_altered", "_in_text", "_select", "_synced", "types")
 
-    def __init__(self, select: str, sql: str) -> None:
-        super().__init__(sql)
+    def __init__(self, select: str, sql: str, where: str = "") -> None:
+        super().__init__(sql + where)
+        self._in_text = sql.endswith("(FORMAT text)")
         self._select = check_sql(select)
         self._altered = False  # the cache knew other types
         self._synced = False
@@ -317,7 +325,7 @@ class CopyRecords(CopyIn):
         """
         if self._altered and any(types.known(oid) is None for oid in self.types):
             raise DataError("the types of the columns were altered: copy the records again")
-        if not self.sql.endswith("(FORMAT text)"):
+        if not self._in_text:
             return None
         return CopyTextEncoder(tuple(columns), self.types, types)
 
@@ -371,18 +379,34 @@ def _sendable(reason: BaseException | str) -> str:
 
 
 class CopyOut(_Copy):
-    """Receive a table's data: `take()` the chunks as they arrive, then call `Engine.resume`."""
+    """Receive a table's data: `take()` what has arrived, then call `Engine.resume`.
 
-    __slots__ = ("_chunks", "_dropped", "_size")
+    Args:
+        sql: the COPY.
+        args: the values of its query's parameters.  Then, before it is submitted, `with_values` gets the
+            text that `query` makes of them.
+
+    Attributes:
+        query: the COPY with its values; None without values.
+        received: how many bytes have arrived.
+    """
+
+    __slots__ = ("_chunks", "_dropped", "_size", "query", "received")
 
     _NO_COPY: ClassVar[str] = "the statement is not COPY TO STDOUT"
     _UNFED: ClassVar[str] = "the statement is COPY FROM STDIN"
 
-    def __init__(self, sql: str) -> None:
+    def __init__(self, sql: str, args: tuple[object, ...] = ()) -> None:
         super().__init__(sql)
+        self.query = CopyQuery(self.sql, args) if args else None
+        self.received = 0
         self._chunks: list[bytes] = []
         self._dropped = False  # chunks were dropped because nobody waited
         self._size = 0
+
+    def with_values(self, sql: str) -> None:
+        """Send this text, which has the values in it."""
+        self.sql = self._sent = sql
 
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
@@ -401,6 +425,7 @@ class CopyOut(_Copy):
             else:  # also after the deadline: if the cancel request comes too late, the data are complete
                 self._chunks.append(event.data)
                 self._size += len(event.data)
+                self.received += len(event.data)
                 self.progress(channel)
         elif isinstance(event, CopyOutResponse):
             self._stage = _COPYING
@@ -408,11 +433,15 @@ class CopyOut(_Copy):
             super().handle(channel, segment, event)
 
     def take(self) -> list[bytes]:
-        """The chunks that have arrived since the last call."""
+        """What has arrived since the last call: one chunk of whole messages, or none.
+
+        The server sends a message for each row.  A chunk is what arrived in one read, or what the engine has
+        read before it stopped because nobody took it.
+        """
         chunks = self._chunks
         self._chunks = []
         self._size = 0
-        return chunks
+        return [b"".join(chunks)] if chunks else chunks
 
     def has_room(self) -> bool:
         """False while the consumer has to catch up."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import Error, Outcome, PostgresError
-from ..types import TypeMap
 from ..wire import (
     CommandComplete,
     Describe,
@@ -245,16 +244,6 @@ class Resolve(Preparing):
     def result_types(self) -> tuple[int, ...]:
         """The OIDs of its columns' types, once it has succeeded."""
         return () if self.statement is None else self.statement.result_types
-
-    def copy(self, sql: str, types: TypeMap) -> str:
-        """A COPY of its columns, in binary if all of their types can be sent so, else in text.
-
-        Args:
-            sql: the COPY, without options.
-            types: the types of the session.
-        """
-        binary = all(types.codec(oid).format for oid in self.result_types)
-        return f"{sql} (FORMAT {'binary' if binary else 'text'})"
 
     def text(self) -> str:
         """The statement."""

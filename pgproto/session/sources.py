@@ -129,6 +129,11 @@ class RecordBuffer(Buffer[bytes]):
         self._encoder = encoder
         self._parts.append(encoder.header)
 
+    @property
+    def rows(self) -> int:
+        """How many records were added."""
+        return self._encoder.rows
+
     def add(self, record: Any) -> bytes | None:
         """As `Buffer.add`; the error names the record (the first is 1)."""
         self._size += self._encoder.add(self._parts, record)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
-from ..client import END, Connect, Forgetting, NoBlock, OneLoop, Pool, Reader, Reading, Tasks
+from ..client import END, Connect, FileMode, Forgetting, NoBlock, OneLoop, Path, Pool, Reader, Reading, Tasks
 from ..client import Link as AnyLink
 from ..config import Config, ConnectOptions, parse_config
 from ..errors import ConnectError
@@ -52,6 +52,7 @@ class VirtualRuntime(OneLoop):
         faults: the faults of future connections.
         reports: exceptions without a caller to raise them in: (source, exception).
         requests: the number of cancel requests sent.
+        files: the files that COPY opens, by path: objects open for reading or writing bytes.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class VirtualRuntime(OneLoop):
         self.faults = list(faults)
         self.reports: list[tuple[str, BaseException]] = []
         self.requests = 0
+        self.files: dict[object, BinaryIO] = {}
         self._server = server
         self._run: Run | None = None
         self._now = _START
@@ -111,6 +113,12 @@ class VirtualRuntime(OneLoop):
     def now(self) -> float:
         """The virtual time."""
         return self._now if self._run is None else self._run.now
+
+    def open_file(self, path: str | Path, mode: FileMode) -> BinaryIO:
+        """One of `files`."""
+        if path not in self.files:
+            raise FileNotFoundError(f"no such file: {path!r}")
+        return self.files[path]
 
     def random(self) -> float:
         """The next of a fixed sequence of floats in [0, 1)."""

@@ -40,10 +40,11 @@ class RecordEncoder:
 
     Attributes:
         codecs: the columns' codecs.
+        rows: how many records were encoded, or refused.
         header, trailer: what comes before the records, and after them.
     """
 
-    __slots__ = ("_columns", "_rows", "_types", "codecs", "header", "trailer")
+    __slots__ = ("_columns", "_types", "codecs", "header", "rows", "trailer")
 
     def __init__(self, columns: Sequence[str], type_oids: Sequence[int], types: TypeMap = BUILT_IN) -> None:
         if len(columns) != len(type_oids) or len(columns) > _MAX_COLUMNS:
@@ -51,7 +52,7 @@ class RecordEncoder:
         self.codecs: list[Codec] = [types.codec(oid) for oid in type_oids]
         self._columns = tuple(columns)
         self._types = types
-        self._rows = 0
+        self.rows = 0
         self.header = b""
         self.trailer = b""
 
@@ -84,7 +85,7 @@ class RecordEncoder:
 
     def _miscounted(self, values: tuple[Any, ...]) -> DataError:
         """The error for a record with too many or too few values."""
-        return DataError(f"record {self._rows} has {len(values)} values for {len(self.codecs)} columns")
+        return DataError(f"record {self.rows} has {len(values)} values for {len(self.codecs)} columns")
 
     def _refused(self, unfit: Unfit, value: object) -> DataError:
         """The error for an unfit value."""
@@ -92,7 +93,7 @@ class RecordEncoder:
         if self._types.learned(self.codecs[index].oid):
             self._types.forget()  # it may have been altered
         refused = DataError(
-            f"record {self._rows}, column {self._columns[index]!r} of type {self.codecs[index].name}: "
+            f"record {self.rows}, column {self._columns[index]!r} of type {self.codecs[index].name}: "
             f"{with_type(unfit.reason, value)}"
         )
         refused.__cause__ = unfit.cause
@@ -105,10 +106,10 @@ class RecordEncoder:
                 return self._by_name(record)
             return values_of(record)
         except DataError as error:
-            refused = DataError(f"record {self._rows}: {error}")
+            refused = DataError(f"record {self.rows}: {error}")
             refused.__cause__ = error.__cause__
         except Exception as error:  # noqa: BLE001 - even its __class__ may be the caller's code
-            refused = DataError(f"record {self._rows}: {type(error).__name__} was raised when it was read")
+            refused = DataError(f"record {self.rows}: {type(error).__name__} was raised when it was read")
             refused.__cause__ = error
         raise refused
 
@@ -156,7 +157,7 @@ class CopyRowEncoder(RecordEncoder):
     def add(self, parts: list[bytes], record: object) -> int:
         """Append the tuple of one record in pieces; on an error, append nothing."""
         codecs = self.codecs
-        self._rows += 1
+        self.rows += 1
         values = record if type(record) is tuple else self._values(record)
         if len(values) != len(codecs):
             raise self._miscounted(values)

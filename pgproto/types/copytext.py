@@ -61,7 +61,7 @@ class CopyTextEncoder(RecordEncoder):
     def add(self, parts: list[bytes], record: object) -> int:
         """Append the line of one record; on an error, append nothing."""
         codecs = self.codecs
-        self._rows += 1
+        self.rows += 1
         values = record if type(record) is tuple else self._values(record)
         if len(values) != len(codecs):
             raise self._miscounted(values)

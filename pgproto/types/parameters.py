@@ -97,20 +97,41 @@ class ParameterEncoder:
             DataError: as `encode`; some values may have been appended to `parts`.
             LocalProtocolError: the values are too long for one message (CVE-2024-27304).
         """
-        codecs = self._fields.codecs
-        given = values if type(values) is tuple else values_of(values)
-        if len(given) != len(codecs):
-            raise DataError(f"the statement takes {_count(len(codecs))}, but {len(given)} were given")
+        given = self._given(values)
         try:
             size = self._fields.add(parts, given)
         except Unfit as unfit:
             refused = self._refused(unfit, given[unfit.index])
-            refused.__cause__ = unfit.cause
         else:
             if size > _MAX_BIND:
                 raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
             return size
         raise refused  # outside the handler, so that no __context__ shows the value
+
+    def texts(self, values: Sequence[Any]) -> list[str | None]:
+        """The values in the text forms of their types; None is NULL.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        given = self._given(values)
+        texts: list[str | None] = []
+        try:
+            for codec in self._fields.codecs:
+                value = given[len(texts)]
+                texts.append(None if value is None else codec.encode_text(value))
+            return texts
+        except Exception as error:  # noqa: BLE001 - the caller's code may raise anything
+            refused = self._refused(Unfit(len(texts), error), given[len(texts)])
+        raise refused  # outside the handler, so that no __context__ shows the value
+
+    def _given(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The values, if there are as many as parameters."""
+        given = values if type(values) is tuple else values_of(values)
+        count = len(self._fields.codecs)
+        if len(given) != count:
+            raise DataError(f"the statement takes {_count(count)}, but {len(given)} were given")
+        return given
 
     def _refused(self, unfit: Unfit, value: object) -> DataError:
         """The error for an unfit value, with advice if there is any."""
@@ -119,12 +140,14 @@ class ParameterEncoder:
         if self._types.learned(codec.oid):
             self._types.forget()  # it may have been altered
         text = f"parameter {number} of type {codec.name}: {with_type(unfit.reason, value)}"
-        if isinstance(codec, OpaqueCodec):
-            return DataError(f"{text}; values of this type are sent as text, so pass the text form")
         cast = _CAST.get(type(value))
-        if unfit.wrong_type and cast is not None:
+        if isinstance(codec, OpaqueCodec):
+            text += "; values of this type are sent as text, so pass the text form"
+        elif unfit.wrong_type and cast is not None:
             text += f"; if the query should take it as {cast}, write {number}::{cast}"
-        return DataError(text)
+        refused = DataError(text)
+        refused.__cause__ = unfit.cause
+        return refused
 
 
 def _count(number: int) -> str:

@@ -162,6 +162,22 @@ async def copy_out(here: Here, conn: Any, tag: int) -> None:
     assert len(lines) == 20_000
 
 
+async def copy_out_to_a_sink(here: Here, conn: Any, tag: int) -> None:
+    taken = bytearray()
+
+    async def sink(piece: bytes) -> None:
+        await conn.runtime.sleep(0)
+        taken.extend(piece)
+
+    sql = f"copy (select $1::int8 + 0 * {tag} from generate_series(1, $2::int4)) to stdout"
+    assert await conn.copy_out(sql, tag, 20_000, to=sink) == 20_000
+    assert set(bytes(taken).splitlines()) == {str(tag).encode()}
+
+
+async def copy_all_columns(here: Here, conn: Any, tag: int) -> None:
+    assert await conn.copy_records("suspended", [(tag,)] * 20_000, where="tag > 0") == 20_000
+
+
 async def stream(here: Here, conn: Any, tag: int) -> None:
     async with conn.stream(QUERY, tag, 10 * ROWS) as rows:
         found = [row[0] async for row in rows]
@@ -264,7 +280,9 @@ ON_A_CONNECTION: tuple[Operation, ...] = (
     send_isolated_batch,
     copy_in,
     copy_records,
+    copy_all_columns,
     copy_out,
+    copy_out_to_a_sink,
     stream,
     stream_in_a_block,
     cursor,

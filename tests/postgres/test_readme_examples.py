@@ -9,6 +9,7 @@ import io
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,7 +123,8 @@ def pages(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", pages("await"))
-def test_what_is_awaited(page: str, dsn: str) -> None:
+def test_what_is_awaited(page: str, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # examples write files
     found = [block for block in blocks("await") if block.page == page]
 
     async def main() -> None:

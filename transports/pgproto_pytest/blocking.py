@@ -171,11 +171,22 @@ class _Wrapped:
         if name in _CONTEXTS:
             return lambda *args, **options: _Context(_made(value(*args, **options)))
         if name in _ITERATORS:
-            return lambda *args, **options: _Pieces(value(*_plain_args(args), **options))
+
+            def begin(*args: Any, **options: Any) -> Any:
+                if options.get("to") is None:
+                    return _Pieces(value(*_plain_args(args), **options))
+                return _later(value, *args, **options)
+
+            return begin
         return value
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return _iterate(iter(self.target))
+
+
+async def _later(call: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Call it when it is awaited."""
+    return call(*args, **options)
 
 
 def _plain_args(args: tuple[Any, ...]) -> tuple[Any, ...]:

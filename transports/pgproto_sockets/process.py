@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from typing import BinaryIO
 
-from pgproto.client import Forgetting
+from pgproto.client import FileMode, Forgetting, Path
 from pgproto.config import Config, ConnectOptions
 from pgproto.session import Connector
 from pgproto.types import TypeMap
@@ -39,6 +40,10 @@ class Process:
     ) -> Connector:
         """A Connector."""
         return environment.connector(dsn, options, server_settings, types, clock=self._clock, stacklevel=4)
+
+    def open_file(self, path: str | Path, mode: FileMode) -> BinaryIO:
+        """Open a file for COPY."""
+        return open(path, mode)
 
     def forget_in_child(self, holder: Forgetting) -> None:
         """Have `holder.forget()` called in every forked child."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .connection import Connection
-from .feeding import Source
+from .copying import CopyStream
 from .jobs import Jobs, is_alive, looked_after, open_failed, release
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
@@ -12,7 +12,7 @@ from .pieces import Pieces
 from .pool import Pool
 from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
-from .records import NamedRecords, Records
+from .records import NamedRecords, Records, Sink, Source
 from .runtime import Bound, Event, Link, Runtime, Turn
 from .transactions import TransactionContext
 
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT",
     "Bound",
     "Connection",
+    "CopyStream",
     "Event",
     "Held",
     "Hook",
@@ -38,6 +39,7 @@ __all__ = [
     "Query",
     "Records",
     "Runtime",
+    "Sink",
     "Source",
     "Timeout",
     "TransactionContext",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from pgproto.columns import ColumnBatch, Numeric, Unfit
 from pgproto.session import ColumnQuery, Operation
@@ -15,13 +15,11 @@ from pgproto.session.deadlines import DEFAULT, Timeout
 from ..unique import Unique
 from .pieces import Pieces
 from .queries import Query
+from .records import Progress
 
 __all__ = ["ColumnQueries"]
 
 T = TypeVar("T")
-
-Progress: TypeAlias = Callable[[int], object]
-"""Called with the number of rows that have arrived so far."""
 
 
 class ColumnQueries(Unique):

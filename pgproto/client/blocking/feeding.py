@@ -12,12 +12,10 @@ from .pieces import progress
 from .records import NamedRecords
 from .runtime import Link, Runtime
 
-__all__ = ["Chunks", "Source", "encoded", "feed"]
+__all__ = ["Chunks", "encoded", "feed"]
 
 T = TypeVar("T")
 
-Source = bytes | Iterable[bytes]
-"""The source of `copy_in`: all of the data, or an iterable of pieces, such as an open file."""
 # The chunks for an operation: bytes for a COPY, runs of executions for an ExecuteMany.
 Chunks = Iterable[Any]
 
@@ -28,6 +26,7 @@ def feed(
     operation: CopyIn | ExecuteMany,
     give: Callable[[], Chunks],
     seconds: float | None,
+    tell: Callable[[], object] | None = None,
 ) -> None:
     """Feed a source's chunks to an operation, until the source ends or the operation is over.
 
@@ -40,13 +39,14 @@ def feed(
         give: returns the source; called when the server is ready.
         seconds: the longest time without progress; None for no limit.  A source
             cannot be interrupted.
+        tell: called after each chunk; what it raises is taken as the source's.
     """
     while operation.starting:
         progress(runtime, link, operation, seconds)
     if not operation.over:
         try:
             source = give()
-            _feed(runtime, link, operation, source, seconds)
+            _feed(runtime, link, operation, source, seconds, tell)
         except Exception as error:
             operation.stop(error)
             _finished(runtime, link, operation, seconds)
@@ -66,10 +66,11 @@ def _feed(
     operation: CopyIn | ExecuteMany,
     source: Iterable[Any],
     seconds: float | None,
+    tell: Callable[[], object] | None,
 ) -> None:
     size = 0
     for chunk in source:
-        _feed_chunk(runtime, link, operation, chunk, seconds)
+        _feed_chunk(runtime, link, operation, chunk, seconds, tell)
         if operation.over:
             return
         size += len(chunk)
@@ -80,12 +81,19 @@ def _feed(
 
 
 def _feed_chunk(
-    runtime: Runtime, link: Link, operation: CopyIn | ExecuteMany, chunk: Any, seconds: float | None
+    runtime: Runtime,
+    link: Link,
+    operation: CopyIn | ExecuteMany,
+    chunk: Any,
+    seconds: float | None,
+    tell: Callable[[], object] | None,
 ) -> None:
     """Feed a chunk; wait while the operation is full."""
     operation.feed(chunk)
     while operation.full:
         progress(runtime, link, operation, seconds)
+    if tell is not None:
+        tell()
 
 
 def encoded(runtime: Runtime, buffer: sources.Buffer[T], records: NamedRecords) -> Chunks:

@@ -3,30 +3,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, Unpack
+from typing import Any, BinaryIO, ClassVar, Self, TypeVar, Unpack
 
 from pgproto.config import Config
 from pgproto.errors import LocalProtocolError
 from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
-from pgproto.session import Batch, CopyOut, Operation, QueuedQuery, Stream
+from pgproto.session import Batch, CopyIn, ExecuteMany, Operation, QueuedQuery, Stream
 from pgproto.session.batch import Refusing
 from pgproto.session.columnar import ColumnsCopy
+from pgproto.session.copytarget import CopyTarget
 from pgproto.session.deadlines import DEFAULT, Timeout, patience, seconds, waiting
 from pgproto.types import TypeMap
 
 from .columnar import ColumnQueries
 from .connection import Connection
-from .feeding import Source
+from .copying import Copies, Reach
+from .feeding import Chunks
 from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Hook, Hooks, Lender
 from .pieces import Pieces, RowStream
 from .queries import Queries, Query
-from .records import NamedRecords, Records
+from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
 
 __all__ = ["Pool"]
@@ -34,7 +36,7 @@ __all__ = ["Pool"]
 T = TypeVar("T")
 
 
-class Pool(Queries, ColumnQueries):
+class Pool(Queries, ColumnQueries, Copies):
     """A pool of connections: `with Pool(dsn, max_size=10) as pool: pool.fetch(...)`.
 
     Attributes:
@@ -237,28 +239,28 @@ class Pool(Queries, ColumnQueries):
         with self._lease(timeout) as conn:
             return conn.executemany(query, records, timeout=timeout)
 
-    def copy_in(self, sql: str, source: Source, *, timeout: Timeout = DEFAULT) -> int:
-        """`Connection.copy_in` on a borrowed connection; the wait for it has `timeout`, too."""
-        with self._lease(timeout) as conn:
-            return conn.copy_in(sql, source, timeout=timeout)
+    def _open_file(self, path: str | Path, mode: FileMode) -> BinaryIO:
+        return self.runtime.open_file(path, mode)
 
-    def copy_records(
+    def _reach(self, timeout: Timeout) -> Reach:
+        lease = self._lease(timeout)
+        return self.runtime, _linked(lease), seconds(timeout, self._command_timeout), lease.release
+
+    def _feed(
         self,
-        table: str,
-        records: NamedRecords,
-        *,
-        columns: Sequence[str],
-        schema: str = "",
-        timeout: Timeout = DEFAULT,
-    ) -> int:
-        """`Connection.copy_records` on a borrowed connection; the wait for it has `timeout`, too."""
+        operation: CopyIn | ExecuteMany,
+        source: Callable[[], Chunks],
+        timeout: Timeout,
+        tell: Callable[[], object] | None = None,
+    ) -> None:
         with self._lease(timeout) as conn:
-            return conn.copy_records(table, records, columns=columns, schema=schema, timeout=timeout)
+            conn._feed(operation, source, timeout, tell)
 
-    def copy_out(self, sql: str, *, timeout: Timeout = DEFAULT) -> Pieces[bytes]:
-        """`Connection.copy_out` on a connection borrowed until its end; the wait has `timeout`, too."""
-        operation = CopyOut(sql)
-        return self._pieces(operation, operation.take, timeout)
+    def _copy_records(
+        self, target: CopyTarget, records: NamedRecords, progress: Progress | None, timeout: Timeout
+    ) -> int:
+        with self._lease(timeout) as conn:
+            return conn._copy_records(target, records, progress, timeout)
 
     def _stream(self, item: QueuedQuery[T], timeout: Timeout) -> RowStream[T]:
         time = seconds(timeout, self._command_timeout)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from pgproto.config import Config, ConnectOptions
 from pgproto.session import Connector, Dial, Engine, Operation
 from pgproto.types import TypeMap
 from pgproto.wire import BackendKeyData
+
+from .records import FileMode, Path
 
 if TYPE_CHECKING:
     from typing import Self
@@ -111,6 +113,18 @@ class Runtime(Protocol):
 
         Raises:
             ConfigError: the options cannot be used.
+        """
+        ...
+
+    def open_file(self, path: str | Path, mode: FileMode) -> BinaryIO:
+        """Open a file of the caller's for COPY.
+
+        Args:
+            path: its path.
+            mode: "rb" or "wb".
+
+        Raises:
+            OSError: it cannot be opened.
         """
         ...
 

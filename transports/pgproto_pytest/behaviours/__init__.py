@@ -9,6 +9,6 @@ neighbours ask for too.
 from __future__ import annotations
 
 from pgproto_pytest.behaviour import BEHAVIOURS
-from pgproto_pytest.behaviours import batches, control, cursors, many, pools, queries, sessions
+from pgproto_pytest.behaviours import batches, control, copies, cursors, many, pools, queries, sessions
 
-__all__ = ["BEHAVIOURS", "batches", "control", "cursors", "many", "pools", "queries", "sessions"]
+__all__ = ["BEHAVIOURS", "batches", "control", "copies", "cursors", "many", "pools", "queries", "sessions"]
