@@ -237,7 +237,7 @@ def written(name: str) -> str:
     """The text of the generated file, formatted."""
     source = (CLIENT / f"{name}.py").read_text(encoding="utf-8")
     text = NOTE.format(name) + blocking(source)
-    for above in ("refusals", "unique"):  # both clients use these modules
+    for above in ("explaining", "noticed", "refusals", "unique"):  # both clients use these modules
         text = text.replace(f"from .{above} import", f"from ..{above} import")
     text = text.replace("from . import refusals", "from .. import refusals")
     for work in (["check", "--select=I,F401", "--fix"], ["format"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from pgproto import ConnectError
 from pgproto.client import Connection
 from pgproto.errors import PostgresError
 from pgproto.session import GRACE
-from pgproto.testing import ModelServer, VirtualRuntime
+from pgproto.testing import ModelServer, Peer, Script, ScriptedServer, VirtualRuntime, error_fields, table
+from pgproto.wire import CommandComplete, NoticeResponse, Query, ReadyForQuery
 from tests.support.backend import Answer
 from tests.support.pair import Pair
 from tests.support.queries import query
@@ -111,3 +113,145 @@ def test_the_key_for_what_runs() -> None:
     pair.pass_time(GRACE)
     assert not pair.engine.wants_cancel  # it is not repeated: its caller waits
     assert not one.finished
+
+
+# ---- Listeners for notices
+
+
+def saying(times: int) -> ScriptedServer:
+    """A server that says something so many times."""
+
+    def script(peer: Peer) -> Script:
+        yield from peer.start()
+        for _ in range(times):
+            yield from peer.until(Query)
+            notice = NoticeResponse(error_fields("00000", "it", "NOTICE"))
+            peer.send(notice, CommandComplete("DO"), ReadyForQuery("I"))
+        yield from peer.expect_end()
+
+    return ScriptedServer(script)
+
+
+def noticed(messages: list[str], name: str) -> Callable[[PostgresError], None]:
+    return lambda notice: messages.append(f"{name} {notice.message}")
+
+
+def test_each_listener_hears_each_notice_in_the_order_of_adding() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        heard: list[str] = []
+        conn.on_notice = noticed(heard, "on_notice")
+        assert len(conn.notices) == 0
+        one = conn.notices.add(noticed(heard, "one"))
+        with conn.notices.add(noticed(heard, "two")):
+            await conn.script("say")
+        assert heard == ["on_notice it", "one it", "two it"]
+        await conn.script("say")
+        assert heard[3:] == ["on_notice it", "one it"]
+        one.remove()
+        one.remove()
+        await conn.script("say")
+        assert heard[5:] == ["on_notice it"]
+
+    with saying(3) as server:
+        with_connection(work, server)
+
+
+def test_listeners_that_change_the_list() -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        heard: list[str] = []
+
+        def first(notice: PostgresError) -> None:
+            heard.append("first")
+            second.remove()
+            conn.notices.add(noticed(heard, "third"))
+
+        conn.notices.add(first)
+        second = conn.notices.add(noticed(heard, "second"))
+        await conn.script("say")
+        assert heard == ["first"]
+        wrong: Any = "not callable"
+        with pytest.raises(TypeError, match="must be a function, not str"):
+            conn.notices.add(wrong)
+
+    with saying(1) as server:
+        with_connection(work, server)
+
+
+def test_one_that_raises_is_reported_and_stops_nobody() -> None:
+    heard: list[str] = []
+
+    def raises(notice: PostgresError) -> None:
+        raise KeyError(notice.message)
+
+    async def main() -> None:
+        async with runtime.connect() as conn:
+            conn.notices.add(raises)
+            conn.notices.add(noticed(heard, "next"))
+            await conn.script("say")
+
+    with saying(1) as server:
+        runtime = VirtualRuntime(server)
+        runtime.run(main)
+    assert heard == ["next it"]
+    assert [(name, type(error)) for name, error in runtime.reports] == [("a listener for notices", KeyError)]
+
+
+def test_listeners_end_with_the_lease_and_those_of_on_connect_stay() -> None:
+    heard: list[str] = []
+
+    def on_connect(conn: Connection) -> None:
+        conn.notices.add(noticed(heard, "pool"))
+
+    async def main() -> None:
+        async with runtime.Pool(max_size=1, on_connect=on_connect, reset="never") as pool:
+            async with pool.acquire() as conn:
+                conn.notices.add(noticed(heard, "lease"))
+                await conn.script("say")
+            async with pool.acquire() as other:
+                await other.script("say")
+
+    with saying(2) as server:
+        runtime = VirtualRuntime(server)
+        runtime.run(main)
+    assert heard == ["pool it", "lease it", "pool it"]
+
+
+# ---- EXPLAIN
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "EXPLAIN (FORMAT JSON) select 1"),
+        ({"analyze": True, "rollback": False}, "EXPLAIN (FORMAT JSON, ANALYZE) select 1"),
+        ({"verbose": True, "costs": False}, "EXPLAIN (FORMAT JSON, VERBOSE TRUE, COSTS FALSE) select 1"),
+    ],
+)
+def test_what_explain_sends(options: dict[str, Any], text: str) -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        assert await conn.explain("select 1", **options) == [{"Plan": {}}]
+
+    with_connection(work, ModelServer({text: table({"QUERY PLAN": 25}, [('[{"Plan": {}}]',)])}))
+
+
+def test_what_explain_analyses_is_rolled_back() -> None:
+    server = ModelServer({"EXPLAIN (FORMAT JSON, ANALYZE) insert": table({"p": 114}, [([{}],)])})
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        assert await conn.explain("insert", analyze=True) == [{}]
+        assert conn.transaction_status == "I"
+        with pytest.raises(PostgresError):
+            await conn.explain("unknown", analyze=True)
+        assert conn.transaction_status == "I"
+
+    with_connection(work, server)
+    assert server.committed == []
+
+
+@pytest.mark.parametrize("options", [{"format": True}, {"ANALYZE": True}, {"verbose": 1}, {"x)": True}])
+def test_options_that_explain_does_not_take(options: dict[str, Any]) -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        with pytest.raises(TypeError, match="is no option of EXPLAIN"):
+            await conn.explain("select 1", **options)
+
+    with_connection(work)

@@ -28,6 +28,7 @@ from pgproto.protocol.server_authentication import ServerAuthenticator
 from pgproto.protocol.tls import TLS
 from pgproto.protocol.verifier import ScramVerifier
 from pgproto.session import Cancel, Connector, Dial, Engine, HangUp, Operation, Script, Startup, Transaction
+from pgproto.session.connect import Accept
 from pgproto.session.news import OUTPUT
 from pgproto.wire import (
     AuthenticationOk,
@@ -138,6 +139,7 @@ class World:
                     self.log.append("hang up")
                 else:
                     assert engine is not None
+                    assert not isinstance(step, Accept)
                     result = self.run(engine, step)
         except StopIteration as stop:
             value = stop.value

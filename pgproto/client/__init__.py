@@ -15,6 +15,7 @@ from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
 from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
+from .noticed import NoticeListener, Notices
 from .notifications import Notifications
 from .pieces import Pieces, RowStream
 from .pool import Opening, Pool
@@ -48,6 +49,8 @@ __all__ = [
     "Link",
     "NamedRecords",
     "NoBlock",
+    "NoticeListener",
+    "Notices",
     "Notifications",
     "OneLoop",
     "OneTask",

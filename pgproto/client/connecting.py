@@ -12,7 +12,7 @@ from pgproto.session import Connector
 from pgproto.session.deadlines import DEFAULT, Timeout, limit
 from pgproto.types import TypeMap
 
-from .connection import Connection
+from .connection import Connection, Hook
 from .runtime import Runtime
 from .unique import Unique
 
@@ -22,11 +22,12 @@ __all__ = ["Connect", "Connecting"]
 class Connecting(Unique):
     """The result of `connect`: to await, or to enter."""
 
-    def __init__(self, runtime: Runtime, connector: Connector, timeout: Timeout) -> None:
+    def __init__(self, runtime: Runtime, connector: Connector, timeout: Timeout, accept: Hook | None) -> None:
         limit(timeout, None)
         self._runtime = runtime
         self._connector = connector
         self._timeout = timeout
+        self._accept = accept
         self._entered = False
         self._connection: Connection | None = None
 
@@ -54,7 +55,7 @@ class Connecting(Unique):
 
     async def _connect(self) -> Connection:
         connection = Connection(self._runtime, self._connector)
-        await connection.open(self._timeout)
+        await connection.open(self._timeout, self._accept)
         return connection
 
 
@@ -69,6 +70,7 @@ class Connect:
         dsn: str | Config | None = None,
         *,
         timeout: Timeout = DEFAULT,
+        accept: Hook | None = None,
         server_settings: Mapping[str, str] | None = None,
         types: TypeMap | None = None,
         **options: Unpack[ConnectOptions],
@@ -78,6 +80,9 @@ class Connect:
         Args:
             dsn: a connection string, URI or keywords, or a Config; see `pgproto.parse_config`.
             timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
+            accept: called with each candidate, once it is connected and is what `target_session_attrs` wants;
+                False refuses it, and the next host is tried.  It may be `async`, has the rest of the host's
+                time, and its connection ends with its return.  What it raises refuses, too.
             server_settings: run-time parameters for the session.
             types: the types that it knows, and where it learns others; by default a new map of its own.
             options: libpq's options by name, and pgproto's own.
@@ -87,4 +92,4 @@ class Connect:
             ConnectError: no server accepted.
         """
         runtime = self._runtime
-        return Connecting(runtime, runtime.connector(dsn, options, server_settings, types), timeout)
+        return Connecting(runtime, runtime.connector(dsn, options, server_settings, types), timeout, accept)

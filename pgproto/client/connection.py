@@ -8,13 +8,13 @@ and drops its answers, or closes the connection.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
-from pgproto.errors import DataError, Error, PostgresError
+from pgproto.errors import ConnectError, DataError, Error, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
     GRACE,
@@ -35,6 +35,7 @@ from pgproto.session import (
     Statement,
     Stream,
     Transaction,
+    check_new,
 )
 from pgproto.session.batch import Refusing, as_item, make_items
 from pgproto.session.columnar import ColumnsCopy
@@ -42,11 +43,13 @@ from pgproto.session.copytarget import CopyTarget
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 from pgproto.types import CopyRowEncoder, Into, Row
+from pgproto.wire import ErrorResponse
 
 from . import refusals
 from .columnar import ColumnQueries
 from .copying import Copies, Reach
 from .cursors import Cursor
+from .explaining import explained, plans
 from .feeding import Chunks, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
@@ -61,9 +64,12 @@ from .transactions import TransactionContext
 if TYPE_CHECKING:
     from .leases import Lease
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Hook"]
 
 T = TypeVar("T")
+
+Hook = Callable[["Connection"], Awaitable[bool | None] | bool | None]
+"""A hook of the application, called with a connection; some hooks return False to refuse it."""
 
 
 class Connection(State, Queries, ColumnQueries, Copies):
@@ -197,6 +203,42 @@ class Connection(State, Queries, ColumnQueries, Copies):
             link = self.link
             link.alone(lambda: link.engine.forget(statement))
         await self.runtime.shielded_checkpoint()
+
+    async def explain(
+        self,
+        query: Query,
+        *args: object,
+        analyze: bool = False,
+        rollback: bool = True,
+        timeout: Timeout = DEFAULT,
+        **options: bool,
+    ) -> list[dict[str, Any]]:
+        """The plans of a statement: what EXPLAIN (FORMAT JSON) says.
+
+        Args:
+            query: a statement, as for `fetch`; so are `args` and `timeout`.
+            args: the values of its parameters.
+            analyze: True to run it and measure.  That is rolled back, in a block of its own; what it does
+                outside of transactions (to sequences, over dblink) is not.
+            rollback: False to keep what `analyze` has done, and to open no block.
+            timeout: in seconds.
+            options: other options of EXPLAIN: `verbose=True`, `buffers=True`, `costs=False`, ...
+
+        Returns:
+            One dict for each statement that the server makes of it, which is one unless there are rules.
+        """
+        sql, values = explained(as_item(query, args), analyze, options)
+        if not (analyze and rollback):
+            return plans(await self.fetchval(sql, *values, timeout=timeout))
+        block = self.transaction()
+        await block.start()
+        try:
+            answer = await self.fetchval(sql, *values, timeout=timeout)
+        except BaseException as error:
+            await block.__aexit__(type(error), error, None)
+            raise
+        await block.rollback()
+        return plans(answer)
 
     def transaction(
         self, *, isolation: str = "", readonly: bool | None = None, deferrable: bool = False
@@ -501,10 +543,57 @@ class Connection(State, Queries, ColumnQueries, Copies):
             else:
                 link.flush()  # or have left something to be sent
 
-    async def open(self, timeout: Timeout = DEFAULT) -> None:
-        """Connect (`connect` and the pool do it)."""
+    async def open(self, timeout: Timeout = DEFAULT, accept: Hook | None = None) -> None:
+        """Connect (`connect` and the pool do it); `accept` is asked about each candidate."""
         budget = limit(timeout, self.config.connect_timeout)
-        self._link = link = await open_session(self.runtime, self._connector, budget)
+        ask = None if accept is None else partial(self._ask_about, accept)
+        self._attach(await open_session(self.runtime, self._connector, budget, ask))
+
+    async def _ask_about(self, hook: Hook, link: Link, deadline: float) -> None:
+        """Ask a hook about a session, which it gets as a connection that ends with its return.
+
+        Raises:
+            ConnectError: it has refused the session, raised something, or taken too long.
+            ConnectionClosed, LocalProtocolError: it has left the session so that nobody can use it.
+        """
+        candidate = Connection(self.runtime, self._connector)
+        candidate._attach(link)
+        bound = self.runtime.bound(deadline)
+        try:
+            answer = await self.runtime.ask(partial(hook, candidate), bound)
+            await candidate.settled()
+        except Exception as error:
+            late = isinstance(error, TimeoutError) and bound.expired
+            what = "did not return in time" if late else f"raised {type(error).__name__}"
+            raise ConnectError(f"accept {what}") from error
+        finally:
+            link.on_change = candidate._link = None
+        check_new(link.engine, "accept")
+        if answer is False:
+            raise ConnectError("accept has refused the server")
+
+    def retire_on(self, hook: Callable[[PostgresError], bool] | None) -> None:
+        """Have a hook say which errors of the server retire the session, besides those that always do."""
+        channel = self.engine.channel
+        always = channel.retires
+        home, runtime = self._home, self.runtime
+
+        def retires(event: ErrorResponse) -> bool:
+            assert hook is not None
+            try:
+                asked = bool(hook(event.error))
+            except BaseException as error:
+                if runtime.goes_up(error):
+                    raise
+                runtime.report(home, "retire_on", error)
+                asked = False
+            return asked or always(event)
+
+        if hook is not None:
+            channel.retires = retires
+
+    def _attach(self, link: Link) -> None:
+        self._link = link
         self._opened_at = self.runtime.now()
         link.on_change = _weakly(self)
         blocks = link.engine.blocks
@@ -525,6 +614,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
             for handle in self._handles():
                 if handle.on_notice is not None:
                     self._call_back("on_notice", handle.on_notice, PostgresError.of(notice.fields))
+                if handle._notices is not None:
+                    for callback in handle._notices.callbacks():
+                        self._call_back("a listener for notices", callback, PostgresError.of(notice.fields))
 
     def _handles(self) -> list[Connection]:
         """The handles with callbacks: its own (set by `on_connect`), and its borrower's."""

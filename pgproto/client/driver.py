@@ -56,7 +56,7 @@ class Driver:
         self.runtime = runtime = jobs.runtime
         self.inherited = False
         self._jobs = jobs
-        self._machine: PoolMachine = PoolMachine(jobs.settings, runtime.random, is_alive)
+        self._machine: PoolMachine = PoolMachine(jobs.settings, runtime.random, is_alive, jobs.ping)
         self._closed: Event | None = None
         self._tasks = runtime.tasks()
         self._alarm: Alarm | None = None

@@ -7,7 +7,7 @@ of the driver.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from pgproto.errors import ConnectError, Error, PoolTimeout
@@ -87,7 +87,8 @@ class Jobs:
         """
         conn = Connection(self.runtime, self._connector)
         try:
-            await conn.open()
+            await conn.open(accept=self.hooks.accept)
+            conn.retire_on(self.hooks.retire_on)
             await self._set_up(conn, self.settings.acquire_timeout)
         except BaseException:
             if not self.over:
@@ -156,6 +157,22 @@ class Jobs:
                 self.runtime.report(self.home, "on_connect", told)  # nobody waits for this
             return False
         return conn.reusable
+
+    @property
+    def ping(self) -> Callable[[Connection], bool] | None:
+        """Whether an idle connection is checked before it is lent; None if `check_after` says that."""
+        return None if self.hooks.ping is None else self._ping
+
+    def _ping(self, conn: Connection) -> bool:
+        hook = self.hooks.ping
+        assert hook is not None
+        try:
+            return bool(hook(conn))
+        except BaseException as error:  # in doubt it is checked
+            if self.runtime.goes_up(error):
+                raise
+            self.runtime.report(self.home, "ping", error)
+            return True
 
     # ---- For borrowers
 

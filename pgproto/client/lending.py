@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
+from pgproto.errors import PostgresError
 from pgproto.pool import PoolMachine, PoolStats, Ticket
 
-from .connection import Connection
+from .connection import Connection, Hook
 from .runtime import Runtime
 
 __all__ = ["Held", "Hook", "Hooks", "Lender"]
-
-Hook = Callable[[Connection], Awaitable[bool | None] | bool | None]
-"""A hook of the application, called with a connection; some hooks return False to close it."""
 
 
 class Hooks(NamedTuple):
@@ -24,6 +22,9 @@ class Hooks(NamedTuple):
     acquire: Hook | None
     release: Hook | None
     close: Hook | None
+    accept: Hook | None = None
+    ping: Callable[[Connection], bool] | None = None
+    retire_on: Callable[[PostgresError], bool] | None = None
 
 
 class Held:

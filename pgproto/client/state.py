@@ -12,6 +12,7 @@ from pgproto.session import Connector, Engine
 from pgproto.session.deadlines import DEFAULT, Timeout, limit
 
 from . import refusals
+from .noticed import Notices
 from .runtime import Link, Runtime
 from .unique import Unique
 
@@ -33,6 +34,7 @@ class State(Unique):
     _link: Link | None = None
     _borrower: weakref.ref[Any] | None = None
     _opened_at = 0.0
+    _notices: Notices | None = None
 
     def __init__(self, runtime: Runtime, connector: Connector, lender: State | None) -> None:
         self.runtime = runtime
@@ -94,6 +96,18 @@ class State(Unique):
         """The process ID of the server process; 0 if it is not known."""
         key = self.engine.connection.backend_key
         return key.process_id if key is not None else 0
+
+    @property
+    def notices(self) -> Notices:
+        """The listeners for notices: `conn.notices.add(callback)`; they are called after `on_notice`.
+
+        As with that, those of a handle that a pool has lent end with the lease, and those that `on_connect`
+        has added stay; so are their exceptions reported.
+        """
+        if self._notices is None:
+            self.__dict__.setdefault("_notices", Notices())  # another thread may do so, too
+        assert self._notices is not None
+        return self._notices
 
     @property
     def idle_for(self) -> float:

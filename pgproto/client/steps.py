@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from typing import Final, TypeVar
 
 from pgproto.config import AskPassword
 from pgproto.errors import ConfigError, ConnectError
-from pgproto.session import Connector, Dial, Engine, HangUp, Step
+from pgproto.session import Accept, Connector, Dial, Engine, HangUp, Step
 from pgproto.wire import BackendKeyData
 
 from .runtime import Link, Runtime
@@ -29,16 +29,23 @@ class _Stepper:
         connector: the connector of the flow.
         budget: seconds for each host; None for no limit.
         peer: the address to dial instead of the step's host; None to look that up.
+        accept: asks about a session, until a deadline; raises if it will not do.
     """
 
     def __init__(
-        self, runtime: Runtime, connector: Connector, budget: float | None, peer: object = None
+        self,
+        runtime: Runtime,
+        connector: Connector,
+        budget: float | None,
+        peer: object = None,
+        accept: Callable[[Link, float], Awaitable[None]] | None = None,
     ) -> None:
         self.link: Link | None = None
         self._runtime = runtime
         self._config = connector.config
         self._budget = budget
         self._peer = peer
+        self._accept = accept
         self._deadline: float | None = None
 
     async def run(self, flow: Generator[Step, None, T]) -> T:
@@ -67,6 +74,9 @@ class _Stepper:
             if step.fresh:
                 self._deadline = None if self._budget is None else now() + self._budget
             self.link = await self._runtime.dial(step, self._config, self._deadline, self._peer)
+        elif isinstance(step, Accept):
+            assert self.link is not None and self._accept is not None, "a flow asks if it is told to"  # noqa: PT018
+            await self._accept(self.link, now() + _LONG if self._deadline is None else self._deadline)
         else:
             assert self.link is not None, "a flow dials before anything else"
             await self.link.run(step, None if self._deadline is None else max(0.0, self._deadline - now()))
@@ -77,13 +87,19 @@ class _Stepper:
             self.link = None
 
 
-async def open_session(runtime: Runtime, connector: Connector, budget: float | None) -> Link:
+async def open_session(
+    runtime: Runtime,
+    connector: Connector,
+    budget: float | None,
+    accept: Callable[[Link, float], Awaitable[None]] | None = None,
+) -> Link:
     """Connect; return the link of a session that is ready for queries and for cancel requests.
 
     Args:
         runtime: the adapter's runtime.
         connector: the connector.
         budget: seconds for each host; None for no limit.
+        accept: asks about each session, until a deadline; raises a ConnectError if it will not do.
 
     Raises:
         ConnectError: no server accepted.
@@ -91,12 +107,19 @@ async def open_session(runtime: Runtime, connector: Connector, budget: float | N
     """
     ask = connector.config.ask_password
     password = None if ask is None else await _asked(runtime, ask, budget)
-    stepper = _Stepper(runtime, connector, budget)
-    await stepper.run(connector.connect(password))
-    link = stepper.link
-    assert link is not None, "a flow that has not failed has a session"
-    link.send_cancel = partial(send_cancel, runtime, connector, link.engine, link.peer)
-    return link
+
+    def can_cancel(link: Link) -> Link:
+        link.send_cancel = partial(send_cancel, runtime, connector, link.engine, link.peer)
+        return link
+
+    async def asked(link: Link, deadline: float) -> None:
+        if accept is not None:
+            await accept(can_cancel(link), deadline)
+
+    stepper = _Stepper(runtime, connector, budget, accept=asked)
+    await stepper.run(connector.connect(password, accepting=accept is not None))
+    assert stepper.link is not None, "a flow that has not failed has a session"
+    return can_cancel(stepper.link)
 
 
 async def _asked(runtime: Runtime, ask: AskPassword, budget: float | None) -> str:

@@ -61,6 +61,7 @@ class Fleet:
         "_forcing",
         "_is_alive",
         "_made",
+        "_ping",
         "_random",
         "backoff",
         "closing",
@@ -78,6 +79,7 @@ class Fleet:
         counters: Counters,
         random: Callable[[], float],
         is_alive: Callable[[Any], bool] | None,
+        ping: Callable[[Any], bool] | None,
     ) -> None:
         self.settings: Final[PoolSettings] = settings
         self.counters: Final[Counters] = counters
@@ -89,6 +91,7 @@ class Fleet:
         self.closing: bool = False
         self._random = random
         self._is_alive = is_alive
+        self._ping = ping
         self._actions: list[Action] = []
         self._epoch: int = 0
         self._forcing: bool = False
@@ -186,8 +189,12 @@ class Fleet:
         return self._is_alive is not None and not self._is_alive(slot.connection)
 
     def needs_check(self, slot: Slot, now: float) -> bool:
-        """True if the server's last answer on it is too long ago."""
-        return slot.verified_at < now and slot.verified_at + self.settings.check_after <= now
+        """True if the server's last answer on it is too long ago, or `ping` says so."""
+        if slot.verified_at >= now:
+            return False
+        if self._ping is not None:
+            return self._ping(slot.connection)
+        return slot.verified_at + self.settings.check_after <= now
 
     def verified(self, slot: Slot, now: float) -> None:
         """The server has just answered on this connection."""

@@ -74,6 +74,8 @@ class PoolMachine:
         random: returns a new float in [0, 1) at each call, for jitter.
         is_alive: looks at an idle connection before it is lent, without a round trip (is its socket
             readable or closed?).  It must be cheap, must not raise, and must not call the machine.
+        ping: decides about an idle connection whether it is checked before it is lent, instead of
+            `check_after`; under the same rules.
     """
 
     __slots__ = (
@@ -92,10 +94,11 @@ class PoolMachine:
         settings: PoolSettings,
         random: Callable[[], float],
         is_alive: Callable[[Any], bool] | None = None,
+        ping: Callable[[Any], bool] | None = None,
     ) -> None:
         self.settings: Final[PoolSettings] = settings
         self._counters: Final[Counters] = Counters()
-        self._fleet: Final[Fleet] = Fleet(settings, self._counters, random, is_alive)
+        self._fleet: Final[Fleet] = Fleet(settings, self._counters, random, is_alive, ping)
         self._waiters: Final[deque[Ticket]] = deque()
         self._starters: list[Ticket] = []
         self._tickets: int = 0

@@ -53,7 +53,7 @@ from .batch import Batch, QueuedQuery
 from .blocks import Block, Blocks
 from .channel import HIGH_WATER, Channel
 from .columnar import ColumnQuery
-from .connect import Connector, Dial, HangUp, Step, check_left, check_new
+from .connect import Accept, Connector, Dial, HangUp, Step, check_left, check_new
 from .copy import CopyIn, CopyOut, CopyRecords
 from .deadlines import DEFAULT, Default, Timeout
 from .engine import GRACE, Engine
@@ -95,6 +95,7 @@ __all__ = [
     "TIME",
     "WAITING",
     "WRITE",
+    "Accept",
     "Batch",
     "Block",
     "Blocks",

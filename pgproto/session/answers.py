@@ -1,25 +1,14 @@
-"""The errors for answers that no operation has asked for or can use; what an error says of the session."""
+"""The errors for answers that no operation has asked for or can use."""
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..wire import CopyFail, CopyOutResponse, ErrorResponse, Message, tags
+from ..wire import CopyFail, CopyOutResponse, Message, tags
 from .channel import Channel
 from .segment import Segment
 from .sql import NO_DATA
 
-__all__ = ["refuse_copy", "retires", "unasked"]
-
-# The server is now a standby (25006), or the server or a pooler is shutting down.
-# Manual: "PostgreSQL Error Codes".
-_RETIRING: Final = ("25006", "57P01", "57P02", "57P03", "08")
-
-
-def retires(event: ErrorResponse) -> bool:
-    """True for an error after which a session is not lent again, although it may still answer."""
-    return event.fields.get("C", "").startswith(_RETIRING)
+__all__ = ["refuse_copy", "unasked"]
 
 
 def unasked(event: Message) -> RemoteProtocolError:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import Error, Outcome
 from ..protocol import PGConnection
-from ..wire import Bind, Close, Execute, Message, Parse, Query, Sync
+from ..wire import Bind, Close, ErrorResponse, Execute, Message, Parse, Query, Sync
 from .blocks import Block, Blocks
 from .listening import Listeners
+from .retiring import retires
 from .segment import Segment
 from .sql import ALTERING_TAGS, alters, to_savepoint, unlistened
 from .statements import StatementCache
@@ -65,6 +66,7 @@ class Channel:
         left: functions that return the names of portals to close with the next requests, or "".  They are
             appended from any thread.
         tls: the encryption of the byte stream, once it was negotiated.
+        retires: says of an error of the server that the session should not be lent again.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
     """
 
@@ -85,6 +87,7 @@ class Channel:
         "produced",
         "prologue",
         "ready",
+        "retires",
         "segments",
         "session",
         "statements",
@@ -107,6 +110,7 @@ class Channel:
         self._untouched = 0  # the stream position at the last `forget_traces`
         self.begin_failed = False
         self.pipelining = True
+        self.retires: Callable[[ErrorResponse], bool] = retires
         self.left: list[Callable[[Channel], str]] = []
         self.tls: TLS | None = None
         self.produced = 0

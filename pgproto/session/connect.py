@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..protocol.tls import TLS
 
-__all__ = ["Connector", "Dial", "HangUp", "Step", "check_left", "check_new"]
+__all__ = ["Accept", "Connector", "Dial", "HangUp", "Step", "check_left", "check_new"]
 
 # The ways of encryption to try, in order.  With `allow` and `prefer` the second way is tried only if the
 # first one failed for a reason that encryption can have.
@@ -98,7 +98,19 @@ class HangUp:
         self.engine = engine
 
 
-Step = Dial | HangUp | Operation
+class Accept:
+    """Step: ask the caller whether the session of `engine` will do; only in a flow that was asked for it.
+
+    If it will not, throw a ConnectError that says why: then the next host is tried.
+    """
+
+    __slots__ = ("engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+
+Step = Dial | HangUp | Accept | Operation
 """A step of a flow."""
 
 
@@ -144,11 +156,14 @@ class Connector:
         self._asked_for_3_0: set[Host] = set()  # hosts that refused 3.2 the last time and then accepted 3.0
         self._context: ssl.SSLContext | None = None
 
-    def connect(self, password: str | None = None) -> Generator[Step, None, Engine]:
+    def connect(
+        self, password: str | None = None, *, accepting: bool = False
+    ) -> Generator[Step, None, Engine]:
         """A flow that returns the engine of a session that is ready for queries.
 
         Args:
             password: what `config.ask_password` has returned; None if the configuration has no such function.
+            accepting: True to ask about each session before it is taken: see `Accept`.
 
         Raises:
             ConnectError: no host accepted; `errors` has the error of each attempt.
@@ -162,7 +177,7 @@ class Connector:
         passes = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
         for target in passes:
             for host in self._hosts():
-                engine = yield from self._try_host(host, target, errors, given)
+                engine = yield from self._try_host(host, target, errors, given, accepting)
                 if engine is not None:
                     return engine
                 if _ends_search(errors[-1]):
@@ -202,7 +217,7 @@ class Connector:
         return hosts
 
     def _try_host(
-        self, host: Host, target: str, errors: list[Exception], given: Secret | None
+        self, host: Host, target: str, errors: list[Exception], given: Secret | None, accepting: bool
     ) -> Generator[Step, None, Engine | None]:
         """Try one host in the ways that the TLS mode allows; append its errors to `errors`."""
         ways = list(self._ways(host))
@@ -232,6 +247,8 @@ class Connector:
                 if engine.connection.protocol < self.config.min_protocol_version:
                     raise ConnectError("the server does not support min_protocol_version", permanent=True)
                 yield from self._check_target(engine, target)
+                if accepting:
+                    yield Accept(engine)
             except GeneratorExit:
                 engine.close()
                 raise

@@ -34,7 +34,6 @@ from ..wire import (
     tags,
 )
 from .alarm import Alarm
-from .answers import retires
 from .cancelling import NO_WISH, WANTED, Cancelling
 from .channel import HIGH_WATER, Channel
 from .ending import ALIVE, FINISHED, GRACE, LAST_WORDS, Ending
@@ -591,7 +590,7 @@ class Engine:
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse):
-                        self.retiring = self.retiring or retires(event)
+                        self.retiring = channel.retires(event) or self.retiring
                     segment.operation.handle(channel, segment, event)
             except (RemoteProtocolError, LocalProtocolError) as error:
                 connection.close(error)

@@ -22,7 +22,7 @@ from typing import Final
 
 from ..config import Host
 from ..errors import ConnectError, ConnectionClosed, LocalProtocolError
-from .connect import Dial, HangUp, Step
+from .connect import Accept, Dial, HangUp, Step
 from .engine import Engine
 from .operation import Operation
 from .startup import Startup
@@ -74,7 +74,7 @@ class Poller:
         self._clock = clock
         self._timeout = timeout
         self._deadline: float | None = None
-        self._step: Step | None = None
+        self._step: Dial | HangUp | Operation | None = None
         self._error: BaseException | None = None
         self._result: Engine | None = None
         self._startup: Startup | None = None
@@ -187,6 +187,7 @@ class Poller:
                 self._error = raised
                 self._step = None
                 return
+            assert not isinstance(step, Accept), "it did not ask for that"
             self._step = step
             if not isinstance(step, Operation):
                 self._turn_to(step)

@@ -260,6 +260,11 @@ async def cancel(here: Here, conn: Any, tag: int) -> None:
     await all_of(here, run, stop)
 
 
+async def explain(here: Here, conn: Any, tag: int) -> None:
+    [plan] = await conn.explain(STORE, tag, analyze=True)
+    assert plan["Plan"]["Actual Loops"] == 1
+
+
 async def neighbours(here: Here, conn: Any, tag: int) -> None:
     await all_of(here, *[lambda: ask(conn, tag, 5) for _ in range(4)])
 
@@ -294,6 +299,7 @@ ON_A_CONNECTION: tuple[Operation, ...] = (
     prepare,
     reset,
     cancel,
+    explain,
     neighbours,
 )
 

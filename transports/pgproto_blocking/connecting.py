@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Unpack
 
-from pgproto.client.blocking import DEFAULT, Connection, Timeout
+from pgproto.client.blocking import DEFAULT, Connection, Hook, Timeout
 from pgproto.config import Config, ConnectOptions
 from pgproto.session.deadlines import limit
 from pgproto.types import TypeMap
@@ -19,6 +19,7 @@ def connect(
     dsn: str | Config | None = None,
     *,
     timeout: Timeout = DEFAULT,
+    accept: Hook | None = None,
     server_settings: Mapping[str, str] | None = None,
     types: TypeMap | None = None,
     **options: Unpack[ConnectOptions],
@@ -28,6 +29,9 @@ def connect(
     Args:
         dsn: a connection string, URI or keywords, or a Config; see `pgproto.parse_config`.
         timeout: in seconds for each host; the `connect_timeout` option by default; None for no limit.
+        accept: called with each candidate, once it is what `target_session_attrs` wants; False
+            refuses it, and the next host is tried.  Its connection ends with its return.  What it raises
+            refuses, too.
         server_settings: run-time parameters for the session.
         types: the types that it knows, and where it learns others; by default a new map of its own.
         options: libpq's options by name, and pgproto's own.
@@ -38,5 +42,5 @@ def connect(
     """
     limit(timeout, None)
     connection = Connection(RUNTIME, RUNTIME.connector(dsn, options, server_settings, types))
-    connection.open(timeout)
+    connection.open(timeout, accept)
     return connection

@@ -105,7 +105,7 @@ class Driver:
 
     def _found(self) -> None:
         """What there is when a new machine takes over."""
-        self._machine = PoolMachine(self._settings, self.runtime.random, is_alive)
+        self._machine = PoolMachine(self._settings, self.runtime.random, is_alive, self._jobs.ping)
         self._inside = False  # somebody is inside of it, or was interrupted there
         self._connections: set[Connection] = set()
         self._opening: dict[int, Stop] = {}

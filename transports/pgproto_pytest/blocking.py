@@ -30,7 +30,7 @@ class BlockingDriver(Driver):
 
     def connect(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
-        return _Context(lambda: self.module().connect(dsn, **options))
+        return _Context(lambda: self.module().connect(dsn, **_synchronous(options)))
 
     def Pool(self, dsn: str | None = None, **options: Any) -> Any:
         """See `Driver`."""
@@ -129,7 +129,7 @@ def _drive(work: Awaitable[T]) -> T:
 
 def _synchronous(options: dict[str, Any]) -> dict[str, Any]:
     """Hooks that may be `async def`, as plain functions."""
-    return {name: _plain(value) if callable(value) else value for name, value in options.items()}
+    return {name: _plain(value) if inspect.isfunction(value) else value for name, value in options.items()}
 
 
 def _plain(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:

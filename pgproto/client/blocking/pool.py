@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self, TypeVar, Unpack
 
 from pgproto.config import Config
-from pgproto.errors import LocalProtocolError
+from pgproto.errors import LocalProtocolError, PostgresError
 from pgproto.pool import PoolSettings, PoolStats, Resetting, Retry
 from pgproto.pool.options import PoolOptions, split_options
 from pgproto.session import Batch, CopyIn, ExecuteMany, Operation, QueuedQuery, Stream
@@ -53,6 +53,9 @@ class Pool(Queries, ColumnQueries, Copies):
         on_acquire: Hook | None = None,
         on_release: Hook | None = None,
         on_close: Hook | None = None,
+        accept: Hook | None = None,
+        ping: Callable[[Connection], bool] | None = None,
+        retire_on: Callable[[PostgresError], bool] | None = None,
         reset: str = "auto",
         server_settings: Mapping[str, str] | None = None,
         types: TypeMap | None = None,
@@ -67,6 +70,13 @@ class Pool(Queries, ColumnQueries, Copies):
             on_acquire: called before a connection is lent; False closes it, and another one is tried.
             on_release: called when a connection is given back that has not ended; False closes it.
             on_close: called before a connection is closed.
+            accept: called with each candidate before it is taken, as in `connect`: False refuses it.
+            ping: called with an idle connection that is to be lent, instead of `check_after`: True has the
+                server asked first whether it is there.  A plain function that does not wait, and asks only
+                for what is known, such as `idle_for` and `data`.
+            retire_on: called with each error of the server: True has the connection closed at the end of its
+                lease.  A plain function.  Errors of a server that shuts down or is a standby by now do that
+                in any case.
             reset: how to reset the session after a lease.  "auto": DISCARD ALL, unless the statements, by
                 their texts, cannot have changed the session's state; "always": after every lease in which
                 anything was sent, by a script that keeps prepared statements if possible; "never"; or a
@@ -77,7 +87,7 @@ class Pool(Queries, ColumnQueries, Copies):
         """
         settings, connection_options = split_options(options)
         connector = self.runtime.connector(dsn, connection_options, server_settings, types)
-        hooks = Hooks(on_connect, on_acquire, on_release, on_close)
+        hooks = Hooks(on_connect, on_acquire, on_release, on_close, accept, ping, retire_on)
         self._types = connector.types
         self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))
         self._entered = False
@@ -271,6 +281,19 @@ class Pool(Queries, ColumnQueries, Copies):
         time = seconds(timeout, self._command_timeout)
         lease = self._lease(timeout)
         return Pieces(self.runtime, _linked(lease), operation, take, time, lease.release)
+
+    def explain(
+        self,
+        query: Query,
+        *args: object,
+        analyze: bool = False,
+        rollback: bool = True,
+        timeout: Timeout = DEFAULT,
+        **options: bool,
+    ) -> list[dict[str, Any]]:
+        """`Connection.explain` on a borrowed connection; the wait for it has `timeout`, too."""
+        with self._lease(timeout) as conn:
+            return conn.explain(query, *args, analyze=analyze, rollback=rollback, timeout=timeout, **options)
 
     def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and useful.

@@ -125,3 +125,103 @@ async def l_data_of_a_session(pg: Driver, db: Database) -> None:
             conn.abort()
         async with pool.acquire() as conn:
             assert conn.data == {"leases": 0}
+
+
+NOTICE = "do $$ begin raise notice '{}'; end $$"
+
+
+@behaviour
+async def c_several_listeners_for_notices(pg: Driver, db: Database) -> None:
+    heard: list[str] = []
+
+    def listener(name: str) -> Callable[[PostgresError], None]:
+        return lambda notice: heard.append(f"{name} {notice.message}")
+
+    async with pg.Pool(db.dsn, max_size=1) as pool:
+        async with pool.acquire() as conn:
+            conn.notices.add(listener("one"))
+            two = conn.notices.add(listener("two"))
+            await conn.execute(NOTICE.format("a"))
+            two.remove()
+            await conn.execute(NOTICE.format("b"))
+        await pool.execute(NOTICE.format("c"))  # the lease is over
+    assert heard == ["one a", "two a", "one b"]
+
+
+@behaviour
+async def q_explain(pg: Driver, db: Database) -> None:
+    table = db.make_table()
+    async with pg.connect(db.dsn) as conn:
+        [plan] = await conn.explain(f"select * from {table} where a = $1", 7, verbose=True, costs=False)
+        assert plan["Plan"]["Relation Name"] == table
+        assert "Actual Rows" not in plan["Plan"]
+        assert "Total Cost" not in plan["Plan"]
+        insert = f"insert into {table} values ($1)"
+        [plan] = await conn.explain(insert, 1, analyze=True)
+        assert plan["Plan"]["Actual Loops"] == 1
+        assert await conn.fetchval(f"select count(*) from {table}") == 0
+        async with conn.transaction():
+            await conn.execute(insert, 2)
+            await conn.explain(insert, 3, analyze=True)
+        assert await conn.fetchval(f"select sum(a) from {table}") == 2
+        await conn.explain(insert, 4, analyze=True, rollback=False)
+        assert await conn.fetchval(f"select sum(a) from {table}") == 6
+        with pytest.raises(PostgresError):
+            await conn.explain("select 1/0", analyze=True)
+        assert conn.transaction_status == "I"
+        prepared = await conn.prepare("select $1::int4")
+        assert "Plan" in (await conn.explain(prepared, 1))[0]
+    async with pg.Pool(db.dsn) as pool:
+        [plan] = await pool.explain(f"insert into {table} values ($1)", 1, analyze=True)
+        assert await pool.fetchval(f"select sum(a) from {table}") == 6
+
+
+@behaviour
+async def l_errors_that_retire(pg: Driver, db: Database) -> None:
+    asked: list[str] = []
+
+    def retire_on(error: PostgresError) -> bool:
+        asked.append(error.sqlstate)
+        return error.sqlstate == "22012"
+
+    async with pg.Pool(db.dsn, max_size=1, retire_on=retire_on) as pool:
+        pids = [await pool.fetchval("select pg_backend_pid()")]
+        for sql in ("select * from nowhere", "select 1/0"):
+            with pytest.raises(PostgresError):
+                await pool.fetchval(sql)
+            pids.append(await pool.fetchval("select pg_backend_pid()"))
+    assert asked == ["42P01", "22012"]
+    assert pids[0] == pids[1] != pids[2]
+
+
+@behaviour
+async def c_a_host_is_accepted_or_not(pg: Driver, db: Database) -> None:
+    asked: list[int] = []
+
+    async def accept(conn: Any) -> bool:
+        asked.append(await conn.fetchval("select pg_backend_pid()"))
+        return len(asked) > 1
+
+    with pytest.raises(pgproto.ConnectError, match="accept"):
+        async with pg.connect(db.dsn, accept=accept):
+            pass
+    async with pg.connect(db.dsn, accept=accept) as conn:
+        assert conn.pid == asked[1]
+        assert await conn.fetchval("select 1") == 1
+    async with pg.Pool(db.dsn, accept=accept, max_size=1) as pool:
+        assert await pool.fetchval("select pg_backend_pid()") == asked[2]
+
+
+@behaviour
+async def l_who_is_pinged(pg: Driver, db: Database) -> None:
+    asked: list[bool] = []
+
+    def ping(conn: Any) -> bool:
+        asked.append(conn.idle_for >= 0)
+        return True
+
+    async with pg.Pool(db.dsn, max_size=1, ping=ping) as pool:
+        await pool.fetchval("select 1")
+        asked.clear()
+        await pool.fetchval("select 1")
+        assert asked == [True]
