@@ -7,6 +7,7 @@
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl
 #   make sqlalchemy                         SQLAlchemy's own tests with our dialects; ARGS=--chosen for a part of them
+#   make psycopg                            psycopg on pgproto beside psycopg on libpq
 #   make test PYTHON=python3.12             another interpreter, another environment
 #   make test BUILD=compiled                the build that mypyc makes of the same source
 #   make test ARGS="tests/test_layers.py"   arguments for pytest (coverage is then not enforced)
@@ -47,7 +48,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy clean
+.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy psycopg clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -58,6 +59,10 @@ demo: $(VENV)/.installed-demo
 # The rest runs even if a unit test has failed: whoever repeats what failed must not skip what never ran.
 test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
 	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(COVERED) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
+
+# psycopg on pgproto: every answer beside that of libpq, and the libraries on top of it.
+psycopg: $(VENV)/.installed-psycopg-test
+	$(PYTEST) --dist loadscope $(or $(ARGS),tests/psycopg)
 
 # The two halves of `test` on the pure build: what fails fast, and what is slow or needs servers.
 quick: lint unit

@@ -6,7 +6,7 @@ import pytest
 
 from pgproto import Config, ConfigError, LocalProtocolError, PostgresError
 from pgproto.protocol import Authenticator
-from pgproto.session import Connector, Engine, Startup
+from pgproto.session import Connector, Dial, Engine, Startup
 from pgproto.wire import (
     AuthenticationOk,
     Bind,
@@ -24,6 +24,7 @@ from pgproto.wire import (
     Query,
     ReadyForQuery,
     RowDescription,
+    StartupMessage,
     decode_backend,
 )
 from pgproto.wire.messages import cstring
@@ -157,3 +158,17 @@ def test_a_connector_takes_another_encoding_if_it_is_told_to() -> None:
     Connector(Config("u", client_encoding="unicode"), clock=lambda: 0.0, random_bytes=bytes)
     with pytest.raises(ConfigError, match="NUL"):
         Config("u", client_encoding="a\0")
+
+
+def test_a_connector_may_ask_for_no_encoding_and_take_the_servers() -> None:
+    config = Config("u", client_encoding="")
+    assert "client_encoding" not in config.startup_parameters()
+    with pytest.raises(ConfigError, match="client_encoding: must be UTF8"):
+        Connector(config, clock=lambda: 0.0, random_bytes=bytes)
+    connector = Connector(config, clock=lambda: 0.0, random_bytes=bytes, any_encoding=True)
+    flow = connector.connect()
+    dial = next(flow)
+    assert isinstance(dial, Dial)
+    assert dial.engine.connection.asked_encoding == ""
+    dial.engine.connection.send(StartupMessage(config.startup_parameters()))
+    assert dial.engine.connection.asked_encoding == ""

@@ -31,6 +31,7 @@ PACKAGES = {
     "pgproto_sockets": ROOT / "transports/pgproto_sockets",
     "pgproto_trio": ROOT / "transports/pgproto_trio",
     "pgproto_anyio": ROOT / "transports/pgproto_anyio",
+    "pgproto_psycopg": ROOT / "integrations/pgproto_psycopg",
     "pgproto_pytest": ROOT / "transports/pgproto_pytest",
     "pgproto_sqlalchemy": ROOT / "integrations/pgproto_sqlalchemy",
 }
@@ -164,6 +165,7 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Pat
     assert {name.removesuffix("__mypyc") for name in loaded.split()} == set(PACKAGES) - {
         "pgproto_trio",
         "pgproto_anyio",
+        "pgproto_psycopg",
         "pgproto_pytest",
         "pgproto_sqlalchemy",
     }

@@ -212,8 +212,8 @@ class Config:
         ask_password: returns the password, or something to await that does; called for every new connection.
         passfile: the entries of the password file, used if there is no `password`.
         application_name: "" to send none.
-        client_encoding: the encoding of the session's texts.  Only embedders of the core may use another one
-            than UTF-8: see `Connector`.
+        client_encoding: the encoding of the session's texts; "" to ask for none, and take the server's.  Only
+            embedders of the core may use another one than UTF-8: see `Connector`.
         options: command-line options for the server (`-c name=value`), "" for none.
         server_settings: run-time parameters of the session, as (name, value).
         replication: "" for an ordinary session, else `database`, `true`, ...
@@ -331,7 +331,8 @@ class Config:
             parameters["options"] = self.options
         if self.application_name:
             parameters["application_name"] = self.application_name
-        parameters["client_encoding"] = self.client_encoding
+        if self.client_encoding:
+            parameters["client_encoding"] = self.client_encoding
         parameters.update(self.server_settings)
         return parameters
 

@@ -97,7 +97,8 @@ class PGConnection:
 
     Attributes:
         closed: the Closed event, once the session is over; None before that.
-        asked_encoding: the client_encoding of the StartupMessage; UTF8 if it has none.
+        asked_encoding: the client_encoding of the StartupMessage.  If it has none: UTF8, or what was set here
+            before, "" for whatever encoding the server has.
         trace: a function that is called with each message sent or received, or with a run of them, with the
             arguments of `pgproto.wire.trace_bytes`: the sender ("F" or "B"), the bytes, and whether it is a
             start-up packet without a type byte.  The bytes may contain secrets; `trace_bytes` shows none.
@@ -308,7 +309,7 @@ class PGConnection:
             self._request_encryption(message)
         elif isinstance(message, StartupMessage):
             self.protocol = message.protocol
-            self.asked_encoding = message.parameters.get("client_encoding", "UTF8")
+            self.asked_encoding = message.parameters.get("client_encoding", self.asked_encoding)
         elif isinstance(message, ReadyForQuery):
             self._begin_queries(message)
         self._phase = after

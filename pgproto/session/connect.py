@@ -312,7 +312,9 @@ class Connector:
             named=config.named_statements,
             types=self.types,
         )
-        return Engine(clock=self._clock, statements=statements, max_message_size=config.max_message_size)
+        engine = Engine(clock=self._clock, statements=statements, max_message_size=config.max_message_size)
+        engine.connection.asked_encoding = config.client_encoding
+        return engine
 
     def _startup(self, host: Host, way: int, protocol: int, given: Secret | None) -> Startup:
         config = self.config
