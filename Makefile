@@ -7,6 +7,7 @@
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl
 #   make sqlalchemy                         SQLAlchemy's own tests with our dialects; ARGS=--chosen for a part of them
+#   make django                             Django's own tests on that; ARGS=--chosen for a part of them
 #   make psycopg                            psycopg on pgproto beside psycopg on libpq
 #   make test PYTHON=python3.12             another interpreter, another environment
 #   make test BUILD=compiled                the build that mypyc makes of the same source
@@ -48,7 +49,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy psycopg clean
+.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy psycopg django clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -63,6 +64,9 @@ test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpa
 # psycopg on pgproto: every answer beside that of libpq, and the libraries on top of it.
 psycopg: $(VENV)/.installed-psycopg-test
 	$(PYTEST) --dist loadscope $(or $(ARGS),tests/psycopg)
+
+django: $(VENV)/.installed-psycopg-test
+	$(BIN)/python -m scripts.django_tests $(ARGS)
 
 # The two halves of `test` on the pure build: what fails fast, and what is slow or needs servers.
 quick: lint unit
