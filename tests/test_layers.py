@@ -72,7 +72,10 @@ BEFORE_A_TEST_ASKS = (
 # Files whose classes hold one another, so that each names the others' types: one of a group imports the rest,
 # and the rest import it under TYPE_CHECKING.  The generated blocking client has the client's groups.
 TYPES_OF_ONE_ANOTHER = [
-    {"pgproto.session.operation", "pgproto.session.segment", "pgproto.session.channel"},
+    {
+        *("pgproto.session.operation", "pgproto.session.segment", "pgproto.session.channel"),
+        "pgproto.session.observing",
+    },
     {"pgproto.columns.batch", "pgproto.columns.export"},
     {
         *("pgproto.client.connection", "pgproto.client.leases", "pgproto.client.lending"),

@@ -43,7 +43,8 @@ close the transport.  `close` leaves a Terminate to be sent; try once, and do no
 A flow yields steps: do each, send None into the flow, or throw the step's exception into it; `Poller` does so
 without blocking.  A session's properties are in `engine.host`, `engine.connection` and `engine.channel`
 (`tls`).  Servers and proxies use `pgproto.protocol`: `PGConnection(SERVER)`, `ServerAuthenticator`,
-`ScramVerifier`, and `pgproto.protocol.tls` for TLS.  Subclass `Operation` for operations of your own.
+`ScramVerifier`, and `pgproto.protocol.tls` for TLS.  Subclass `Operation` for operations of your own.  An `Observer` is told of
+all that run.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ from .listen import listen, unlisten
 from .listening import Listener, Listeners, Notification
 from .loss import Loss
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
+from .observing import Exchange, Observer, Report, SessionInfo
 from .operation import MORE, SENT, WAITING, Operation
 from .placeholders import NamedQuery, named
 from .poller import DIAL, DONE, HANG_UP, READ, WRITE, Poller
@@ -110,6 +112,7 @@ __all__ = [
     "Default",
     "Dial",
     "Engine",
+    "Exchange",
     "ExecuteMany",
     "Execution",
     "ExecutionBuffer",
@@ -120,17 +123,20 @@ __all__ = [
     "Loss",
     "NamedQuery",
     "Notification",
+    "Observer",
     "Operation",
     "Poller",
     "Portal",
     "Prepare",
     "QueuedQuery",
     "RecordBuffer",
+    "Report",
     "Reset",
     "Resolve",
     "Script",
     "ScriptResult",
     "Segment",
+    "SessionInfo",
     "Startup",
     "Statement",
     "StatementCache",

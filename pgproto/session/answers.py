@@ -1,14 +1,27 @@
-"""The errors for answers that no operation has asked for or can use."""
+"""The errors for answers that no operation has asked for or can use; what answers say of the session."""
 
 from __future__ import annotations
 
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..wire import CopyFail, CopyOutResponse, Message, tags
+from ..wire import CopyFail, CopyOutResponse, Message, ParameterStatus, tags
 from .channel import Channel
 from .segment import Segment
 from .sql import NO_DATA
+from .startup import check_parameter
 
-__all__ = ["refuse_copy", "unasked"]
+__all__ = ["altered", "refuse_copy", "unasked"]
+
+
+def altered(channel: Channel, event: ParameterStatus) -> bool:
+    """A parameter of the session has changed; true if the session should not be lent again.
+
+    Raises:
+        RemoteProtocolError: texts would be misread from now on.
+    """
+    channel.dirty = True
+    check_parameter(event.name, event.value, channel.connection.asked_encoding)
+    # After a promotion or a demotion this may be the wrong kind of server.
+    return event.name == "in_hot_standby"
 
 
 def unasked(event: Message) -> RemoteProtocolError:

@@ -16,6 +16,7 @@ from ..protocol import PGConnection
 from ..wire import Bind, Close, ErrorResponse, Execute, Message, Parse, Query, Sync
 from .blocks import Block, Blocks
 from .listening import Listeners
+from .observing import Watch
 from .retiring import retires
 from .segment import Segment
 from .sql import ALTERING_TAGS, alters, to_savepoint, unlistened
@@ -67,6 +68,7 @@ class Channel:
             appended from any thread.
         tls: the encryption of the byte stream, once it was negotiated.
         retires: says of an error of the server that the session should not be lent again.
+        watch: tells the observers; None if there are none.
         produced, handed_over: stream positions: bytes written by operations, bytes taken by the transport.
     """
 
@@ -93,6 +95,7 @@ class Channel:
         "statements",
         "status_before",
         "tls",
+        "watch",
     )
 
     def __init__(self, connection: PGConnection, statements: StatementCache) -> None:
@@ -113,6 +116,7 @@ class Channel:
         self.retires: Callable[[ErrorResponse], bool] = retires
         self.left: list[Callable[[Channel], str]] = []
         self.tls: TLS | None = None
+        self.watch: Watch | None = None
         self.produced = 0
         self.handed_over = 0
         self._output: list[bytes] = []
@@ -230,6 +234,8 @@ class Channel:
     def taken(self, count: int) -> None:
         """The transport has taken the first `count` bytes of `output()`."""
         self.handed_over += count
+        if self.watch is not None:
+            self.watch.handed_over(self.handed_over)
         self._piece = self._piece[count:]
 
     def discard(self) -> None:
@@ -248,6 +254,8 @@ class Channel:
         segment.first = segment.last = segment.position = first
         segment.in_transaction = self.in_transaction(operation)
         operation.unanswered += 1
+        if self.watch is not None:
+            self.watch.opened(operation, self.produced)
         self.segments.append(segment)
         return segment
 

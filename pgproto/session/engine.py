@@ -12,12 +12,12 @@ engine reads on and drops the answers.
 
 The engine is made of parts: `Turns` (the operations, and who may queue another one), `Alarm` (when to look at
 the clock), `Stopping` and `Cancelling` (ending unwanted operations), `Ending` (the end of the session),
-`Outgoing` (the bytes for the transport), `Unasked` (notices and notifications).
+`Outgoing` (the bytes for the transport), `Unasked` (notices and notifications), `Watch` (tells observers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..config import Host
 from ..errors import ConnectionLost, Error, LocalProtocolError, Outcome, PostgresError, RemoteProtocolError
@@ -25,7 +25,6 @@ from ..protocol import CLIENT, NEED_DATA, Closed, PGConnection, states
 from ..wire import (
     BackendKeyData,
     ErrorResponse,
-    Message,
     NoticeResponse,
     NotificationResponse,
     ParameterStatus,
@@ -34,18 +33,19 @@ from ..wire import (
     tags,
 )
 from .alarm import Alarm
+from .answers import altered
 from .cancelling import NO_WISH, WANTED, Cancelling
 from .channel import HIGH_WATER, Channel
 from .ending import ALIVE, FINISHED, GRACE, LAST_WORDS, Ending
 from .inbox import Unasked
 from .lookup import Resolver
-from .loss import Loss, lease_over, out_of_time
+from .loss import Loss, out_of_time
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
+from .observing import Observer, Report, Watch
 from .operation import GONE, SENT, WAITING, Operation
 from .outgoing import Outgoing
 from .preparing import Preparing
-from .script import Script
-from .startup import ENCRYPT_NEVER, check_parameter
+from .startup import ENCRYPT_NEVER
 from .statements import Statement, StatementCache
 from .stopping import Stopping
 from .turns import Turns
@@ -62,6 +62,8 @@ class Engine:
         statements: where the session's prepared statements are kept; by default as many as `Config` says.
         pipelining: False to have one segment in flight at most, for poolers that mix up those of clients.
         max_message_size: the largest message that is accepted, in bytes.
+        observers: who is told what the session does.
+        report: takes what they raise; by default that is dropped.
 
     Attributes:
         channel: the output of the operations.
@@ -107,12 +109,16 @@ class Engine:
         statements: StatementCache | None = None,
         pipelining: bool = True,
         max_message_size: int = frames.DEFAULT_MAX_MESSAGE_SIZE,
+        observers: Sequence[Observer] = (),
+        report: Report | None = None,
     ) -> None:
         statements = StatementCache() if statements is None else statements
         self.clock = clock
         self.connection = connection = PGConnection(CLIENT, max_message_size=max_message_size)
         self.channel = channel = Channel(connection, statements)
         channel.pipelining = pipelining
+        if observers:
+            channel.watch = Watch(observers, report, clock, channel.session)
         self.blocks = channel.blocks
         self.listeners = channel.listeners
         self.parameters = connection.parameters
@@ -281,13 +287,18 @@ class Engine:
         if turns.starting is None and not self.connection.transaction_status:
             self.start(operation)
             return
+        watch = self.channel.watch
         try:
             self.check_open()
             turns.enter(operation)
         except LocalProtocolError as error:
             self.channel.sign(error)
             operation.turned_away(error)
+            if watch is not None:
+                watch.refused(operation, error)
             raise
+        if watch is not None:
+            watch.submitted(operation)
         if operation.deadline is not None:
             if operation.deadline <= self.clock():
                 operation.stopped = late = out_of_time()
@@ -316,6 +327,7 @@ class Engine:
     def receive_data(self, data: bytes) -> None:
         """Bytes arrived from the transport (not b"": see `receive_eof`)."""
         self._stopping.received += 1
+        watch = self.channel.watch
         tls = self.channel.tls
         if tls is not None:
             try:
@@ -325,6 +337,8 @@ class Engine:
                 self._process()
                 return
         try:
+            if watch is not None:
+                watch.received += len(data)
             if data:
                 self.connection.receive_data(data)
             self._process()
@@ -335,6 +349,8 @@ class Engine:
                 raise
         if tls is not None and tls.eof:
             self.receive_eof()
+        if watch is not None:
+            watch.tell()
 
     def receive_eof(self) -> None:
         """The peer has closed its side of the connection: nothing more will arrive."""
@@ -379,6 +395,8 @@ class Engine:
         self._outgoing.sent(count)
         if self.turns.queue:
             self._produce()
+        if self.channel.watch is not None:
+            self.channel.watch.tell()
 
     def tick(self) -> None:
         """See which deadlines have passed.  Call it at `next_deadline()`, or at any time."""
@@ -428,7 +446,7 @@ class Engine:
             self.connection.close(ConnectionLost("the connection attempt was abandoned"))
             self._process()
             return
-        self._stop(operation)
+        self._went_on(closed=self._stopping.stop(operation))
 
     def end_lease(self) -> None:
         """The session was given back to its pool: stop the operations of callers that still wait.
@@ -437,15 +455,8 @@ class Engine:
         """
         if self.closed:
             return  # the callers get the session's error
-        why = lease_over()
-        busy = self.turns.exclusive
-        # Newest first, so that the running statement asks for the cancel request; the others ask in turn.
-        for operation in reversed(self.turns.all()):
-            if operation is busy:
-                self.abandon(operation, why)
-            elif not operation.finished and not operation.unwanted:
-                operation.stopped = why
-                self._stop(operation)
+        for operation in self._stopping.lease_over():
+            self._went_on(closed=self._stopping.stop(operation))
 
     def give_up(self, operation: Operation) -> None:
         """Abandon an operation, and end it now with the outcome that is known by now."""
@@ -459,8 +470,8 @@ class Engine:
         That waits until no transaction block is open, because a rollback would undo the UNLISTEN.
         """
         self.listeners.unsettled = True
-        if self.transaction_status == "I" and not self.channel.segments:
-            self._unlisten_leftover()
+        if self.transaction_status == "I" and not self.channel.segments and not self.closed:
+            self.turns.unlisten()
             self._produce()
 
     def close(self) -> None:
@@ -489,9 +500,12 @@ class Engine:
 
     def take_ready(self) -> list[Operation]:
         """Operations that have ended or made progress since the last call."""
-        ready = self.channel.ready
+        channel = self.channel
+        if channel.watch is not None:
+            channel.watch.tell()
+        ready = channel.ready
         if ready:
-            self.channel.ready = []
+            channel.ready = []
         return ready
 
     def take_notices(self) -> list[NoticeResponse]:
@@ -536,9 +550,6 @@ class Engine:
 
     # ---- Internals
 
-    def _stop(self, operation: Operation) -> None:
-        self._went_on(closed=self._stopping.stop(operation))
-
     def _went_on(self, *, closed: bool) -> None:
         if closed:
             self._process()
@@ -551,14 +562,21 @@ class Engine:
         channel = self.channel
         segments = channel.segments
         turns = self.turns
+        watch = channel.watch
         while (event := connection.next_event()) is not NEED_DATA:
             if isinstance(event, Closed):
                 self._ended(event)
                 return
             tag = event.type_byte
+            if watch is not None:
+                answering = segments[0].operation if segments else None
+                watch.heard(answering, connection.unread, not states.IS_ASYNCHRONOUS[tag])
             try:
                 if states.IS_ASYNCHRONOUS[tag]:
-                    self._asynchronous(event)
+                    if not isinstance(event, ParameterStatus):
+                        self._unasked.put(event)
+                    elif turns.starting is None:
+                        self.retiring = altered(channel, event) or self.retiring
                 elif (starting := turns.starting) is not None:
                     starting.handle_start(channel, event)
                     if starting.finished:
@@ -585,8 +603,8 @@ class Engine:
                         turns.see_to_block(segment)
                     if channel.listeners.unsettled and connection.transaction_status == "I":
                         channel.transaction_ended(committed=segment.committed)
-                        if not segments:
-                            self._unlisten_leftover()
+                        if not segments and not self.closed:
+                            turns.unlisten()
                 elif segments:
                     segment = segments[0]
                     if isinstance(event, ErrorResponse):
@@ -597,13 +615,6 @@ class Engine:
         if turns.queue or turns.starting is not None:
             self._produce()
 
-    def _unlisten_leftover(self) -> None:
-        sql = self.listeners.take_leftover()
-        if sql and not self.closed:
-            script = Script(sql)
-            script.abandoned = True  # it has no caller
-            self.turns.again(script)
-
     def _break(self, error: BaseException) -> None:
         """An exception has left the state inconsistent: end the session and every operation."""
         lost = ConnectionLost(f"the session was ended by {type(error).__name__} in the middle of a step")
@@ -611,16 +622,6 @@ class Engine:
         self.connection.close(lost)
         self._process()
         self._settle()
-
-    def _asynchronous(self, event: Message) -> None:
-        if isinstance(event, ParameterStatus):
-            if self.turns.starting is None:
-                self.channel.dirty = True
-                check_parameter(event.name, event.value, self.connection.asked_encoding)
-                # After a promotion or a demotion this may be the wrong kind of server.
-                self.retiring = self.retiring or event.name == "in_hot_standby"
-        else:
-            self._unasked.put(event)
 
     def _produce(self) -> None:
         """Let operations write, in order, up to the high-water mark."""

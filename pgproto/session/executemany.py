@@ -117,6 +117,10 @@ class ExecuteMany(Preparing):
         """The statement."""
         return self.sql
 
+    def result(self) -> tuple[str, int, Outcome | None]:
+        """The rows of all records."""
+        return "", self.rowcount, None
+
     # ---- The caller's side
 
     @property

@@ -622,6 +622,17 @@ class Execution(Preparing):
         if len(self.items) == 1:
             annotate(self.error, self.items[0].sql)
 
+    def statements(self) -> list[str]:
+        """The texts of its items."""
+        return [item.sql for item in self.items]
+
+    def result(self) -> tuple[str, int, Outcome | None]:
+        """The tag and outcome of its last item, and the rows of all."""
+        if not self.items:
+            return "", 0, None
+        last = self.items[-1]
+        return last.tag, sum([item.rowcount for item in self.items]), last.outcome
+
     def _end(self, channel: Channel) -> None:
         self.release(channel)
         if not self.finished:

@@ -228,6 +228,8 @@ class Operation:
             channel.sign(error)
             self.explain()
         channel.ready.append(self)
+        if channel.watch is not None:
+            channel.watch.ended(self, channel.produced, channel.connection.transaction_status)
 
     def explain(self) -> None:
         """Put its statement on its error."""
@@ -236,6 +238,15 @@ class Operation:
     def text(self) -> str:
         """The statement that it runs, as it was sent; "" if there is none."""
         return ""
+
+    def statements(self) -> list[str]:
+        """The texts that it runs, for observers: those of its caller."""
+        text = self.text()
+        return [text] if text else []
+
+    def result(self) -> tuple[str, int, Outcome | None]:
+        """What it has come to, for observers: a command tag, a number of rows, the outcome of success."""
+        return "", 0, None
 
     def why(self) -> Loss:
         """Why it is being stopped; "cancelled" if nothing else is known."""

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import DataError, not_sent
+from ..errors import DataError, Outcome, not_sent
 from ..protocol import DataRows
 from ..types import RowDecoder
 from ..wire import Execute, Message, PortalSuspended
@@ -194,6 +194,11 @@ class Fetch(Execution):
         """Decode a run of rows."""
         self.size += event.end - event.start
         super().take_rows(channel, item, event)
+
+    def result(self) -> tuple[str, int, Outcome | None]:
+        """The rows that were fetched; there is a tag only at the end of the portal."""
+        item = self.items[0]
+        return item.tag, len(item.rows), item.outcome
 
     def handle(self, channel: Channel, segment: Segment, event: Message) -> None:
         """PortalSuspended: there are more rows."""

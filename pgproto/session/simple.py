@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import Outcome
 from ..wire import CommandComplete, ErrorResponse, Message
+from .batch import rowcount
 from .channel import TELLING_TAGS, Channel
 from .loss import Loss
 from .operation import Operation
@@ -40,6 +41,14 @@ class SimpleQuery(Operation):
     def text(self) -> str:
         """The text that was sent."""
         return self._sent
+
+    def statements(self) -> list[str]:
+        """The caller's text."""
+        return [self.sql]
+
+    def result(self) -> tuple[str, int, Outcome | None]:
+        """Its last tag, and the rows of all."""
+        return (self.tags[-1] if self.tags else ""), sum([rowcount(tag) for tag in self.tags]), None
 
     def may_send(self, channel: Channel) -> bool:
         """True if the Query may be written now; a SAVEPOINT that is due is sent and answered first.

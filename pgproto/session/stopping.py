@@ -6,14 +6,14 @@ read and dropped, within GRACE.  Where neither is possible, the session ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ..errors import QueryTimeout
 from .alarm import Alarm
 from .cancelling import Cancelling
 from .ending import GRACE
-from .loss import out_of_time
+from .loss import lease_over, out_of_time
 from .operation import Operation
 from .turns import Turns
 
@@ -82,6 +82,23 @@ class Stopping:
             )
             return True
         return self.stop(operation)
+
+    def lease_over(self) -> Iterator[Operation]:
+        """The session goes back to its pool: the operations to stop, whose callers get an error.
+
+        Newest first, so that the running statement asks for the cancel request; the others ask in turn.
+        """
+        why = lease_over()
+        busy = self._turns.exclusive
+        for operation in reversed(self._turns.all()):
+            if operation.finished:
+                continue
+            wanted = not operation.unwanted
+            if operation is busy:
+                operation.abandoned = True
+            if wanted:
+                operation.stopped = why
+                yield operation
 
     def stop(self, operation: Operation) -> bool:
         """Stop an operation that is no longer wanted.

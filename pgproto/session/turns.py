@@ -15,6 +15,7 @@ from .blocks import INSIDE, Block
 from .channel import Channel
 from .loss import Loss
 from .operation import Operation
+from .script import Script
 from .segment import Segment
 
 __all__ = ["Turns"]
@@ -108,6 +109,14 @@ class Turns:
         operation.again = False
         queue = self.queue
         queue.insert(1 if queue and queue[0].begun else 0, operation)
+
+    def unlisten(self) -> None:
+        """Queue an UNLISTEN for the channels that have lost their last listener, if there are any."""
+        sql = self.channel.listeners.take_leftover()
+        if sql:
+            script = Script(sql)
+            script.abandoned = True  # it has no caller
+            self.again(script)
 
     def leave(self, operation: Operation) -> None:
         """Remove an operation from the queue, if it is there."""

@@ -6,11 +6,11 @@ asks for: whole, byte by byte, up to a limit.  The clock is a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from pgproto.protocol import Authenticator
-from pgproto.session import Engine, Operation, Startup, StatementCache
+from pgproto.session import Engine, Observer, Operation, Report, Startup, StatementCache
 from pgproto.types import BUILT_IN, TypeMap
 from pgproto.wire import (
     trace_bytes,
@@ -38,6 +38,7 @@ class Pair:
         chop: how bytes are delivered, in both directions.
         started: go through the start-up.
         types: the types of the session.
+        observers, report: as for the Engine.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Pair:
         named: bool = True,
         pipelining: bool = True,
         types: TypeMap = BUILT_IN,
+        observers: Sequence[Observer] = (),
+        report: Report | None = None,
     ) -> None:
         self.now = 1000.0
         self.chop = chop
@@ -57,6 +60,8 @@ class Pair:
             clock=lambda: self.now,
             statements=StatementCache(cache, "s", named=named, types=types),
             pipelining=pipelining,
+            observers=observers,
+            report=report,
         )
         self.backend = Backend(script or {})
         self.ready: list[Operation] = []
