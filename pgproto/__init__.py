@@ -41,8 +41,19 @@ from .errors import (
     TooManyWaiting,
     TransactionAborted,
 )
-from .pool import PoolOptions, PoolSettings, PoolStats, Retry
-from .session import Batch, NamedQuery, Notification, QueuedQuery, ScriptResult, Statement, named
+from .pool import Move, PoolObserver, PoolOptions, PoolSettings, PoolStats, Retry, Wait
+from .session import (
+    Batch,
+    Exchange,
+    NamedQuery,
+    Notification,
+    Observer,
+    QueuedQuery,
+    ScriptResult,
+    SessionInfo,
+    Statement,
+    named,
+)
 from .types import (
     BUILT_IN,
     INFINITY,
@@ -99,6 +110,13 @@ __all__ = [
     "ScriptResult",
     "Statement",
     "named",
+    # Observers
+    "Exchange",
+    "Move",
+    "Observer",
+    "PoolObserver",
+    "SessionInfo",
+    "Wait",
     # Types, and values of them
     "BUILT_IN",
     "TypeMap",

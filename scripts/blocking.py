@@ -39,6 +39,7 @@ GENERATED: Final = (
     "queries",
     "records",
     "runtime",
+    "seeing",
     "state",
     "steps",
     "transactions",
@@ -239,7 +240,8 @@ def written(name: str) -> str:
     text = NOTE.format(name) + blocking(source)
     for above in ("explaining", "noticed", "refusals", "unique"):  # both clients use these modules
         text = text.replace(f"from .{above} import", f"from ..{above} import")
-    text = text.replace("from . import refusals", "from .. import refusals")
+    for modules in ("logs, refusals", "logs", "refusals"):
+        text = text.replace(f"from . import {modules}\n", f"from .. import {modules}\n")
     for work in (["check", "--select=I,F401", "--fix"], ["format"]):
         command = [
             sys.executable,

@@ -32,6 +32,7 @@ FACE = (
     | {"Box", "Circle", "Cube", "Line", "LineSegment", "Path", "Point", "Polygon", "SparseVector"}
     | {"INFINITY", "Infinity", "MINUS_INFINITY"}
     | {"Column", "Into", "NamedQuery", "RowMaker", "named"}
+    | {"Exchange", "Move", "Observer", "PoolObserver", "SessionInfo", "Wait"}
     | {"errors", "protocol", "sqlstates", "wire", "__version__", "build"}
 )
 ERRORS = (

@@ -33,6 +33,8 @@ FORBIDDEN = frozenset(
     | {"os", "pathlib", "queue", "random", "sched", "secrets", "select", "selectors", "shutil", "signal"}
     | {"socket", "socketserver", "subprocess", "tempfile", "threading", "time", "trio"}
 )
+# What the client has to say to an application's log.
+LOGS = "pgproto.client.logs"
 # ssl imports socket, so only this module may import it, and this module is imported where it is needed.
 TLS = "pgproto.protocol.tls"
 # Names that exist for type checkers only, from a package that isn't there at run time.
@@ -170,7 +172,7 @@ def problem(found: Import, root: Path) -> str | None:
     elif found.top in TYPE_CHECKING_ONLY:
         if not found.type_checking:
             return f"{found} at run time"
-    elif found.top in FORBIDDEN:
+    elif found.top in FORBIDDEN and (found.top, importer) != ("logging", LOGS):
         return f"{found}: the core does no I/O and asks for nothing"
     elif found.top not in sys.stdlib_module_names:
         return f"{found}: pgproto has no dependencies"

@@ -6,11 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import Batch, ConnectionClosed, ConnectionLost, LocalProtocolError, Outcome, PostgresError
+from pgproto import ConnectionClosed, ConnectionLost, LocalProtocolError, Outcome, PostgresError
 from pgproto.config import Host
-from pgproto.session import (
-    Batch as SessionBatch,
-)
 from pgproto.session import (
     CopyIn,
     CopyOut,
@@ -29,8 +26,6 @@ from tests.support.backend import FATAL, Answer, fails, ok, rows_of
 from tests.support.flows import run_flow
 from tests.support.pair import Pair, byte_by_byte, whole
 from tests.support.queries import batch, query
-
-assert SessionBatch is Batch
 
 SCRIPT = {
     "select 1": rows_of(1),
@@ -306,22 +301,22 @@ def test_an_observer_that_calls_back_is_told_the_rest_later() -> None:
         def ended(self, exchange: Exchange) -> None:
             self.ended_ones.append(exchange.sql)
             if exchange.sql == "select 1":
-                pair.run(query("select two"))
+                own.run(query("select two"))
                 assert self.ended_ones == ["select 1"]
 
     nosy = Nosy()
-    pair = Pair(SCRIPT, observers=[nosy])
-    pair.run(query("select 1"))
+    own = Pair(SCRIPT, observers=[nosy])
+    own.run(query("select 1"))
     assert nosy.ended_ones == ["select 1", "select two"]
 
 
 def test_an_observer_that_ends_the_session(seen: Seen) -> None:
     class Hostile(Observer):
         def answered(self, exchange: Exchange) -> None:
-            pair.engine.close()
+            own.engine.close()
 
-    pair = Pair(SCRIPT, observers=[Hostile(), seen])
-    operation = pair.run(query("select 1"))
+    own = Pair(SCRIPT, observers=[Hostile(), seen])
+    operation = own.run(query("select 1"))
     assert operation.finished
     assert isinstance(operation.error, ConnectionLost)
     assert [what for what, _ in seen.told] == ["submitted", "sent", "answered", "ended"]
@@ -331,7 +326,7 @@ def test_the_methods_of_the_base_do_nothing() -> None:
     assert Pair(SCRIPT, observers=[Observer()]).run(query("select 1")).error is None
 
 
-def test_notes_are_kept_from_call_to_call(pair: Pair) -> None:
+def test_notes_are_kept_from_call_to_call() -> None:
     found: list[object] = []
 
     class Keeper(Observer):

@@ -23,6 +23,7 @@ from pgproto.pool.slots import (
     CHECK_FAILED,
     DIRTY,
     EXPIRED,
+    IN_TRANSACTION,
     LIFETIME,
     LOST,
     POOL_CLOSED,
@@ -113,7 +114,8 @@ def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
 
 
 def test_reasons() -> None:
-    expected = ["lifetime", "idle", "lost", "dirty", "check_failed", "expired", "refused", "broken", "closed"]
+    expected = ["lifetime", "idle", "lost", "dirty", "check_failed", "expired", "refused", "broken"]
+    expected += ["in_transaction", "closed"]
     assert list(REASONS) == expected
     assert expected == [
         LIFETIME,
@@ -124,6 +126,7 @@ def test_reasons() -> None:
         EXPIRED,
         REFUSED,
         BROKEN,
+        IN_TRANSACTION,
         POOL_CLOSED,
     ]
 

@@ -14,6 +14,7 @@ from .driver import Driver
 from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
+from .logs import SlowQueries
 from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
 from .noticed import NoticeListener, Notices
 from .notifications import Notifications
@@ -23,6 +24,7 @@ from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import FileMode, NamedRecords, Path, Progress, Records, Sink, Source, Writer
 from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks, Turn
+from .seeing import Observers, Trace, watched
 from .transactions import TransactionContext
 from .unique import Unique
 
@@ -52,6 +54,7 @@ __all__ = [
     "NoticeListener",
     "Notices",
     "Notifications",
+    "Observers",
     "OneLoop",
     "OneTask",
     "OneThread",
@@ -70,12 +73,15 @@ __all__ = [
     "RowStream",
     "Runtime",
     "Sink",
+    "SlowQueries",
     "Source",
     "Task",
     "Tasks",
     "Timeout",
+    "Trace",
     "TransactionContext",
     "Turn",
     "Unique",
     "Writer",
+    "watched",
 ]

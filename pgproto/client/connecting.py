@@ -14,6 +14,7 @@ from pgproto.types import TypeMap
 
 from .connection import Connection, Hook
 from .runtime import Runtime
+from .seeing import Observers, Trace, watched
 from .unique import Unique
 
 __all__ = ["Connect", "Connecting"]
@@ -73,6 +74,8 @@ class Connect:
         accept: Hook | None = None,
         server_settings: Mapping[str, str] | None = None,
         types: TypeMap | None = None,
+        observers: Observers = (),
+        trace: Trace | None = None,
         **options: Unpack[ConnectOptions],
     ) -> Connecting:
         """Open a connection: await the result, or enter it with `async with`.
@@ -85,6 +88,9 @@ class Connect:
                 time, and its connection ends with its return.  What it raises refuses, too.
             server_settings: run-time parameters for the session.
             types: the types that it knows, and where it learns others; by default a new map of its own.
+            observers: who is told of each query: one `pgproto.Observer`, or several.
+            trace: where its messages are written, as libpq's PQtrace shows them, without their secrets: a
+                path, a text file, or a function that takes a line; by default the path in PGPROTO_TRACE.
             options: libpq's options by name, and pgproto's own.
 
         Raises:
@@ -92,4 +98,5 @@ class Connect:
             ConnectError: no server accepted.
         """
         runtime = self._runtime
-        return Connecting(runtime, runtime.connector(dsn, options, server_settings, types), timeout, accept)
+        connector = runtime.connector(dsn, options, server_settings, types)
+        return Connecting(runtime, watched(runtime, connector, observers, trace), timeout, accept)

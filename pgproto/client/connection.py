@@ -45,7 +45,7 @@ from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 from pgproto.types import CopyRowEncoder, Into, Row
 from pgproto.wire import ErrorResponse
 
-from . import refusals
+from . import logs, refusals
 from .columnar import ColumnQueries
 from .copying import Copies, Reach
 from .cursors import Cursor
@@ -96,6 +96,7 @@ class Connection(State, Queries, ColumnQueries, Copies):
     """The lease, if only the handle keeps it alive."""
     lent_by: object = None
     """The driver of the pool that has lent it."""
+    _told = False  # its end was logged
     _rested = -1  # what was written when it went to the pool's idle connections
 
     def __init__(self, runtime: Runtime, connector: Connector, lender: Connection | None = None) -> None:
@@ -547,7 +548,11 @@ class Connection(State, Queries, ColumnQueries, Copies):
         """Connect (`connect` and the pool do it); `accept` is asked about each candidate."""
         budget = limit(timeout, self.config.connect_timeout)
         ask = None if accept is None else partial(self._ask_about, accept)
-        self._attach(await open_session(self.runtime, self._connector, budget, ask))
+        try:
+            self._attach(await open_session(self.runtime, self._connector, budget, ask))
+        except Exception as error:
+            logs.connect_failed(error)
+            raise
 
     async def _ask_about(self, hook: Hook, link: Link, deadline: float) -> None:
         """Ask a hook about a session, which it gets as a connection that ends with its return.
@@ -624,6 +629,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
         return [self] if borrower is None else [self, borrower]
 
     def _tell_of_the_end(self) -> None:
+        if not self._told:
+            self._told = True
+            logs.lost(self.engine)
         when_lost, self.when_lost = self.when_lost, None
         if when_lost is not None:
             when_lost()

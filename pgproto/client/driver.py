@@ -28,12 +28,13 @@ from pgproto.pool import (
     PoolStats,
     Reset,
     Slot,
+    Tell,
     Ticket,
     ending,
 )
 from pgproto.session import GRACE, LONGEST_GRACE
 
-from . import refusals
+from . import logs, refusals
 from .connection import Connection
 from .jobs import Jobs, is_alive, looked_after, open_failed, release
 from .lending import Held
@@ -56,7 +57,9 @@ class Driver:
         self.runtime = runtime = jobs.runtime
         self.inherited = False
         self._jobs = jobs
-        self._machine: PoolMachine = PoolMachine(jobs.settings, runtime.random, is_alive, jobs.ping)
+        self._machine: PoolMachine = PoolMachine(
+            jobs.settings, runtime.random, is_alive, jobs.ping, jobs.watch
+        )
         self._closed: Event | None = None
         self._tasks = runtime.tasks()
         self._alarm: Alarm | None = None
@@ -274,6 +277,8 @@ class Driver:
                     self._opening[action.slot.number] = spawn(self._open, action.slot, action.generation)
                 elif isinstance(action, Check | Reset):
                     spawn(self._look_after, action)
+                elif isinstance(action, Tell):
+                    action.deliver()
                 else:
                     assert isinstance(action, Close)
                     self._close_slot(action)
@@ -330,6 +335,7 @@ class Driver:
             conn.abort()
         if slot.number not in self._closing:
             self._closing.add(slot.number)
+            logs.retired(action)
             self._tasks.spawn(self._close, slot, action.generation, conn)
 
     async def _stop_opening(self, slot: Slot, generation: int) -> None:

@@ -12,10 +12,14 @@ from functools import partial
 
 from pgproto.errors import ConnectError, Error, PoolTimeout
 from pgproto.pool import (
+    BROKEN,
+    IN_TRANSACTION,
     Check,
     HookTimeout,
     PoolMachine,
+    PoolObserver,
     PoolSettings,
+    PoolWatch,
     Reset,
     Resetting,
     Slot,
@@ -26,6 +30,7 @@ from pgproto.pool import (
 )
 from pgproto.session import GRACE, LONGEST_GRACE, Connector, check_left, check_new
 
+from . import logs
 from .connection import Connection
 from .lending import Hook, Hooks
 from .runtime import Bound, Runtime
@@ -46,6 +51,7 @@ class Jobs:
     Attributes:
         runtime, settings, hooks: as above.
         home: where the pool belongs; None if that is nowhere yet, or in the parent process.
+        watch: for the pool's machine; None if no observer wants to be told.
     """
 
     def __init__(
@@ -60,6 +66,8 @@ class Jobs:
         self.settings = settings
         self.hooks = hooks
         self.home: object = None
+        observers = [each for each in connector.observers if isinstance(each, PoolObserver)]
+        self.watch = PoolWatch(observers, connector.report) if observers else None
         self._connector = connector
         self._resetting = resetting
         self._asking: set[Bound] = set()  # around the hooks that are being asked
@@ -253,6 +261,8 @@ class Jobs:
 
 def open_failed(machine: PoolMachine, slot: Slot, generation: int, error: BaseException, now: float) -> None:
     """Tell the machine that there is no connection: what `Jobs.open` has raised."""
+    if isinstance(error, Exception) and slot.generation == generation:  # the pool has not stopped it
+        logs.open_failed(slot, error)
     failure = error
     if not isinstance(failure, Exception):
         # The pool stopped the attempt, or it comes out of `on_connect`: the slot is free either way.
@@ -278,8 +288,11 @@ def release(
         reason, answered = ending(engine.cause), engine.answered is not None
         machine.release(ticket, now, usable=False, reason=reason, answered=answered)
     else:
+        left_open = not usable and conn.transaction_status in ("T", "E")
         conn.rest()
-        machine.release(ticket, now, usable=usable, clean=clean)
+        machine.release(
+            ticket, now, usable=usable, clean=clean, reason=IN_TRANSACTION if left_open else BROKEN
+        )
 
 
 def is_alive(conn: Connection) -> bool:

@@ -12,6 +12,7 @@ from pgproto.errors import LocalProtocolError
 from pgproto.session import Transaction
 from pgproto.session.deadlines import Timeout, remaining
 
+from . import logs
 from .connection import Connection
 from .lending import Held, Lender
 from .transactions import TransactionContext
@@ -83,7 +84,8 @@ class Lease(Unique):
         self._in_use = True
         try:
             return await self.driver.borrow(self._timeout, self._keep)
-        except BaseException:
+        except BaseException as error:
+            logs.waited_in_vain(error)
             held = self._held
             if held is not None and held.claim():  # interrupted after the connection was lent
                 self.driver.give_back(held, self._let_go)

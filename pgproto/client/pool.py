@@ -31,6 +31,7 @@ from .pieces import Pieces, RowStream
 from .queries import Queries, Query
 from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
+from .seeing import Observers, Trace, watched
 from .unique import Unique
 
 __all__ = ["Pool"]
@@ -62,6 +63,8 @@ class Pool(Queries, ColumnQueries, Copies):
         reset: str = "auto",
         server_settings: Mapping[str, str] | None = None,
         types: TypeMap | None = None,
+        observers: Observers = (),
+        trace: Trace | None = None,
         **options: Unpack[PoolOptions],
     ) -> None:
         """A pool that is not open yet: nothing is connected before it is opened or used.
@@ -86,6 +89,9 @@ class Pool(Queries, ColumnQueries, Copies):
                 script of your own, which runs after every lease in which anything was sent.
             server_settings: run-time parameters of every session.
             types: the types that its connections know, and where they learn others; by default a new map.
+            observers: who is told of each query of its connections, and of what the pool does: one
+                `pgproto.Observer` or `pgproto.PoolObserver`, or several.
+            trace: where the messages of its connections are written; see `connect`.
             options: the pool's settings (`pgproto.pool.PoolSettings`) and the connections' options.
 
         Hooks may be plain functions or return something to await.  One that hangs costs its connection:
@@ -94,6 +100,7 @@ class Pool(Queries, ColumnQueries, Copies):
         """
         settings, connection_options = split_options(options)
         connector = self.runtime.connector(dsn, connection_options, server_settings, types)
+        watched(self.runtime, connector, observers, trace)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close, accept, ping, retire_on)
         self._types = connector.types
         self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from pgproto.config import Config, ConnectOptions
-from pgproto.session import Connector, CopyIn, Dial, Engine, ExecuteMany, Operation
+from pgproto.session import Connector, CopyIn, Dial, Engine, ExecuteMany, Operation, TraceLine
 from pgproto.types import TypeMap
 from pgproto.wire import BackendKeyData
 
@@ -196,6 +196,18 @@ class Runtime(Protocol):
 
         Raises:
             OSError: it cannot be opened.
+        """
+        ...
+
+    def tracer(self, trace: object) -> TraceLine | None:
+        """What writes the trace of sessions to `trace`: see `pgproto.client.Trace`.
+
+        Args:
+            trace: where the trace goes; None for what this process's environment says.
+
+        Raises:
+            TypeError: it is nothing that can be written to.
+            ConfigError: it cannot be written there.
         """
         ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..errors import HookTimeout
 from .backoff import hook_failed, is_permanent
 from .machine import PoolMachine
+from .observing import Move, PoolObserver, PoolWatch, Tell, Wait
 from .options import PoolOptions
 from .resetting import Resetting
 from .retry import Retry, transaction_outcome
@@ -17,6 +18,7 @@ from .slots import (
     CANCELLED,
     FAILED,
     GRANTED,
+    IN_TRANSACTION,
     LOST,
     RELEASED,
     WAITING,
@@ -38,6 +40,7 @@ __all__ = [
     "CANCELLED",
     "FAILED",
     "GRANTED",
+    "IN_TRANSACTION",
     "LOST",
     "RELEASED",
     "WAITING",
@@ -48,16 +51,21 @@ __all__ = [
     "Fail",
     "Grant",
     "HookTimeout",
+    "Move",
     "Open",
     "PoolMachine",
+    "PoolObserver",
     "PoolOptions",
     "PoolSettings",
     "PoolStats",
+    "PoolWatch",
     "Reset",
     "Resetting",
     "Retry",
     "Slot",
+    "Tell",
     "Ticket",
+    "Wait",
     "ending",
     "hook_failed",
     "is_permanent",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .backoff import Backoff
+from .observing import PoolWatch, Tell
 from .settings import INFINITY, PoolSettings
 from .slots import (
     CHECK_FAILED,
@@ -53,6 +54,7 @@ class Fleet:
         counts: the number of slots in each state.
         due: a time not later than the earliest deadline in the pool.
         closing: True once the pool is being closed.
+        watch: makes what observers are told; None if there are none.
     """
 
     __slots__ = (
@@ -71,6 +73,7 @@ class Fleet:
         "idle",
         "settings",
         "slots",
+        "watch",
     )
 
     def __init__(
@@ -80,6 +83,7 @@ class Fleet:
         random: Callable[[], float],
         is_alive: Callable[[Any], bool] | None,
         ping: Callable[[Any], bool] | None,
+        watch: PoolWatch | None,
     ) -> None:
         self.settings: Final[PoolSettings] = settings
         self.counters: Final[Counters] = counters
@@ -89,6 +93,7 @@ class Fleet:
         self.counts: Final[list[int]] = [0] * CLOSED
         self.due: float = INFINITY
         self.closing: bool = False
+        self.watch = watch
         self._random = random
         self._is_alive = is_alive
         self._ping = ping
@@ -99,13 +104,18 @@ class Fleet:
 
     # --- states ---
 
-    def move(self, slot: Slot, state: int) -> None:
-        """Give a slot another state, and a new generation."""
-        if slot.state == IDLE:
+    def move(
+        self, slot: Slot, state: int, now: float, reason: str = "", error: Exception | None = None
+    ) -> None:
+        """Give a slot another state, and a new generation; reason and error are for observers."""
+        before = slot.state
+        if before == IDLE:
             self.idle.remove(slot)
-        self.counts[slot.state] -= 1
+        self.counts[before] -= 1
         slot.state = state
         slot.generation += 1
+        if self.watch is not None:
+            self.ask(self.watch.moved(slot, before, now, reason, error))
         if state == CLOSED:
             del self.slots[slot.number]
             return
@@ -116,12 +126,14 @@ class Fleet:
                 place -= 1
             self.idle.insert(place, slot)
 
-    def open(self) -> None:
+    def open(self, now: float) -> None:
         """Ask for one more connection."""
         self._made += 1
         slot: Slot = Slot(self._made, self._epoch)
         self.slots[slot.number] = slot
         self.counts[OPENING] += 1
+        if self.watch is not None:
+            self.ask(self.watch.moved(slot, -1, now, "", None))
         self.ask(Open(slot, slot.generation))
 
     def launch(self, slot: Slot, connection: Any, now: float) -> None:
@@ -138,20 +150,20 @@ class Fleet:
         if unfit:
             self.retire(slot, unfit, now)
             return
-        self.move(slot, IDLE)
+        self.move(slot, IDLE, now)
         self.wake(slot.expires_at)
         self.wake(slot.idle_since + self.settings.max_idle)
 
     def check(self, slot: Slot, now: float) -> None:
         """Ask for a ping."""
-        self.move(slot, CHECKING)
+        self.move(slot, CHECKING, now)
         slot.deadline = now + self.settings.check_timeout
         self.wake(slot.deadline)
         self.ask(Check(slot, slot.generation))
 
     def reset(self, slot: Slot, now: float) -> None:
         """Ask for a reset of the session."""
-        self.move(slot, RESETTING)
+        self.move(slot, RESETTING, now)
         slot.deadline = now + self.settings.reset_timeout
         self.wake(slot.deadline)
         self.ask(Reset(slot, slot.generation))
@@ -164,7 +176,7 @@ class Fleet:
             self.backoff.failed(now)
         slot.forced = self._forcing or slot.connection is None or reason in _HOPELESS
         slot.ticket = None
-        self.move(slot, CLOSING)
+        self.move(slot, CLOSING, now, reason)
         self.ask(Close(slot, slot.generation, slot.forced, reason))
 
     # --- properties of a connection ---
@@ -276,15 +288,19 @@ class Fleet:
         self._actions.append(action)
 
     def take_actions(self) -> list[Action]:
-        """The actions to do, without those that a later event has made obsolete."""
+        """The actions to do, without those that a later event has made obsolete; observers come last."""
         asked = self._actions
         self._actions = []
         wanted: list[Action] = []
+        news: list[Action] = []
         for action in asked:
+            if isinstance(action, Tell):
+                news.append(action)
+                continue
             if isinstance(action, SlotAction):
                 if action.generation != action.slot.generation:
                     continue
             elif isinstance(action, Grant) and action.ticket.state != GRANTED:
                 continue
             wanted.append(action)
-        return wanted
+        return wanted + news

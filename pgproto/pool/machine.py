@@ -37,6 +37,7 @@ from typing import Any, Final
 
 from ..errors import ConnectError, PoolClosed, PoolTimeout, TooManyWaiting
 from .fleet import Fleet
+from .observing import PoolWatch
 from .settings import INFINITY, PoolSettings
 from .slots import (
     BROKEN,
@@ -76,6 +77,7 @@ class PoolMachine:
             readable or closed?).  It must be cheap, must not raise, and must not call the machine.
         ping: decides about an idle connection whether it is checked before it is lent, instead of
             `check_after`; under the same rules.
+        watch: makes what observers are told, by the action Tell; None for no observers.
     """
 
     __slots__ = (
@@ -95,10 +97,11 @@ class PoolMachine:
         random: Callable[[], float],
         is_alive: Callable[[Any], bool] | None = None,
         ping: Callable[[Any], bool] | None = None,
+        watch: PoolWatch | None = None,
     ) -> None:
         self.settings: Final[PoolSettings] = settings
         self._counters: Final[Counters] = Counters()
-        self._fleet: Final[Fleet] = Fleet(settings, self._counters, random, is_alive, ping)
+        self._fleet: Final[Fleet] = Fleet(settings, self._counters, random, is_alive, ping, watch)
         self._waiters: Final[deque[Ticket]] = deque()
         self._starters: list[Ticket] = []
         self._tickets: int = 0
@@ -133,7 +136,7 @@ class PoolMachine:
             full = TooManyWaiting("the pool's queue of waiting callers is full")
             self._count(full)
             self._fail(ticket, full, now)
-        self._told(ticket)
+        self._told(ticket, now)
         return ticket
 
     def cancel(self, ticket: Ticket, now: float) -> None:
@@ -145,6 +148,8 @@ class PoolMachine:
         if ticket.state == WAITING:
             self._waiters.remove(ticket)
             self._waited(ticket, now)
+            ticket.state = CANCELLED
+            self._tell(ticket, now)
         elif ticket.state != GRANTED:
             return
         ticket.state = CANCELLED
@@ -223,7 +228,7 @@ class PoolMachine:
             place += 1
         self._waiters.insert(place, ticket)
         self._seat(ticket, now)
-        self._told(ticket)
+        self._told(ticket, now)
 
     # --- events: answers to actions, and lost connections ---
 
@@ -251,7 +256,7 @@ class PoolMachine:
         self._counters.open_failures += 1
         self._last_error = error
         self._fleet.backoff.failed(now)
-        self._fleet.move(slot, CLOSED)
+        self._fleet.move(slot, CLOSED, now, error=error)
         if permanent:
             self._fleet.backoff.paused = True
             while self._waiters:
@@ -300,7 +305,7 @@ class PoolMachine:
     def closed(self, slot: Slot, generation: int, now: float) -> None:
         """The answer to Close: the connection is gone (or the attempt to open one has ended)."""
         if slot.generation == generation and slot.state == CLOSING:
-            self._fleet.move(slot, CLOSED)
+            self._fleet.move(slot, CLOSED, now)
             self._balance(now)
 
     # --- events: the pool as a whole ---
@@ -425,11 +430,12 @@ class PoolMachine:
         else:
             self._fleet.wake(ticket.deadline)
 
-    def _told(self, ticket: Ticket) -> None:
+    def _told(self, ticket: Ticket, now: float) -> None:
         """The method is about to return: if the ticket still waits, an action will report its end."""
         if ticket.state == WAITING:
             ticket.waited = True
             self._counters.waits += 1
+            self._tell(ticket, now)
 
     def _waited(self, ticket: Ticket, now: float) -> None:
         if ticket.waited:
@@ -452,6 +458,12 @@ class PoolMachine:
         ticket.error = error
         if ticket.waited:
             self._fleet.ask(Fail(ticket))
+        self._tell(ticket, now)
+
+    def _tell(self, ticket: Ticket, now: float) -> None:
+        watch = self._fleet.watch
+        if watch is not None:
+            self._fleet.ask(watch.waits(ticket, now))
 
     def _time_out(self, ticket: Ticket, now: float) -> None:
         self._counters.timeouts += 1
@@ -502,13 +514,14 @@ class PoolMachine:
 
     def _grant(self, ticket: Ticket, slot: Slot, now: float) -> None:
         self._waited(ticket, now)
-        self._fleet.move(slot, USED)
+        self._fleet.move(slot, USED, now)
         slot.ticket = ticket
         ticket.slot = slot
         ticket.state = GRANTED
         self._counters.acquires += 1
         if ticket.waited:
             self._fleet.ask(Grant(ticket))
+        self._tell(ticket, now)
 
     def _open_missing(self, now: float) -> None:
         fleet = self._fleet
@@ -519,7 +532,7 @@ class PoolMachine:
             if not fleet.backoff.admit(now):
                 fleet.wake(fleet.backoff.due)
                 return
-            fleet.open()
+            fleet.open(now)
             missing -= 1
 
 

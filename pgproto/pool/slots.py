@@ -36,6 +36,7 @@ __all__ = [
     "FAILED",
     "GRANTED",
     "IDLE",
+    "IN_TRANSACTION",
     "LOST",
     "OPENING",
     "RELEASED",
@@ -83,8 +84,20 @@ CHECK_FAILED: Final = "check_failed"  # its ping failed or took too long
 EXPIRED: Final = "expired"  # opened before expire() was called
 REFUSED: Final = "refused"  # the on_acquire hook said no
 BROKEN: Final = "broken"  # returned in a state that cannot be reset
+IN_TRANSACTION: Final = "in_transaction"  # returned with an open transaction
 POOL_CLOSED: Final = "closed"  # the pool was closed
-REASONS: Final = (LIFETIME, UNUSED, LOST, DIRTY, CHECK_FAILED, EXPIRED, REFUSED, BROKEN, POOL_CLOSED)
+REASONS: Final = (
+    LIFETIME,
+    UNUSED,
+    LOST,
+    DIRTY,
+    CHECK_FAILED,
+    EXPIRED,
+    REFUSED,
+    BROKEN,
+    IN_TRANSACTION,
+    POOL_CLOSED,
+)
 
 
 def ending(cause: BaseException | None) -> str:
@@ -202,7 +215,7 @@ class Ticket:
 
 
 class Action:
-    """Something that the driver must do.  The subclasses here are all there are."""
+    """Something that the driver must do.  The subclasses here, and `observing.Tell`, are all there are."""
 
     __slots__ = ()
 

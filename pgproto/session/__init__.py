@@ -43,8 +43,8 @@ close the transport.  `close` leaves a Terminate to be sent; try once, and do no
 A flow yields steps: do each, send None into the flow, or throw the step's exception into it; `Poller` does so
 without blocking.  A session's properties are in `engine.host`, `engine.connection` and `engine.channel`
 (`tls`).  Servers and proxies use `pgproto.protocol`: `PGConnection(SERVER)`, `ServerAuthenticator`,
-`ScramVerifier`, and `pgproto.protocol.tls` for TLS.  Subclass `Operation` for operations of your own.  An `Observer` is told of
-all that run.
+`ScramVerifier`, and `pgproto.protocol.tls` for TLS.  Subclass `Operation` for operations of your own.  An
+`Observer` is told of all that run.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ from .startup import Cancel, Startup
 from .statements import Statement, StatementCache
 from .stopping import LONGEST_GRACE
 from .stream import Stream
+from .tracing import TraceLine
 from .transaction import Transaction
 
 __all__ = [
@@ -143,6 +144,7 @@ __all__ = [
     "Step",
     "Stream",
     "Timeout",
+    "TraceLine",
     "Transaction",
     "check_left",
     "check_new",

@@ -13,7 +13,7 @@ authentication) never change between attempts.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..config import Config, Host
@@ -35,10 +35,12 @@ from ..protocol import Authenticator
 from ..types import BUILT_IN, TypeMap
 from ..wire import PROTOCOL_3_0, PROTOCOL_3_2, BackendKeyData
 from .engine import Engine
+from .observing import Observer, Report
 from .operation import Operation
 from .script import Script
 from .startup import ENCRYPT_DIRECT, ENCRYPT_NEVER, ENCRYPT_REQUIRE, ENCRYPT_TRY, Cancel, Startup
 from .statements import StatementCache
+from .tracing import TraceLine, tracer
 
 if TYPE_CHECKING:
     import ssl
@@ -132,11 +134,26 @@ class Connector:
             write and read UTF-8: such SQL and names are given as bytes in messages, and results read raw.
         types: the types of the sessions, which learn in it; by default a new map.
 
+    Attributes:
+        observers: who is told what the sessions do.
+        report: takes what observers and traces raise; None to drop it.
+        trace: takes each message of the sessions as a line; None for no trace.
+
     Raises:
         ConfigError: the client_encoding is not UTF-8, and `any_encoding` is false.
     """
 
-    __slots__ = ("_asked_for_3_0", "_clock", "_context", "_random_bytes", "config", "types")
+    __slots__ = (
+        "_asked_for_3_0",
+        "_clock",
+        "_context",
+        "_random_bytes",
+        "config",
+        "observers",
+        "report",
+        "trace",
+        "types",
+    )
 
     def __init__(
         self,
@@ -155,6 +172,9 @@ class Connector:
         self._random_bytes = random_bytes
         self._asked_for_3_0: set[Host] = set()  # hosts that refused 3.2 the last time and then accepted 3.0
         self._context: ssl.SSLContext | None = None
+        self.observers: Sequence[Observer] = ()
+        self.report: Report | None = None
+        self.trace: TraceLine | None = None
 
     def connect(
         self, password: str | None = None, *, accepting: bool = False
@@ -228,6 +248,7 @@ class Connector:
             way = ways[0]
             engine = self._engine()
             engine.host = host
+            self._introduce(engine)
             startup = self._startup(host, way, protocol, given)
             error: Exception | None = None
             try:
@@ -246,6 +267,7 @@ class Connector:
                 engine.encryption = ENCRYPT_NEVER if engine.channel.tls is None else max(way, ENCRYPT_REQUIRE)
                 if engine.connection.protocol < self.config.min_protocol_version:
                     raise ConnectError("the server does not support min_protocol_version", permanent=True)
+                self._introduce(engine)
                 yield from self._check_target(engine, target)
                 if accepting:
                     yield Accept(engine)
@@ -312,9 +334,27 @@ class Connector:
             named=config.named_statements,
             types=self.types,
         )
-        engine = Engine(clock=self._clock, statements=statements, max_message_size=config.max_message_size)
+        engine = Engine(
+            clock=self._clock,
+            statements=statements,
+            max_message_size=config.max_message_size,
+            observers=self.observers,
+            report=self.report,
+        )
         engine.connection.asked_encoding = config.client_encoding
+        if self.trace is not None:
+            engine.connection.trace = tracer(engine.session, self.trace, self.report)
         return engine
+
+    def _introduce(self, engine: Engine) -> None:
+        """Say to observers whose session it is."""
+        watch = engine.channel.watch
+        if watch is not None:
+            config, key = self.config, engine.connection.backend_key
+            session = watch.session
+            session.host, session.user = engine.host, config.user
+            session.database = config.database or config.user
+            session.pid = 0 if key is None else key.process_id
 
     def _startup(self, host: Host, way: int, protocol: int, given: Secret | None) -> Startup:
         config = self.config

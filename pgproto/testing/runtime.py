@@ -11,7 +11,7 @@ from ..client import END, Connect, FileMode, Forgetting, NoBlock, OneLoop, Path,
 from ..client import Link as AnyLink
 from ..config import Config, ConnectOptions, parse_config
 from ..errors import ConnectError
-from ..session import GRACE, Connector, CopyIn, Dial, ExecuteMany
+from ..session import GRACE, Connector, CopyIn, Dial, ExecuteMany, TraceLine
 from ..types import TypeMap
 from .link import Link, Wakes
 from .network import NONE, Faults, Server, Wire
@@ -141,6 +141,12 @@ class VirtualRuntime(OneLoop):
         """A Connector without environment and files; the default user is "tester"."""
         config = parse_config(dsn, os_user=lambda: "tester", server_settings=server_settings, **options)
         return Connector(config, clock=self.now, random_bytes=self._random_bytes, types=types)
+
+    def tracer(self, trace: object) -> TraceLine | None:
+        """A trace for a function; without environment and files there are no others."""
+        if trace is not None and not callable(trace):
+            raise TypeError("trace: only a function that takes a line can be written to here")
+        return None if trace is None else lambda _session, line: trace(line)
 
     def forget_in_child(self, holder: Forgetting) -> None:
         """See `fork`."""

@@ -78,7 +78,7 @@ def test_an_on_acquire_that_opens_a_transaction(driver: Driver, pg18: PostgresSe
                 assert conn.transaction_status == "I"
                 assert await conn.fetchval("select 1") == 1
             stats = pool.stats()
-            assert (stats.used, stats.opens, stats.retired["broken"]) == (0, 2, 1)
+            assert (stats.used, stats.opens, stats.retired["in_transaction"]) == (0, 2, 1)
 
     driver.run(scenario)
 

@@ -24,7 +24,7 @@ __all__ = ["BUGS"]
 
 def _free_at_once(retire: Callable[..., None], self: Fleet, slot: Slot, reason: str, now: float) -> None:
     retire(self, slot, reason, now)
-    self.move(slot, CLOSED)
+    self.move(slot, CLOSED, now)
     self.ask(Close(slot, slot.generation, slot.forced, reason))
 
 
@@ -164,7 +164,7 @@ def _without_a_look_at_who_waits(
     closed: Callable[..., None], self: PoolMachine, slot: Slot, generation: int, now: float
 ) -> None:
     if slot.generation == generation and slot.state == CLOSING:
-        self._fleet.move(slot, CLOSED)
+        self._fleet.move(slot, CLOSED, now)
 
 
 def _tell_if_more_wait(take: Callable[[PoolMachine], list[Action]], self: PoolMachine) -> list[Action]:

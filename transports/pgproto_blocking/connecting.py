@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Unpack
 
-from pgproto.client.blocking import DEFAULT, Connection, Hook, Timeout
+from pgproto.client.blocking import DEFAULT, Connection, Hook, Observers, Timeout, Trace, watched
 from pgproto.config import Config, ConnectOptions
 from pgproto.session.deadlines import limit
 from pgproto.types import TypeMap
@@ -22,6 +22,8 @@ def connect(
     accept: Hook | None = None,
     server_settings: Mapping[str, str] | None = None,
     types: TypeMap | None = None,
+    observers: Observers = (),
+    trace: Trace | None = None,
     **options: Unpack[ConnectOptions],
 ) -> Connection:
     """Open a session with a server; as a context manager it is closed at the end.
@@ -34,6 +36,9 @@ def connect(
             refuses, too.
         server_settings: run-time parameters for the session.
         types: the types that it knows, and where it learns others; by default a new map of its own.
+        observers: who is told of each query: one `pgproto.Observer`, or several.
+        trace: where its messages are written, as libpq's PQtrace shows them, without their secrets: a
+            path, a text file, or a function that takes a line; by default the path in PGPROTO_TRACE.
         options: libpq's options by name, and pgproto's own.
 
     Raises:
@@ -41,6 +46,7 @@ def connect(
         ConnectError: no server would do.
     """
     limit(timeout, None)
-    connection = Connection(RUNTIME, RUNTIME.connector(dsn, options, server_settings, types))
+    connector = RUNTIME.connector(dsn, options, server_settings, types)
+    connection = Connection(RUNTIME, watched(RUNTIME, connector, observers, trace))
     connection.open(timeout, accept)
     return connection

@@ -25,6 +25,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from pgproto import ConnectError
+from pgproto.client import logs
 from pgproto.client.blocking import (
     Connection,
     Held,
@@ -48,6 +49,7 @@ from pgproto.pool import (
     PoolStats,
     Reset,
     Slot,
+    Tell,
     Ticket,
 )
 from pgproto.session import GRACE
@@ -105,7 +107,8 @@ class Driver:
 
     def _found(self) -> None:
         """What there is when a new machine takes over."""
-        self._machine = PoolMachine(self._settings, self.runtime.random, is_alive, self._jobs.ping)
+        jobs = self._jobs
+        self._machine = PoolMachine(self._settings, self.runtime.random, is_alive, jobs.ping, jobs.watch)
         self._inside = False  # somebody is inside of it, or was interrupted there
         self._connections: set[Connection] = set()
         self._opening: dict[int, Stop] = {}
@@ -449,6 +452,8 @@ class Driver:
             self._spawn(self._open, machine, action.slot, action.generation)
         elif isinstance(action, Check | Reset):
             self._spawn(self._look_after, machine, action)
+        elif isinstance(action, Tell):
+            action.deliver()
         elif isinstance(action, Close):
             conn: Connection | None = action.slot.connection
             if conn is None:
@@ -458,6 +463,8 @@ class Driver:
             else:
                 first = action.slot.number not in self._closing
                 self._closing.add(action.slot.number)
+                if first:
+                    logs.retired(action)
                 if first or action.force:
                     self._spawn(self._close, machine, action, conn, first)
 

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from pgproto.client import FileMode, Forgetting, Path
 from pgproto.config import Config, ConnectOptions
-from pgproto.session import Connector
+from pgproto.session import Connector, TraceLine
 from pgproto.types import TypeMap
 
-from . import environment, forks
+from . import environment, forks, tracing
 
 __all__ = ["Process"]
 
@@ -44,6 +44,10 @@ class Process:
     def open_file(self, path: str | Path, mode: FileMode) -> BinaryIO:
         """Open a file for COPY."""
         return open(path, mode)
+
+    def tracer(self, trace: object) -> TraceLine | None:
+        """What writes a trace."""
+        return tracing.tracer(trace)
 
     def forget_in_child(self, holder: Forgetting) -> None:
         """Have `holder.forget()` called in every forked child."""

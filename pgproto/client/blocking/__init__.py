@@ -14,6 +14,7 @@ from .prepared import PreparedStatement
 from .queries import DEFAULT, Queries, Query, Timeout
 from .records import NamedRecords, Records, Sink, Source
 from .runtime import Bound, Event, Link, Runtime, Turn
+from .seeing import Observers, Trace, watched
 from .transactions import TransactionContext
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Link",
     "NamedRecords",
     "Notifications",
+    "Observers",
     "Pieces",
     "Pool",
     "PoolTransaction",
@@ -42,10 +44,12 @@ __all__ = [
     "Sink",
     "Source",
     "Timeout",
+    "Trace",
     "TransactionContext",
     "Turn",
     "is_alive",
     "looked_after",
     "open_failed",
     "release",
+    "watched",
 ]
