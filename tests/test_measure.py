@@ -21,6 +21,8 @@ FOR_COPY = 253
 """Of these lines: row counts, parameters, conditions, files, progress and columns by default of COPY."""
 FOR_SESSIONS = 628
 """Of these lines: what sessions can do beyond statements; the changelog lists it."""
+FOR_SEEING = 241
+"""Of these lines: observers, the trace and the logs."""
 
 FOR_HABITS = 235
 """Of these lines: what the names of other drivers are here, for error texts; a table and what reads it."""
@@ -37,7 +39,7 @@ def test_the_clients_have_no_more_lines_than_they_had() -> None:
         "pgproto_trio",
     }
     assert all(found.values())
-    assert sum(found.values()) <= LIMIT + FOR_COLUMNS + FOR_COPY + FOR_SESSIONS + FOR_HABITS
+    assert sum(found.values()) <= LIMIT + FOR_COLUMNS + FOR_COPY + FOR_SESSIONS + FOR_SEEING + FOR_HABITS
     assert found["pgproto_anyio"] < LIMIT_OF_ANYIO
 
 
