@@ -53,6 +53,8 @@ class PgprotoDialect(PGDialect):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # SQLAlchemy has no types there
         self._types = self._type_map(None)
+        self._users_types: TypeMap | None = None
+        self._types_over_them = self._types
 
     @classmethod
     def import_dbapi(cls) -> Any:
@@ -77,6 +79,7 @@ class PgprotoDialect(PGDialect):
     def create_connect_args(self, url: URL) -> Any:
         """The options: those of libpq, and pgproto's own, are in the URL's query."""
         options: dict[str, Any] = url.translate_connect_args(username="user", database="dbname")
+        options["types"] = self._types
         hosts, ports = self._split_multihost_from_url(url)
         options.update(url.query)
         if hosts:
@@ -88,8 +91,10 @@ class PgprotoDialect(PGDialect):
 
     def connect(self, *cargs: Any, **cparams: Any) -> Any:
         """Open a connection.  A `types` of the user's is asked for what the dialect does not convert."""
-        own: TypeMap | None = cparams.pop("types", None)
-        types = self._types if own is None else self._type_map(own)
+        own: TypeMap = cparams.pop("types", self._types)
+        if own is not self._types and own is not self._users_types:
+            self._users_types, self._types_over_them = own, self._type_map(own)
+        types = self._types_over_them if own is self._users_types else self._types
         return super().connect(*cargs, types=types, **cparams)
 
     def _type_map(self, parent: TypeMap | None) -> TypeMap:

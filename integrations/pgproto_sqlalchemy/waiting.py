@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,16 +17,32 @@ __all__ = ["Lock", "Waiting"]
 
 
 class Lock:
-    """A lock of asyncio, for `with` in a greenlet."""
+    """A lock for `with` in a greenlet, which is handed over in order.  If it is free, nothing is awaited."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._held = False
+        self._queue: deque[asyncio.Future[None]] = deque()
 
     def __enter__(self) -> None:
-        await_only(self._lock.acquire())
+        if not self._held:
+            self._held = True
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await_only(turn)
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # it is ours already, and the task was cancelled
+                self.__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
-        self._lock.release()
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._held = False
 
 
 class WaitingPortal:
@@ -92,9 +109,11 @@ class Waiting:
         """Run a statement with many records."""
         return await_only(self.connection.executemany(query, records, timeout=timeout))
 
-    def cursor(self, query: str, *args: object, timeout: float | None = None) -> WaitingPortal:
+    def cursor(
+        self, query: str, *args: object, into: type[tuple[Any, ...]], timeout: float | None = None
+    ) -> WaitingPortal:
         """A portal that has not begun."""
-        return WaitingPortal(self.connection.cursor(query, *args, timeout=timeout))
+        return WaitingPortal(self.connection.cursor(query, *args, into=into, timeout=timeout))
 
     def close(self) -> None:
         """End the session."""

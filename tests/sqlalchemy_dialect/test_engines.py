@@ -62,6 +62,7 @@ def test_options_are_in_the_url() -> None:
         ("host=/tmp&command_timeout=9", {"host": "/tmp", "command_timeout": "9"}),
     ):
         _, options = dialect.create_connect_args(make_url(f"postgresql+pgproto://app:secret@/x?{query}"))
+        assert isinstance(options.pop("types"), pgproto.TypeMap)
         assert options == {"user": "app", "password": "secret", "dbname": "x", **wanted}
 
 

@@ -83,7 +83,9 @@ class Session(Protocol):
         """Run a statement with many records."""
         ...
 
-    def cursor(self, query: str, *args: object, timeout: float | None = None) -> Portal:
+    def cursor(
+        self, query: str, *args: object, into: type[tuple[Any, ...]], timeout: float | None = None
+    ) -> Portal:
         """A portal that has not begun."""
         ...
 
@@ -359,7 +361,7 @@ class Connection:
         with self._lock:
             self._begun()
             try:
-                portal = self.session.cursor(sql, *values, timeout=self.timeout)
+                portal = self.session.cursor(sql, *values, into=tuple, timeout=self.timeout)
                 return portal, portal.piece()
             except PgprotoError as error:
                 raise self.translated(error) from error
@@ -388,7 +390,7 @@ class Connection:
             first = not self._autocommit and session.transaction_status == "I"
             if first:
                 batch.queue(self._begin)
-            item = batch.queue(sql, *values)
+            item: QueuedQuery[tuple[Any, ...]] = batch.queue(sql, *values, into=tuple)
             try:
                 session.send_batch(batch, timeout=self.timeout)
             except PostgresError as error:
@@ -398,7 +400,7 @@ class Connection:
                 self._script("ROLLBACK")
                 batch = Batch()
                 batch.queue(self._begin)
-                item = batch.queue(sql, *values)
+                item = batch.queue(sql, *values, into=tuple)
                 session.send_batch(batch, timeout=self.timeout)
         except PgprotoError as error:
             raise self.translated(error) from error

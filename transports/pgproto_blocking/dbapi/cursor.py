@@ -66,6 +66,8 @@ class Cursor:
                 self.nextset()
                 return self
             self.run(operation, ())
+        elif type(parameters) is tuple and self.connection.paramstyle == "numeric_dollar":
+            self.run(operation, parameters)  # what follows would not change it, and takes its time
         else:
             sql, bind = self._binder(operation, parameters)
             self.run(sql, bind(parameters))
@@ -238,7 +240,7 @@ class Cursor:
     def run(self, sql: str, values: Sequence[Any]) -> None:
         """Run one statement."""
         item = self.connection.run(sql, values)
-        self.show(item.description, [row.values() for row in item.rows], item.tag)
+        self.show(item.description, item.rows, item.tag)
 
     def more(self, wanted: int) -> int:
         """Get more rows, if there are any that are not at hand; how many have come.
@@ -271,6 +273,6 @@ class Cursor:
             raise self.connection.ProgrammingError(str(error)) from error
 
     def _check_result(self) -> None:
-        self.check_open()
-        if self.description is None:
+        if self.description is None or self._closed or self.connection.closed:
+            self.check_open()
             raise self.connection.ProgrammingError("there is no result to fetch from")

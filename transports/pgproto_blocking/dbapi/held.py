@@ -49,7 +49,7 @@ class HeldCursor(Cursor):
         self._number = number
         self._over = False
         item = self._fetch(number)
-        self.show(item.description, [row.values() for row in item.rows], "")
+        self.show(item.description, item.rows, "")
 
     def _fetch(self, number: int) -> QueuedQuery[Any]:
         item = self.connection.run(f"FETCH FORWARD {_ROWS} FROM {_name(number)}", ())
@@ -60,7 +60,7 @@ class HeldCursor(Cursor):
         """Fetch: one round trip."""
         if self._over or self._number is None:
             return 0
-        return self.take([row.values() for row in self._fetch(self._number).rows])
+        return self.take(self._fetch(self._number).rows)
 
     def clear(self) -> None:
         """Forget the rows, and close the cursor on the server."""

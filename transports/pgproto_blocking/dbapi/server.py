@@ -31,7 +31,7 @@ class ServerCursor(Cursor):
     def run(self, sql: str, values: Sequence[Any]) -> None:
         """Begin with the statement, and fetch the first rows, so that its errors come here."""
         self._portal, rows = self.connection.portal(sql, values)
-        self.show(self._portal.description, [row.values() for row in rows], "")
+        self.show(self._portal.description, rows, "")
 
     def more(self, wanted: int) -> int:
         """Fetch: one round trip."""
@@ -41,7 +41,7 @@ class ServerCursor(Cursor):
             rows = self._portal.piece() if wanted < 1 else self._portal.fetch(wanted)
         except PgprotoError as error:
             raise self.connection.translated(error) from error
-        return self.take([row.values() for row in rows])
+        return self.take(rows)
 
     def scroll(self, value: int, mode: Literal["relative", "absolute"] = "relative") -> None:
         """Skip rows, which stay on the server.
