@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCE_ROOTS = ("pgproto", "transports", "integrations", "tests", "benchmarks", "demo")
+SOURCE_ROOTS = ("pgproto", "transports", "integrations", "tests", "benchmarks", "demo", "examples")
 LINE_LIMIT = 700
 
 ESCAPES = re.compile(

@@ -104,7 +104,8 @@ def sources(folder: Path) -> set[str]:
 
 
 def test_the_source_distribution_has_all_that_building_and_testing_needs(source: Path) -> None:
-    for folder in ("pgproto", "transports", "integrations", "tests", "benchmarks", "demo", "docs"):
+    code = ("pgproto", "transports", "integrations", "tests", "benchmarks", "demo", "examples")
+    for folder in (*code, "docs"):
         assert sources(source / folder) == sources(ROOT / folder)
     for file in ("pyproject.toml", "hatch_build.py", "Makefile", "README.md", "LICENSE"):
         assert (source / file).read_bytes() == (ROOT / file).read_bytes()
