@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from psycopg import errors as e
 from psycopg._encodings import pg2pyenc
@@ -374,22 +374,28 @@ class Exchange:
             return
         core = transport.core
         while True:
+            if self._held is not None and self._state not in (BUSY, IDLE):
+                return
             if self._rows and self._state == BUSY:
                 self._take_part()
                 continue
             event, self._held = self._held or core.next_event(), None
             if event is NEED_DATA:
                 return
-            if isinstance(event, Closed):
+            kind = type(event)
+            if kind is Closed:
                 self._held = event
                 # What the server ends itself is over when its stream is: more of its words may come.
-                if self._state in (BUSY, IDLE) and not isinstance(event.error, PostgresError):
-                    self._lose(f"{event.error}\n")
+                why = None if core.closed is None else core.closed.error
+                if self._state in (BUSY, IDLE) and not isinstance(why, PostgresError):
+                    self._lose(f"{why}\n")
                 return
-            if isinstance(event, Skipped) or self._unasked(event):
+            if kind is Skipped or (kind in _AT_ANY_TIME and self._unasked(event)):
                 continue
             if self._state == BUSY:
-                self._handle(event)
+                take = _TAKERS.get(kind)
+                if take is not None:
+                    take(self, event)
             elif self._state != IDLE:
                 self._held = event
                 return
@@ -418,29 +424,29 @@ class Exchange:
         except Exception as error:
             logger.exception("error in notice receiver: %s", error)  # noqa: TRY401 - as psycopg does
 
-    def _handle(self, event: Message) -> None:
-        """Take an answer to the command in turn."""
-        kind = self._commands[0][0] if self._commands else SIMPLE
-        if isinstance(event, DataRows):
-            self._take_rows(event)
-        elif isinstance(event, RowDescription):
-            self._describe(event, kind)
-        elif isinstance(event, CommandComplete):
-            self._complete(ExecStatus.COMMAND_OK).complete(event.command_tag.encode())
-        elif isinstance(event, ReadyForQuery):
-            self._ready(event)
-        elif isinstance(event, ErrorResponse):
-            self._failed(event)
-        elif isinstance(event, EmptyQueryResponse):
-            self._complete(ExecStatus.EMPTY_QUERY)
-        elif isinstance(event, ParameterDescription):
-            self._result = PGresult(ExecStatus.COMMAND_OK)
-            self._result.describe_parameters(list(event.parameter_types))
-        elif isinstance(event, CopyInResponse | CopyOutResponse | CopyBothResponse):
-            self._state, status = _COPY_STATES[type(event)]
-            self._result = PGresult(status)
-            self._result.describe_copy(event.format, list(event.column_formats))
-        elif type(event) is _COMPLETES.get(kind):
+    @property
+    def _kind(self) -> int:
+        """The kind of the command in turn."""
+        return self._commands[0][0] if self._commands else SIMPLE
+
+    def _command_complete(self, event: CommandComplete) -> None:
+        self._complete(ExecStatus.COMMAND_OK).complete(event.command_tag.encode())
+
+    def _empty(self, event: Message) -> None:
+        self._complete(ExecStatus.EMPTY_QUERY)
+
+    def _describe_parameters(self, event: ParameterDescription) -> None:
+        self._result = PGresult(ExecStatus.COMMAND_OK)
+        self._result.describe_parameters(list(event.parameter_types))
+
+    def _begin_copy(self, event: CopyInResponse | CopyOutResponse | CopyBothResponse) -> None:
+        self._state, status = _COPY_STATES[type(event)]
+        self._result = PGresult(status)
+        self._result.describe_copy(event.format, list(event.column_formats))
+
+    def _acknowledged(self, event: Message) -> None:
+        """ParseComplete and its like complete a command that is no more than that."""
+        if type(event) is _COMPLETES.get(self._kind):
             self._complete(ExecStatus.COMMAND_OK)
 
     def _complete(self, status: int) -> PGresult:
@@ -450,8 +456,8 @@ class Exchange:
         self._state = READY
         return self._result
 
-    def _describe(self, event: RowDescription, kind: int) -> None:
-        if kind == DESCRIBE:
+    def _describe(self, event: RowDescription) -> None:
+        if self._kind == DESCRIBE:
             result = self._complete(ExecStatus.COMMAND_OK)
         else:
             result = self._result = PGresult(ExecStatus.TUPLES_OK)
@@ -522,4 +528,18 @@ _COMPLETES: Final[dict[int, type[Message]]] = {
     PREPARE: ParseComplete,
     CLOSE: CloseComplete,
     DESCRIBE: NoData,
+}
+
+_AT_ANY_TIME: Final = frozenset({NotificationResponse, NoticeResponse, ParameterStatus})
+
+_TAKERS: Final[dict[type[Message], Callable[[Exchange, Any], None]]] = {
+    DataRows: Exchange._take_rows,
+    RowDescription: Exchange._describe,
+    CommandComplete: Exchange._command_complete,
+    ReadyForQuery: Exchange._ready,
+    ErrorResponse: Exchange._failed,
+    EmptyQueryResponse: Exchange._empty,
+    ParameterDescription: Exchange._describe_parameters,
+    **dict.fromkeys((CopyInResponse, CopyOutResponse, CopyBothResponse), Exchange._begin_copy),
+    **dict.fromkeys(_COMPLETES.values(), Exchange._acknowledged),
 }

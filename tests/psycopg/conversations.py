@@ -570,7 +570,7 @@ def passwords(record: Recorder, dsn: bytes) -> None:
     conn.exec_(b'drop role "some ""one"')
     conn.finish()
     record("finished", conn.encrypt_password, b"p", b"u", b"md5")
-    with_password = pq.PGconn.connect(dsn + b" user=scram_user password=secret")
+    with_password = pq.PGconn.connect(dsn + b" user=scram_user password=s3cret")
     record("used", lambda: (with_password.used_password, with_password.needs_password))
     with_password.finish()
 
