@@ -41,7 +41,6 @@ SIDES: Final = ("pgproto", "libpq")
 SETTINGS: Final = """
 import os
 
-OPTIONS = {"pool": True} if os.environ.get("DJANGO_POOL") else {}
 DATABASES = {
     alias: {
         "ENGINE": "django.db.backends.postgresql",
@@ -49,7 +48,6 @@ DATABASES = {
         "PORT": os.environ["DJANGO_PORT"],
         "USER": "postgres",
         "NAME": f"django_{os.environ['DJANGO_SIDE']}_{alias}",
-        "OPTIONS": OPTIONS,
     }
     for alias in ("default", "other")
 }
@@ -102,7 +100,7 @@ def fetch() -> Path:
     folder = FOLDER / f"django-{version}"
     if not folder.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-build-isolation"]
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
         subprocess.run([*pip, "--no-binary", ":all:", "-d", FOLDER, f"django=={version}"], check=True)
         with tarfile.open(FOLDER / f"django-{version}.tar.gz") as archive:
             archive.extractall(FOLDER, filter="data")
