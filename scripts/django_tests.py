@@ -57,6 +57,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = False
 """
 
+# What Django says about a test that it skips.
+KINDS: Final = {
+    "SQLite|sqlite|Oracle|MySQL|MariaDB|psycopg2": "for another database or driver",
+    r"Database has feature\(s\)": "for databases without a feature that PostgreSQL has",
+    r"Database doesn't support feature\(s\)": "for databases with a feature that PostgreSQL 15 does not have",
+}
+
 _TEST: Final = re.compile(r"^(\w+) \(([\w.]+)\)")
 _RAN: Final = re.compile(r"^Ran (\d+) tests? in ([\d.]+)s", re.MULTILINE)
 
@@ -178,7 +185,12 @@ def main() -> int:
 
 
 def _reason(skipped: str) -> str:
-    return skipped.removeprefix("skipped ")[1:-1]
+    """Why a test was skipped, in the words of the page."""
+    reason = skipped.removeprefix("skipped ")[1:-1]
+    for pattern, kind in KINDS.items():
+        if re.search(pattern, reason):
+            return kind
+    return reason
 
 
 def write(
