@@ -35,7 +35,7 @@ MODULES: Final = (
     *("async", "transaction_hooks", "select_for_update", "bulk_create", "aggregation", "basic"),
     *("datatypes", "db_functions", "constraints", "indexes", "inspectdb", "raw_query", "model_fields"),
 )
-CHOSEN: Final = ("transactions", "select_for_update", "raw_query")
+CHOSEN: Final = ("transactions", "select_for_update", "raw_query", "async")
 SIDES: Final = ("pgproto", "libpq")
 
 SETTINGS: Final = """
