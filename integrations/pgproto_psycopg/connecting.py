@@ -174,8 +174,9 @@ class Attempt:
         notes = getattr(error, "__notes__", ())
         name = notes[-1].removeprefix("while connecting to ") if notes else ""
         where = self._wheres.get(name, "connection failed: ")
-        if id(error) in self._texts:
-            return self._texts[id(error)]
+        for each in (error, error.__cause__ if error is not None else None):
+            if id(each) in self._texts:
+                return self._texts[id(each)]
         if isinstance(error, PostgresError):
             return where + report(error.raw_fields).decode("utf-8", "replace")
         if _is_missing_password(error):
@@ -201,9 +202,10 @@ class Attempt:
         if self._addresses is None:
             try:
                 self._addresses = _look_up(host)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is no host name"
                 self._texts[id(error)] = (
-                    f'could not translate host name "{host.address}" to address: {error.strerror}\n'
+                    f'could not translate host name "{host.address}" to address: {reason}\n'
                 )
                 poller.dialled(error)
                 return True
@@ -214,11 +216,13 @@ class Attempt:
                     self._dialled_in_vain()
                     return True
                 code = self._open(host, *self._addresses.pop(0))
+                if code in _UNDER_WAY:
+                    return False
             else:
                 code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if not code:
-                    self._opened(host)
-                    return True
+            if not code:
+                self._opened(host)
+                return True
             if code not in _UNDER_WAY:
                 self._failures.append((self._wheres[str(host)], OSError(code, os.strerror(code))))
                 self._close_socket()
@@ -232,7 +236,7 @@ class Attempt:
         self.sock = sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         configure_socket(sock, self._config)
-        return sock.connect_ex(address) or errno.EINPROGRESS  # type: ignore[arg-type]
+        return sock.connect_ex(address)  # type: ignore[arg-type]
 
     def _opened(self, host: Host) -> None:
         assert self.sock is not None

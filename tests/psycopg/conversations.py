@@ -129,6 +129,10 @@ def refusals(record: Recorder, dsn: bytes) -> None:
     record("ping of str", pq.PGconn.ping, "")
     for function in (pq.PGconn.connect, pq.PGconn.connect_start, pq.Conninfo.parse):
         record(f"{function.__name__} of str", function, "host=x")
+    conn = pq.PGconn.connect_start(REFUSED["a refused port"])
+    record("started with a refused port", lambda: conn.status)
+    poll(record, "started with a refused port, polled", conn, conn.connect_poll)
+    conn.finish()
     conn = pq.PGconn.connect_start(b"port=x")
     record("started with a bad port", lambda: conn.status)
     record("started with a bad port, polled", conn.connect_poll)
