@@ -45,6 +45,7 @@ from .pool import Move, PoolObserver, PoolOptions, PoolSettings, PoolStats, Retr
 from .session import (
     Batch,
     Exchange,
+    ListenGap,
     NamedQuery,
     Notification,
     Observer,
@@ -147,6 +148,7 @@ __all__ = [
     "ConnectionLost",
     "DataError",
     "Error",
+    "ListenGap",
     "LocalProtocolError",
     "PoolClosed",
     "PoolTimeout",

@@ -32,6 +32,7 @@ GENERATED: Final = (
     "jobs",
     "leases",
     "lending",
+    "listening",
     "notifications",
     "pieces",
     "pool",

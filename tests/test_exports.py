@@ -27,7 +27,7 @@ FACE = (
     {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}
     | {"BUILT_IN", "TypeMap"}
     | {"ColumnBatch"}
-    | {"Interval", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
+    | {"Interval", "ListenGap", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
     | {"Array", "BitString", "Multirange", "Range", "RawJSON"}
     | {"Box", "Circle", "Cube", "Line", "LineSegment", "Path", "Point", "Polygon", "SparseVector"}
     | {"INFINITY", "Infinity", "MINUS_INFINITY"}

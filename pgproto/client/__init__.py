@@ -14,6 +14,7 @@ from .driver import Driver
 from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
+from .listening import PoolNotifications
 from .logs import SlowQueries
 from .loops import NoBlock, OneLoop, OneTask, OneThread, Reading
 from .noticed import NoticeListener, Notices
@@ -62,6 +63,7 @@ __all__ = [
     "Path",
     "Pieces",
     "Pool",
+    "PoolNotifications",
     "PoolTransaction",
     "PreparedStatement",
     "Progress",

@@ -7,8 +7,10 @@ of the driver.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Protocol
 
 from pgproto.errors import ConnectError, Error, PoolTimeout
 from pgproto.pool import (
@@ -36,6 +38,13 @@ from .lending import Hook, Hooks
 from .runtime import Bound, Runtime
 
 __all__ = ["Jobs", "is_alive", "looked_after", "open_failed", "release"]
+
+
+class Ending(Protocol):
+    """Something that ends with the pool."""
+
+    def end(self) -> None:
+        """The pool is closed."""
 
 
 class Jobs:
@@ -72,6 +81,8 @@ class Jobs:
         self._resetting = resetting
         self._asking: set[Bound] = set()  # around the hooks that are being asked
         self._limit = math.inf  # when they have to be at their end
+        self.listening: weakref.WeakSet[Ending] = weakref.WeakSet()
+        """What ends with the pool: see `PoolNotifications`."""
 
     @property
     def over(self) -> bool:
@@ -84,6 +95,8 @@ class Jobs:
         self._limit = min(self._limit, limit)
         for bound in list(self._asking):
             bound.shorten(self._limit)
+        for listening in list(self.listening):
+            listening.end()
 
     # ---- For the pool
 

@@ -6,7 +6,7 @@ Nothing here waits or does I/O: `pgproto.client.Pool` carries out the decisions.
 from __future__ import annotations
 
 from ..errors import HookTimeout
-from .backoff import hook_failed, is_permanent
+from .backoff import Backoff, hook_failed, is_permanent
 from .machine import PoolMachine
 from .observing import Move, PoolObserver, PoolWatch, Tell, Wait
 from .options import PoolOptions
@@ -45,6 +45,7 @@ __all__ = [
     "RELEASED",
     "WAITING",
     "Action",
+    "Backoff",
     "Check",
     "Close",
     "Counters",

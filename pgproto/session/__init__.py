@@ -61,7 +61,7 @@ from .engine import GRACE, Engine
 from .executemany import ExecuteMany
 from .execution import Execution
 from .listen import listen, unlisten
-from .listening import Listener, Listeners, Notification
+from .listening import Listener, Listeners, ListenGap, Notification
 from .loss import Loss
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .observing import Exchange, Observer, Report, SessionInfo
@@ -119,6 +119,7 @@ __all__ = [
     "ExecutionBuffer",
     "Fetch",
     "HangUp",
+    "ListenGap",
     "Listener",
     "Listeners",
     "Loss",

@@ -23,7 +23,7 @@ from ..wire import NotificationResponse
 from .inbox import Inbox
 from .sql import as_text
 
-__all__ = ["Listener", "Listeners", "Notification"]
+__all__ = ["ListenGap", "Listener", "Listeners", "Notification"]
 
 
 class Notification:
@@ -52,6 +52,29 @@ class Notification:
 
     def __repr__(self) -> str:
         return f"Notification(channel={self.channel!r}, payload={self.payload!r}, pid={self.pid})"
+
+
+class ListenGap:
+    """Some notifications may be missing between the one before and the one after.
+
+    Attributes:
+        error: why the connection was lost; None if notifications were dropped because nobody took them.
+        since: when everything had still arrived, in seconds of the event loop's clock (blocking: monotonic).
+        until: when it listened again, or the loss was noticed.
+        dropped: how many were dropped; 0 if that is not known.
+    """
+
+    __slots__ = ("dropped", "error", "since", "until")
+
+    def __init__(self, error: Exception | None, since: float, until: float, dropped: int) -> None:
+        self.error = error
+        self.since = since
+        self.until = until
+        self.dropped = dropped
+
+    def __repr__(self) -> str:
+        seconds = self.until - self.since
+        return f"ListenGap(error={self.error!r}, dropped={self.dropped}, seconds={seconds:.3f})"
 
 
 # Manual: "Identifiers and Key Words": the server truncates names to NAMEDATALEN - 1 bytes, and notifications

@@ -342,6 +342,13 @@ async def pool_stream(here: Here, pool: Any, tag: int) -> None:
     await stream(here, pool, tag)
 
 
+async def pool_listen(here: Here, pool: Any, tag: int) -> None:
+    async with pool.listen(f"channel_{tag}") as events:
+        await pool.fetch("select pg_notify($1, $2)", f"channel_{tag}", str(tag))
+        notification = await anext(events)
+        assert notification.payload == str(tag)
+
+
 async def retry(here: Here, pool: Any, tag: int) -> None:
     async def work(conn: Any) -> None:
         await conn.execute(STORE, tag)
@@ -376,6 +383,7 @@ ON_A_POOL: tuple[Operation, ...] = (
     pool_transaction,
     pool_copy_out,
     pool_stream,
+    pool_listen,
     retry,
     contended,
     another_pool,

@@ -7,6 +7,7 @@ from .copying import CopyStream
 from .jobs import Jobs, is_alive, looked_after, open_failed, release
 from .leases import Lease, PoolTransaction
 from .lending import Held, Hook, Hooks, Lender
+from .listening import PoolNotifications
 from .notifications import Notifications
 from .pieces import Pieces
 from .pool import Pool
@@ -35,6 +36,7 @@ __all__ = [
     "Observers",
     "Pieces",
     "Pool",
+    "PoolNotifications",
     "PoolTransaction",
     "PreparedStatement",
     "Queries",

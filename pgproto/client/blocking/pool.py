@@ -26,6 +26,7 @@ from .feeding import Chunks
 from .jobs import Jobs
 from .leases import Lease, PoolTransaction
 from .lending import Hook, Hooks, Lender
+from .listening import PoolNotifications
 from .pieces import Pieces, RowStream
 from .queries import Queries, Query
 from .records import FileMode, NamedRecords, Path, Progress, Records
@@ -96,7 +97,8 @@ class Pool(Queries, ColumnQueries, Copies):
         watched(self.runtime, connector, observers, trace)
         hooks = Hooks(on_connect, on_acquire, on_release, on_close, accept, ping, retire_on)
         self._types = connector.types
-        self._driver = self._lender(Jobs(self.runtime, connector, settings, hooks, Resetting(reset)))
+        self._jobs = Jobs(self.runtime, connector, settings, hooks, Resetting(reset))
+        self._driver = self._lender(self._jobs)
         self._entered = False
         self._settings = settings
         self._config = connector.config
@@ -301,6 +303,22 @@ class Pool(Queries, ColumnQueries, Copies):
         """`Connection.explain` on a borrowed connection; the wait for it has `timeout`, too."""
         with self._lease(timeout) as conn:
             return conn.explain(query, *args, analyze=analyze, rollback=rollback, timeout=timeout, **options)
+
+    def listen(self, *channels: str) -> PoolNotifications:
+        """Listen to channels: `with pool.listen("jobs") as events: for event in events: ...`.
+
+        The block has a connection of its own, which does not count in `max_size`.  If it is lost, the next
+        step of the iteration connects again, as often as it takes, with the pool's `backoff`; then a
+        `ListenGap` says that notifications may be missing.  So it does if too many were waiting to be taken.
+        The iteration ends when the pool is closed.
+
+        Raises:
+            TypeError, LocalProtocolError: a name is not one of a channel.
+            ConnectError: on entering, the first attempt failed; later, it fails for good (a wrong password).
+        """
+        listening = PoolNotifications(self._driver, self._jobs, channels)
+        self._jobs.listening.add(listening)
+        return listening
 
     def retry(self, fn: Callable[[Connection], T], *, retry: Retry | None = None) -> T:
         """Run `fn(conn)` in a transaction, and again where that is safe and useful.

@@ -225,3 +225,52 @@ async def l_who_is_pinged(pg: Driver, db: Database) -> None:
         asked.clear()
         await pool.fetchval("select 1")
         assert asked == [True]
+
+
+@behaviour
+async def n_listen_on_a_pool(pg: Driver, db: Database) -> None:
+    """It outlives its connection, says where something may be missing, and takes none of the pool's."""
+    one, other = f"{db.name}_1", f"{db.name}_2"
+    async with pg.Pool(db.dsn, max_size=1) as pool:
+        async with pool.listen(one, other) as events:
+            await pool.execute(f"notify {one}, 'a'")
+            await pool.execute(f"notify {other}, 'b'")
+            found = [await events.get(timeout=5) for _ in range(2)]
+            assert [(each.channel, each.payload) for each in found] == [(one, "a"), (other, "b")]
+            assert await events.get(timeout=0) is None
+            await pool.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where query like $1 "
+                "and pid <> pg_backend_pid()",
+                f"%LISTEN%{one}%",
+            )
+            gap = await events.get(timeout=5)
+            assert isinstance(gap, pgproto.ListenGap)
+            assert isinstance(gap.error, pgproto.Error)
+            assert gap.since < gap.until
+            await pool.execute(f"notify {one}, 'c'")
+            async for event in events:
+                assert event.payload == "c"
+                break
+        with pytest.raises(pgproto.PoolClosed):
+            await events.get()
+        assert [event async for event in events] == []
+        with pytest.raises(pgproto.LocalProtocolError):
+            pool.listen("")
+
+
+@behaviour
+async def n_listen_ends_with_its_pool(pg: Driver, db: Database) -> None:
+    async with pg.Pool(db.dsn, max_size=1) as pool:
+
+        async def listen() -> list[Any]:
+            async with pool.listen(db.name) as events:
+                ready.append(True)
+                return [event async for event in events]
+
+        async def close() -> None:
+            while not ready:
+                await pool.fetchval("select 1")
+            await pool.close()
+
+        ready: list[bool] = []
+        assert await pg.together(listen, close) == [[], None]

@@ -1,0 +1,195 @@
+"""`Pool.listen`: notifications that go on after the loss of a connection, and say where some may be missing.
+
+There is no task: whoever asks for the next event connects again.  So nothing happens that nobody waits for,
+and what is raised has a caller.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from pgproto.errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PoolClosed
+from pgproto.pool import Backoff, is_permanent
+from pgproto.session import LONGEST_GRACE, Listener, ListenGap, Notification
+from pgproto.session.deadlines import Timeout, limit
+
+from .connection import Connection
+from .jobs import Jobs
+from .lending import Lender
+from .notifications import Notifications
+from .unique import Unique
+
+__all__ = ["PoolNotifications"]
+
+
+class PoolNotifications(Unique):
+    """What `Pool.listen` returns: a context manager, and in its block an async iterator.
+
+    It yields a `Notification` for each that has arrived, in order, and a `ListenGap` wherever some may be
+    missing: after it has connected again, and if nobody took them in time.  It ends with the pool.
+
+    Args:
+        lender: the pool's driver.
+        jobs: opens connections, with the pool's hooks.
+        channels: the names of the channels.
+    """
+
+    def __init__(self, lender: Lender, jobs: Jobs, channels: tuple[str, ...]) -> None:
+        Listener(channels)
+        self._lender = lender
+        self._jobs = jobs
+        self._channels = channels
+        self._runtime = jobs.runtime
+        self._turn = self._runtime.turn("another task waits for these notifications already")
+        self._backoff = Backoff(jobs.settings, self._runtime.random)
+        self._connection: Connection | None = None
+        self._heard: Notifications | None = None
+        self._dropped = 0  # of `_heard`, as far as told
+        self._lost: Exception | None = None  # why there is no connection
+        self._since = 0.0  # when the last one was known to work
+        self._gap: ListenGap | None = None  # to be told next
+        self._entered = False
+        self.over = False
+        """True once the pool is closed, or the block is left."""
+
+    # ---- The block
+
+    async def __aenter__(self) -> PoolNotifications:
+        if self._entered:
+            raise LocalProtocolError("it is entered already: call listen() for each block")
+        self._lender.start()
+        self._entered = True
+        try:
+            await self._connect()
+        except BaseException:
+            self._entered = False
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.over = True
+        await self._runtime.do_last(self._lender.home, self._close, error)
+
+    def end(self) -> None:
+        """The pool is closed."""
+        self.over = True
+        if self._connection is not None:
+            self._connection.abort()
+
+    # ---- The events
+
+    def __aiter__(self) -> PoolNotifications:
+        return self
+
+    async def __anext__(self) -> Notification | ListenGap:
+        event = None
+        while event is None:
+            event = await self._next(None)
+        return event
+
+    async def get(self, timeout: Timeout = None) -> Notification | ListenGap | None:
+        """The next event; None if there is none in time.
+
+        Args:
+            timeout: in seconds; 0 or less not to wait, None to wait for ever.  A lost connection is replaced
+                first, which may take longer.
+
+        Raises:
+            ConnectError: no server accepts, for a reason that does not pass by itself.  The next call tries
+                again.
+            PoolClosed: the pool is closed, or the block was left.
+        """
+        left = limit(timeout, None)
+        try:
+            return await self._next(None if left is None else self._runtime.now() + left)
+        except StopAsyncIteration:
+            raise PoolClosed("the pool is closed, or the block of listen() was left") from None
+
+    async def _next(self, deadline: float | None) -> Notification | ListenGap | None:
+        if not self._entered:
+            raise LocalProtocolError("nothing listens yet: `async with pool.listen(...) as events:`")
+        self._lender.check_here()
+        if not await self._turn.take(deadline):
+            return None
+        try:
+            return await self._event(deadline)
+        finally:
+            self._turn.leave()
+
+    async def _event(self, deadline: float | None) -> Notification | ListenGap | None:
+        while not self.over:
+            heard = self._heard
+            if heard is None:
+                await self._connect_again()
+            elif self._gap is not None:
+                gap, self._gap = self._gap, None
+                return gap
+            elif heard.dropped > self._dropped:
+                dropped, self._dropped = heard.dropped - self._dropped, heard.dropped
+                now = self._runtime.now()
+                return ListenGap(None, self._since, now, dropped)
+            else:
+                try:
+                    found = await heard.get(None if deadline is None else deadline - self._runtime.now())
+                    if found is not None or deadline is not None:
+                        return found
+                except (ConnectionClosed, ConnectionLost) as error:
+                    self._lost = error
+                    await self._close()
+        raise StopAsyncIteration
+
+    # ---- Its connection
+
+    async def _connect_again(self) -> None:
+        """Open another connection, as often as it takes; say that there was a gap.
+
+        Raises:
+            BaseException: there is none, and trying again would not help.
+        """
+        lost, since, backoff = self._lost, self._since, self._backoff
+        now = self._runtime.now
+        while not self.over:
+            if backoff.admit(now()):
+                try:
+                    await self._connect()
+                except Exception as error:
+                    if is_permanent(error):
+                        raise
+                    backoff.failed(now())
+                else:
+                    backoff.succeeded()
+                    self._gap = ListenGap(lost, since, now(), 0)
+                    return
+            else:
+                await self._runtime.sleep(max(0.0, backoff.due - now()))
+
+    async def _connect(self) -> None:
+        conn = await self._jobs.open()
+        self._connection = conn
+        try:
+            heard = conn.listen(*self._channels)
+            await heard.__aenter__()
+            if self.over:
+                raise PoolClosed("the pool is closed")
+        except BaseException:
+            await self._close()
+            raise
+        self._dropped = 0
+        self._since = self._runtime.now()
+        self._heard = heard
+
+    async def _close(self) -> None:
+        """Close the connection, whatever became of it."""
+        conn, self._connection = self._connection, None
+        self._heard = None
+        if conn is not None:
+            try:
+                await conn.close()
+            except BaseException:
+                if not self._jobs.over:
+                    conn.abort()
+                    async with self._runtime.shield(LONGEST_GRACE):
+                        await conn.close()
+                raise

@@ -1,0 +1,200 @@
+"""`Pool.listen` in virtual time: losses, gaps, ends, and what is raised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pgproto import ConnectError, ListenGap, LocalProtocolError, PoolClosed
+from pgproto.client import Connection, PoolNotifications
+from pgproto.session.inbox import LIMIT
+from pgproto.testing import ModelServer, VirtualRuntime
+from tests.support.virtual import TABLE
+
+
+class Wrong(Exception):
+    """What a hook raises."""
+
+
+def world() -> tuple[ModelServer, VirtualRuntime]:
+    server = ModelServer(TABLE)
+    return server, VirtualRuntime(server)
+
+
+def payload(event: Any) -> str:
+    return str(event.payload)
+
+
+def test_a_lost_connection_is_replaced_and_a_gap_is_told() -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        async with runtime.Pool(min_size=0) as pool, pool.listen("news") as events:
+            with pytest.raises(LocalProtocolError, match="entered already"):
+                await events.__aenter__()
+            server.notify("news", "one")
+            assert payload(await anext(events)) == "one"
+            server.notify("news", "two")
+            await runtime.sleep(1)
+            before = runtime.now()
+            server.sessions[0].die_after(0)
+            server.sessions[0].notify("news", "never")
+            await runtime.sleep(1)
+            assert payload(await events.get()) == "two"
+            gap = await anext(events)
+            assert isinstance(gap, ListenGap)
+            assert gap.error is not None
+            assert (gap.since < before, gap.dropped) == (True, 0)
+            assert "error=Connection" in repr(gap)
+            server.notify("news", "three")
+            assert payload(await anext(events)) == "three"
+            assert await events.get(timeout=0) is None
+            assert await events.get(timeout=2) is None
+
+    runtime.run(main)
+    assert runtime.reports == []
+    assert len(server.sessions) == 2
+
+
+def test_what_nobody_takes_is_a_gap() -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        async with runtime.Pool(min_size=0) as pool, pool.listen("news") as events:
+            for number in range(LIMIT + 5):
+                server.notify("news", str(number))
+                if number % 1000 == 0:
+                    await runtime.sleep(0.01)
+            await runtime.sleep(1)
+            gap = await anext(events)
+            assert isinstance(gap, ListenGap)
+            assert (gap.error, gap.dropped) == (None, 5)
+            assert payload(await anext(events)) == "5"
+
+    runtime.run(main)
+
+
+def opening(*failures: type[Exception] | None) -> Any:
+    """An `on_connect` that fails so, one time after the other."""
+    left = list(failures)
+
+    def on_connect(conn: Connection) -> None:
+        failure = left.pop(0) if left else None
+        if failure is not None:
+            raise failure
+
+    return on_connect
+
+
+def test_it_connects_as_often_as_it_takes() -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        hook = opening(None, OSError, OSError, OSError)
+        async with runtime.Pool(min_size=0, on_connect=hook) as pool, pool.listen("news") as events:
+            server.sessions[0].die_after(0)
+            server.sessions[0].notify("news")
+            assert isinstance(await anext(events), ListenGap)
+
+    runtime.run(main)
+    assert len(server.sessions) == 5
+
+
+def test_a_failure_for_good_is_raised_and_the_next_step_tries_again() -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        hook = opening(Wrong, None, Wrong)
+        async with runtime.Pool(min_size=0, on_connect=hook) as pool:
+            listening = pool.listen("news")
+            with pytest.raises(ConnectError, match="Wrong"):
+                await listening.__aenter__()
+            async with listening as events:
+                server.sessions[1].die_after(0)
+                server.sessions[1].notify("news")
+                with pytest.raises(ConnectError, match="Wrong"):
+                    await anext(events)
+                assert isinstance(await anext(events), ListenGap)
+
+    runtime.run(main)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_it_ends_with_the_pool(connected: bool) -> None:
+    server, runtime = world()
+    told: list[list[Any]] = []
+
+    async def listen(events: PoolNotifications) -> None:
+        told.append([event async for event in events])
+
+    async def main() -> None:
+        hook = opening(None, *[OSError] * 1000)
+        pool = runtime.Pool(min_size=0, on_connect=hook, max_backoff=100, backoff=100)
+        async with pool, pool.listen("news") as events:
+            runtime.spawn(listen, events)
+            await runtime.sleep(1)
+            if not connected:
+                server.sessions[0].die_after(0)
+                server.sessions[0].notify("news")
+                await runtime.sleep(50)
+            await pool.close()
+            await runtime.sleep(200)
+            assert told == [[]]
+            with pytest.raises(PoolClosed, match="the pool is closed, or the block"):
+                await events.get()
+
+    runtime.run(main)
+
+
+def test_a_pool_that_is_closed_during_the_connect() -> None:
+    _, runtime = world()
+
+    async def main() -> None:
+        async def on_connect(conn: Connection) -> None:
+            await runtime.sleep(5)
+
+        pool = runtime.Pool(min_size=0, on_connect=on_connect)
+        async with pool:
+            listening = pool.listen("news")
+            task = runtime.spawn(entered, listening)
+            await runtime.sleep(1)
+            listening.end()
+            await runtime.sleep(10)
+            await task.stop()
+
+    async def entered(listening: PoolNotifications) -> None:
+        with pytest.raises(PoolClosed):
+            await listening.__aenter__()
+
+    runtime.run(main)
+    assert runtime.reports == []
+
+
+def test_two_tasks_do_not_take_from_one() -> None:
+    _, runtime = world()
+
+    async def main() -> None:
+        async with runtime.Pool(min_size=0) as pool, pool.listen("news") as events:
+            task = runtime.spawn(anext, events)
+            await runtime.sleep(1)
+            with pytest.raises(LocalProtocolError, match="another task waits"):
+                await anext(events)
+            await task.stop()
+
+    runtime.run(main)
+
+
+def test_names_and_blocks_are_checked() -> None:
+    _, runtime = world()
+    bad: list[tuple[Any, ...]] = [(), ("",), (1,)]
+
+    async def main() -> None:
+        async with runtime.Pool(min_size=0) as pool:
+            for wrong in bad:
+                with pytest.raises((LocalProtocolError, TypeError)):
+                    pool.listen(*wrong)
+            with pytest.raises(LocalProtocolError, match="nothing listens yet"):
+                await anext(pool.listen("news"))
+
+    runtime.run(main)
