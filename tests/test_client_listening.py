@@ -198,3 +198,24 @@ def test_names_and_blocks_are_checked() -> None:
                 await anext(pool.listen("news"))
 
     runtime.run(main)
+
+
+class Busy:
+    """The turn of another thread."""
+
+    async def take(self, deadline: float | None) -> bool:
+        return False
+
+    def leave(self) -> None:
+        raise AssertionError("it was not taken")
+
+
+def test_another_thread_has_the_turn_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, runtime = world()
+
+    async def main() -> None:
+        monkeypatch.setattr(VirtualRuntime, "turn", lambda self, refusal: Busy())
+        async with runtime.Pool(min_size=0) as pool, pool.listen("news") as events:
+            assert await events.get(timeout=1) is None
+
+    runtime.run(main)

@@ -68,6 +68,23 @@ def test_a_request_that_cannot_be_delivered() -> None:
     with_connection(work)
 
 
+def test_a_request_that_has_no_time_or_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        task = runtime.spawn(conn.fetchval, "select slow")
+        await runtime.sleep(1)
+        with pytest.raises(ConnectError, match="could not be delivered"):
+            await conn.cancel(timeout=0)
+        with monkeypatch.context() as patch, pytest.raises(ConnectError, match="could not be delivered"):
+            patch.setattr(runtime, "dial", refuse)
+            await conn.cancel()
+        await task.stop()
+
+    async def refuse(*args: object) -> None:
+        raise OSError("refused")
+
+    with_connection(work)
+
+
 def test_two_cancel_at_once() -> None:
     """The second one finds the request under way."""
 
@@ -232,6 +249,18 @@ def test_what_explain_sends(options: dict[str, Any], text: str) -> None:
         assert await conn.explain("select 1", **options) == [{"Plan": {}}]
 
     with_connection(work, ModelServer({text: table({"QUERY PLAN": 25}, [('[{"Plan": {}}]',)])}))
+
+
+def test_a_pool_explains() -> None:
+    runtime = VirtualRuntime(
+        ModelServer({"EXPLAIN (FORMAT JSON) x": table({"p": 25}, [('[{"Plan": {}}]',)])})
+    )
+
+    async def main() -> None:
+        async with runtime.Pool() as pool:
+            assert await pool.explain("x") == [{"Plan": {}}]
+
+    runtime.run(main)
 
 
 def test_what_explain_analyses_is_rolled_back() -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from pgproto.errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PoolClosed
 from pgproto.pool import Backoff, is_permanent
-from pgproto.session import LONGEST_GRACE, Listener, ListenGap, Notification
+from pgproto.session import Listener, ListenGap, Notification
 from pgproto.session.deadlines import Timeout, limit
 
 from .connection import Connection
@@ -132,9 +132,7 @@ class PoolNotifications(Unique):
                 return ListenGap(None, self._since, now, dropped)
             else:
                 try:
-                    found = await heard.get(None if deadline is None else deadline - self._runtime.now())
-                    if found is not None or deadline is not None:
-                        return found
+                    return await heard.get(None if deadline is None else deadline - self._runtime.now())
                 except (ConnectionClosed, ConnectionLost) as error:
                     self._lost = error
                     await self._close()
@@ -173,8 +171,8 @@ class PoolNotifications(Unique):
             await heard.__aenter__()
             if self.over:
                 raise PoolClosed("the pool is closed")
-        except BaseException:
-            await self._close()
+        except BaseException as error:
+            await self._runtime.do_last(self._lender.home, self._close, error)
             raise
         self._dropped = 0
         self._since = self._runtime.now()
@@ -185,11 +183,4 @@ class PoolNotifications(Unique):
         conn, self._connection = self._connection, None
         self._heard = None
         if conn is not None:
-            try:
-                await conn.close()
-            except BaseException:
-                if not self._jobs.over:
-                    conn.abort()
-                    async with self._runtime.shield(LONGEST_GRACE):
-                        await conn.close()
-                raise
+            await conn.close()

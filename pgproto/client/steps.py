@@ -113,8 +113,8 @@ async def open_session(
         return link
 
     async def asked(link: Link, deadline: float) -> None:
-        if accept is not None:
-            await accept(can_cancel(link), deadline)
+        assert accept is not None, "the flow asks if it is told to"
+        await accept(can_cancel(link), deadline)
 
     stepper = _Stepper(runtime, connector, budget, accept=asked)
     await stepper.run(connector.connect(password, accepting=accept is not None))

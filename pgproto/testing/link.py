@@ -183,9 +183,10 @@ class Link(OneThread):
         key = None if self.send_cancel is None else self.engine.take_cancel(running=True)
         if key is None or self.send_cancel is None:
             return None
+        answers: list[bool] = []
         async with virtual.Scope(self._run, self._run.now + 2 * seconds, shield=True):
-            return await self._cancel(self.send_cancel, key, seconds)
-        return False
+            answers.append(await self._cancel(self.send_cancel, key, seconds))
+        return answers == [True]
 
     def drop(self) -> None:
         """Nobody refers to the connection any more; the run still refers to this."""

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from pgproto.errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PoolClosed
 from pgproto.pool import Backoff, is_permanent
-from pgproto.session import LONGEST_GRACE, Listener, ListenGap, Notification
+from pgproto.session import Listener, ListenGap, Notification
 from pgproto.session.deadlines import Timeout, limit
 
 from ..unique import Unique
@@ -133,9 +133,7 @@ class PoolNotifications(Unique):
                 return ListenGap(None, self._since, now, dropped)
             else:
                 try:
-                    found = heard.get(None if deadline is None else deadline - self._runtime.now())
-                    if found is not None or deadline is not None:
-                        return found
+                    return heard.get(None if deadline is None else deadline - self._runtime.now())
                 except (ConnectionClosed, ConnectionLost) as error:
                     self._lost = error
                     self._close()
@@ -174,8 +172,8 @@ class PoolNotifications(Unique):
             heard.__enter__()
             if self.over:
                 raise PoolClosed("the pool is closed")
-        except BaseException:
-            self._close()
+        except BaseException as error:
+            self._runtime.do_last(self._lender.home, self._close, error)
             raise
         self._dropped = 0
         self._since = self._runtime.now()
@@ -186,11 +184,4 @@ class PoolNotifications(Unique):
         conn, self._connection = self._connection, None
         self._heard = None
         if conn is not None:
-            try:
-                conn.close()
-            except BaseException:
-                if not self._jobs.over:
-                    conn.abort()
-                    with self._runtime.shield(LONGEST_GRACE):
-                        conn.close()
-                raise
+            conn.close()

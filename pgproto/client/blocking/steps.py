@@ -114,8 +114,8 @@ def open_session(
         return link
 
     def asked(link: Link, deadline: float) -> None:
-        if accept is not None:
-            accept(can_cancel(link), deadline)
+        assert accept is not None, "the flow asks if it is told to"
+        accept(can_cancel(link), deadline)
 
     stepper = _Stepper(runtime, connector, budget, accept=asked)
     stepper.run(connector.connect(password, accepting=accept is not None))
