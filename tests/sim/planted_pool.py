@@ -205,7 +205,9 @@ def _though_expired(unfit: Callable[..., str], self: Fleet, slot: Slot, now: flo
     return "" if reason == EXPIRED else reason
 
 
-def _as_the_first_time(connect: Callable[..., _Flow], self: Connector, password: str | None = None) -> _Flow:
+def _as_the_first_time(
+    connect: Callable[..., _Flow], self: Connector, password: str | None = None, *, accepting: bool = False
+) -> _Flow:
     self._asked_for_3_0.clear()
     return connect(self)
 

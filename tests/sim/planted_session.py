@@ -35,7 +35,9 @@ __all__ = ["BUGS"]
 _Flow: TypeAlias = Generator[Step, None, Engine]
 
 
-def _and_pipeline(connect: Callable[..., _Flow], self: Connector, password: str | None = None) -> _Flow:
+def _and_pipeline(
+    connect: Callable[..., _Flow], self: Connector, password: str | None = None, *, accepting: bool = False
+) -> _Flow:
     engine = yield from connect(self)
     if self.config.pipelining is None:
         engine.pipelining = True
@@ -164,7 +166,9 @@ def _say_good_bye(close: Callable[[Engine], None], self: Engine) -> None:
     close(self)
 
 
-def _quote_the_password(connect: Callable[..., _Flow], self: Connector, password: str | None = None) -> _Flow:
+def _quote_the_password(
+    connect: Callable[..., _Flow], self: Connector, password: str | None = None, *, accepting: bool = False
+) -> _Flow:
     try:
         return (yield from connect(self))
     except Error as error:
