@@ -4,6 +4,7 @@
 #   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all but the slow, with their coverage
 #   make quick                              linters, types, and the unit tests with their coverage: what fails fast
 #   make demo | test | check | bench | budget | wheel | clean
+#   make docs                               the documentation site, in build/site, with all its checks
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl
 #   make sqlalchemy                         SQLAlchemy's own tests with our dialects; ARGS=--chosen for a part of them
@@ -90,6 +91,13 @@ lint: $(VENV)/.installed-check
 
 bench: $(VENV)/.installed-bench $(COMPILED)/.unpacked
 	$(BIN)/python -m benchmarks --compiled $(COMPILED) $(ARGS)
+
+# The site of the documentation: no warning, no broken link, no public name that is missing; and those of its examples
+# that need other libraries.
+.PHONY: docs
+docs: $(VENV)/.installed-docs
+	$(BIN)/python scripts/site.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_site.py tests/postgres/test_readme_examples.py
 
 # Instructions of the hot paths against benchmarks/budget.json; it needs valgrind.
 budget: $(COMPILED)/.unpacked

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"]
-DOCUMENTS += [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
 # A path in backquotes, and perhaps what is in the file: `a/b.py::Class.method`.
 NAMED = re.compile(r"`((?:pgproto|transports|tests|scripts|docs|benchmarks)(?:/[\w.-]+)+/?)(?:::([\w.]+))?`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#([^)]*))?\)")

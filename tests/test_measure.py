@@ -24,7 +24,7 @@ FOR_SESSIONS = 798
 FOR_SEEING = 241
 """Of these lines: observers, the trace and the logs."""
 
-FOR_HABITS = 235
+FOR_HABITS = 238
 """Of these lines: what the names of other drivers are here, for error texts; a table and what reads it."""
 
 

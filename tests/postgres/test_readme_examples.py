@@ -115,6 +115,12 @@ def test_programs(block: Block, dsn: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out
 
 
+def test_a_program_with_its_own_server(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks("whole")
+    exec(block.source, {"__name__": "__main__"})
+    assert capsys.readouterr().out.startswith("PostgreSQL 18")
+
+
 JOBS = "create table jobs (id int4 primary key, name text); insert into jobs values (1);"
 
 
@@ -147,6 +153,8 @@ def test_what_is_awaited(page: str, dsn: str, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("page", pages("blocking"))
 def test_what_blocks(page: str, dsn: str) -> None:
+    for name in {name for block in blocks("blocking") if block.page == page for name in block.needs}:
+        pytest.importorskip(name)
     with pgproto_blocking.Pool(dsn, max_size=3) as pool, pgproto_blocking.connect(dsn) as conn:
         conn.script(JOBS)
         names: dict[str, Any] = {"pgproto": pgproto, "pg": pgproto_blocking}
@@ -156,6 +164,19 @@ def test_what_blocks(page: str, dsn: str) -> None:
                 exec(prepared(block, dsn), names)
                 assert conn.transaction_status == "I", block
         assert pool.stats().used == 0
+
+
+def test_the_service_answers(dsn: str) -> None:
+    pytest.importorskip("fastapi")
+    testclient = pytest.importorskip("fastapi.testclient")
+    (block,) = blocks("service")
+    names: dict[str, Any] = {}
+    exec(prepared(block, dsn), names)
+    with testclient.TestClient(names["app"]) as client:
+        assert client.post("/notes", params={"text": "paint"}).json() == {"id": 1}
+        refused = client.post("/notes", params={"text": "paint"})
+        assert (refused.status_code, refused.json()) == (409, {"detail": "there is such a note already"})
+        assert client.get("/notes").json() == [{"id": 1, "text": "paint"}]
 
 
 @pytest.mark.parametrize("block", blocks("asyncpg"), ids=str)

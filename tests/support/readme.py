@@ -9,6 +9,8 @@ Before every Python block stands a comment that says how it is run:
     <!-- example: tests -->     as a file of tests, by pytest
     <!-- example: memory -->    as a program that needs no server
     <!-- example: blocking -->  as `await`, with `conn` and `pool` of pgproto_blocking
+    <!-- example: whole -->     as a program that starts its own server
+    <!-- example: service -->   as a FastAPI application, which gets requests
     <!-- example: asyncpg -->   as `await`, with a `conn` of asyncpg
     <!-- example: psycopg -->   as `blocking`, with a `conn` of psycopg
     <!-- example: sqlalchemy -->  as a program, if SQLAlchemy is installed
@@ -17,6 +19,7 @@ Before every Python block stands a comment that says how it is run:
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +36,14 @@ PAGES = {
         "docs/figures.md",
         "docs/migrating-from-asyncpg.md",
         "docs/migrating-from-psycopg.md",
+        "docs/index.md",
+        "docs/tutorial.md",
+        *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/how-to").glob("*.md")),
     )
 }
 KINDS = {
     *("program", "await", "client", "server", "tests", "memory"),
-    *("blocking", "asyncpg", "psycopg", "sqlalchemy"),
+    *("blocking", "whole", "service", "asyncpg", "psycopg", "sqlalchemy"),
 }
 
 _FENCE = re.compile(r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```\n", re.DOTALL)
@@ -54,6 +60,12 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+    @property
+    def needs(self) -> set[str]:
+        """The packages that it imports and that are neither ours nor Python's."""
+        found = set(re.findall(r"^(?:import|from) (\w+)", self.source, re.MULTILINE))
+        return {name for name in found if not name.startswith("pgproto")} - sys.stdlib_module_names
 
 
 def blocks(*kinds: str) -> list[Block]:
