@@ -2,7 +2,8 @@
 
 A line counts unless it is blank or belongs to an import; comments and docstrings count.  Counted are
 `pgproto/client`, without the files that `scripts/blocking.py` writes, and `transports`, without
-`pgproto_pytest`, which is for tests, and `pgproto_blocking/dbapi`, which is another API on top of a client.
+`pgproto_pytest`, which is for tests, `pgproto_cli`, which is a program, and `pgproto_blocking/dbapi`, which
+is another API on top of a client.
 `tests/test_measure.py` has the limits.
 """
 
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
 TRANSPORTS: Final = ROOT / "transports"
-FOR_TESTS: Final = TRANSPORTS / "pgproto_pytest"
+NO_CLIENTS: Final = (TRANSPORTS / "pgproto_cli", TRANSPORTS / "pgproto_pytest")
 ON_TOP: Final = TRANSPORTS / "pgproto_blocking" / "dbapi"
 CLIENT: Final = ROOT / "pgproto" / "client"
 GENERATED: Final = CLIENT / "blocking"
@@ -54,7 +55,7 @@ def packages() -> dict[str, list[Path]]:
     """The files that are written by hand, by package."""
     client = [file for file in sorted(CLIENT.rglob("*.py")) if GENERATED not in file.parents]
     folders = sorted(path for path in TRANSPORTS.iterdir() if (path / "__init__.py").exists())
-    transports = [path for path in folders if path != FOR_TESTS]
+    transports = [path for path in folders if path not in NO_CLIENTS]
     adapters = {
         path.name: [file for file in sorted(path.rglob("*.py")) if ON_TOP not in file.parents]
         for path in transports

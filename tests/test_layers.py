@@ -25,7 +25,7 @@ MAY_IMPORT = {layer: set(LAYERS[: index + 1]) for index, layer in enumerate(LAYE
 MAY_IMPORT["config"] = {"config", "errors"}
 for above in ("protocol", "session", "pool", "client", "", "testing"):
     MAY_IMPORT[above].add("config")
-LAYER_OF = {"errors": "errors", "sqlstates": "errors", "interpreters": "", "__init__": ""}
+LAYER_OF = {"errors": "errors", "sqlstates": "errors", "interpreters": "", "__init__": "", "__main__": ""}
 
 # Time, randomness, bytes and file contents are arguments.
 FORBIDDEN = frozenset(
@@ -48,10 +48,13 @@ ADAPTERS = {
     "pgproto_sockets": frozenset({"pgproto"}),
     "pgproto_trio": frozenset({"pgproto", "pgproto_sockets", "trio"}),
 }
+# The command line is a program on the blocking adapter; nothing imports it.
+PROGRAMS = {"pgproto_cli": frozenset({"pgproto", "pgproto_sockets", "pgproto_blocking"})}
 NOT_IN_ADAPTER = {
     "pgproto_anyio": frozenset({"trio"}),
     "pgproto_asyncio": frozenset({"trio"}),
     "pgproto_blocking": frozenset({"asyncio", "trio"}),
+    "pgproto_cli": frozenset({"asyncio", "trio"}),
     "pgproto_sockets": frozenset({"asyncio", "trio"}),
     "pgproto_trio": frozenset({"asyncio"}),
 }
@@ -194,14 +197,14 @@ def test_imports_of_the_core_point_downwards() -> None:
     assert [text for text in problems if text] == []
 
 
-@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS | PROGRAMS))
 def test_adapters_import_the_core_and_their_runtime_only(adapter: str) -> None:
     root = ROOT / "transports"
     wrong = [
         str(found)
         for file in sorted((root / adapter).rglob("*.py"))
         for found in imports_of(file, root)
-        if found.top not in ADAPTERS[adapter] | {adapter}
+        if found.top not in (ADAPTERS | PROGRAMS)[adapter] | {adapter}
         and (found.top in NOT_IN_ADAPTER[adapter] or found.top not in sys.stdlib_module_names)
     ]
     assert wrong == []
@@ -236,7 +239,7 @@ def graph(root: Path, *, types_too: bool) -> dict[str, set[str]]:
     """What each file below `root/<package>` imports of the others, by module name."""
     files = {
         module_name(file, root): file
-        for package in ("pgproto", *ADAPTERS, KIT)
+        for package in ("pgproto", *ADAPTERS, *PROGRAMS, KIT)
         for file in sorted((root / package).rglob("*.py"))
     }
     return {

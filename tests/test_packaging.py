@@ -29,6 +29,7 @@ PACKAGES = {
     "pgproto_asyncio": ROOT / "transports/pgproto_asyncio",
     "pgproto_blocking": ROOT / "transports/pgproto_blocking",
     "pgproto_sockets": ROOT / "transports/pgproto_sockets",
+    "pgproto_cli": ROOT / "transports/pgproto_cli",
     "pgproto_trio": ROOT / "transports/pgproto_trio",
     "pgproto_anyio": ROOT / "transports/pgproto_anyio",
     "pgproto_psycopg": ROOT / "integrations/pgproto_psycopg",

@@ -71,6 +71,7 @@ def test_data_goes_both_ways(pair: tuple[TLS, TLS]) -> None:
     assert pump(client, server) == (b"answer", b"question")
     assert not client.eof
     assert client.version() == "TLSv1.3"
+    assert (client.cipher() or "").startswith("TLS_")
     assert client.alpn_protocol() == server.alpn_protocol() == "postgresql"
 
 

@@ -277,6 +277,11 @@ class TLS:
         """The version of TLS, as `TLSv1.3`; None before the handshake."""
         return self._object.version()
 
+    def cipher(self) -> str | None:
+        """The name of the cipher, as `TLS_AES_256_GCM_SHA384`; None before the handshake."""
+        found = self._object.cipher()
+        return None if found is None else found[0]
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def _drive_handshake(self) -> bool:
