@@ -439,7 +439,7 @@ class ServerCrash(ConnectionLost):
 
 
 class TransactionAborted(Error):
-    """The server answered COMMIT with ROLLBACK, because a statement of the transaction had failed."""
+    """The end of a block was ROLLBACK, or ROLLBACK TO its savepoint, because a statement in it had failed."""
 
     outcome = Outcome.ROLLED_BACK
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import LocalProtocolError, Outcome, PostgresError, QueryTimeout
+from pgproto import LocalProtocolError, Outcome, PostgresError, QueryTimeout, TransactionAborted
 from pgproto.session import CopyIn, CopyOut, Execution, Operation, Script, Transaction
 from pgproto.wire import Query
 from tests.support.backend import fails, ok
@@ -116,3 +116,25 @@ def test_the_session_ends_before_the_savepoint_of_a_script_is_set(pair: Pair) ->
     pair.eof()
     for operation in (script, copy):
         assert getattr(operation.error, "outcome", None) is Outcome.NOT_SENT
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_savepoint_whose_error_was_swallowed_is_rolled_back(
+    pair: Pair, way: Callable[[Pair, str], Operation]
+) -> None:
+    """The transaction around it goes on, and what was done in the savepoint is gone."""
+    outer, inner = Transaction(pair.engine), Transaction(pair.engine)
+    outer.enter()
+    assert pair.run(query("insert")).error is None
+    inner.enter()
+    assert pair.run(query("insert")).error is None
+    assert sql_error(way(pair, "bad")) == "22012"
+    assert pair.engine.transaction_status == "E"
+    with pytest.raises(TransactionAborted, match="savepoint was rolled back") as caught:
+        run_flow(pair, inner.commit())
+    assert caught.value.outcome is Outcome.ROLLED_BACK
+    assert not inner.entered
+    assert pair.engine.transaction_status == "T"
+    run_flow(pair, outer.commit())
+    assert pair.backend.committed == ["insert"]
+    assert pair.engine.reusable

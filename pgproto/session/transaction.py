@@ -151,7 +151,8 @@ class Transaction:
         Raises:
             LocalProtocolError: it is not open, a block in it is open, or a statement has ended it; work done
                 since then is rolled back.
-            TransactionAborted: the server has rolled back instead.
+            TransactionAborted: a statement had failed, and the server has rolled back instead: the
+                transaction, or to the savepoint.
             Error: the commit failed; its `outcome` says what is known.
         """
         block = self._leave()
@@ -160,6 +161,13 @@ class Transaction:
             if self._unsent(block):
                 self._release(block)
                 return
+            if (
+                block.savepoint
+                and self._engine.transaction_status == "E"
+                and not self._engine.channel.segments
+            ):
+                yield from self._undo(block)  # RELEASE would be refused, and the transaction stay failed
+                raise TransactionAborted("a statement had failed: the savepoint was rolled back")
             sql = f"RELEASE SAVEPOINT {block.savepoint}" if block.savepoint else "COMMIT"
             script = self._last_word(block, sql)
             self.committing = True

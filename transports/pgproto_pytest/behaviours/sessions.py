@@ -75,6 +75,22 @@ async def t04_swallowed_error(pg: Driver, db: Database) -> None:
 
 
 @behaviour
+async def t_swallowed_error_in_a_savepoint(pg: Driver, db: Database) -> None:
+    table = db.make_table()
+    async with pg.connect(db.dsn) as conn:
+        async with conn.transaction():
+            await conn.execute(f"insert into {table} values (1)")
+            with pytest.raises(pgproto.TransactionAborted, match="savepoint"):
+                async with conn.transaction():
+                    await conn.execute(f"insert into {table} values (2)")
+                    with pytest.raises(PostgresError):
+                        await conn.execute("select 1 / 0")
+            assert conn.transaction_status == "T"
+            await conn.execute(f"insert into {table} values (3)")
+        assert [row[0] for row in await conn.fetch(f"select a from {table} order by a")] == [1, 3]
+
+
+@behaviour
 async def t06_error_unchanged(pg: Driver, db: Database) -> None:
     mine = ValueError("mine")
     async with pg.connect(db.dsn) as conn:
