@@ -8,6 +8,7 @@ all that are there; so does a run of everything.
     --version 2.1.9 --version 2.0.58    the versions; these two by default
     --dialect pgproto                   one dialect, or several
     --part testing.suite                one of the two parts
+    --again                             only what has failed in the last run, and put it into the report
     --table                             run nothing, write the table
     --chosen                            the part that continuous integration runs: about a minute
     anything else goes to pytest        -k name
@@ -23,7 +24,7 @@ import sys
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from xml.etree import ElementTree
 
 from tests.support.postgres import PostgresServer
@@ -131,11 +132,19 @@ def reported(tree: str, dialect: str, part: str) -> Path:
     return BUILD / f"{tree}-{dialect}-{Path(part).stem}.xml"
 
 
-def run(tree: Path, dialect: str, part: str, server: PostgresServer, arguments: list[str]) -> Tally:
+def run(
+    tree: Path, dialect: str, part: str, server: PostgresServer, arguments: list[str], again: bool
+) -> Tally:
     """One part of the tests with one dialect."""
     report = reported(tree.name, dialect, part)
+    before = ElementTree.parse(report) if again else None
+    if before is not None:
+        arguments = [
+            "-k",
+            " or ".join(name.partition(".")[2].partition("[")[0] for name in tally(report).failed),
+        ]
     report.unlink(missing_ok=True)
-    url = f"postgresql+{dialect}://scott@127.0.0.1:{server.port}/test"
+    url = f"postgresql+{dialect}://scott:tiger@127.0.0.1:{server.port}/test"
     roots = [str(ROOT / name) for name in ("", "transports", "integrations")]
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--dburi", url]
     command += ["--maxfail=100000", f"--junitxml={report}", "-o", "addopts=-p warnings -p logging", part]
@@ -147,7 +156,21 @@ def run(tree: Path, dialect: str, part: str, server: PostgresServer, arguments: 
         )
     if not report.exists():
         raise SystemExit(f"nothing was run: see {log}")
+    if before is not None:
+        merge(before, report)
     return tally(report)
+
+
+def merge(before: ElementTree.ElementTree[Any], report: Path) -> None:
+    """Put what has run again in the place of what ran before."""
+    anew = {_key(case): case for case in ElementTree.parse(report).iter("testcase")}
+    for suite in before.iter("testsuite"):
+        suite[:] = [anew.get(_key(case), case) for case in suite]
+    before.write(report)
+
+
+def _key(case: ElementTree.Element) -> tuple[str | None, str | None]:
+    return case.get("classname"), case.get("name")
 
 
 def tally(report: Path) -> Tally:
@@ -218,6 +241,7 @@ def main() -> int:
     parser.add_argument("--dialect", action="append", choices=(*DIALECTS, "psycopg_async", "asyncpg"))
     parser.add_argument("--part", action="append", choices=tuple(PARTS))
     parser.add_argument("--chosen", action="store_true")
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--table", action="store_true")
     options, arguments = parser.parse_known_args()
     everything = not (options.version or options.dialect or options.part or options.chosen or arguments)
@@ -237,7 +261,7 @@ def main() -> int:
             tree = fetched(version)
             for part in options.part or PARTS:
                 for dialect in options.dialect or DIALECTS:
-                    found = run(tree, dialect, PARTS[part], server, arguments)
+                    found = run(tree, dialect, PARTS[part], server, arguments, options.again)
                     results[version, part, dialect] = found
                     print(version, part, dialect, "passed", found.passed, "failed", len(found.failed))
                     print(*(f"    {name}" for name in found.failed), sep="\n", flush=True)
