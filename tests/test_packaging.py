@@ -32,6 +32,7 @@ PACKAGES = {
     "pgproto_cli": ROOT / "transports/pgproto_cli",
     "pgproto_trio": ROOT / "transports/pgproto_trio",
     "pgproto_anyio": ROOT / "transports/pgproto_anyio",
+    "pgproto_otel": ROOT / "integrations/pgproto_otel",
     "pgproto_psycopg": ROOT / "integrations/pgproto_psycopg",
     "pgproto_pytest": ROOT / "transports/pgproto_pytest",
     "pgproto_sqlalchemy": ROOT / "integrations/pgproto_sqlalchemy",
@@ -167,6 +168,7 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Pat
     assert {name.removesuffix("__mypyc") for name in loaded.split()} == set(PACKAGES) - {
         "pgproto_trio",
         "pgproto_anyio",
+        "pgproto_otel",
         "pgproto_psycopg",
         "pgproto_pytest",
         "pgproto_sqlalchemy",

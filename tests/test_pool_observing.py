@@ -108,7 +108,11 @@ def test_a_lease_from_the_first_wait_to_the_end_of_the_pool(pool: Watched, seen:
     ]
     assert [move.seconds for move in seen.moves] == [0.0, 0.5, 0.0, 1.5, 1.0, 0.25, 0.25, 0.5, 0.5]
     assert [move.reason for move in seen.moves[-2:]] == ["closed", ""]
-    assert [(wait.seconds, wait.slot, wait.error) for wait in seen.waits] == [(0.5, 1, None), (0.0, 1, None)]
+    assert [(wait.queued, wait.seconds, wait.slot) for wait in seen.waits] == [
+        (True, 0.5, 1),
+        (False, 0.0, 1),
+    ]
+    assert [wait.error for wait in seen.waits] == [None, None]
     assert repr(seen.moves[0]) == "<Move of slot 1: new to opening>"
     assert repr(seen.moves[-2]) == "<Move of slot 1: idle to closing, closed>"
     assert repr(seen.waits[0]) == "<Wait 1: granted after 0.500 s>"
@@ -142,13 +146,13 @@ def test_callers_that_are_refused_or_go_away(seen: Seen) -> None:
     machine.close(3.0)
     machine.acquire(4.0)
     pool.act()
-    ends = [(wait.number, wait.state, type(wait.error)) for wait in seen.waits]
+    ends = [(wait.number, wait.queued, wait.state, type(wait.error)) for wait in seen.waits]
     assert ends == [
-        (1, "failed", PoolTimeout),
-        (4, "failed", TooManyWaiting),
-        (2, "cancelled", type(None)),
-        (3, "failed", PoolClosed),
-        (5, "failed", PoolClosed),
+        (1, False, "failed", PoolTimeout),
+        (4, False, "failed", TooManyWaiting),
+        (2, True, "cancelled", type(None)),
+        (3, True, "failed", PoolClosed),
+        (5, False, "failed", PoolClosed),
     ]
     assert [text for text in seen.told if "waits" in text] == ["caller 2 waits", "caller 3 waits"]
 

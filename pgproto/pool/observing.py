@@ -57,17 +57,19 @@ class Wait:
     Attributes:
         number: its number, in the order of arrival.
         state: "waiting"; "granted", "failed" (see `error`) or "cancelled" at the end of the wait.
+        queued: it has found no free connection, so `PoolObserver.queued` is told of it.
         seconds: how long it has waited; 0.0 if there was a connection at once.
         slot: the slot that was lent; 0 for none.
         error: why there is no connection: PoolTimeout, TooManyWaiting, PoolClosed or ConnectError; or None.
         at: when it happened, on the pool's clock.
     """
 
-    __slots__ = ("at", "error", "number", "seconds", "slot", "state")
+    __slots__ = ("at", "error", "number", "queued", "seconds", "slot", "state")
 
     def __init__(self, ticket: Ticket, at: float) -> None:
         self.number = ticket.number
         self.state = _ENDS[ticket.state]
+        self.queued = ticket.waited
         self.seconds = max(0.0, at - ticket.since)
         self.slot = 0 if ticket.slot is None else ticket.slot.number
         self.error = ticket.error
