@@ -20,7 +20,15 @@ from typing import Any, Final, NamedTuple
 
 import pgproto
 from pgproto.protocol import Authenticator
-from pgproto.session import Engine, ExecuteMany, Execution, QueuedQuery, Startup, StatementCache
+from pgproto.session import (
+    Engine,
+    ExecuteMany,
+    Execution,
+    Observer,
+    QueuedQuery,
+    Startup,
+    StatementCache,
+)
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer, encoded
 from pgproto.types import CopyRowEncoder, ParameterEncoder
 from pgproto.wire import (
@@ -64,10 +72,14 @@ class Server:
     Args:
         parameters: the types of the statement's parameters.
         results: the types of its columns.
+        observers: who is told what the engine does.
     """
 
-    def __init__(self, parameters: Sequence[int], results: Sequence[int]) -> None:
-        self._engine = Engine(clock=lambda: 0.0, statements=StatementCache(prefix="s"))
+    def __init__(
+        self, parameters: Sequence[int], results: Sequence[int], observers: Sequence[Observer] = ()
+    ) -> None:
+        statements = StatementCache(prefix="s")
+        self._engine = Engine(clock=lambda: 0.0, statements=statements, observers=observers)
         self._results = results
         columns = [
             FieldDescription(f"c{number}", 0, 0, type_oid=oid, type_size=-1, type_modifier=-1)
@@ -149,9 +161,9 @@ def _authenticator(encrypted: bool, binding: bytes | None) -> Authenticator:
 _READY: Final = ReadyForQuery("I")
 
 
-def selects(count: int) -> Operation:
+def selects(count: int, observers: Sequence[Observer] = ()) -> Operation:
     """So many cached selects of one int4, one Sync."""
-    server = Server([23], [23])
+    server = Server([23], [23], observers)
     return _checked(server.operation((7,), server.answer([(7,)], "SELECT 1"), count), count, [(7,)])
 
 
