@@ -221,7 +221,7 @@ def test_a_connect_that_fails(log: pytest.LogCaptureFixture) -> None:
 
     runtime.run(main)
     ((name, level, text),) = lines(log)
-    assert (name, level) == ("pgproto", "INFO")
+    assert (name, level) == ("pgproto.session", "INFO")
     assert text.startswith("connecting failed: ")
 
 
@@ -244,7 +244,7 @@ def test_a_session_that_is_lost(log: pytest.LogCaptureFixture) -> None:
                 await conn.fetchval("select 1")
             number = conn.engine.session
         (found,) = lines(log)
-        assert found[:2] == ("pgproto", "WARNING")
+        assert found[:2] == ("pgproto.session", "WARNING")
         assert found[2] == f"session {number} with localhost:5432 was lost: FATAL 57P01: bye"
 
     runtime.run(main)
@@ -428,3 +428,10 @@ def test_an_attempt_that_the_pool_has_stopped_is_no_failure(log: pytest.LogCaptu
 
     runtime.run(main)
     assert lines(log) == []
+
+
+def test_without_a_configuration_nothing_is_printed() -> None:
+    """Python prints warnings of loggers that nobody handles."""
+    for name in ("pgproto.session", "pgproto.pool"):
+        assert [type(handler) for handler in logging.getLogger(name).handlers] == [logging.NullHandler]
+    assert logging.getLogger("pgproto.query").handlers == []  # it was asked for

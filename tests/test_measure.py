@@ -21,7 +21,7 @@ FOR_COPY = 253
 """Of these lines: row counts, parameters, conditions, files, progress and columns by default of COPY."""
 FOR_SESSIONS = 798
 """Of these lines: what sessions can do beyond statements; the changelog lists it."""
-FOR_SEEING = 241
+FOR_SEEING = 244
 """Of these lines: observers, the trace and the logs."""
 
 FOR_HABITS = 238

@@ -1,12 +1,13 @@
 """What the client says to the standard library's `logging`, and the log of slow queries.
 
-    pgproto        sessions: one that was lost, a connect that failed
-    pgproto.pool   connections that could not be opened or were retired, and why; transactions that borrowers
-                   have left open; callers that waited in vain
-    pgproto.query  what `SlowQueries` finds
+    pgproto.session  sessions: one that was lost, a connect that failed
+    pgproto.pool     connections that could not be opened or were retired, and why; transactions that
+                     borrowers have left open; callers that waited in vain
+    pgproto.query    what `SlowQueries` finds
 
 Rule: WARNING is for what nobody else is told, INFO for what a caller gets as an exception or another line
 says already, DEBUG for the usual course.
+Rule: a program that has not configured logging hears nothing of the first two, as of every library.
 Rule: no secret, no value of a parameter, and no DETAIL of the server's, which may quote one, unless somebody
 has asked for values.
 
@@ -27,9 +28,11 @@ from pgproto.session import Engine, Exchange, Observer
 
 __all__ = ["SlowQueries", "connect_failed", "lost", "open_failed", "retired", "waited_in_vain"]
 
-_SESSIONS: Final = logging.getLogger("pgproto")
+_SESSIONS: Final = logging.getLogger("pgproto.session")
 _POOL: Final = logging.getLogger("pgproto.pool")
 _QUERIES: Final = logging.getLogger("pgproto.query")
+for _logger in (_SESSIONS, _POOL):
+    _logger.addHandler(logging.NullHandler())  # else Python would print the warnings
 
 _WHY: Final = {
     LOST: (logging.INFO, "it was lost"),  # the session's own line is a WARNING
