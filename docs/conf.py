@@ -72,15 +72,15 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         )
 
     def page(match: re.Match[str]) -> str:
-        path = (folder.parent / match[1]).resolve()
+        path = (folder.parent / match[2]).resolve()
         for name, file in FILES.items():
             if path == ROOT / file:
                 path = HERE / f"{name}.md"
-        if HERE not in path.parents:
-            return match[0]
-        return f"](/{path.relative_to(HERE).as_posix()}{match[2] or ''})"
+        if HERE not in path.parents:  # a file that is no page is named
+            return f"{match[1]} (`{path.relative_to(ROOT).as_posix()}`)"
+        return f"[{match[1]}](/{path.relative_to(HERE).as_posix()}{match[3] or ''})"
 
-    source[0] = re.sub(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)", page, source[0])
+    source[0] = re.sub(r"\[([^\]]*)\]\(([\w./-]+\.md)(#[\w-]+)?\)", page, source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
