@@ -193,11 +193,11 @@ def test_an_attempt_that_ends_its_thread_frees_its_slot(
     connect = pgproto_blocking.Connection.open
     attempts: list[Any] = []
 
-    def connects(conn: pgproto_blocking.Connection, *args: Any) -> None:
+    def connects(conn: pgproto_blocking.Connection, *args: Any, **options: Any) -> None:
         attempts.append(conn)
         if len(attempts) == 1:
             raise kind
-        connect(conn, *args)
+        connect(conn, *args, **options)
 
     async def scenario(pg: Driver) -> None:
         monkeypatch.setattr(pgproto_blocking.Connection, "open", connects)
