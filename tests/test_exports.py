@@ -11,6 +11,7 @@ import importlib
 import inspect
 import types
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -98,6 +99,7 @@ def is_documented(cls: type, attribute: str) -> bool:
     return any(definition.__doc__ for definition in definitions)
 
 
+@cache
 def documented_constants() -> set[str]:
     """The documented names of all files of the packages."""
     roots = (ROOT / "pgproto", ROOT / "transports")
