@@ -30,7 +30,7 @@ BIN := $(VENV)/bin
 # The unit tests alone run every line and branch of pgproto/; the others are not slowed down by being traced.
 UNITS := tests/test_*.py
 COVERED := $(UNITS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
-OTHERS := $(addprefix tests/,adapters chaos columns corpus dbapi embedding faults fuzz hostile postgres promise sim types)
+OTHERS := $(addprefix tests/,adapters chaos columns command_line corpus dbapi embedding faults fuzz hostile otel postgres promise sim types)
 # These need other libraries than the rest: an environment with the extra `ecosystem`.
 ECOSYSTEM := tests/dbapi/test_users.py tests/sqlalchemy_dialect
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal

@@ -46,8 +46,8 @@ INTERPRETED = {  # besides each __init__.py, which has names and one check
 # calls into the interpreter.  A cached select takes 0.85 of the time without them, a batch of 100 0.86, 100
 # rows of pg_type 0.87.
 #
-# -Wno-all: distutils asks for -Wall, whose warnings say nothing of generated code.  To look for them takes GCC
-# four fifths of a compilation without optimisation (155 s of 186; measured at 600,000 lines of C), and the
+# -Wno-all: distutils asks for -Wall, whose warnings say nothing of generated code.  To look for them takes
+# GCC four fifths of a compilation without optimisation (600,000 lines of C: 155 s, and 31 s without), and the
 # profile needs two.  -g0: the lines of that C are in no wheel, so nobody could use what is said of them.
 _FLAGS = ["-fvisibility=hidden", "-fno-plt", "-Wno-all", "-g0"] if sys.platform == "linux" else []
 # With a profile, in the same run: 0.81, 0.71 and 0.73.  There are an eighth fewer instructions, and code

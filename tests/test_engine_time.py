@@ -122,7 +122,7 @@ def test_a_query_that_times_out_is_cancelled_and_nothing_is_sent_meanwhile() -> 
 
 LATE: list[tuple[Callable[[], CopyOut | Stream], list[object]]] = [
     (lambda: Stream(QueuedQuery("rows", ())), [1, 2, 3]),
-    (lambda: CopyOut("copy t to stdout"), [b"1\n", b"2\n"]),
+    (lambda: CopyOut("copy t to stdout"), [b"1\n2\n"]),
 ]
 LATE_SCRIPT = {
     "rows": rows_of(1, 2, 3),

@@ -24,6 +24,7 @@ from pgproto.session import (
 )
 from tests.support.backend import FATAL, Answer, fails, ok, rows_of
 from tests.support.flows import run_flow
+from tests.support.many import execute_many, ones
 from tests.support.pair import Pair, byte_by_byte, whole
 from tests.support.queries import batch, query
 
@@ -359,3 +360,10 @@ def test_a_run_of_an_operation_that_is_healed_is_one_exchange(seen: Seen) -> Non
     assert operation.error is None
     assert len(seen.exchanges) == 2
     assert seen.exchanges[1].rows == 1
+
+
+def test_many_records_are_one_operation(seen: Seen, pair: Pair) -> None:
+    execute_many(pair, "insert $1", ones(3))
+    (exchange,) = seen.exchanges
+    assert (exchange.kind, exchange.statements) == ("ExecuteMany", ["insert $1"])
+    assert (exchange.tag, exchange.rows) == ("", 3)

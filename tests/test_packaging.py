@@ -40,8 +40,8 @@ PACKAGES = {
 PROGRAM = """
 import pkgutil, sys
 before = set(sys.modules)
-import pgproto, pgproto_asyncio, pgproto_blocking, pgproto_sockets
-for package in (pgproto, pgproto_asyncio, pgproto_blocking, pgproto_sockets):
+import pgproto, pgproto_asyncio, pgproto_blocking, pgproto_cli, pgproto_sockets
+for package in (pgproto, pgproto_asyncio, pgproto_blocking, pgproto_cli, pgproto_sockets):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         __import__(module.name)
 print(pgproto.build)

@@ -95,7 +95,8 @@ def test_what_has_arrived_before_is_whole(pair: Pair, make: Callable[[], Stream 
     pair.deliver(answer[-ready:])
     assert operation.finished
     assert operation.error is None
-    assert len(operation.take()) == (3 if isinstance(operation, Stream) else 2)
+    taken = operation.take()
+    assert len(taken) == 3 if isinstance(operation, Stream) else b"".join(taken) == b"1\n2\n"
 
 
 @reading
@@ -233,6 +234,18 @@ def test_what_the_server_answers_all_the_same_is_theirs(pair: Pair) -> None:
     assert sent.error is None
     assert [tuple(row) for row in sent.results[0].rows] != []
     assert pair.engine.idle
+
+
+def test_a_call_that_was_given_up_needs_no_end(pair: Pair) -> None:
+    """Its answers are still under way."""
+    pair.backend.silent = True
+    script = pair.run(Script("rows"))
+    pair.engine.give_up(script)
+    assert script.finished
+    given_up = error_of(script)
+    pair.engine.end_lease()
+    assert error_of(script) is given_up
+    assert pair.engine.take_cancel() is not None
 
 
 def test_calls_that_nothing_stops(pair: Pair) -> None:

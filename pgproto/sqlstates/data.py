@@ -9,6 +9,7 @@ __all__ = [
     "BadCopyFileFormat",
     "CharacterNotInRepertoire",
     "DatetimeFieldOverflow",
+    "DatumVersionMismatch",
     "DivisionByZero",
     "DuplicateJSONObjectKeyValue",
     "ErrorInAssignment",
@@ -341,3 +342,7 @@ class UntranslatableCharacter(DataException, code="22P05"):
 
 class NonstandardUseOfEscapeCharacter(DataException, code="22P06"):
     """22P06: nonstandard_use_of_escape_character."""
+
+
+class DatumVersionMismatch(DataException, code="22P07"):
+    """22P07: datum_version_mismatch."""

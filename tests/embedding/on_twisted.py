@@ -73,7 +73,8 @@ class Scope:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         scopes.set(self.outer)
         self.deadline = math.inf
-        self.cancelled_caught = self.cancel_called and isinstance(error, CancelledError)
+        ours = self.cancel_called and (self.shield or not any(scope.cancel_called for scope in self.outer))
+        self.cancelled_caught = ours and isinstance(error, CancelledError)
         return self.cancelled_caught
 
 
@@ -91,8 +92,8 @@ class Event:
 
     async def wait(self) -> None:
         if not self.happened:
-            self.waiting.append(deferred := Deferred[None]())
-            await wait(deferred)
+            self.waiting.append(Deferred[None]())
+            await wait(self.waiting[-1])
 
 
 class Group:
@@ -148,7 +149,7 @@ class Waits:
     """See `pgproto_sockets.waits.Waits`."""
 
     closed, log, event, scope, group = ConnectionClosed, "pgproto_twisted", Event, Scope, Group
-    now = staticmethod(reactor.seconds)
+    now, spawn = staticmethod(reactor.seconds), staticmethod(begin)
     checkpoint_if_cancelled = staticmethod(lambda: wait(succeed(None)))
     checkpoint = staticmethod(lambda: wait(deferLater(reactor, 0)))
     shielded_checkpoint = staticmethod(lambda: deferLater(reactor, 0, lambda: None))
@@ -157,7 +158,6 @@ class Waits:
     in_thread = staticmethod(lambda work: wait(deferToThread(work)))
     home = staticmethod(lambda: reactor)
     soon = staticmethod(lambda home, call: reactor.callFromThread(call) or True)
-    spawn = staticmethod(lambda work, *args: begin(work, *args))
     task = staticmethod(lambda: None)  # Twisted does not know
     is_over = staticmethod(lambda task: False)
     is_cancelled = staticmethod(lambda error: isinstance(error, CancelledError))
