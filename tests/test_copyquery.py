@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,8 @@ from pgproto import DataError, LocalProtocolError, Outcome
 from pgproto.session import CopyOut, QueuedQuery, Statement
 from pgproto.session.copyquery import CopyQuery
 from pgproto.session.placeholders import tokens
+from pgproto.types import Row
+from pgproto.types.row import Columns
 
 INT4, TEXT = 23, 25
 NAMES = [(INT4, "pg_catalog.int4"), (TEXT, "pg_catalog.text")]
@@ -23,13 +23,12 @@ def prepared(*oids: int) -> Statement:
     return statement
 
 
-def filled(sql: str, args: tuple[object, ...], *oids: int, names: list[Any] | None = None) -> str:
+def filled(sql: str, args: tuple[object, ...], *oids: int, names: list[tuple[int, str]] | None = None) -> str:
     query = CopyQuery(sql, args)
     assert query.encode(prepared(*oids))
     item = query.names()
     assert item.args == (list(oids),)
-    rows: Any = NAMES if names is None else names
-    item.rows = rows
+    item.rows = [Row(Columns(["oid", "name"]), each) for each in (NAMES if names is None else names)]
     return query.text(item)
 
 
