@@ -92,6 +92,8 @@ class PoolObserver(Observer):
     def moved(self, move: Move) -> None:
         """A slot has changed its state: a connection is being opened, lent, given back, retired, ...
 
+        Where threads share a pool, two may tell in another order than things happened: `Move.at` says when.
+
         Args:
             move: from where to where, and why.
         """

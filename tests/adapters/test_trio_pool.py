@@ -277,7 +277,7 @@ def test_a_dropped_iterator_returns_its_connection(pg18: PostgresServer) -> None
     async def main() -> None:
         async with new_pool(pg18, max_size=1) as pool:
             async for chunk in pool.copy_out("copy (select generate_series(1, 20000)) to stdout"):
-                assert chunk == b"1\n"
+                assert chunk.startswith(b"1\n2\n")
                 break
             assert await pool.fetchval("select 1") == 1
             unused = pool.copy_out("copy (select 1) to stdout")

@@ -77,8 +77,8 @@ def test_a_lease_that_ends_in_the_middle(pool: pg.Pool, pg18: PostgresServer, ho
     pid = pool.fetchval("select pg_backend_pid()")
     ends: Callable[[], object]
     if how == "copy_out":
-        pieces = pool.copy_out("copy (select generate_series(1, 3)) to stdout")
-        assert next(pieces) == b"1\n"
+        pieces = pool.copy_out("copy (select generate_series(1, 30000)) to stdout")
+        assert next(pieces).startswith(b"1\n2\n")
         garbage: list[Any] = [pieces]
         del pieces
         ends = garbage.clear
@@ -369,7 +369,7 @@ def test_a_copy_out_that_is_left_when_the_interpreter_ends(pg18: PostgresServer)
         def begin():
             pool = pg.Pool(dsn, max_size=1).open()
             pieces = pool.copy_out("copy (select generate_series(1, 1000000)) to stdout")
-            print(next(pieces))
+            print(next(pieces)[:2])
             return pool, pieces
 
         left = begin()

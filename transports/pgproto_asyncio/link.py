@@ -242,10 +242,11 @@ class Link(OneThread, asyncio.BufferedProtocol):
         if key is None:
             return None
         try:
-            return await send(key, seconds)
+            delivered = await send(key, seconds)
         finally:
             self.engine.cancel_done()
-            self.pump()
+        self.pump()
+        return delivered
 
     async def cancel(self, seconds: float) -> bool | None:
         """Cancel what runs.  The task that does it goes on when the caller is cancelled."""

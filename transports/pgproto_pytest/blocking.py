@@ -129,7 +129,11 @@ def _drive(work: Awaitable[T]) -> T:
 
 def _synchronous(options: dict[str, Any]) -> dict[str, Any]:
     """Hooks that may be `async def`, as plain functions."""
-    return {name: _plain(value) if inspect.isfunction(value) else value for name, value in options.items()}
+    return {name: _plain(value) if _may_be_async(value) else value for name, value in options.items()}
+
+
+def _may_be_async(value: object) -> bool:
+    return inspect.isfunction(value) or inspect.iscoroutinefunction(vars(type(value)).get("__call__"))
 
 
 def _plain(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
