@@ -8,11 +8,13 @@ import sys
 
 import pytest
 
+import pgproto
+
 
 def test_it_is_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["pgproto", "bench"])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("pgproto", run_name="__main__")
+        runpy.run_path(f"{pgproto.__path__[0]}/__main__.py", run_name="__main__")
     assert caught.value.code == 0
     assert "benchmarks" in capsys.readouterr().out
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import runpy
 import socket
 import sys
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import pgproto_cli
 from pgproto.wire import Query, StartupMessage
 from pgproto_cli.commands import run
 from pgproto_cli.output import doing, one_line, paint
@@ -227,16 +225,6 @@ def test_help_and_misuse(cli: Run) -> None:
         status, out, err = cli(*argv)
         assert (status, out) == (2, "")
         assert "Traceback" not in err
-
-
-def test_it_is_what_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["pgproto", "bench"])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("pgproto", run_name="__main__")
-    assert caught.value.code == 0
-    assert "benchmarks" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        pgproto_cli.main(["bench"])
 
 
 def test_interrupts_and_closed_pipes(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
