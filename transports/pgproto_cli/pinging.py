@@ -10,8 +10,8 @@ from pgproto.client.blocking import Connection
 from pgproto.config import Config, Host
 from pgproto.wire.tags import version
 
+from .opening import connect
 from .output import BOLD, GREEN, RED, doing, one_line, paint, show_json
-from .watching import connect
 
 __all__ = ["ping"]
 

@@ -10,8 +10,8 @@ from typing import Final
 from pgproto.config import Config
 from pgproto.wire import trace_bytes
 
+from .opening import connect
 from .output import RED, paint, show_json
-from .watching import connect
 
 __all__ = ["decode", "read", "trace", "unhex"]
 
@@ -38,15 +38,14 @@ def trace(
     """
     begun = time.perf_counter()
 
-    def seen(sender: str, data: bytes, startup: bool) -> None:
+    def show(_session: int, line: str) -> None:
         elapsed = time.perf_counter() - begun
-        for line in trace_bytes(sender, data, startup):
-            if as_json:
-                show_json({"seconds": round(elapsed, 6), **_parts(line)})
-            else:
-                print(f"{elapsed:.6f}\t{line}" if times else line, flush=True)
+        if as_json:
+            show_json({"seconds": round(elapsed, 6), **_parts(line)})
+        else:
+            print(f"{elapsed:.6f}\t{line}" if times else line, flush=True)
 
-    with connect(config, seen) as conn:
+    with connect(config, show) as conn:
         if extended or args:
             conn.fetch(sql, *args)
         else:
