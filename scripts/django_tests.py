@@ -16,7 +16,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 from typing import Final
@@ -25,10 +24,11 @@ ROOT: Final = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "transports")]
 
 from tests.support.postgres import PostgresServer  # noqa: E402 - after the path
+from tests.support.suites import source, write_results  # noqa: E402
 
 FOLDER: Final = ROOT / "build/django"
 PAGE: Final = ROOT / "docs/psycopg.md"
-BEGIN, END = "<!-- django: begin -->\n", "<!-- django: end -->\n"
+BEGIN, END = "<!-- django: begin -->", "<!-- django: end -->"
 
 MODULES: Final = (
     *("postgres_tests", "queries", "transactions", "backends", "schema", "introspection", "migrations"),
@@ -103,14 +103,7 @@ class Side:
 
 def fetch() -> Path:
     """The folder of Django's tests."""
-    version = importlib.metadata.version("django")
-    folder = FOLDER / f"django-{version}"
-    if not folder.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
-        subprocess.run([*pip, "--no-binary", ":all:", "-d", FOLDER, f"django=={version}"], check=True)
-        with tarfile.open(FOLDER / f"django-{version}.tar.gz") as archive:
-            archive.extractall(FOLDER, filter="data")
+    folder = source("django", importlib.metadata.version("django"), FOLDER)
     (folder / "tests/settings_of_pgproto.py").write_text(SETTINGS)
     return folder / "tests"
 
@@ -213,9 +206,7 @@ def write(
     lines += [""] if differences else []
     lines += ["Why tests were skipped, the same on both sides:", ""]
     lines += [f"- {count}: {reason}" for reason, count in reasons.most_common()]
-    page = PAGE.read_text()
-    head, rest = page.split(BEGIN)
-    PAGE.write_text(head + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+    write_results(PAGE, BEGIN, END, lines)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
 from tests.support.postgres import PostgresServer
+from tests.support.suites import source, write_results
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build" / "sqlalchemy"
@@ -97,22 +97,7 @@ class Tally:
 
 def fetched(version: str) -> Path:
     """The unpacked source distribution, with what is changed in it."""
-    tree = BUILD / f"sqlalchemy-{version}"
-    if not tree.exists():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-binary",
-            "sqlalchemy",
-        ]
-        subprocess.run([*command, "--dest", str(BUILD), f"sqlalchemy=={version}"], check=True)
-        with tarfile.open(BUILD / f"sqlalchemy-{version}.tar.gz") as archive:
-            archive.extractall(BUILD, filter="data")
+    tree = source("sqlalchemy", version, BUILD)
     (tree / "pgproto_requirements.py").write_text(REQUIREMENTS)
     (tree / "test" / "dialect" / "test_suite.py").write_text(SUITE)
     values = tree / "test" / "dialect" / "postgresql" / "test_types.py"
@@ -229,9 +214,7 @@ def write_table() -> None:
                 report = reported(f"sqlalchemy-{version}", dialect, PARTS[part])
                 if report.exists():
                     results[version, part, dialect] = tally(report)
-    before, _, rest = PAGE.read_text().partition(START)
-    table = "\n".join(lines(results))
-    PAGE.write_text(f"{before}{START}\n\n{table}\n\n{END}{rest.partition(END)[2]}")
+    write_results(PAGE, START, END, lines(results))
 
 
 def main() -> int:
