@@ -1,7 +1,7 @@
 """`Pool.listen`: notifications that go on after the loss of a connection, and say where some may be missing.
 
-There is no task: whoever asks for the next event connects again.  So nothing happens that nobody waits for,
-and what is raised has a caller.
+There is no task: the caller who asks for the next event connects again.  So nothing happens that nobody waits
+for, and what is raised has a caller.
 """
 
 from __future__ import annotations
