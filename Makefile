@@ -1,9 +1,10 @@
 # Each command sets up what it needs in a virtual environment of its own and then does its work.
 # They need Python >= 3.11 and a network to install from, nothing else.
 #
-#   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all but the slow, with their coverage
-#   make quick                              linters, types, and the unit tests with their coverage: what fails fast
-#   make demo | test | check | bench | budget | wheel | clean
+#   make unit ARGS=tests/test_frames.py     one file of unit tests; without ARGS all but the slow
+#   make quick                              linters, types, and the unit tests: what fails fast
+#   make test                               all tests of the library, with the coverage of pgproto/ by the unit tests
+#   make demo | check | bench | budget | wheel | clean
 #   make docs                               the documentation site, in build/site, with all its checks
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
 #   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl
@@ -17,6 +18,8 @@
 PYTHON ?= python3
 BUILD ?= pure
 WORKERS ?= 2
+# Units compute, and each worker collects them all: more workers than cores make that longer.
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS ?=
 # On Linux, where the C compiler is GCC, the compiled build is optimised by a profile: it takes twice as long.
 PROFILE ?= $(if $(filter Linux,$(shell uname)),1)
@@ -27,13 +30,15 @@ else
 VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 endif
 BIN := $(VENV)/bin
-# The unit tests alone run every line and branch of pgproto/; the others are not slowed down by being traced.
+# The unit tests alone run every line and branch of pgproto/; the others are not slowed down by being traced.  Tracing makes
+# units two and a half times as slow: `quick` does without.
 UNITS := tests/test_*.py
 COVERED := $(UNITS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 OTHERS := $(addprefix tests/,adapters chaos columns command_line corpus dbapi embedding faults fuzz hostile otel postgres promise sim types)
 # These need other libraries than the rest: an environment with the extra `ecosystem`.
 ECOSYSTEM := tests/dbapi/test_users.py tests/sqlalchemy_dialect
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
+UNITTEST = $(PYTEST) -n $(CORES)
 
 # The compiled build, unpacked, beside its wheel and what that was made of: it must come before the checkout
 # wherever Python looks, in the processes that tests start too, and the current directory must not come before it.
@@ -50,7 +55,7 @@ export PGPROTO_BUILD := $(BUILD)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo unit quick rest test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy psycopg django clean
+.PHONY: help demo unit quick test check lint bench budget built wheel sim power promise faults chaos storm fuzz mutants ecosystem sqlalchemy psycopg django clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -60,7 +65,7 @@ demo: $(VENV)/.installed-demo
 
 # The rest runs even if a unit test has failed: whoever repeats what failed must not skip what never ran.
 test: $(VENV)/.installed-test $(if $(filter compiled,$(BUILD)),$(COMPILED)/.unpacked)
-	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) $(COVERED) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
+	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(UNITTEST) $(COVERED) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
 
 # psycopg on pgproto: every answer beside that of libpq, and the libraries on top of it.
 psycopg: $(VENV)/.installed-psycopg-test
@@ -69,15 +74,12 @@ psycopg: $(VENV)/.installed-psycopg-test
 django: $(VENV)/.installed-psycopg-test
 	$(BIN)/python -m scripts.django_tests $(ARGS)
 
-# The two halves of `test` on the pure build: what fails fast, and what is slow or needs servers.
+# What fails fast; `test` is the rest.
 quick: lint unit
 
 # `make unit ARGS=tests/test_frames.py` is the shortest way to a test: hardly a unit needs a server.
 unit: $(VENV)/.installed-$(if $(ARGS),unit,test)
-	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(PYTEST) -m "not slow" $(COVERED))
-
-rest: $(VENV)/.installed-test
-	$(if $(ARGS),$(PYTEST) $(ARGS),units=0; $(PYTEST) -m slow $(UNITS) || units=$$?; $(PYTEST) $(OTHERS) && exit $$units)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(UNITTEST) -m "not slow" $(UNITS))
 
 # The rules of the house are units; `quick` runs them with the others.
 check: lint
