@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.util.concurrency import await_only
 
-from pgproto.session import Batch, QueuedQuery, ScriptResult
+from pgproto.session import Operation, ScriptResult
 from pgproto.types import Column
 from pgproto_asyncio import Connection
 
@@ -75,6 +75,17 @@ class WaitingPortal:
         self._cursor.drop()
 
 
+class WaitingLink:
+    """The link of a connection of `pgproto_asyncio`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def run(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation and wait for its end."""
+        await_only(self._connection.link.run(operation, timeout))
+
+
 class Waiting:
     """What `pgproto_blocking.dbapi` needs of a session, by awaiting.
 
@@ -84,6 +95,7 @@ class Waiting:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.link = WaitingLink(connection)
 
     @property
     def closed(self) -> bool:
@@ -94,10 +106,6 @@ class Waiting:
     def transaction_status(self) -> str:
         """The status of the last ReadyForQuery."""
         return self.connection.transaction_status
-
-    def send_batch(self, batch: Batch, *, timeout: float | None = None) -> list[QueuedQuery[Any]]:
-        """Send a batch."""
-        return await_only(self.connection.send_batch(batch, timeout=timeout))
 
     def script(self, sql: str, *, timeout: float | None = None) -> list[ScriptResult]:
         """Run a text as a simple query."""

@@ -164,7 +164,7 @@ class QueuedQuery(Generic[R]):
         Raises:
             BaseException: what the caller's code has raised, if it is no Exception.
         """
-        if self.into is None:
+        if self.into is None or self.into is tuple:
             return rows, None
         try:
             error = make_all(rows, self.decoder.making(self.into), self.into, before)
@@ -369,7 +369,7 @@ def as_item(query: object, args: Sequence[object], into: Into[Any] | None = None
     Raises:
         TypeError: it is none of these, or `into` is nothing that makes objects.
     """
-    if into is not None:
+    if into is not None and into is not tuple:
         check_into(into)
     if type(query) is str:
         return QueuedQuery(query, args, None, into)

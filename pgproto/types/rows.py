@@ -105,6 +105,7 @@ class RowDecoder:
     __slots__ = (
         "_columns",
         "_converted",
+        "_described",
         "_fields",
         "_first",
         "_formats",
@@ -133,6 +134,7 @@ class RowDecoder:
         self._types = types
         self._typed_text = typed_text
         self._values: RowDecoder | None = None
+        self._described: tuple[Column, ...] | None = None
         self._into: object = None
         self._make: Make | None = None
         known: list[Codec] = [types.codec(field.type_oid) for field in fields]
@@ -165,8 +167,13 @@ class RowDecoder:
     @property
     def description(self) -> tuple[Column, ...]:
         """The columns, with their types."""
-        fields, types = self._fields, self._types
-        return tuple([Column(each.name, each.type_oid, types.codec(each.type_oid).name) for each in fields])
+        described = self._described
+        if described is None:
+            fields, types = self._fields, self._types
+            self._described = described = tuple(
+                [Column(each.name, each.type_oid, types.codec(each.type_oid).name) for each in fields]
+            )
+        return described
 
     def values_only(self) -> RowDecoder:
         """The decoder whose rows are tuples of values."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from pgproto.errors import Error as PgprotoError
 from pgproto.errors import PostgresError, TransactionAborted
-from pgproto.session import Batch, QueuedQuery, ScriptResult
+from pgproto.session import Execution, Operation, QueuedQuery, ScriptResult
 from pgproto.types import Column, quote_literal
 
 from . import errors
@@ -26,7 +26,7 @@ from .server import ServerCursor
 from .styles import Parameters, Style
 from .xid import Xid
 
-__all__ = ["Connection", "Portal", "Session"]
+__all__ = ["Connection", "Link", "Portal", "Session"]
 
 _LEVELS = ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
@@ -56,6 +56,14 @@ class Portal(Protocol):
         ...
 
 
+class Link(Protocol):
+    """What a connection needs of `pgproto_blocking`'s link."""
+
+    def run(self, operation: Operation, timeout: float | None) -> None:
+        """Submit an operation and wait for its end."""
+        ...
+
+
 class Session(Protocol):
     """What a connection needs of `pgproto_blocking`'s connection; other things may have it as well."""
 
@@ -69,8 +77,9 @@ class Session(Protocol):
         """The status of the last ReadyForQuery: "I", "T" or "E"."""
         ...
 
-    def send_batch(self, batch: Batch, *, timeout: float | None = None) -> list[QueuedQuery[Any]]:
-        """Send an atomic batch."""
+    @property
+    def link(self) -> Link:
+        """What runs operations."""
         ...
 
     def script(self, sql: str, *, timeout: float | None = None) -> list[ScriptResult]:
@@ -384,26 +393,23 @@ class Connection:
     # ---- Internals
 
     def _send(self, sql: str, values: Sequence[Any]) -> QueuedQuery[Any]:
-        session = self.session
-        batch = Batch()
         try:
-            first = not self._autocommit and session.transaction_status == "I"
-            if first:
-                batch.queue(self._begin)
-            item: QueuedQuery[tuple[Any, ...]] = batch.queue(sql, *values, into=tuple)
+            first = not self._autocommit and self.session.transaction_status == "I"
             try:
-                session.send_batch(batch, timeout=self.timeout)
+                return self._run(sql, values, first)
             except PostgresError as error:
                 if not (first and error.stale_statement):
                     raise
                 # Only BEGIN has run, so that nothing is lost by a rollback: the statement is prepared again.
                 self._script("ROLLBACK")
-                batch = Batch()
-                batch.queue(self._begin)
-                item = batch.queue(sql, *values, into=tuple)
-                session.send_batch(batch, timeout=self.timeout)
+                return self._run(sql, values, first)
         except PgprotoError as error:
             raise self.translated(error) from error
+
+    def _run(self, sql: str, values: Sequence[Any], first: bool) -> QueuedQuery[Any]:
+        item: QueuedQuery[Any] = QueuedQuery(sql, values, into=tuple)
+        items: list[QueuedQuery[Any]] = [QueuedQuery(self._begin, ()), item] if first else [item]
+        self.session.link.run(Execution(items), self.timeout)
         return item
 
     def _begun(self) -> None:
