@@ -7,7 +7,7 @@
 #   make demo | check | bench | budget | wheel | clean
 #   make docs                               the documentation site, in build/site, with all its checks
 #   make sim | power | promise | faults | chaos | storm | fuzz | mutants     the long runs: see docs/testing.md
-#   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl
+#   make ecosystem                          what the dialects and DB-API are tested with: Alembic, pandas, polars, petl; the service
 #   make sqlalchemy                         SQLAlchemy's own tests with our dialects; ARGS=--chosen for a part of them
 #   make django                             Django's own tests on that; ARGS=--chosen for a part of them
 #   make psycopg                            psycopg on pgproto beside psycopg on libpq
@@ -36,7 +36,7 @@ UNITS := tests/test_*.py
 COVERED := $(UNITS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 OTHERS := $(addprefix tests/,adapters chaos columns command_line corpus dbapi embedding faults fuzz hostile otel postgres promise sim types)
 # These need other libraries than the rest: an environment with the extra `ecosystem`.
-ECOSYSTEM := tests/dbapi/test_users.py tests/sqlalchemy_dialect
+ECOSYSTEM := tests/dbapi/test_users.py tests/service tests/sqlalchemy_dialect
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 UNITTEST = $(PYTEST) -n $(CORES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -329,3 +330,37 @@ def test_psycopg_and_ours_have_the_same_text(pg18: PostgresServer) -> None:
     psycopg = pytest.importorskip("psycopg")
     with psycopg.connect(pg18.dsn()) as theirs:
         assert str(theirs.xid(7, "mine", "branch")) == str(dbapi.Xid(7, "mine", "branch"))
+
+
+@pytest.mark.parametrize(
+    ("before", "autocommit", "outcome"),
+    [
+        (None, False, pgproto.Outcome.ROLLED_BACK),  # BEGIN went with it
+        ("select 1", False, pgproto.Outcome.ROLLED_BACK),
+        (None, True, pgproto.Outcome.UNKNOWN),
+    ],
+)
+def test_a_statement_whose_session_is_lost(
+    pg_restartable: PostgresServer, before: str | None, autocommit: bool, outcome: pgproto.Outcome
+) -> None:
+    """What runs in a transaction is committed by its COMMIT and by nothing else."""
+    server = pg_restartable
+    server.start()
+    connection = dbapi.connect(server.dsn(), autocommit=autocommit)
+    cursor = connection.cursor()
+    if before is not None:
+        cursor.execute(before)
+
+    def stop() -> None:
+        while not server.query("select 1 from pg_stat_activity where wait_event = 'PgSleep'"):
+            pass
+        server.stop("immediate")
+
+    with ThreadPoolExecutor(1) as threads:
+        stopped = threads.submit(stop)
+        with pytest.raises(dbapi.OperationalError) as lost:
+            cursor.execute("select pg_sleep(100)")
+        stopped.result()
+    connection.close()
+    server.start()
+    assert lost.value.outcome is outcome

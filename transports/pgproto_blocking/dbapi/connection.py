@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pgproto.errors import Error as PgprotoError
-from pgproto.errors import PostgresError, TransactionAborted
+from pgproto.errors import Outcome, PostgresError, TransactionAborted
 from pgproto.session import Execution, Operation, QueuedQuery, ScriptResult
 from pgproto.types import Column, quote_literal
 
@@ -393,6 +393,7 @@ class Connection:
     # ---- Internals
 
     def _send(self, sql: str, values: Sequence[Any]) -> QueuedQuery[Any]:
+        first = False
         try:
             first = not self._autocommit and self.session.transaction_status == "I"
             try:
@@ -404,7 +405,10 @@ class Connection:
                 self._script("ROLLBACK")
                 return self._run(sql, values, first)
         except PgprotoError as error:
-            raise self.translated(error) from error
+            made = self.translated(error)
+            if first and self.session.closed and made.outcome is Outcome.UNKNOWN:
+                made.outcome = Outcome.ROLLED_BACK  # its BEGIN came first, and no COMMIT was sent
+            raise made from error
 
     def _run(self, sql: str, values: Sequence[Any], first: bool) -> QueuedQuery[Any]:
         item: QueuedQuery[Any] = QueuedQuery(sql, values, into=tuple)

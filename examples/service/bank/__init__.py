@@ -1,0 +1,3 @@
+"""Accounts and transfers: a small service on pgproto, by SQLAlchemy, Alembic, FastAPI and OpenTelemetry."""
+
+from __future__ import annotations
