@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+from pgproto.pool import slots
 from pgproto.protocol import states
 from pgproto.wire import tags
 
@@ -63,10 +64,21 @@ def requests(first: int, *without: int) -> Edges:
     return edges
 
 
+def moves(names: tuple[str, ...], table: dict[int, dict[int, str]]) -> Edges:
+    """The states of the pool's slots or tickets."""
+    return {
+        (names[before], names[after]): [why]
+        for before, following in table.items()
+        for after, why in following.items()
+    }
+
+
 DIAGRAMS: Final[dict[str, Callable[[], Edges]]] = {
     "phases": phases,
     "execute": lambda: requests(states.EXECUTE),
     "query": lambda: requests(states.QUERY, states.QUERY_COPY_BOTH),
+    "slots": lambda: moves(slots.SLOT_STATES, slots.SLOT_MOVES),
+    "tickets": lambda: moves(slots.TICKET_STATES, slots.TICKET_MOVES),
     "copy-both": lambda: requests(states.QUERY_COPY_BOTH, states.QUERY),
 }
 

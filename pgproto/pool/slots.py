@@ -1,20 +1,13 @@
 """The objects of the pool: slots, tickets, and the actions for the driver.
 
-A **slot** is a place for one connection, from the decision to open it until it is gone:
-
-    OPENING --> IDLE <--> USED --> RESETTING --> IDLE        any --> CLOSING --> CLOSED
-       |          ^ |                                        OPENING ---------> CLOSED (the open failed)
-       |          | v
-       +--------> CHECKING
+A **slot** is a place for one connection, from the decision to open it until it is gone; `SLOT_MOVES` has its
+states.
 
 Rule: a slot never has a second connection, and every change of state gives it a new `generation`.  An action
 has the generation at which it was made, and its answer returns it, so a stale answer is recognised and
 changes nothing.
 
-A **ticket** is one caller's claim to a connection, and later its lease:
-
-    WAITING --> GRANTED --> RELEASED | CANCELLED       WAITING --> FAILED | CANCELLED
-                GRANTED --> WAITING | FAILED (refused)
+A **ticket** is one caller's claim to a connection, and later its lease; `TICKET_MOVES` has its states.
 
 Only the machine changes them, except `ticket.waiter`, which is the driver's.  The driver's own objects (its
 connection, its waiter) have the type Any: these classes are not generic, because compiled generic classes
@@ -67,6 +60,17 @@ CLOSING: Final = 5
 CLOSED: Final = 6
 SLOT_STATES: Final = ("OPENING", "CHECKING", "IDLE", "USED", "RESETTING", "CLOSING", "CLOSED")
 
+# What follows a state, and why
+SLOT_MOVES: Final[dict[int, dict[int, str]]] = {
+    OPENING: {IDLE: "opened", CLOSING: "not wanted any more", CLOSED: "failed"},
+    CHECKING: {IDLE: "answered", CLOSING: "no answer"},
+    IDLE: {USED: "granted", CHECKING: "idle for long", CLOSING: "retired"},
+    USED: {IDLE: "returned clean", RESETTING: "returned", CLOSING: "broken or lost"},
+    RESETTING: {IDLE: "reset", CLOSING: "reset failed"},
+    CLOSING: {CLOSED: "closed"},
+    CLOSED: {},
+}
+
 # States of a ticket
 WAITING: Final = 0
 GRANTED: Final = 1
@@ -74,6 +78,13 @@ FAILED: Final = 2
 CANCELLED: Final = 3
 RELEASED: Final = 4
 TICKET_STATES: Final = ("WAITING", "GRANTED", "FAILED", "CANCELLED", "RELEASED")
+TICKET_MOVES: Final[dict[int, dict[int, str]]] = {
+    WAITING: {GRANTED: "granted", FAILED: "timed out", CANCELLED: "cancelled"},
+    GRANTED: {RELEASED: "returned", CANCELLED: "cancelled", WAITING: "refused", FAILED: "refused"},
+    FAILED: {},
+    CANCELLED: {},
+    RELEASED: {},
+}
 
 # Why a connection was retired
 LIFETIME: Final = "lifetime"  # older than max_lifetime
