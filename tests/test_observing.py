@@ -12,6 +12,7 @@ from pgproto.session import (
     CopyIn,
     CopyOut,
     Exchange,
+    ExecuteMany,
     Execution,
     Observer,
     Operation,
@@ -367,3 +368,5 @@ def test_many_records_are_one_operation(seen: Seen, pair: Pair) -> None:
     (exchange,) = seen.exchanges
     assert (exchange.kind, exchange.statements) == ("ExecuteMany", ["insert $1"])
     assert (exchange.tag, exchange.rows) == ("", 3)
+    assert isinstance(exchange.operation, ExecuteMany)
+    assert exchange.operation.records == 3

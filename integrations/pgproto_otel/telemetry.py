@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvid
 
 import pgproto
 from pgproto import Exchange, Move, PoolObserver, PoolSettings, PoolTimeout, PostgresError, SessionInfo, Wait
+from pgproto.session import ExecuteMany
 from pgproto.session.sql import first_words
 
 __all__ = ["Telemetry"]
@@ -99,17 +100,13 @@ class Telemetry(PoolObserver):
     def submitted(self, exchange: Exchange) -> None:
         """Begin a span, as a child of the caller's."""
         attributes = _known(exchange)
-        name = attributes.get("db.operation.name", "")
-        target = attributes["db.namespace"] or "postgresql"
         started: _Attributes = dict(attributes)
         if exchange.statements and (self._texts or _parameterized(exchange)):
             started["db.query.text"] = exchange.sql
         size = len(exchange.statements)
         if size > 1:
             started["db.operation.batch.size"] = size
-        span = self._tracer.start_span(
-            f"{name} {target}" if name else str(target), kind=SpanKind.CLIENT, attributes=started
-        )
+        span = self._tracer.start_span(_title(attributes), kind=SpanKind.CLIENT, attributes=started)
         exchange.notes[self] = (span, attributes)
 
     def ended(self, exchange: Exchange) -> None:
@@ -119,6 +116,12 @@ class Telemetry(PoolObserver):
             return
         span: Span = noted[0]
         attributes: _Attributes = noted[1]
+        operation = exchange.operation
+        if isinstance(operation, ExecuteMany) and operation.records > 1:  # known now, and not before
+            name = f"BATCH {attributes.get('db.operation.name', '')}".rstrip()
+            attributes["db.operation.name"] = name
+            span.set_attributes({"db.operation.name": name, "db.operation.batch.size": operation.records})
+            span.update_name(_title(attributes))
         error = exchange.error
         if error is not None:
             failed = _of_error(error)
@@ -168,6 +171,12 @@ def _known(exchange: Exchange) -> _Attributes:
     elif len(exchange.statements) > 1:
         attributes["db.operation.name"] = "BATCH"
     return attributes
+
+
+def _title(attributes: _Attributes) -> str:
+    """The name of a span."""
+    target = attributes["db.namespace"] or "postgresql"
+    return f"{attributes.get('db.operation.name', '')} {target}".lstrip()
 
 
 def _of_session(session: SessionInfo) -> _Attributes:

@@ -69,6 +69,7 @@ class ExecuteMany(Preparing):
         statement: the prepared statement, if the caller keeps it.
 
     Attributes:
+        records: the number of records fed so far.
         rowcount: the number of rows affected so far.
     """
 
@@ -80,6 +81,7 @@ class ExecuteMany(Preparing):
         "_stage",
         "_tag",
         "_user",
+        "records",
         "rowcount",
         "sql",
     )
@@ -87,6 +89,7 @@ class ExecuteMany(Preparing):
     def __init__(self, sql: str, statement: Statement | None = None) -> None:
         super().__init__()
         self.sql = sql
+        self.records = 0
         self.rowcount = 0
         self._user = statement
         self._runs: deque[Executes] = deque()
@@ -158,6 +161,7 @@ class ExecuteMany(Preparing):
     def feed(self, run: Executes) -> None:
         """Queue executions (or none: see `doubt`); they are dropped once the operation is over."""
         if not self.over and run.count:
+            self.records += run.count
             self._runs.append(run)
             self._size += len(run)
 

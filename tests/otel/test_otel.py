@@ -185,6 +185,39 @@ def test_texts_without_parameters_are_recorded_on_request(driver: Driver, pg18: 
 
 
 @drivers
+def test_the_sizes_of_batches(driver: Driver, pg18: PostgresServer) -> None:
+    """The convention: a batch is two operations or more, and its name begins with BATCH."""
+    found = Collected()
+
+    async def scenario(pg: Driver) -> None:
+        async with pg.connect(pg18.dsn(), observers=found.telemetry) as conn:
+            for size in (0, 1, 2, 5000):
+                await conn.executemany("select $1::int4", ((n,) for n in range(size)))
+            for size in (1, 3):
+                batch = pgproto.Batch()
+                for n in range(size):
+                    batch.queue("select $1::int4", n)
+                await conn.send_batch(batch)
+            with pytest.raises(PostgresError):
+                await conn.executemany("select 1 / $1::int4", [(2,), (1,), (0,)])
+
+    driver.run(scenario)
+    spans = found.spans()
+    sizes = [(span.attributes or {}).get("db.operation.batch.size") for span in spans]
+    assert sizes == [None, None, 2, 5000, None, 3, 3]
+    names = [(span.attributes or {})["db.operation.name"] for span in spans]
+    assert names == ["BATCH SELECT" if size else "SELECT" for size in sizes]
+    assert [span.name.rpartition(" ")[0] for span in spans] == names
+    measured = {
+        point.attributes["db.operation.name"]: 0 for point in found.points("db.client.operation.duration")
+    }
+    for point in found.points("db.client.operation.duration"):
+        assert "db.operation.batch.size" not in point.attributes
+        measured[point.attributes["db.operation.name"]] += point.count
+    assert measured == {"SELECT": 3, "BATCH SELECT": 4}
+
+
+@drivers
 def test_the_metrics_of_a_pool(driver: Driver, pg18: PostgresServer) -> None:
     found = Collected(pool_name="orders")
     prefix = "db.client.connection."
