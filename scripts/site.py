@@ -24,6 +24,7 @@ PACKAGES: Final = (
     *("pgproto.columns", "pgproto.session", "pgproto.pool", "pgproto.config", "pgproto.client"),
     *("pgproto.client.blocking", "pgproto.testing", "pgproto_pytest"),
     *("pgproto_asyncio", "pgproto_trio", "pgproto_anyio", "pgproto_blocking", "pgproto_blocking.dbapi"),
+    *("pgproto_sqlalchemy", "pgproto_psycopg", "pgproto_otel", "pgproto_cli"),
 )
 
 
@@ -98,7 +99,7 @@ def main() -> int:
     done = subprocess.run([*command, "docs", str(SITE), *sys.argv[1:]], cwd=ROOT, check=False)
     if done.returncode:
         return done.returncode
-    sys.path[:0] = [str(ROOT), str(ROOT / "transports")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "transports"), str(ROOT / "integrations")]
     pages = {file.resolve(): Page(file.read_text()) for file in SITE.rglob("*.html")}
     wrong = [f"a link leads nowhere: {link}" for link in broken(pages)]
     wrong += [

@@ -38,6 +38,7 @@ PACKAGES: Final = (
     *("pgproto.sqlstates", "pgproto.pool", "pgproto.session", "pgproto.columns", "pgproto.types"),
     *("pgproto.config", "pgproto.protocol", "pgproto.wire", "pgproto.client", "pgproto.client.blocking"),
     *("pgproto.testing", "pgproto_pytest", "pgproto_blocking.dbapi"),
+    *("pgproto_sqlalchemy", "pgproto_psycopg", "pgproto_otel", "pgproto_cli"),
 )
 # What a class inherits from these is not shown with it.
 _FOREIGN: Final = "object,BaseException,Exception,tuple,dict,list,float,int,str,Enum,Protocol,Generic"
@@ -194,6 +195,8 @@ def inline(line: str) -> str:
 
 def skip(app: Sphinx, what: str, name: str, obj: object, skipped: bool, options: Any) -> bool | None:
     """Names that only raise an error are no members, and DB-API's errors on a connection are elsewhere."""
+    if name == "supports_statement_cache":  # its description is SQLAlchemy's, and no reStructuredText of ours
+        return True
     return True if isinstance(obj, Habit) or (what == "class" and inspect.isclass(obj)) else None
 
 
