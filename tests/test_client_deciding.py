@@ -82,6 +82,7 @@ async def closes(conn: Connection) -> None:
         (closes, "accept closed the connection"),
     ],
 )
+@pytest.mark.holds("O4")
 def test_hooks_that_do_not_accept(hook: Any, text: str) -> None:
     runtime = world()
 
@@ -104,6 +105,7 @@ def test_no_limit_and_no_opinion() -> None:
     runtime.run(main)
 
 
+@pytest.mark.holds("O4")
 def test_an_interrupt_in_the_hook_leaves_nothing_open() -> None:
     server = ModelServer(TABLE)
     runtime = VirtualRuntime(server)
@@ -122,6 +124,7 @@ def test_an_interrupt_in_the_hook_leaves_nothing_open() -> None:
 # ---- retire_on
 
 
+@pytest.mark.holds("O4")
 def test_errors_that_retire_and_a_hook_that_raises() -> None:
     server = ModelServer({**TABLE, "shut down": fails("57P01")})
     runtime = VirtualRuntime(server)
@@ -150,6 +153,7 @@ def test_errors_that_retire_and_a_hook_that_raises() -> None:
     assert [(name, type(error)) for name, error in runtime.reports] == [("retire_on", Wrong)]
 
 
+@pytest.mark.holds("O4")
 def test_an_interrupt_in_retire_on_goes_up() -> None:
     runtime = world()
 
@@ -167,6 +171,7 @@ def test_an_interrupt_in_retire_on_goes_up() -> None:
 # ---- ping
 
 
+@pytest.mark.holds("O4")
 def test_who_is_pinged_before_it_is_lent() -> None:
     runtime = world()
     answers: list[bool | type[BaseException]] = [True, False, Wrong]
@@ -191,6 +196,7 @@ def test_who_is_pinged_before_it_is_lent() -> None:
     assert [(name, type(error)) for name, error in runtime.reports] == [("ping", Wrong)]
 
 
+@pytest.mark.holds("O4")
 def test_an_interrupt_in_ping_goes_up() -> None:
     runtime = world()
 
@@ -206,6 +212,7 @@ def test_an_interrupt_in_ping_goes_up() -> None:
         runtime.run(main)
 
 
+@pytest.mark.holds("O4")
 def test_a_hook_may_not_keep_the_connection() -> None:
     runtime = world()
     kept: list[Connection] = []

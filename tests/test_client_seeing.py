@@ -123,6 +123,7 @@ class Raising(PoolObserver):
         raise KeyError(move.after)
 
 
+@pytest.mark.holds("O1")
 def test_what_an_observer_raises_is_reported() -> None:
     runtime = model()
 
@@ -136,6 +137,7 @@ def test_what_an_observer_raises_is_reported() -> None:
     assert [type(error) for _, error in runtime.reports].count(KeyError) == 6
 
 
+@pytest.mark.holds("O1")
 def test_an_interrupt_out_of_an_observer_goes_up() -> None:
     class Interrupting(Observer):
         def submitted(self, exchange: Exchange) -> None:
@@ -181,6 +183,7 @@ def test_a_trace_shows_each_message_and_no_secret() -> None:
     assert all("\n" not in line for line in told)
 
 
+@pytest.mark.holds("O1")
 def test_a_trace_that_raises_ends_and_is_reported_once() -> None:
     def broken(line: str) -> None:
         raise OSError("no space left")

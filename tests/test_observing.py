@@ -132,6 +132,7 @@ def test_the_end_of_what_fails(pair: Pair, seen: Seen) -> None:
     assert exchange.tag == ""
 
 
+@pytest.mark.holds("O2")
 def test_the_end_of_a_session_ends_all(pair: Pair, seen: Seen) -> None:
     pair.run(query("select 1"))
     sent, unsent = query("select 1"), query("select two")
@@ -164,6 +165,7 @@ def test_a_deadline_that_has_passed(pair: Pair, seen: Seen) -> None:
     assert seen.exchanges[0].outcome is Outcome.NOT_SENT
 
 
+@pytest.mark.holds("O2")
 def test_a_call_that_is_refused(pair: Pair, seen: Seen) -> None:
     pair.engine.submit(CopyIn("copy in"))
     with pytest.raises(LocalProtocolError):
@@ -265,6 +267,7 @@ class Raising(Observer):
     sent = answered = ended = submitted
 
 
+@pytest.mark.holds("O1")
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyboardInterrupt()])
 def test_what_an_observer_raises_is_reported_and_changes_nothing(seen: Seen, error: BaseException) -> None:
     reported: list[tuple[str, BaseException]] = []
@@ -280,11 +283,13 @@ def test_what_an_observer_raises_is_reported_and_changes_nothing(seen: Seen, err
     assert [what for what, _ in seen.told] == ["submitted", "sent", "answered", "ended"]
 
 
+@pytest.mark.holds("O1")
 def test_without_a_report_it_is_dropped() -> None:
     pair = Pair(SCRIPT, observers=[Raising(ZeroDivisionError())])
     assert pair.run(query("select 1")).error is None
 
 
+@pytest.mark.holds("O1")
 def test_a_report_may_let_an_interrupt_through(seen: Seen) -> None:
     def report(name: str, error: BaseException) -> None:
         raise error
@@ -295,6 +300,7 @@ def test_a_report_may_let_an_interrupt_through(seen: Seen) -> None:
     assert pair.engine.idle  # nothing was queued
 
 
+@pytest.mark.holds("O2")
 def test_an_observer_that_calls_back_is_told_the_rest_later() -> None:
     class Nosy(Observer):
         def __init__(self) -> None:
@@ -312,6 +318,7 @@ def test_an_observer_that_calls_back_is_told_the_rest_later() -> None:
     assert nosy.ended_ones == ["select 1", "select two"]
 
 
+@pytest.mark.holds("O2")
 def test_an_observer_that_ends_the_session(seen: Seen) -> None:
     class Hostile(Observer):
         def answered(self, exchange: Exchange) -> None:

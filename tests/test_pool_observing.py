@@ -135,6 +135,7 @@ def test_a_connect_that_fails_and_a_caller_that_waits_in_vain(pool: Watched, see
     assert isinstance(wait.error, PoolTimeout)
 
 
+@pytest.mark.holds("O2")
 def test_callers_that_are_refused_or_go_away(seen: Seen) -> None:
     pool = Watched(seen, max_waiting=1)
     machine = pool.machine
@@ -194,6 +195,7 @@ class Raising(PoolObserver):
     served = queued
 
 
+@pytest.mark.holds("O1")
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyboardInterrupt()])
 def test_what_an_observer_raises_is_reported_and_changes_nothing(seen: Seen, error: BaseException) -> None:
     pool = Watched(Raising(error), seen)

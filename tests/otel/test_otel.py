@@ -250,6 +250,7 @@ def test_the_metrics_of_a_pool(driver: Driver, pg18: PostgresServer) -> None:
         assert point.attributes == {"db.client.connection.pool.name": "orders"}
 
 
+@pytest.mark.holds("O2")
 def test_the_end_of_a_call_that_it_has_not_seen_begin() -> None:
     found = Collected()
     session = pgproto.SessionInfo(1)

@@ -84,6 +84,10 @@ ROWS: Final[dict[str, str]] = {
     "S6": "an ignored password file is told",
     "S7": "a PoolTimeout's text is always the same; its counts are attributes",
     "S8": "one grammar of `require_auth`",
+    "O1": "what an observer or a trace raises is reported and changes nothing; an interrupt goes up",
+    "O2": "an observer is told once that a call begins and once that it has ended, whatever it does",
+    "O3": "an observer that blocks delays a call, which ends with a result or a label all the same",
+    "O4": "`accept` that raises refuses a host; `retire_on` and `ping` are reported, the answer is safe",
 }
 
 
@@ -161,8 +165,9 @@ def _page(held: dict[str, Held]) -> Iterator[str]:
     yield "Version 0.1.0 was attacked from the sides that its rigs did not model: the caller's own"
     yield "code, a second task, thread, loop or process, the last borrower of a connection, old"
     yield "poolers.  What broke is below, by number (L lies, D deaths, T time and ends, A adapters that"
-    yield "differed, S what is said), with the tests that hold what is right.  `make promise` runs them in"
-    yield "full and writes this page; a test compares it with what pytest collects."
+    yield "differed, S what is said), with the tests that hold what is right; observers and hooks (O) came"
+    yield "later.  `make promise` runs them in full and writes this page; a test compares it with what pytest"
+    yield "collects."
     yield ""
     yield f"{len(ROWS)} rows, {len(missing)} open{': ' if missing else ''}{', '.join(missing)}."
     yield ""
