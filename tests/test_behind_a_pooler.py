@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import DataError, Outcome, PostgresError
+from pgproto import DataError, Outcome, PostgresError, RemoteProtocolError
 from pgproto.session import GRACE, Execution, Prepare, QueuedQuery, Script, Statement, Stream
 from pgproto.session.whereabouts import PROCESS
-from pgproto.wire import Describe, Parse, Query
+from pgproto.wire import CopyBothResponse, CopyInResponse, Describe, Message, Parse, Query
 from tests.support.backend import INT4, KEY, TEXT, Answer, Backend, fails, int4, ok, rows_of
 from tests.support.many import execute_many
 from tests.support.pair import Pair
@@ -99,6 +99,18 @@ def test_the_question_is_asked_once(pipelining: bool) -> None:
     assert [rows(operation) for operation in operations] == [[[(7,)]], [[(8,)], [(7,)]], [[(8,)]]]
     assert [each.query for each in pair.backend.heard if isinstance(each, Query)] == [PROCESS]
     assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("answer", [CopyInResponse(0, ()), CopyBothResponse(0, ())])
+def test_an_answer_that_waits_for_data_ends_the_session(answer: Message) -> None:
+    """The question has no data: both sides would wait."""
+    pair = doubtful(pipelining=False)
+    pair.backend.silent = True
+    operation = pair.run(query("q"))
+    pair.deliver(answer.encode())
+    assert isinstance(operation.items[0].error, RemoteProtocolError)
+    assert operation.items[0].outcome is Outcome.NOT_SENT
+    assert pair.engine.closed
 
 
 @pytest.mark.parametrize("answer", [fails("42883"), Answer("SELECT 0"), ok("SELECT 1")])

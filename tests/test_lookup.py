@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from pgproto import DataError, Outcome, PostgresError, QueryTimeout
+from pgproto import DataError, Outcome, PostgresError, QueryTimeout, RemoteProtocolError
 from pgproto.session import GRACE, Execution, QueuedQuery, Script, Transaction
 from pgproto.session.lookup import PATIENCE, LookUp
 from pgproto.testing.answers import catalog
 from pgproto.types import TypeMap
 from pgproto.types.catalog import LOOK_UP
-from pgproto.wire import ReadyForQuery
+from pgproto.wire import BindComplete, CopyBothResponse, ParseComplete, ReadyForQuery
 from tests.support.backend import FATAL, Answer, fails, int4, ok, rows_of
 from tests.support.pair import Pair, byte_by_byte
 
@@ -167,6 +167,18 @@ def test_what_cannot_be_learned_travels_as_text(answer: Answer) -> None:
     pair.backend.script.update(SCRIPT)
     assert [tuple(row[0]) for row in pair.run(query("point")).items[0].rows] == [(1, 2)]
     assert look_ups(pair) == 2
+
+
+def test_replication_is_no_answer() -> None:
+    pair = pair_with(catalog())
+    pair.backend.script["point"] = Answer(columns=[("p", POINT)], rows=[[b"(1,2)"]])
+    operation = query("point")
+    asks(pair, operation)
+    pair.backend.silent = True
+    pair.backend.out.clear()
+    pair.deliver(ParseComplete().encode() + BindComplete().encode() + CopyBothResponse(0, ()).encode())
+    assert isinstance(operation.items[0].error, RemoteProtocolError)
+    assert pair.engine.closed
 
 
 @pytest.mark.parametrize("times", [1, 3, 4])

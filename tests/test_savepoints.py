@@ -6,9 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from pgproto import LocalProtocolError, Outcome, PostgresError, QueryTimeout, TransactionAborted
+from pgproto import (
+    LocalProtocolError,
+    Outcome,
+    PostgresError,
+    QueryTimeout,
+    RemoteProtocolError,
+    TransactionAborted,
+)
 from pgproto.session import CopyIn, CopyOut, Execution, Operation, Script, Transaction
-from pgproto.wire import Query
+from pgproto.wire import CopyBothResponse, CopyInResponse, Message, Query
 from tests.support.backend import fails, ok
 from tests.support.flows import copying_in, run_flow
 from tests.support.pair import Pair
@@ -74,6 +81,20 @@ def test_what_opens_a_savepoint_fails(what: str, way: Callable[[Pair, str], Oper
     run_flow(pair, outer.rollback())
     assert pair.backend.committed == []
     assert pair.engine.reusable
+
+
+@pytest.mark.parametrize("answer", [CopyInResponse(0, ()), CopyBothResponse(0, ())])
+def test_what_opens_a_savepoint_is_answered_with_copy(pair: Pair, answer: Message) -> None:
+    """Nothing would be sent and nothing said: both sides would wait."""
+    outer, inner = Transaction(pair.engine), Transaction(pair.engine)
+    outer.enter()
+    inner.enter()
+    pair.backend.silent = True
+    script = pair.run(Script("insert"))
+    pair.deliver(answer.encode())
+    assert isinstance(script.error, RemoteProtocolError)
+    assert script.error.outcome is Outcome.NOT_SENT
+    assert pair.engine.closed
 
 
 @pytest.mark.parametrize("fails_late", [False, True])

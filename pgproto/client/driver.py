@@ -142,12 +142,13 @@ class Driver:
         try:
             self._begin_to_close(self._jobs.settings.close_timeout if timeout is None else timeout)
             await self._closed.wait()
-        except BaseException:
+        except BaseException as error:
             if self.over:
                 raise
             self._begin_to_close(0.0)
-            async with self.runtime.shield(LONGEST_GRACE):
-                await self._closed.wait()
+            if not isinstance(error, GeneratorExit):  # a coroutine that is being closed cannot await
+                async with self.runtime.shield(LONGEST_GRACE):
+                    await self._closed.wait()
             raise
         await self._tasks.wait()
 

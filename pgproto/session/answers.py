@@ -9,7 +9,7 @@ from .segment import Segment
 from .sql import NO_DATA
 from .startup import check_parameter
 
-__all__ = ["altered", "refuse_copy", "unasked"]
+__all__ = ["altered", "refuse_copy", "refuse_to_feed", "unasked"]
 
 
 def altered(channel: Channel, event: ParameterStatus) -> bool:
@@ -33,6 +33,16 @@ def unasked(event: Message) -> RemoteProtocolError:
     return RemoteProtocolError(
         f"unexpected {tags.backend_name(event.tag)}: it answers nothing that was asked"
     )
+
+
+def refuse_to_feed(event: Message) -> None:
+    """For the engine's own requests, which ask for nothing that takes data: both sides would wait.
+
+    Raises:
+        RemoteProtocolError: the server waits for data.
+    """
+    if event.tag in (tags.COPY_IN_RESPONSE, tags.COPY_BOTH_RESPONSE):
+        raise unasked(event)
 
 
 def refuse_copy(channel: Channel, segment: Segment, event: Message) -> LocalProtocolError | None:

@@ -33,7 +33,7 @@ from ..wire import (
     Parse,
 )
 from .alarm import Alarm
-from .answers import refuse_copy
+from .answers import refuse_copy, refuse_to_feed
 from .channel import Channel
 from .operation import Operation
 from .segment import Segment
@@ -113,6 +113,8 @@ class LookUp(Operation):
         elif isinstance(event, CopyInResponse):
             self._rows = None
             refuse_copy(channel, segment, event)
+        else:
+            refuse_to_feed(event)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """Learn, and go on with the statements that waited."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import Outcome
 from ..wire import CommandComplete, ErrorResponse, Message
+from .answers import refuse_to_feed
 from .batch import rowcount
 from .channel import TELLING_TAGS, Channel
 from .loss import Loss
@@ -141,6 +142,8 @@ class _Opening(Operation):
             segment.prologue -= 1
         elif isinstance(event, ErrorResponse):
             segment.fail(event.error)
+        else:
+            refuse_to_feed(event)
 
     def segment_done(self, channel: Channel, segment: Segment) -> None:
         """If it has failed, so has the operation that it was for, unless that has ended."""

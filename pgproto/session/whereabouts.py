@@ -13,6 +13,7 @@ from typing import Final
 
 from ..protocol import DataRows
 from ..wire import DataRow, Message
+from .answers import refuse_to_feed
 from .channel import Channel
 from .operation import Operation
 from .segment import Segment
@@ -48,3 +49,5 @@ class Whereabouts(Operation):
         if isinstance(event, DataRows) and key is not None:
             told = DataRow([str(key.process_id).encode()]).encode()
             channel.statements.direct = event.buffer[event.start : event.end] == told
+        else:
+            refuse_to_feed(event)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import pgproto_asyncio
-from pgproto import ConnectError, Error, PoolTimeout, client
+from pgproto import ConnectError, Error, Outcome, PoolTimeout, client
 from pgproto_pytest import Driver
 from tests.support.drivers import only
 from tests.support.postgres import PostgresServer
@@ -160,7 +160,7 @@ def test_a_pool_is_closed_in_the_moment_in_which_a_hooks_time_is_over(
             end = bound._timeout.when()
             assert end is not None
             closing = pool.close(timeout=0.1)
-            # Behind the timer, and in front of the task that it cancels.
+            # After the timer, and before the task that it cancels.
             loop.call_at(end + 1e-9, closing.send, None)
             await asyncio.sleep(max(0.0, end - loop.time()) + 0.01)
             closing.close()
@@ -216,3 +216,22 @@ def test_a_pool_may_be_closed_when_a_hooks_time_is_just_over(driver: Driver, pg1
         assert "on_release did not return in time" in told[0]
 
     driver.run(scenario)
+
+
+@pytest.mark.holds("T4")
+def test_a_close_that_is_given_up(pg18: PostgresServer) -> None:
+    """A coroutine that is closed cannot wait: the pool ends without it, and at once."""
+
+    async def main() -> None:
+        pool = pgproto_asyncio.Pool(pg18.dsn(), max_size=1)
+        async with pool, pool.acquire() as conn:
+            await conn.fetchval("select 1")
+            closing = pool.close(timeout=60)
+            closing.send(None)
+            closing.close()
+            with pytest.raises(Error) as told:
+                await conn.fetchval("select 2")
+            assert told.value.outcome is Outcome.NOT_SENT
+        assert pool.stats().size == 0
+
+    asyncio.run(asyncio.wait_for(main(), 20))

@@ -160,6 +160,8 @@ class Tap:
                 self._failed = False
                 if self._due < 0:
                     self.poison = "a ReadyForQuery too many"
+                elif body not in (b"I", b"T", b"E"):
+                    self.poison = "a ReadyForQuery that is none"
             elif tag == 0x47:
                 self._copied = True  # Syncs behind CopyInResponse are ignored: the count is off from here on
             elif tag == 0x53 and body.count(b"\0") != 2:
