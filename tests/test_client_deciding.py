@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgproto import ConnectError, LocalProtocolError, PostgresError
+from pgproto import ConnectError, LocalProtocolError, PoolClosed, PostgresError
 from pgproto.client import Connection
 from pgproto.testing import ModelServer, VirtualRuntime, fails
 from tests.support.virtual import TABLE, world
@@ -194,6 +194,45 @@ def test_who_is_pinged_before_it_is_lent() -> None:
     runtime.run(main)
     assert checks[0] > checks[1] < checks[2] > checks[3]
     assert [(name, type(error)) for name, error in runtime.reports] == [("ping", Wrong)]
+
+
+@pytest.mark.holds("O4")
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("what", ["abort", "expire", "end"])
+def test_ping_may_do_anything_with_the_connection_and_the_pool(what: str, size: int) -> None:
+    """Another connection is lent, or none; no place of the pool is lost."""
+    runtime = VirtualRuntime(ModelServer(TABLE))
+    asked: list[Connection] = []
+
+    def ping(conn: Connection) -> bool:
+        asked.append(conn)
+        if what == "abort":
+            conn.abort()
+        elif what == "expire":
+            pool.expire()
+        else:
+            bound: Any = pool._driver
+            bound._begin_to_close(0.0)
+        return False
+
+    async def main() -> None:
+        async with pool:
+            for _ in range(3):
+                try:
+                    async with pool.acquire() as conn:
+                        assert await conn.fetchval("select 1") == 1
+                        await runtime.sleep(1)
+                except PoolClosed:
+                    assert what == "end"
+                else:
+                    assert what != "end" or not asked
+                await runtime.sleep(1)
+                assert pool.stats().size <= size
+            assert len(asked) == (1 if what == "end" else 2)
+
+    pool = runtime.Pool(min_size=0, max_size=size, ping=ping)
+    runtime.run(main)
+    assert pool.stats().size == 0
 
 
 @pytest.mark.holds("O4")

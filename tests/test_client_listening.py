@@ -139,7 +139,7 @@ def test_it_ends_with_the_pool(connected: bool) -> None:
                 server.sessions[0].notify("news")
                 await runtime.sleep(50)
             await pool.close()
-            await runtime.sleep(200)
+            await runtime.sleep(1)
             assert told == [[]]
             with pytest.raises(PoolClosed, match="the pool is closed, or the block"):
                 await events.get()
@@ -147,21 +147,24 @@ def test_it_ends_with_the_pool(connected: bool) -> None:
     runtime.run(main)
 
 
-def test_a_pool_that_is_closed_during_the_connect() -> None:
+@pytest.mark.parametrize("seconds", [5, 1])
+def test_a_pool_that_is_closed_during_the_connect(seconds: int) -> None:
+    """It waits no longer for a connection than others do; or it has one in this very moment."""
     _, runtime = world()
 
     async def main() -> None:
         async def on_connect(conn: Connection) -> None:
-            await runtime.sleep(5)
+            await runtime.sleep(seconds)
 
         pool = runtime.Pool(min_size=0, on_connect=on_connect)
         async with pool:
             listening = pool.listen("news")
             task = runtime.spawn(entered, listening)
             await runtime.sleep(1)
+            begun = runtime.now()
             listening.end()
-            await runtime.sleep(10)
-            await task.stop()
+            await task.wait()
+            assert runtime.now() - begun < 1
 
     async def entered(listening: PoolNotifications) -> None:
         with pytest.raises(PoolClosed):
@@ -169,6 +172,42 @@ def test_a_pool_that_is_closed_during_the_connect() -> None:
 
     runtime.run(main)
     assert runtime.reports == []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_pool_that_is_closed_does_not_listen(begun: bool) -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        pool = runtime.Pool(min_size=0)
+        if begun:
+            await pool.fetchval("select 1")
+        await pool.close()
+        sessions = len(server.sessions)
+        with pytest.raises(PoolClosed):
+            await pool.listen("news").__aenter__()
+        assert len(server.sessions) == sessions
+
+    runtime.run(main)
+
+
+def test_the_time_of_get_is_that_of_all_attempts(caplog: pytest.LogCaptureFixture) -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        pool = runtime.Pool(min_size=0, on_connect=opening(None, *[OSError] * 1000))
+        async with pool, pool.listen("news") as events:
+            server.sessions[0].die_after(0)
+            server.sessions[0].notify("news")
+            begun = runtime.now()
+            assert await events.get(timeout=7) is None
+            assert 7 <= runtime.now() - begun < 7.5
+
+    runtime.run(main)
+    said = [each for each in caplog.records if each.name == "pgproto.pool" and "listening" in each.message]
+    assert said
+    assert {each.levelname for each in said} == {"WARNING"}
+    assert "OSError" in said[0].message
 
 
 def test_two_tasks_do_not_take_from_one() -> None:

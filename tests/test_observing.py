@@ -284,6 +284,20 @@ def test_what_an_observer_raises_is_reported_and_changes_nothing(seen: Seen, err
 
 
 @pytest.mark.holds("O1")
+def test_an_observer_that_ends_the_session_before_the_operation_is_queued(seen: Seen) -> None:
+    class Hostile(Observer):
+        def submitted(self, exchange: Exchange) -> None:
+            own.engine.close()
+
+    own = Pair(SCRIPT, observers=[Hostile(), seen])
+    operation = query("select 1")
+    with pytest.raises(ConnectionClosed):
+        own.engine.submit(operation)
+    assert operation.items[0].outcome is Outcome.NOT_SENT
+    assert [what for what, _ in seen.told] == ["submitted", "ended"]
+
+
+@pytest.mark.holds("O1")
 def test_without_a_report_it_is_dropped() -> None:
     pair = Pair(SCRIPT, observers=[Raising(ZeroDivisionError())])
     assert pair.run(query("select 1")).error is None

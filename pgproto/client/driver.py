@@ -85,6 +85,11 @@ class Driver:
         """True if nothing can be done any more: its event loop has ended, or is the parent process's."""
         return self._jobs.over
 
+    @property
+    def closing(self) -> bool:
+        """True once its end has begun."""
+        return self._machine.closing
+
     def check_here(self) -> None:
         """Raise LocalProtocolError in another event loop, ConnectionClosed in a process that was forked."""
         if self.inherited:

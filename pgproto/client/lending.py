@@ -82,6 +82,11 @@ class Lender(Protocol):
         """True if nothing can be done any more."""
         ...
 
+    @property
+    def closing(self) -> bool:
+        """True once the pool's end has begun."""
+        ...
+
     def check_here(self) -> None:
         """Check that the pool can be used here.
 

@@ -26,7 +26,15 @@ from pgproto.pool import IN_TRANSACTION, LOST, Close, Slot
 from pgproto.pool.slots import BROKEN, CHECK_FAILED, DIRTY, REFUSED
 from pgproto.session import Engine, Exchange, Observer
 
-__all__ = ["SlowQueries", "connect_failed", "lost", "open_failed", "retired", "waited_in_vain"]
+__all__ = [
+    "SlowQueries",
+    "connect_failed",
+    "listening_failed",
+    "lost",
+    "open_failed",
+    "retired",
+    "waited_in_vain",
+]
 
 _SESSIONS: Final = logging.getLogger("pgproto.session")
 _POOL: Final = logging.getLogger("pgproto.pool")
@@ -71,6 +79,11 @@ def lost(engine: Engine) -> None:
 def open_failed(slot: Slot, error: BaseException) -> None:
     """A pool could not open a connection; it tries again while somebody needs one."""
     _POOL.warning("connection %d could not be opened: %s", slot.number, _said(error))
+
+
+def listening_failed(error: BaseException) -> None:
+    """`Pool.listen` could not connect again; it goes on trying."""
+    _POOL.warning("listening goes on trying to connect: %s", _said(error))
 
 
 def retired(action: Close) -> None:

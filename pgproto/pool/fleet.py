@@ -223,7 +223,7 @@ class Fleet:
         """Retire it, and check all other idle connections that are due at the same time."""
         self.retire(slot, CHECK_FAILED, now)
         for other in list(self.idle):
-            if self.needs_check(other, now):
+            if self.needs_check(other, now) and other.state == IDLE:  # the caller's code may have ended it
                 self.check(other, now)
 
     # --- the fleet as a whole ---

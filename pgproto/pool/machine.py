@@ -502,15 +502,19 @@ class PoolMachine:
         while self._waiters and fleet.idle:
             slot = fleet.idle[-1]
             unfit = LOST if fleet.is_dead(slot) else fleet.unfit(slot, now)
+            needs_check = not unfit and fleet.needs_check(slot, now)
+            if slot.state != IDLE or not self._waiters:
+                continue  # the caller's code was asked, which has ended the connection, or the pool
             if unfit:
                 fleet.retire(slot, unfit, now)
-            elif not fleet.needs_check(slot, now):
+            elif not needs_check:
                 self._grant(self._waiters.popleft(), slot, now)
             elif fleet.counts[CHECKING] < len(self._waiters):
                 fleet.check(slot, now)
             else:
                 break  # enough checks are under way, and all other idle ones need a check, too
-        self._open_missing(now)
+        if not fleet.closing:
+            self._open_missing(now)
 
     def _grant(self, ticket: Ticket, slot: Slot, now: float) -> None:
         self._waited(ticket, now)

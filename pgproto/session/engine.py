@@ -288,6 +288,8 @@ class Engine:
             self.start(operation)
             return
         watch = self.channel.watch
+        if watch is not None:
+            watch.submitted(operation)  # before the session is looked at: an observer may end it
         try:
             self.check_open()
             turns.enter(operation)
@@ -297,8 +299,6 @@ class Engine:
             if watch is not None:
                 watch.refused(operation, error)
             raise
-        if watch is not None:
-            watch.submitted(operation)
         if operation.deadline is not None:
             if operation.deadline <= self.clock():
                 operation.stopped = late = out_of_time()

@@ -209,7 +209,7 @@ class Watch:
         self._mark = 0
         self._consumed = 0
 
-    def submitted(self, operation: Operation) -> Exchange:
+    def submitted(self, operation: Operation) -> None:
         """An operation is about to be queued."""
         exchange = Exchange(self.session, operation, self._clock())
         self._exchanges[id(operation)] = exchange
@@ -218,12 +218,10 @@ class Watch:
                 observer.submitted(exchange)
             except BaseException as error:  # noqa: BLE001 - an observer changes nothing
                 self._raised(error)
-        return exchange
 
     def refused(self, operation: Operation, error: BaseException) -> None:
-        """An operation was not queued."""
-        exchange = self.submitted(operation)
-        del self._exchanges[id(operation)]
+        """It was not queued."""
+        exchange = self._exchanges.pop(id(operation))
         self._end(exchange, error, Outcome.NOT_SENT)
         self.tell()
 

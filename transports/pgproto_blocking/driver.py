@@ -118,6 +118,11 @@ class Driver:
     # ---- Called by the pool
 
     @property
+    def closing(self) -> bool:
+        """True once its end has begun."""
+        return self._machine.closing
+
+    @property
     def started(self) -> bool:
         """True once `start` was called."""
         return self._keeper is not None

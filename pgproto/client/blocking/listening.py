@@ -7,6 +7,9 @@ for, and what is raised has a caller.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 from pgproto.errors import ConnectionClosed, ConnectionLost, LocalProtocolError, PoolClosed
@@ -14,11 +17,13 @@ from pgproto.pool import Backoff, is_permanent
 from pgproto.session import Listener, ListenGap, Notification
 from pgproto.session.deadlines import Timeout, limit
 
+from .. import logs
 from ..unique import Unique
 from .connection import Connection
 from .jobs import Jobs
 from .lending import Lender
 from .notifications import Notifications
+from .runtime import Bound
 
 __all__ = ["PoolNotifications"]
 
@@ -43,6 +48,7 @@ class PoolNotifications(Unique):
         self._runtime = jobs.runtime
         self._turn = self._runtime.turn("another thread waits for these notifications already")
         self._backoff = Backoff(jobs.settings, self._runtime.random)
+        self._opening: Bound | None = None  # around an attempt to connect
         self._connection: Connection | None = None
         self._heard: Notifications | None = None
         self._dropped = 0  # of `_heard`, as far as told
@@ -58,10 +64,14 @@ class PoolNotifications(Unique):
     def __enter__(self) -> PoolNotifications:
         if self._entered:
             raise LocalProtocolError("it is entered already: call listen() for each block")
+        if self._lender.closing:
+            raise PoolClosed("the pool is closed")
         self._lender.start()
         self._entered = True
         try:
-            self._connect()
+            self._while_open(self._connect)
+            if self.over:
+                raise PoolClosed("the pool is closed")
         except BaseException:
             self._entered = False
             raise
@@ -76,6 +86,8 @@ class PoolNotifications(Unique):
     def end(self) -> None:
         """The pool is closed."""
         self.over = True
+        if self._opening is not None:
+            self._opening.shorten(self._runtime.now())
         if self._connection is not None:
             self._connection.abort()
 
@@ -95,7 +107,7 @@ class PoolNotifications(Unique):
 
         Args:
             timeout: in seconds; 0 or less not to wait, None to wait for ever.  A lost connection is replaced
-                first, which may take longer.
+                first: an attempt to connect may take longer, but no other one begins later.
 
         Raises:
             ConnectError: no server accepts, for a reason that does not pass by itself.  The next call tries
@@ -123,7 +135,8 @@ class PoolNotifications(Unique):
         while not self.over:
             heard = self._heard
             if heard is None:
-                self._connect_again()
+                if not self._connect_again(deadline):
+                    return None
             elif self._gap is not None:
                 gap, self._gap = self._gap, None
                 return gap
@@ -141,12 +154,30 @@ class PoolNotifications(Unique):
 
     # ---- Its connection
 
-    def _connect_again(self) -> None:
-        """Open another connection, as often as it takes; say that there was a gap.
+    def _connect_again(self, deadline: float | None) -> bool:
+        """Open another connection; say that there was a gap.
+
+        Returns:
+            False if there is none in time.
 
         Raises:
             BaseException: there is none, and trying again would not help.
         """
+        self._while_open(partial(self._try, deadline))
+        return self.over or self._heard is not None
+
+    def _while_open(self, work: Callable[[], None]) -> None:
+        """Do what the end of the pool ends."""
+        self._opening = bound = self._runtime.bound(math.inf)
+        try:
+            with bound:
+                work()
+        finally:
+            self._opening = None
+        if self.over:
+            self._close()
+
+    def _try(self, deadline: float | None) -> None:
         lost, since, backoff = self._lost, self._since, self._backoff
         now = self._runtime.now
         while not self.over:
@@ -156,13 +187,16 @@ class PoolNotifications(Unique):
                 except Exception as error:
                     if is_permanent(error):
                         raise
+                    logs.listening_failed(error)
                     backoff.failed(now())
                 else:
                     backoff.succeeded()
                     self._gap = ListenGap(lost, since, now(), 0)
                     return
-            else:
-                self._runtime.sleep(max(0.0, backoff.due - now()))
+            if deadline is not None and deadline <= now():
+                return
+            due = backoff.due if deadline is None else min(backoff.due, deadline)
+            self._runtime.sleep(max(0.0, due - now()))
 
     def _connect(self) -> None:
         conn = self._jobs.open()
@@ -170,8 +204,6 @@ class PoolNotifications(Unique):
         try:
             heard = conn.listen(*self._channels)
             heard.__enter__()
-            if self.over:
-                raise PoolClosed("the pool is closed")
         except BaseException as error:
             self._runtime.do_last(self._lender.home, self._close, error)
             raise
