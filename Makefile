@@ -48,7 +48,9 @@ export PYTHONSAFEPATH := 1
 export PYTHONPATH := $(CURDIR)/$(COMPILED):$(CURDIR)
 COVERED := $(UNITS)
 # The matrix compares outcomes with those of other drivers; the compiled ones are chaos' and the simulation's to judge.
-OTHERS := $(filter-out tests/faults,$(OTHERS))
+# The other tests that are left out ask for nothing that compiling could change.
+OTHERS := $(filter-out tests/faults tests/command_line tests/otel,$(OTHERS))
+PYTEST += $(addprefix --ignore=tests/,adapters/test_conformance_on_15.py postgres/test_pytest_plugin.py postgres/test_support.py)
 PYTEST += --import-mode=append -o 'pythonpath=$(COMPILED) .'
 endif
 export PGPROTO_BUILD := $(BUILD)
