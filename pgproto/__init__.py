@@ -43,6 +43,11 @@ from .errors import (
 )
 from .pool import Move, PoolObserver, PoolOptions, PoolSettings, PoolStats, Retry, Wait
 from .session import (
+    CACHE_DESCRIBE,
+    CACHE_STATEMENT,
+    DESCRIBE_EXEC,
+    EXEC,
+    SIMPLE_PROTOCOL,
     Batch,
     Exchange,
     ListenGap,
@@ -53,6 +58,7 @@ from .session import (
     ScriptResult,
     SessionInfo,
     Statement,
+    StatementMode,
     named,
 )
 from .types import (
@@ -99,6 +105,12 @@ __all__ = [
     "PoolStats",
     "Retry",
     # Queries and their results
+    "CACHE_DESCRIBE",
+    "CACHE_STATEMENT",
+    "DESCRIBE_EXEC",
+    "EXEC",
+    "SIMPLE_PROTOCOL",
+    "StatementMode",
     "Batch",
     "Column",
     "ColumnBatch",

@@ -76,7 +76,7 @@ def test_every_option_in_every_place() -> None:
         " ssl_max_protocol_version=TLSV1.3 requirepeer=postgres require_auth=md5,scram-sha-256"
         " channel_binding=require target_session_attrs=standby load_balance_hosts=random"
         " min_protocol_version=3.0 max_protocol_version=3.2 gssencmode=prefer replication=database"
-        " command_timeout=1.5 statement_cache_size=0 named_statements=0 max_message_size=100000 sslsni=1"
+        " command_timeout=1.5 statement_cache_size=0 statement_mode=exec max_message_size=100000 sslsni=1"
     )
     expected = Config(
         user="u",
@@ -112,7 +112,7 @@ def test_every_option_in_every_place() -> None:
         tcp_user_timeout=4,
         tcp_user_timeout_given=True,
         statement_cache_size=0,
-        named_statements=False,
+        statement_mode="exec",
         max_message_size=100000,
     )
     assert parse_config(dsn) == expected
@@ -178,7 +178,7 @@ def test_keyword_arguments_can_be_values() -> None:
         hostaddr=("", "::1"),
         password=Secret("p"),
         keepalives=False,
-        named_statements=True,
+        statement_mode="cache_statement",
         connect_timeout=0.25,
         require_auth=["!md5", "!password"],
         statement_cache_size=5,
@@ -186,7 +186,7 @@ def test_keyword_arguments_can_be_values() -> None:
     )
     assert config.hosts == (Host("a", "", 1), Host("b", "::1", 2))
     assert config.password == Secret("p")
-    assert (config.keepalives, config.named_statements) == (False, True)
+    assert (config.keepalives, config.statement_mode) == (False, "cache_statement")
     assert (config.connect_timeout, config.statement_cache_size) == (0.25, 5)
     assert config.require_auth == "!md5,!password"
 

@@ -349,7 +349,7 @@ def test_every_option_of_libpq_has_its_place() -> None:
         "servicefile",
         "command_timeout",
         "statement_cache_size",
-        "named_statements",
+        "statement_mode",
         "pipelining",
         "max_message_size",
     }

@@ -28,6 +28,7 @@ FACE = (
     {"Config", "ConnectOptions", "parse_config", "PoolOptions", "PoolSettings", "PoolStats", "Retry", "Batch"}
     | {"BUILT_IN", "TypeMap"}
     | {"ColumnBatch"}
+    | {"CACHE_DESCRIBE", "CACHE_STATEMENT", "DESCRIBE_EXEC", "EXEC", "SIMPLE_PROTOCOL", "StatementMode"}
     | {"Interval", "ListenGap", "Notification", "QueuedQuery", "Row", "ScriptResult", "Statement", "Outcome"}
     | {"Array", "BitString", "Multirange", "Range", "RawJSON"}
     | {"Box", "Circle", "Cube", "Line", "LineSegment", "Path", "Point", "Polygon", "SparseVector"}

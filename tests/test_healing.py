@@ -293,7 +293,7 @@ def test_a_pooler_that_switches_servers(pair: Pair) -> None:
     operation = pair.run(batch("insert"))
     assert error_of(operation).sqlstate == "26000"
     assert operation.heals == 1
-    assert "named_statements=False" in notes(error_of(operation))
+    assert "statement_mode=cache_describe" in notes(error_of(operation))
     assert not error_of(operation).stale_statement
 
 

@@ -22,7 +22,7 @@ from .notifications import Notifications
 from .pieces import Pieces, RowStream
 from .pool import Opening, Pool
 from .prepared import PreparedStatement
-from .queries import DEFAULT, Queries, Query, Timeout
+from .queries import DEFAULT, Mode, Queries, Query, Timeout
 from .records import FileMode, NamedRecords, Path, Progress, Records, Sink, Source, Writer
 from .runtime import END, Alarm, Bound, Event, Forgetting, Link, Reader, Runtime, Task, Tasks, Turn
 from .seeing import Observers, Trace, watched
@@ -50,6 +50,7 @@ __all__ = [
     "Lease",
     "Lender",
     "Link",
+    "Mode",
     "NamedRecords",
     "NoBlock",
     "NoticeListener",

@@ -18,11 +18,11 @@ from pgproto.errors import ConnectError, DataError, Error, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
     GRACE,
+    MODES,
     Batch,
     Connector,
     CopyIn,
     ExecuteMany,
-    Execution,
     Listener,
     Listeners,
     Operation,
@@ -54,7 +54,7 @@ from .feeding import Chunks, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
 from .prepared import PreparedStatement
-from .queries import Queries, Query
+from .queries import Mode, Queries, Query
 from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
 from .state import State
@@ -102,6 +102,7 @@ class Connection(State, Queries, ColumnQueries, Copies):
     def __init__(self, runtime: Runtime, connector: Connector, lender: Connection | None = None) -> None:
         super().__init__(runtime, connector, lender)
         self._command_timeout = connector.config.command_timeout
+        self._execution = MODES[connector.config.statement_mode].by_default
         self.listeners: Listeners = Listeners() if lender is None else lender.listeners
         """The session's listeners."""
         self._lease = object()  # the owner of listeners, which end with the lease
@@ -124,7 +125,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
         await self._run(operation, timeout)
         return operation.results
 
-    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
+    async def send_batch(
+        self, batch: Batch, *, mode: Mode = None, timeout: Timeout = DEFAULT
+    ) -> list[QueuedQuery[Any]]:
         """Send a batch in one round trip.
 
         Returns:
@@ -137,7 +140,8 @@ class Connection(State, Queries, ColumnQueries, Copies):
         with Refusing(batch) as refusing:
             link = self.link
             time = self._seconds(timeout)
-            operation = Execution(refusing.take(), atomic=batch.atomic)
+            make = self._execution if mode is None else mode.execution
+            operation = make(refusing.take(), atomic=batch.atomic)
             try:
                 await link.run(operation, time)
             except BaseException:
@@ -511,8 +515,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
         cursor = Cursor(self.runtime, self._opened, item, None, time)
         return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
 
-    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> Coroutine[Any, Any, None]:
-        return self.link.run(Execution([item]), self._seconds(timeout))
+    def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> Coroutine[Any, Any, None]:
+        make = self._execution if mode is None else mode.execution
+        return self.link.run(make([item]), self._seconds(timeout))
 
     async def _run(self, operation: Operation, timeout: Timeout) -> None:
         await self.link.run(operation, self._seconds(timeout))

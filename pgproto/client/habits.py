@@ -88,7 +88,7 @@ WAYS: Final[Mapping[str, Mapping[str, str]]] = {
         ("cursor_factory row_factory", _INTO),
         ("fileno", "no file descriptor is given away"),
         ("pipeline", "calls of several tasks are pipelined, and a `pgproto.Batch` is one round trip"),
-        ("prepare_threshold", "statements are prepared at their first use; `named_statements=False`: never"),
+        ("prepare_threshold", "statements are prepared at their first use; `statement_mode=EXEC`: never"),
         ("prepared_max", "`statement_cache_size=` of the connection or pool"),
         ("wait", "the adapters wait by themselves"),
     ),

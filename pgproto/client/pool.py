@@ -29,7 +29,7 @@ from .leases import Lease, PoolTransaction
 from .lending import Hook, Hooks, Lender
 from .listening import PoolNotifications
 from .pieces import Pieces, RowStream
-from .queries import Queries, Query
+from .queries import Mode, Queries, Query
 from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
 from .seeing import Observers, Trace, watched
@@ -266,17 +266,19 @@ class Pool(Queries, ColumnQueries, Copies):
         """The lease for a call whose `timeout` includes the wait for a connection."""
         return Lease(self._driver, waiting(timeout, self._acquire_timeout))
 
-    async def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+    async def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> None:
         lease = self._lease(timeout)
         async with lease as conn:
-            await conn._run_item(item, lease.remaining(timeout))
+            await conn._run_item(item, lease.remaining(timeout), mode)
 
-    async def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
+    async def send_batch(
+        self, batch: Batch, *, mode: Mode = None, timeout: Timeout = DEFAULT
+    ) -> list[QueuedQuery[Any]]:
         """`Connection.send_batch` on a borrowed connection; `timeout` includes the wait for it."""
         with Refusing(batch):
             lease = self._lease(timeout)
             async with lease as conn:
-                return await conn.send_batch(batch, timeout=lease.remaining(timeout))
+                return await conn.send_batch(batch, mode=mode, timeout=lease.remaining(timeout))
 
     async def _run(self, operation: Operation, timeout: Timeout) -> None:
         lease = self._lease(timeout)

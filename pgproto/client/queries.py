@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from pgproto.session import NamedQuery, QueuedQuery, Statement
+from pgproto.session import NamedQuery, QueuedQuery, Statement, StatementMode
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
 from pgproto.types import Into, Row
@@ -16,9 +16,12 @@ from .unique import Unique
 if TYPE_CHECKING:
     from .prepared import PreparedStatement
 
-__all__ = ["DEFAULT", "Queries", "Query", "Timeout"]
+__all__ = ["DEFAULT", "Mode", "Queries", "Query", "Timeout"]
 
 T = TypeVar("T")
+
+Mode: TypeAlias = StatementMode | None
+"""How a call runs its statements; None for the way of its session."""
 
 Query: TypeAlias = "str | NamedQuery | Statement | PreparedStatement"
 """A text, what `named` has returned, or a statement that `prepare` has returned."""
@@ -35,6 +38,7 @@ class Queries(Unique):
             TypedDict, a pydantic model, or a function, whose fields are the columns (each column is a field,
             each field without a default a column); a type of values or an Enum for a result of one column;
             or a `RowMaker`.
+        mode: the `StatementMode` of this call; None for that of the session.  (`stream` has none of its own.)
         timeout: in seconds, `command_timeout` by default; None for no limit; 0 or less has already passed.
             On a pool, a number includes the wait for a connection.
 
@@ -51,43 +55,58 @@ class Queries(Unique):
 
     @overload
     async def fetch(
-        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: None = None, mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> list[Row]: ...
 
     @overload
     async def fetch(
-        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: Into[T], mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> list[T]: ...
 
     async def fetch(
-        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+        self,
+        query: Query,
+        *args: object,
+        into: Into[Any] | None = None,
+        mode: Mode = None,
+        timeout: Timeout = DEFAULT,
     ) -> list[Any]:
         """Run a statement and return its rows."""
         item = as_item(query, args, into)
-        await self._run_item(item, timeout)
+        await self._run_item(item, timeout, mode)
         return item.rows if into is None else item.take(item.rows)
 
     @overload
     async def fetchrow(
-        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: None = None, mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> Row | None: ...
 
     @overload
     async def fetchrow(
-        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: Into[T], mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> T | None: ...
 
     async def fetchrow(
-        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+        self,
+        query: Query,
+        *args: object,
+        into: Into[Any] | None = None,
+        mode: Mode = None,
+        timeout: Timeout = DEFAULT,
     ) -> Any:
         """Run a statement and return its first row, or None."""
         item = as_item(query, args, into)
-        await self._run_item(item, timeout)
+        await self._run_item(item, timeout, mode)
         rows = item.rows if into is None else item.take(item.rows[:1])
         return rows[0] if rows else None
 
     async def fetchval(
-        self, query: Query, *args: object, column: int | str = 0, timeout: Timeout = DEFAULT
+        self,
+        query: Query,
+        *args: object,
+        column: int | str = 0,
+        mode: Mode = None,
+        timeout: Timeout = DEFAULT,
     ) -> Any:
         """Run a statement and return a column of its first row (by position or name), or None.
 
@@ -95,13 +114,15 @@ class Queries(Unique):
             DataError: its rows have no such column; the statement was run nevertheless.
         """
         item = as_item(query, args)
-        await self._run_item(item, timeout)
+        await self._run_item(item, timeout, mode)
         return item.value(column)
 
-    async def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
+    async def execute(
+        self, query: Query, *args: object, mode: Mode = None, timeout: Timeout = DEFAULT
+    ) -> str:
         """Run a statement and return its command tag, such as "INSERT 0 1"."""
         item = as_item(query, args)
-        await self._run_item(item, timeout)
+        await self._run_item(item, timeout, mode)
         return item.tag
 
     @overload
@@ -126,7 +147,7 @@ class Queries(Unique):
         """
         return self._stream(as_item(query, args, into), timeout)
 
-    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> Awaitable[None]:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> Awaitable[None]:
         raise NotImplementedError
 
     def _stream(self, item: QueuedQuery[T], timeout: Timeout) -> RowStream[T]:

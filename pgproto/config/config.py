@@ -30,6 +30,7 @@ __all__ = [
     "PROTOCOL_VERSIONS",
     "SSLMODES",
     "SSLNEGOTIATIONS",
+    "STATEMENT_MODES",
     "TARGET_SESSION_ATTRS",
     "TLS_VERSIONS",
     "Config",
@@ -44,6 +45,7 @@ SSLNEGOTIATIONS: Final = ("postgres", "direct")
 TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 CHANNEL_BINDINGS: Final = ("disable", "prefer", "require")
 LOAD_BALANCE_HOSTS: Final = ("disable", "random")
+STATEMENT_MODES: Final = ("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol")
 TARGET_SESSION_ATTRS: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 PROTOCOL_VERSIONS: Final[dict[str, int]] = {"3.0": 196608, "3.2": 196610, "latest": 196610}
 
@@ -235,7 +237,7 @@ class Config:
         tcp_user_timeout_given: True if the user chose it; else it is lifted while much data is
             unacknowledged.
         statement_cache_size: the number of prepared statements that a connection keeps; 0 for none.
-        named_statements: False to use only the unnamed statement (for poolers that need it).
+        statement_mode: how statements are run, one of STATEMENT_MODES: see the guide, "Statement modes".
         pipelining: True to send requests while answers are outstanding, False never to; None to decide by the
             server's answer to protocol 3.2 (see the guide, "Poolers").
         max_message_size: the longest message to accept from the server, in bytes.
@@ -272,7 +274,7 @@ class Config:
     tcp_user_timeout: int | None = 30_000
     tcp_user_timeout_given: bool = False
     statement_cache_size: int = 100
-    named_statements: bool = True
+    statement_mode: str = "cache_statement"
     pipelining: bool | None = None
     max_message_size: int = 2**30 - 2
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -311,6 +313,7 @@ class Config:
         parse_require_auth(self.require_auth)
         _check_choice("channel_binding", self.channel_binding, CHANNEL_BINDINGS)
         _check_choice("target_session_attrs", self.target_session_attrs, TARGET_SESSION_ATTRS)
+        _check_choice("statement_mode", self.statement_mode, STATEMENT_MODES)
         _check_choice("load_balance_hosts", self.load_balance_hosts, LOAD_BALANCE_HOSTS)
         if self.min_protocol_version > self.max_protocol_version:
             raise ConfigError("min_protocol_version is greater than max_protocol_version")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypedDict
 
 from ..errors import ConfigError
 from .secret import Secret
@@ -100,7 +100,7 @@ OPTIONS: Final[dict[str, Option]] = {
     # pgproto's own.
     "command_timeout": Option(default="300"),
     "statement_cache_size": Option(default="100"),
-    "named_statements": Option(default="1"),
+    "statement_mode": Option(default="cache_statement"),
     "pipelining": Option(),
     "max_message_size": Option(default=str(2**30 - 2)),
 }
@@ -164,8 +164,15 @@ _Secret: TypeAlias = str | Secret | None
 AskPassword: TypeAlias = Callable[[], str | Awaitable[str]]
 """A function that returns a password or token, or something to await that does."""
 _Password: TypeAlias = _Secret | AskPassword
+_Mode: TypeAlias = "str | Mode | None"
 _Texts: TypeAlias = str | list[str] | tuple[str, ...] | None
 _Numbers: TypeAlias = int | str | list[int] | tuple[int, ...] | None
+
+
+class Mode(Protocol):
+    """What has the name of a statement mode: a `StatementMode`."""
+
+    name: str
 
 
 def is_utf8(encoding: str) -> bool:
@@ -228,7 +235,7 @@ class ConnectOptions(TypedDict, total=False):
     replication: _Switch
     command_timeout: _Seconds
     statement_cache_size: _Number
-    named_statements: _Switch
+    statement_mode: _Mode
     pipelining: _Switch
     max_message_size: _Number
 
@@ -243,6 +250,7 @@ _HINTS: Final[dict[str, str]] = {
     "timeout": "connect_timeout",
     "ssl": "sslmode",
     "encoding": "client_encoding",
+    "named_statements": "statement_mode",
 }
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}", re.ASCII)

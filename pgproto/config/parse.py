@@ -23,6 +23,7 @@ from .config import (
     PROTOCOL_VERSIONS,
     SSLMODES,
     SSLNEGOTIATIONS,
+    STATEMENT_MODES,
     TARGET_SESSION_ATTRS,
     TLS_VERSIONS,
     Config,
@@ -144,7 +145,7 @@ def parse_config(
         tcp_user_timeout=settings.count("tcp_user_timeout"),
         tcp_user_timeout_given=bool(settings.given("tcp_user_timeout")[0]),
         statement_cache_size=settings.integer("statement_cache_size", 0, 1_000_000),
-        named_statements=settings.boolean("named_statements"),
+        statement_mode=settings.choice("statement_mode", STATEMENT_MODES),
         pipelining=settings.boolean("pipelining") if settings.given("pipelining")[0] else None,
         max_message_size=settings.integer("max_message_size", 1024, 2**31 - 1),
         warnings=warnings,
@@ -280,6 +281,8 @@ class _Settings:
 
 def _text(name: str, value: object) -> str:
     """A keyword argument as a text."""
+    if name == "statement_mode":
+        value = getattr(value, "name", value)  # a StatementMode
     if isinstance(value, Secret):
         text = value.reveal()
     elif isinstance(value, str):

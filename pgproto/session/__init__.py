@@ -63,6 +63,15 @@ from .execution import Execution
 from .listen import listen, unlisten
 from .listening import Listener, Listeners, ListenGap, Notification
 from .loss import Loss
+from .modes import (
+    CACHE_DESCRIBE,
+    CACHE_STATEMENT,
+    DESCRIBE_EXEC,
+    EXEC,
+    MODES,
+    SIMPLE_PROTOCOL,
+    StatementMode,
+)
 from .news import CHANGE, HOLD, OUTPUT, READY, TIME
 from .observing import Exchange, Observer, Report, SessionInfo
 from .operation import MORE, SENT, WAITING, Operation
@@ -81,20 +90,26 @@ from .tracing import TraceLine
 from .transaction import Transaction
 
 __all__ = [
+    "CACHE_DESCRIBE",
+    "CACHE_STATEMENT",
     "CHANGE",
     "DEFAULT",
+    "DESCRIBE_EXEC",
     "DIAL",
     "DONE",
+    "EXEC",
     "GRACE",
     "HANG_UP",
     "HIGH_WATER",
     "HOLD",
     "LONGEST_GRACE",
+    "MODES",
     "MORE",
     "OUTPUT",
     "READ",
     "READY",
     "SENT",
+    "SIMPLE_PROTOCOL",
     "TIME",
     "WAITING",
     "WRITE",
@@ -142,6 +157,7 @@ __all__ = [
     "Startup",
     "Statement",
     "StatementCache",
+    "StatementMode",
     "Step",
     "Stream",
     "Timeout",

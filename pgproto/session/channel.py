@@ -291,6 +291,11 @@ class Channel:
             each.savepoint and each.depth <= block.depth for each in self.prologue
         )
 
+    def due(self, operation: Operation) -> bool:
+        """True if a BEGIN or SAVEPOINT that the operation is in is not sent yet."""
+        block = operation.transaction
+        return block is not None and any(each.depth <= block.depth for each in self.prologue)
+
     def simple_query(self, segment: Segment, sql: str) -> str:
         """Write a simple Query; a BEGIN that is due goes first in the same string, so that both fail as one.
 

@@ -35,6 +35,7 @@ from ..protocol import Authenticator
 from ..types import BUILT_IN, TypeMap
 from ..wire import PROTOCOL_3_0, PROTOCOL_3_2, BackendKeyData
 from .engine import Engine
+from .modes import MODES
 from .observing import Observer, Report
 from .operation import Operation
 from .script import Script
@@ -315,7 +316,7 @@ class Connector:
         """
         if self.config.pipelining is not None:
             return self.config.pipelining
-        return protocol > PROTOCOL_3_0 and self.config.named_statements
+        return protocol > PROTOCOL_3_0 and MODES[self.config.statement_mode].named
 
     def _ways(self, host: Host) -> tuple[int, ...]:
         tls = self.config.tls
@@ -331,7 +332,7 @@ class Connector:
         statements = StatementCache(
             config.statement_cache_size,
             f"pgproto_{token}_",
-            named=config.named_statements,
+            named=MODES[config.statement_mode].named,
             types=self.types,
         )
         engine = Engine(

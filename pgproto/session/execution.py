@@ -83,6 +83,7 @@ class Execution(Preparing):
         "_late",
         "_ledger",
         "_next",
+        "_own",
         "_segment",
         "atomic",
         "items",
@@ -97,6 +98,7 @@ class Execution(Preparing):
         self._doubts: Doubts | None = None
         self._encoded = False
         self._next = 0  # the next item to write
+        self._own = False  # `statement_of` finds its statements, and not the cache alone
         self._segment: Segment | None = None  # the segment that is being written
         self._late = NOT_DESCRIBED
         self._ledger: Ledger | None = None  # None while every segment was plain and without an error
@@ -223,18 +225,22 @@ class Execution(Preparing):
                 if statement.renewed and statement.home is cache.mark and statement.state in _UNREADY:
                     self._use(statement, new)
                 continue
-            if previous is not None and item.sql == previous.sql:
+            if previous is not None and item.sql == previous.sql and not previous.late:
                 item.statement = previous  # most long batches have a single text
                 continue
             if item.sql in self.rejected:
                 continue
             try:
-                statement = cache.get(item.sql)
+                statement = self.statement_of(cache, item.sql) if self._own else cache.get(item.sql)
             except LocalProtocolError as error:
                 self.rejected[item.sql] = error
                 continue
             item.statement = previous = statement
             self._use(statement, new)
+
+    def statement_of(self, cache: StatementCache, sql: str) -> Statement:
+        """The statement for a text, in another statement mode than the session's."""
+        return cache.get(sql)
 
     def _use(self, statement: Statement, new: list[Statement]) -> None:
         self.hold(statement)

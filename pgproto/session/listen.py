@@ -1,10 +1,10 @@
 """The flows of LISTEN and UNLISTEN, and the check that notifications can arrive.
 
 A pooler in transaction mode accepts LISTEN and then gives the server to another client: nothing ever arrives.
-`named_statements=False` means that there is such a pooler.  Otherwise the server process is asked for its
+A session without names means that there is such a pooler.  Otherwise the server process is asked for its
 process ID in the same round trip: if it differs from that of BackendKeyData, there is a pooler.  In session
 mode all is well.  In transaction mode PgBouncer from 1.21 on gives prepared statements names of its own,
-which pg_prepared_statements shows.  (Older ones need `named_statements=False` in transaction mode.)
+which pg_prepared_statements shows.  (Older ones need `statement_mode=cache_describe`.)
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def listen(engine: Engine, listener: Listener) -> Generator[Operation, None, Non
 
 
 def _list_statements(channel: Channel, item: QueuedQuery) -> Generator[Operation, None, None]:
-    """Run the item as a named statement, whatever `named_statements` says."""
+    """Run the item as a named statement, whatever the statement mode says."""
     item.statement = statement = Statement(item.sql, channel.statements.unique_name(), kept=True)
     try:
         yield Prepare(statement)
@@ -102,7 +102,7 @@ def unlisten(engine: Engine, listener: Listener) -> Generator[Operation, None, N
 def _deaf(outcome: Outcome) -> Error:
     error = LocalProtocolError(
         "notifications cannot arrive through a pooler in transaction mode: connect to the server itself, or "
-        "through a pooler in session mode and without named_statements=False"
+        "through a pooler in session mode, with statement_mode=cache_statement"
     )
     error.outcome = outcome
     return error

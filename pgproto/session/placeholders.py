@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..errors import not_sent
 from .sql import as_text
 
-__all__ = ["NamedQuery", "named", "tokens"]
+__all__ = ["NamedQuery", "count_of", "named", "tokens"]
 
 _BLANK: Final = r"[ \t\n\r\f\v]"
 _LETTER: Final = r"[A-Za-z_\x80-\U0010ffff]"
@@ -99,6 +99,13 @@ def named(_query: Any, _values: Mapping[str, object] | None = None, /, **others:
             raise not_sent("an interpolation is a parameter: it has no conversion and no format")
     text = "\0".join([as_text(each, "a part of the template") for each in _query.strings])
     return _Rewriter(text, given, [each.value for each in _query.interpolations]).query()
+
+
+def count_of(sql: str) -> int:
+    """The number of parameters: the highest of $1, $2, ..."""
+    if "$" not in sql:
+        return 0
+    return max([int(text[1:]) for kind, text in tokens(sql) if kind == "number"], default=0)
 
 
 def tokens(sql: str) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from .operation import Operation
 from .segment import Segment
 from .sql import check_sql, ends_transaction, is_plain, leaves_no_trace, may_commit
 
-__all__ = ["SimpleQuery"]
+__all__ = ["Opening", "SimpleQuery"]
 
 _ENDING: Final = frozenset(("COMMIT", "PREPARE TRANSACTION", "ROLLBACK"))
 
@@ -58,7 +58,7 @@ class SimpleQuery(Operation):
         error would abort the surrounding transaction.
         """
         if channel.savepoint_due(self):
-            _Opening(self).send(channel)
+            Opening(self).send(channel)
         return channel.may_open
 
     def send(self, channel: Channel) -> Segment:
@@ -115,7 +115,7 @@ class SimpleQuery(Operation):
         self.lost_query(channel, segment, loss, executed=bool(self.tags))
 
 
-class _Opening(Operation):
+class Opening(Operation):
     """The BEGIN and SAVEPOINTs for a simple Query, in a segment of their own.  It has no caller.
 
     Args:
@@ -124,7 +124,7 @@ class _Opening(Operation):
 
     __slots__ = ("_opens_for",)
 
-    def __init__(self, opens_for: SimpleQuery) -> None:
+    def __init__(self, opens_for: Operation) -> None:
         super().__init__()
         self._opens_for = opens_for
         self.transaction = opens_for.transaction

@@ -34,6 +34,7 @@ __all__ = [
     "leaves_no_trace",
     "may_commit",
     "sets_encoding",
+    "statements_in",
     "to_savepoint",
     "unlistened",
     "words_of",
@@ -328,6 +329,15 @@ def ends_transaction(sql: str, tags: list[str], *, escapes: bool = False) -> boo
         if tag == "ROLLBACK" and (index >= len(statements) or not _TO_SAVEPOINT.match(statements[index])):
             return True
     return False
+
+
+def statements_in(sql: str) -> list[str]:
+    """The statements of a text without comments and strings; empty ones do not count.
+
+    `standard_conforming_strings` must be on.
+    """
+    bare = _bare(sql, standard=True)
+    return [] if bare is None else _split(bare)
 
 
 def to_savepoint(sql: str, index: int) -> bool:

@@ -33,7 +33,7 @@ _CHANGED: Final = "cached plan must not change result type"
 
 _IN_BLOCK: Final = "the prepared statement was forgotten: the transaction can be run again"
 _OUTSIDE: Final = "the prepared statement was forgotten, and nothing of this one was run: it can be repeated"
-_POOLER: Final = "a pooler that switches servers between transactions needs named_statements=False"
+_POOLER: Final = "a pooler that switches servers between transactions needs statement_mode=cache_describe"
 
 
 def is_stale(error: PostgresError, event: ErrorResponse) -> bool:

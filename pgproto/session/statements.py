@@ -47,6 +47,7 @@ class Statement:
     Attributes:
         sql: its text.
         name: its name on the server; "" for the unnamed statement, which is parsed before each use.
+        key: its place in the cache: its text, or one that no text can be if it is not of the session's mode.
         state: NEW, PREPARING, READY or DROPPED.
         parameter_types: the type OIDs of its parameters.
         columns: the names of its result's columns; () if it returns no rows.
@@ -76,6 +77,7 @@ class Statement:
         "fields",
         "home",
         "kept",
+        "key",
         "late",
         "leaving",
         "name",
@@ -91,7 +93,7 @@ class Statement:
 
     def __init__(self, sql: str, name: str, *, kept: bool = False, types: TypeMap = BUILT_IN) -> None:
         self.clears = 0
-        self.sql = sql = check_sql(sql)
+        self.sql = self.key = sql = check_sql(sql)
         check_no_copy_in(sql)
         self.late = describes_late(sql)
         # The server describes a named statement as of its Parse, so a late statement has no name.
@@ -249,8 +251,8 @@ class StatementCache:
     Args:
         size: the number of statements to keep (0: each is closed after its use).
         prefix: the start of this connection's statement names.
-        named: False to use only the unnamed statement, for poolers that switch servers between
-            transactions; then an entry saves the Describe, and each use sends its Parse again.
+        named: False to use only the unnamed statement, if the session's statement mode wants that; then an
+            entry saves the Describe, and each use sends its Parse again.
         types: the types of the session.
 
     Attributes:
@@ -321,9 +323,25 @@ class StatementCache:
         if known is not None:
             self._entries.move_to_end(sql)
             return known
-        statement = Statement(sql, self.new_name(), types=self.types)
+        return self._add(sql, sql, self.new_name())
+
+    def get_as(self, sql: str, *, named: bool) -> Statement:
+        """`get` for a call that says itself whether its statement has a name."""
+        if named is self.named:
+            return self.get(sql)
+        self.refresh()
+        key = f"\0{sql}"
+        known = self._entries.get(key)
+        if known is not None:
+            self._entries.move_to_end(key)
+            return known
+        return self._add(key, sql, self.unique_name() if named else "")
+
+    def _add(self, key: str, sql: str, name: str) -> Statement:
+        statement = Statement(sql, name, types=self.types)
+        statement.key = key
         statement.clears = self.clears
-        self._entries[sql] = statement
+        self._entries[key] = statement
         return statement
 
     def is_new(self, sql: str, statement: Statement | None = None) -> bool:
@@ -465,11 +483,11 @@ class StatementCache:
             self._doubt_unknowable()
         if len(self._entries) <= self.size:
             return
-        for sql, statement in list(self._entries.items()):
+        for key, statement in list(self._entries.items()):
             if len(self._entries) <= self.size:
                 return
             if statement.users == 0 and statement.state != PREPARING:
-                del self._entries[sql]
+                del self._entries[key]
                 self.close(statement)
 
     def _doubt_unknowable(self) -> None:
@@ -489,8 +507,8 @@ class StatementCache:
             if statement.state == PREPARING:
                 self._renew(statement)
             return
-        if self._entries.get(statement.sql) is statement:
-            del self._entries[statement.sql]
+        if self._entries.get(statement.key) is statement:
+            del self._entries[statement.key]
         if statement.users and statement.state == READY:
             statement.leaving = True
         else:
@@ -535,8 +553,8 @@ class StatementCache:
         if statement.state == DROPPED:
             return
         self.kept.pop(statement.name, None)
-        if self._entries.get(statement.sql) is statement:
-            del self._entries[statement.sql]
+        if self._entries.get(statement.key) is statement:
+            del self._entries[statement.key]
         if statement.users:
             statement.leaving = statement.state != NEW
         elif statement.declared:

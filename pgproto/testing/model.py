@@ -180,6 +180,7 @@ class ModelSession:
         self.outdated: set[str] = set()
         self._known: set[str] = set()
         self._portal = ""
+        self._as_text = False  # the last Bind has asked for no format
         self.portals: dict[str, tuple[str, list[Sequence[bytes | None]]]] = {}
         self._deferred: dict[str, str] | None = None
         self._skipping = False
@@ -333,6 +334,7 @@ class ModelSession:
             if not self._knows(event.statement):
                 return
             self._portal = self._statements[event.statement]
+            self._as_text = not event.result_formats
             columns = len(self._answer(self._portal).columns)
             if len(event.result_formats) > 1 and len(event.result_formats) != columns:
                 self._fail(error_fields("08P01", "bind message has too few or too many result formats"))
@@ -446,7 +448,7 @@ class ModelSession:
             return
         if simple and answer.columns:
             self.say(answer.description(0))
-        for row in answer.texts if simple else answer.rows:
+        for row in answer.texts if simple or self._as_text else answer.rows:
             self.say(DataRow(row))
         self._complete(sql, answer)
 

@@ -21,6 +21,7 @@ from .escaping import (
     unescape_bytea,
 )
 from .figures import Box, Circle, Cube, Line, LineSegment, Path, Point, Polygon, SparseVector
+from .inferred import InferredEncoder
 from .infinity import INFINITY, MINUS_INFINITY, Infinity
 from .interval import Interval
 from .makers import Column, Into, RowMaker
@@ -48,6 +49,7 @@ __all__ = [
     "CopyRowEncoder",
     "CopyTextEncoder",
     "Cube",
+    "InferredEncoder",
     "Infinity",
     "Interval",
     "Into",

@@ -24,10 +24,10 @@ from .registry import BUILT_IN
 from .scalars import OpaqueCodec
 from .typemap import TypeMap
 
-__all__ = ["ParameterEncoder"]
+__all__ = ["MAX_BIND", "ParameterEncoder"]
 
 # PostgreSQL's MaxAllocSize less the other parts of a Bind: the server refuses longer messages.
-_MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
+MAX_BIND: Final = 0x3FFFFFFE - 65536 * 8
 # The SQL type for each Python type: the cast to suggest if the server expects another type.
 _CAST: Final[dict[type[object], str]] = {
     bool: "bool",
@@ -103,7 +103,7 @@ class ParameterEncoder:
         except Unfit as unfit:
             refused = self._refused(unfit, given[unfit.index])
         else:
-            if size > _MAX_BIND:
+            if size > MAX_BIND:
                 raise LocalProtocolError(f"the values are {size} bytes, more than a message can carry")
             return size
         raise refused  # outside the handler, so that no __context__ shows the value

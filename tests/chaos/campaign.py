@@ -194,7 +194,10 @@ class Scenes:
         """The server and its pooler in turn."""
         with PgBouncer(server, pool_mode) as bouncer:
             # This pgbouncer knows no prepared statements, so in transaction mode none may have a name.
-            dsn = bouncer.dsn(user="postgres", named_statements=int(pool_mode == "session"))
+            dsn = bouncer.dsn(
+                user="postgres",
+                statement_mode="cache_statement" if pool_mode == "session" else "cache_describe",
+            )
             weathers = behind_pgbouncer(server, bouncer)[part]
             name = f"{driver} {server.version} pgbouncer {pool_mode}"
             self.play(name, driver, lambda: server, dsn, weathers, watch=False)
@@ -209,7 +212,7 @@ class Scenes:
         # A small buffer, so that more of a client is cut off in the middle when a server changes hands.
         settings = {"default_pool_size": str(POOLED), "pkt_buf": "512"}
         with PgBouncer(server, "transaction", version=version, settings=settings) as bouncer:
-            dsn = bouncer.dsn(user=USER, named_statements=int(named))
+            dsn = bouncer.dsn(user=USER, statement_mode="cache_statement" if named else "cache_describe")
             pooler = Weather("pgbouncer SIGKILL", bouncer.kill, bouncer.start, kill=True)
             ways = (*kills(server, USER, self._dice), pooler)
             first = self._tables  # another way to begin with in each scene

@@ -82,7 +82,7 @@ class Inserts:
         # A small buffer, so that what follows is cut off in the middle, as larger rows are by a larger one.
         settings = {"default_pool_size": str(SERVERS), "pkt_buf": "512"}
         with PgBouncer(server, "transaction", version=self._version, settings=settings) as bouncer:
-            dsn = bouncer.dsn(user="postgres", named_statements=0, command_timeout=DEADLINE)
+            dsn = bouncer.dsn(user="postgres", statement_mode="cache_describe", command_timeout=DEADLINE)
 
             async def scenario(pg: Driver) -> None:
                 callers = CALLERS if pg.asynchronous else 1

@@ -56,7 +56,7 @@ def test_a_transaction_in_statement_mode_is_tried_once(
     runs: list[int] = []
 
     async def scenario(pg: Driver) -> None:
-        async with pg.Pool(bouncer.dsn(), max_size=1, named_statements=False) as pool:
+        async with pg.Pool(bouncer.dsn(), max_size=1, statement_mode="cache_describe") as pool:
 
             async def work(conn: Any) -> None:
                 runs.append(1)
@@ -83,7 +83,7 @@ def test_a_hook_with_a_transaction_in_statement_mode_is_told_at_once(
             async with conn.transaction():
                 await conn.execute("select 1")
 
-        options = {"named_statements": False, "on_connect": on_connect}
+        options = {"statement_mode": "cache_describe", "on_connect": on_connect}
         with pytest.raises(ConnectError, match="statement pooling mode"):
             async with pg.Pool(bouncer.dsn(), min_size=0, max_size=1, **options) as pool:
                 await pool.fetchval("select 1")

@@ -29,7 +29,9 @@ def test_records_through_a_pooler(
     pg18.query(f"create table {table} (a int4 primary key, b text)")
 
     async def scenario(pg: Driver) -> None:
-        async with pg.connect(bouncer.dsn(), named_statements=named) as conn:
+        async with pg.connect(
+            bouncer.dsn(), statement_mode="cache_statement" if named else "cache_describe"
+        ) as conn:
 
             async def copy(records: Any) -> int:
                 return int(await conn.copy_records(table, records, columns=["a", "b"]))

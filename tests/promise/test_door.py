@@ -124,7 +124,7 @@ def test_a_statement_of_another_connection(driver: Driver, pg18: PostgresServer,
     """It is never sent: under its name, the other session has something else."""
 
     async def scenario(pg: Driver) -> None:
-        options: dict[str, Any] = {"named_statements": named}
+        options: dict[str, Any] = {"statement_mode": "cache_statement" if named else "cache_describe"}
         async with pg.connect(pg18.dsn(), **options) as one, pg.connect(pg18.dsn(), **options) as two:
             await two.prepare("select 'two ' || $1::text")
             foreign = await one.prepare("select 'one ' || $1::text")

@@ -240,7 +240,10 @@ def test_a_column_that_has_another_type_now(
     async def scenario(pg: Driver) -> None:
         table = f"retyped_{next(_numbers)}_{pg.name}"
         insert = f"insert into {table} values ($1)"
-        async with pg.connect(pg18.dsn(), named_statements=named) as conn, pg.connect(pg18.dsn()) as other:
+        async with (
+            pg.connect(pg18.dsn(), statement_mode="cache_statement" if named else "cache_describe") as conn,
+            pg.connect(pg18.dsn()) as other,
+        ):
             await conn.script(f"create table {table} (a int)")
             prepared = await conn.prepare(insert)
             await conn.execute(insert, 1)

@@ -38,7 +38,9 @@ def same(found: tuple[object, ...], expected: tuple[object, ...]) -> bool:
 @pytest.mark.parametrize("named", [True, False])
 def test_the_same_text_for_another_shape(driver: Driver, pg: PostgresServer, kind: str, named: bool) -> None:
     async def scenario(pg_: Driver) -> None:
-        async with pg_.connect(pg.dsn(), named_statements=named) as conn:
+        async with pg_.connect(
+            pg.dsn(), statement_mode="cache_statement" if named else "cache_describe"
+        ) as conn:
             fetch = "fetch 1 from cc" if kind == "cursor" else "execute cc"
             kept = await conn.prepare("fetch 1 from cc" if kind == "cursor" else "execute cc")
             for select, expected in SHAPES * 2:

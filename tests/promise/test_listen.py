@@ -247,7 +247,9 @@ def test_through_a_pooler(
     bouncer = pgbouncer_factory(pg18, mode, version=version)
 
     async def scenario(pg: Driver) -> None:
-        async with pg.connect(bouncer.dsn(), named_statements=named) as conn:
+        async with pg.connect(
+            bouncer.dsn(), statement_mode="cache_statement" if named else "cache_describe"
+        ) as conn:
             if mode == "session" and named:
                 async with conn.listen("news") as notifications:
                     assert await heard(notifications, pg18) == "hello"

@@ -57,7 +57,7 @@ def test_behind_a_pooler(driver: Driver, pg18: PostgresServer, named: str, bounc
     async def scenario(pg: Driver) -> None:
         dsn = bouncer.dsn(dbname=named)
         old = bouncer.version == "1.18" and bouncer.pool_mode != "session"
-        options = {"named_statements": False, "pipelining": False} if old else {}
+        options = {"statement_mode": "cache_describe", "pipelining": False} if old else {}
         async with pg.Pool(dsn, min_size=4, max_size=4, **options) as pool:
 
             async def one() -> None:

@@ -177,7 +177,11 @@ def concurrent_callers(
             callers = CALLERS if pg.asynchronous else 1
             works = []
             for number in range(CONNECTIONS if pg.asynchronous else 2 * CONNECTIONS):
-                context = pg.connect(dsn, named_statements=named, pipelining=pipelining)
+                context = pg.connect(
+                    dsn,
+                    statement_mode="cache_statement" if named else "cache_describe",
+                    pipelining=pipelining,
+                )
                 conn = await stack.enter_async_context(context)
                 assert conn.engine.pipelining == (pipelining or (named and bouncer.version == "1.24"))
                 works += [functools.partial(caller, conn, 100 * number + each) for each in range(callers)]
@@ -199,7 +203,9 @@ def test_a_table_that_changes_under_a_statement_that_is_known(
     table = f"changing_{driver.name}_{int(named)}"
 
     async def scenario(pg: Driver) -> None:
-        async with pg.connect(pg18.dsn(), named_statements=named) as conn:
+        async with pg.connect(
+            pg18.dsn(), statement_mode="cache_statement" if named else "cache_describe"
+        ) as conn:
             sql = f"select * from {table}"
             for columns, values, expected in (
                 ("a int4", "1", (1,)),

@@ -381,7 +381,7 @@ class Clients(
             "connect_timeout": self.settings.connect_timeout,
             "command_timeout": self.settings.command_timeout,
             "statement_cache_size": self.settings.statement_cache_size,
-            "named_statements": self.settings.named_statements,
+            "statement_mode": "cache_statement" if self.settings.named_statements else "cache_describe",
         }
 
     async def expire(self, on: Any) -> None:

@@ -299,7 +299,7 @@ class _Schedule:
             connect_timeout=settings.connect_timeout,
             command_timeout=settings.command_timeout,
             statement_cache_size=settings.statement_cache_size,
-            named_statements=settings.named_statements,
+            statement_mode="cache_statement" if settings.named_statements else "cache_describe",
             reset=settings.reset,
             **hooks,
         )

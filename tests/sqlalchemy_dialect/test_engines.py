@@ -221,7 +221,7 @@ def test_behind_a_pooler(database: PostgresServer, pgbouncer_factory: PgBouncerF
     pooler = pgbouncer_factory(database)
     engine = create_engine(
         pooler.dsn().replace("postgresql:", "postgresql+pgproto:"),
-        connect_args={"named_statements": False},
+        connect_args={"statement_mode": "cache_describe"},
     )
     for _ in range(3):
         with engine.connect() as connection:

@@ -19,11 +19,11 @@ from pgproto.errors import ConnectError, DataError, Error, PostgresError
 from pgproto.pool import Resetting
 from pgproto.session import (
     GRACE,
+    MODES,
     Batch,
     Connector,
     CopyIn,
     ExecuteMany,
-    Execution,
     Listener,
     Listeners,
     Operation,
@@ -55,7 +55,7 @@ from .feeding import Chunks, encoded, feed
 from .notifications import Notifications, wake
 from .pieces import Pieces, RowStream
 from .prepared import PreparedStatement
-from .queries import Queries, Query
+from .queries import Mode, Queries, Query
 from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
 from .state import State
@@ -103,6 +103,7 @@ class Connection(State, Queries, ColumnQueries, Copies):
     def __init__(self, runtime: Runtime, connector: Connector, lender: Connection | None = None) -> None:
         super().__init__(runtime, connector, lender)
         self._command_timeout = connector.config.command_timeout
+        self._execution = MODES[connector.config.statement_mode].by_default
         self.listeners: Listeners = Listeners() if lender is None else lender.listeners
         """The session's listeners."""
         self._lease = object()  # the owner of listeners, which end with the lease
@@ -125,7 +126,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
         self._run(operation, timeout)
         return operation.results
 
-    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
+    def send_batch(
+        self, batch: Batch, *, mode: Mode = None, timeout: Timeout = DEFAULT
+    ) -> list[QueuedQuery[Any]]:
         """Send a batch in one round trip.
 
         Returns:
@@ -138,7 +141,8 @@ class Connection(State, Queries, ColumnQueries, Copies):
         with Refusing(batch) as refusing:
             link = self.link
             time = self._seconds(timeout)
-            operation = Execution(refusing.take(), atomic=batch.atomic)
+            make = self._execution if mode is None else mode.execution
+            operation = make(refusing.take(), atomic=batch.atomic)
             try:
                 link.run(operation, time)
             except BaseException:
@@ -506,8 +510,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
         cursor = Cursor(self.runtime, self._opened, item, None, time)
         return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
 
-    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
-        return self.link.run(Execution([item]), self._seconds(timeout))
+    def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> None:
+        make = self._execution if mode is None else mode.execution
+        return self.link.run(make([item]), self._seconds(timeout))
 
     def _run(self, operation: Operation, timeout: Timeout) -> None:
         self.link.run(operation, self._seconds(timeout))

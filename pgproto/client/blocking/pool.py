@@ -28,7 +28,7 @@ from .leases import Lease, PoolTransaction
 from .lending import Hook, Hooks, Lender
 from .listening import PoolNotifications
 from .pieces import Pieces, RowStream
-from .queries import Queries, Query
+from .queries import Mode, Queries, Query
 from .records import FileMode, NamedRecords, Path, Progress, Records
 from .runtime import Link, Runtime
 from .seeing import Observers, Trace, watched
@@ -232,17 +232,19 @@ class Pool(Queries, ColumnQueries, Copies):
         """The lease for a call whose `timeout` includes the wait for a connection."""
         return Lease(self._driver, waiting(timeout, self._acquire_timeout))
 
-    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> None:
         lease = self._lease(timeout)
         with lease as conn:
-            conn._run_item(item, lease.remaining(timeout))
+            conn._run_item(item, lease.remaining(timeout), mode)
 
-    def send_batch(self, batch: Batch, *, timeout: Timeout = DEFAULT) -> list[QueuedQuery[Any]]:
+    def send_batch(
+        self, batch: Batch, *, mode: Mode = None, timeout: Timeout = DEFAULT
+    ) -> list[QueuedQuery[Any]]:
         """`Connection.send_batch` on a borrowed connection; `timeout` includes the wait for it."""
         with Refusing(batch):
             lease = self._lease(timeout)
             with lease as conn:
-                return conn.send_batch(batch, timeout=lease.remaining(timeout))
+                return conn.send_batch(batch, mode=mode, timeout=lease.remaining(timeout))
 
     def _run(self, operation: Operation, timeout: Timeout) -> None:
         lease = self._lease(timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from pgproto.session import NamedQuery, QueuedQuery, Statement
+from pgproto.session import NamedQuery, QueuedQuery, Statement, StatementMode
 from pgproto.session.batch import as_item
 from pgproto.session.deadlines import DEFAULT, Timeout
 from pgproto.types import Into, Row
@@ -16,9 +16,12 @@ from .pieces import RowStream
 if TYPE_CHECKING:
     from .prepared import PreparedStatement
 
-__all__ = ["DEFAULT", "Queries", "Query", "Timeout"]
+__all__ = ["DEFAULT", "Mode", "Queries", "Query", "Timeout"]
 
 T = TypeVar("T")
+
+Mode: TypeAlias = StatementMode | None
+"""How a call runs its statements; None for the way of its session."""
 
 Query: TypeAlias = "str | NamedQuery | Statement | PreparedStatement"
 """A text, what `named` has returned, or a statement that `prepare` has returned."""
@@ -35,6 +38,7 @@ class Queries(Unique):
             TypedDict, a pydantic model, or a function, whose fields are the columns (each column is a field,
             each field without a default a column); a type of values or an Enum for a result of one column;
             or a `RowMaker`.
+        mode: the `StatementMode` of this call; None for that of the session.  (`stream` has none of its own.)
         timeout: in seconds, `command_timeout` by default; None for no limit; 0 or less has already passed.
             On a pool, a number includes the wait for a connection.
 
@@ -51,53 +55,72 @@ class Queries(Unique):
 
     @overload
     def fetch(
-        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: None = None, mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> list[Row]: ...
 
     @overload
-    def fetch(self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT) -> list[T]: ...
+    def fetch(
+        self, query: Query, *args: object, into: Into[T], mode: Mode = None, timeout: Timeout = DEFAULT
+    ) -> list[T]: ...
 
     def fetch(
-        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+        self,
+        query: Query,
+        *args: object,
+        into: Into[Any] | None = None,
+        mode: Mode = None,
+        timeout: Timeout = DEFAULT,
     ) -> list[Any]:
         """Run a statement and return its rows."""
         item = as_item(query, args, into)
-        self._run_item(item, timeout)
+        self._run_item(item, timeout, mode)
         return item.rows if into is None else item.take(item.rows)
 
     @overload
     def fetchrow(
-        self, query: Query, *args: object, into: None = None, timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: None = None, mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> Row | None: ...
 
     @overload
     def fetchrow(
-        self, query: Query, *args: object, into: Into[T], timeout: Timeout = DEFAULT
+        self, query: Query, *args: object, into: Into[T], mode: Mode = None, timeout: Timeout = DEFAULT
     ) -> T | None: ...
 
     def fetchrow(
-        self, query: Query, *args: object, into: Into[Any] | None = None, timeout: Timeout = DEFAULT
+        self,
+        query: Query,
+        *args: object,
+        into: Into[Any] | None = None,
+        mode: Mode = None,
+        timeout: Timeout = DEFAULT,
     ) -> Any:
         """Run a statement and return its first row, or None."""
         item = as_item(query, args, into)
-        self._run_item(item, timeout)
+        self._run_item(item, timeout, mode)
         rows = item.rows if into is None else item.take(item.rows[:1])
         return rows[0] if rows else None
 
-    def fetchval(self, query: Query, *args: object, column: int | str = 0, timeout: Timeout = DEFAULT) -> Any:
+    def fetchval(
+        self,
+        query: Query,
+        *args: object,
+        column: int | str = 0,
+        mode: Mode = None,
+        timeout: Timeout = DEFAULT,
+    ) -> Any:
         """Run a statement and return a column of its first row (by position or name), or None.
 
         Raises:
             DataError: its rows have no such column; the statement was run nevertheless.
         """
         item = as_item(query, args)
-        self._run_item(item, timeout)
+        self._run_item(item, timeout, mode)
         return item.value(column)
 
-    def execute(self, query: Query, *args: object, timeout: Timeout = DEFAULT) -> str:
+    def execute(self, query: Query, *args: object, mode: Mode = None, timeout: Timeout = DEFAULT) -> str:
         """Run a statement and return its command tag, such as "INSERT 0 1"."""
         item = as_item(query, args)
-        self._run_item(item, timeout)
+        self._run_item(item, timeout, mode)
         return item.tag
 
     @overload
@@ -122,7 +145,7 @@ class Queries(Unique):
         """
         return self._stream(as_item(query, args, into), timeout)
 
-    def _run_item(self, item: QueuedQuery, timeout: Timeout) -> None:
+    def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> None:
         raise NotImplementedError
 
     def _stream(self, item: QueuedQuery[T], timeout: Timeout) -> RowStream[T]:

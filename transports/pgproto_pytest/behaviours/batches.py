@@ -79,7 +79,7 @@ async def b08_prepared_statement(pg: Driver, db: Database) -> None:
 
 @behaviour
 async def b10_without_cache(pg: Driver, db: Database) -> None:
-    for options in ({"statement_cache_size": 0}, {"named_statements": False}):
+    for options in ({"statement_cache_size": 0}, {"statement_mode": "cache_describe"}):
         async with pg.connect(db.dsn, **options) as conn:
             for _ in range(3):
                 batch = Batch()
