@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from pgproto import (
     QueryTimeout,
     RemoteProtocolError,
 )
+from pgproto.config import parse_config
+from pgproto.config.config import STATEMENT_MODES
 from pgproto.session import (
     CACHE_DESCRIBE,
     CACHE_STATEMENT,
@@ -28,6 +31,7 @@ from pgproto.session import (
     StatementMode,
     Transaction,
 )
+from pgproto.session.modes import chosen
 from pgproto.testing.answers import catalog
 from pgproto.types import TypeMap
 from pgproto.types.catalog import LOOK_UP
@@ -385,6 +389,23 @@ def test_what_is_refused_in_a_batch(sql: str) -> None:
     operation = run(pair, SIMPLE_PROTOCOL, "select 1", sql)
     assert "send it by itself" in str(error_of(operation))
     assert {item.outcome for item in operation.items} == {Outcome.NOT_SENT}
+
+
+def test_a_backslash_after_what_may_change_its_meaning() -> None:
+    pair = standard(Pair(SCRIPT))
+    operation = run(pair, SIMPLE_PROTOCOL, "select 1", "select '\\'", atomic=False)
+    assert [item.outcome for item in operation.items] == [Outcome.COMMITTED, Outcome.NOT_SENT]
+    assert "no backslash" in str(operation.items[1].error)
+
+
+def test_a_mode_is_an_object() -> None:
+    assert chosen(EXEC) is EXEC.execution
+    wrong: Any = "exec"
+    with pytest.raises(TypeError, match=r"such as pgproto\.EXEC, not str"):
+        chosen(wrong)
+    assert repr(EXEC) == "<StatementMode exec>"
+    assert tuple(MODES) == STATEMENT_MODES
+    assert parse_config("", statement_mode=EXEC, environ={}, os_user=lambda: "u").statement_mode == "exec"
 
 
 def test_a_comment_at_the_end_ends_before_the_next_statement() -> None:

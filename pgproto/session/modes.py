@@ -40,6 +40,7 @@ __all__ = [
     "MODES",
     "SIMPLE_PROTOCOL",
     "StatementMode",
+    "chosen",
 ]
 
 
@@ -127,6 +128,18 @@ EXEC: Final = StatementMode("exec", OneTrip)
 """One round trip for a statement that is run once: the types of parameters are those of their values."""
 SIMPLE_PROTOCOL: Final = StatementMode("simple_protocol", Spelled)
 """The simple protocol, with the values as quoted literals in the text.  For consoles of poolers."""
+
+
+def chosen(mode: StatementMode) -> Callable[..., Execution]:
+    """What makes the operation of a call that has chosen a mode.
+
+    Raises:
+        TypeError: it is no StatementMode.
+    """
+    if isinstance(mode, StatementMode):
+        return mode.execution
+    raise TypeError(f"the mode must be a StatementMode, such as pgproto.EXEC, not {type(mode).__name__}")
+
 
 MODES: Final = {
     mode.name: mode for mode in (CACHE_STATEMENT, CACHE_DESCRIBE, DESCRIBE_EXEC, EXEC, SIMPLE_PROTOCOL)

@@ -11,7 +11,9 @@ numbers are in parentheses, so that no `-` before one begins a comment; what has
 What is a parameter is said by PostgreSQL's lexical rules, with `standard_conforming_strings` on: a `$1` in
 quotes, in a dollar quote or in a comment is none.  So the session is refused while that is off, or while its
 client_encoding is not UTF8; and nothing is encoded before everything in flight is answered, because it may
-change them.  A parameter beside a string is refused, because strings that follow each other are one.
+change them.  (The items of a batch that is not atomic are in flight together, so their texts have no
+backslash, which alone is read differently.)  A parameter beside a string is refused, because strings that
+follow each other are one.
 
 Rule: an item is one statement, so that each result belongs to its item.  A text that is not is refused; if
 the server sees it otherwise, the session ends.
@@ -42,6 +44,7 @@ _BESIDE: Final = "a parameter beside a string: PostgreSQL would read both as one
 _OPEN: Final = "a quote or a comment does not end"
 _SEVERAL: Final = "a text is one statement here: several go through script(), or each on its own into a Batch"
 _IN_BATCH: Final = "with others, a statement has no ; within it and is not empty: send it by itself"
+_BACKSLASH: Final = "in a batch that is not atomic, a text has no backslash: what is before it may change it"
 _PREPARED: Final = "the simple protocol cannot run a prepared statement: pass its text, or another mode"
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 
@@ -136,6 +139,8 @@ class Spelled(Blind):
 
     def encoder_of(self, sql: str, types: TypeMap) -> InferredEncoder:
         """The encoder of a text's parameters: it makes the text to send."""
+        if "\\" in sql and not self.atomic and len(self.items) > 1:
+            raise not_sent(_BACKSLASH, sql)
         encoder = _Literals(sql, types)
         if encoder.alone and self.atomic and len(self.items) > 1:
             raise not_sent(_IN_BATCH, sql)
@@ -173,7 +178,7 @@ class Spelled(Blind):
             assert item.statement is not None
             texts.append(item.parameters.decode())
             item.parameters = None
-            plain = plain and item.statement.plain
+            plain = plain and item.statement.plain and ";" not in item.sql.rstrip().rstrip(";")
             traceless = traceless and item.statement.traceless
         text = check_sql("; ".join(texts))
         segment = channel.open(self, first)

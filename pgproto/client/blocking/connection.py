@@ -42,6 +42,7 @@ from pgproto.session.batch import Refusing, as_item, make_items
 from pgproto.session.columnar import ColumnsCopy
 from pgproto.session.copytarget import CopyTarget
 from pgproto.session.deadlines import DEFAULT, Timeout, limit, seconds
+from pgproto.session.modes import chosen
 from pgproto.session.sources import ExecutionBuffer, RecordBuffer
 from pgproto.types import CopyRowEncoder, Into, Row
 from pgproto.wire import ErrorResponse
@@ -141,7 +142,7 @@ class Connection(State, Queries, ColumnQueries, Copies):
         with Refusing(batch) as refusing:
             link = self.link
             time = self._seconds(timeout)
-            make = self._execution if mode is None else mode.execution
+            make = self._execution if mode is None else chosen(mode)
             operation = make(refusing.take(), atomic=batch.atomic)
             try:
                 link.run(operation, time)
@@ -511,7 +512,7 @@ class Connection(State, Queries, ColumnQueries, Copies):
         return RowStream(self.runtime, self._opened, Stream(item), time, cursor=cursor)
 
     def _run_item(self, item: QueuedQuery, timeout: Timeout, mode: Mode = None) -> None:
-        make = self._execution if mode is None else mode.execution
+        make = self._execution if mode is None else chosen(mode)
         return self.link.run(make([item]), self._seconds(timeout))
 
     def _run(self, operation: Operation, timeout: Timeout) -> None:
