@@ -239,8 +239,8 @@ class Execution(Preparing):
             self._use(statement, new)
 
     def statement_of(self, cache: StatementCache, sql: str) -> Statement:
-        """The statement for a text, in another statement mode than the session's."""
-        return cache.get(sql)
+        """The statement for a text if the cache alone does not find it: one for this run."""
+        return Statement(sql, "", types=cache.types)
 
     def _use(self, statement: Statement, new: list[Statement]) -> None:
         self.hold(statement)

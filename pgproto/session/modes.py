@@ -81,10 +81,6 @@ class DescribedEachTime(Execution):
         super().__init__(items, atomic=atomic)
         self._own = True
 
-    def statement_of(self, cache: StatementCache, sql: str) -> Statement:
-        """A statement that is described for this run."""
-        return Statement(sql, "", types=cache.types)
-
 
 class StatementMode:
     """How statements are run: see the table of `modes`.
