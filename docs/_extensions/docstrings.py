@@ -211,10 +211,10 @@ def qualify(app: Sphinx, doctree: nodes.document) -> None:
         home = titles().get(target)
         if "blocking" in package:
             home = next((each for each in blocking if each in titles()), home)
-        if home:
-            node["reftarget"] = home
-        elif target.islower():  # the name of an attribute in its own description
+        if target.islower():  # the name of an attribute in its own description, whatever else has that name
             node.replace_self(node.children)
+        elif home:
+            node["reftarget"] = home
 
 
 def resolve(
