@@ -82,6 +82,8 @@ class PgprotoDialect(PGDialect):
         options["types"] = self._types
         hosts, ports = self._split_multihost_from_url(url)
         options.update(url.query)
+        if "timeout" in options:
+            options["timeout"] = float(options["timeout"])
         if hosts:
             options["host"] = ",".join(host or "" for host in hosts)
             given = ",".join(str(port) if port else "" for port in ports or ())

@@ -92,8 +92,13 @@ class Module:
     ) -> dbapi.Connection:
         """Open a connection."""
         create = pgproto_blocking.connect if creator is None else creator
-        timeout = options.setdefault("command_timeout", None)
-        return _guarded(lambda: _ready(Connection(create(*args, types=types, **options), timeout=timeout)))
+        asked = options.setdefault("command_timeout", None) is not None
+
+        def opened() -> dbapi.Connection:
+            session = create(*args, types=types, **options)
+            return _ready(Connection(session, timeout=session.config.command_timeout if asked else None))
+
+        return _guarded(opened)
 
 
 class AsyncModule(Module):
@@ -111,11 +116,11 @@ class AsyncModule(Module):
             create: Callable[..., Awaitable[Any]] = pgproto_asyncio.connect
         else:
             create = async_creator_fn
-        timeout = options.setdefault("command_timeout", None)
+        asked = options.setdefault("command_timeout", None) is not None
 
         def opened() -> dbapi.Connection:
-            connection = await_only(create(*args, types=types, **options))
-            return _ready(AsyncConnection(connection, timeout=timeout))
+            session = await_only(create(*args, types=types, **options))
+            return _ready(AsyncConnection(session, timeout=session.config.command_timeout if asked else None))
 
         return _guarded(opened)
 

@@ -29,7 +29,8 @@ __all__ = ["COLSPECS", "type_map"]
 _INTS: Final = frozenset({20, 21, 23, 26, 1005, 1007, 1016})
 _FLOATS: Final = frozenset({700, 701, 1021, 1022})
 _DECIMALS: Final = frozenset({1700, 1231})
-_DAYS_OF_A_MONTH: Final = 30  # as psycopg and asyncpg have it
+_DAYS_OF_A_YEAR: Final = 365  # as psycopg and asyncpg have it
+_DAYS_OF_A_MONTH: Final = 30
 _RANGES: Final = ("int4", "int8", "num", "date", "ts", "tstz")
 
 
@@ -210,7 +211,8 @@ def type_map(
 
 
 def _to_timedelta(interval: pgproto.Interval) -> timedelta:
-    days = interval.days + interval.months * _DAYS_OF_A_MONTH
+    years = int(interval.months / 12)  # towards zero
+    days = interval.days + years * _DAYS_OF_A_YEAR + (interval.months - years * 12) * _DAYS_OF_A_MONTH
     return timedelta(days=days, microseconds=interval.microseconds)
 
 

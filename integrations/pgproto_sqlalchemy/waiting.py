@@ -12,6 +12,9 @@ from sqlalchemy.util.concurrency import await_only
 from pgproto.session import Operation, ScriptResult
 from pgproto.types import Column
 from pgproto_asyncio import Connection
+from pgproto_blocking.dbapi.turn import busy
+
+from .errors import ERRORS
 
 __all__ = ["Lock", "Waiting"]
 
@@ -21,12 +24,19 @@ class Lock:
 
     def __init__(self) -> None:
         self._held = False
+        self._owner: object = None
         self._queue: deque[asyncio.Future[None]] = deque()
 
     def __enter__(self) -> None:
-        if not self._held:
-            self._held = True
-            return
+        me = asyncio.current_task()
+        if self._held and self._owner is me:
+            raise busy(ERRORS["InterfaceError"])
+        if self._held:
+            self._wait()
+        self._held = True
+        self._owner = me
+
+    def _wait(self) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:
@@ -37,6 +47,7 @@ class Lock:
             raise
 
     def __exit__(self, *error: object) -> None:
+        self._owner = None
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():

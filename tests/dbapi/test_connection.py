@@ -311,6 +311,7 @@ def test_what_two_phases_refuse(conn: dbapi.Connection, auto: dbapi.Connection) 
         conn.execute("select 1 / 0")
     with pytest.raises(dbapi.InternalError, match="answered with ROLLBACK"):
         conn.tpc_prepare()
+    conn.tpc_rollback()
     conn.execute("select 1")
     conn.rollback()
 

@@ -13,10 +13,11 @@ trip more than its statements and its COMMIT.  Statements are prepared when they
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Unpack
+from typing import Final, Unpack, get_args
 
 from pgproto.client.blocking import DEFAULT, Timeout
 from pgproto.config import Config, ConnectOptions
+from pgproto.config.dsn import parse_dsn
 from pgproto.errors import Error as PgprotoError
 from pgproto.types import TypeMap
 
@@ -121,12 +122,14 @@ def connect(
         InterfaceError: the options cannot be used.
         OperationalError: no server accepted.
     """
+    if paramstyle not in get_args(Style):
+        raise InterfaceError(f"no style of parameters: {paramstyle!r}")
     try:
         session = connect_client(
             dsn, timeout=timeout, server_settings=server_settings, types=types, **options
         )
     except PgprotoError as error:
         raise translated(error) from error
-    named = isinstance(dsn, Config) or "command_timeout" in options or "command_timeout" in (dsn or "")
+    named = isinstance(dsn, Config) or "command_timeout" in {**parse_dsn(dsn or ""), **options}
     limit = session.config.command_timeout if named else None
     return Connection(session, paramstyle=paramstyle, autocommit=autocommit, timeout=limit)

@@ -8,11 +8,10 @@ no harm.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from pgproto.errors import Error as PgprotoError
 from pgproto.errors import Outcome, PostgresError, TransactionAborted
@@ -21,13 +20,15 @@ from pgproto.types import Column, quote_literal
 
 from . import errors
 from .cursor import Cursor
-from .held import HeldCursor
+from .held import HeldCursor, held_name
 from .server import ServerCursor
 from .styles import Parameters, Style
+from .turn import Turn
 from .xid import Xid
 
 __all__ = ["Connection", "Link", "Portal", "Session"]
 
+_T = TypeVar("_T")
 _LEVELS = ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
@@ -139,7 +140,7 @@ class Connection:
         self.session = session
         self.paramstyle: Style = paramstyle
         self.timeout = timeout
-        self._lock = threading.Lock() if lock is None else lock
+        self._lock = Turn(self.InterfaceError) if lock is None else lock
         self._autocommit = autocommit
         self._isolation_level: str | None = None
         self._read_only: bool | None = None
@@ -147,7 +148,10 @@ class Connection:
         self._begin = "BEGIN"
         self._xid: Xid | None = None
         self._prepared = False
+        self._undone = False
+        self._closing = False
         self._held: set[int] = set()
+        self._dropped: list[int] = []
 
     # ---- State
 
@@ -252,11 +256,14 @@ class Connection:
 
     def rollback(self) -> None:
         """End the transaction, and undo it."""
+        if self._undone:
+            self._forget()
         self._not_in_two_phases("rollback")
         self._end("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back.  Idempotent."""
+        self._closing = True
         self.session.close()
 
     def __enter__(self) -> Self:
@@ -298,21 +305,18 @@ class Connection:
         with self._lock:
             self._script(self._begin)
         self._xid = Xid.parse(xid) if isinstance(xid, str) else xid
-        self._prepared = False
 
     def tpc_prepare(self) -> None:
         """The first phase: afterwards only `tpc_commit` and `tpc_rollback` are allowed.
 
         Raises:
             ProgrammingError: there is no transaction in two phases, or it is prepared already.
+            InternalError: a statement of it had failed, and the server has rolled it back.
         """
         xid = self._current("tpc_prepare")
         if self._prepared:
             raise self.ProgrammingError("tpc_prepare: it is prepared already")
-        with self._lock:
-            self._checked(
-                "PREPARE TRANSACTION", self._script(f"PREPARE TRANSACTION {quote_literal(str(xid))}")
-            )
+        self._phase("PREPARE TRANSACTION", f"PREPARE TRANSACTION {quote_literal(str(xid))}")
         self._prepared = True
 
     def tpc_commit(self, xid: Xid | str | None = None) -> None:
@@ -347,16 +351,17 @@ class Connection:
     def run(self, sql: str, values: Sequence[Any]) -> QueuedQuery[Any]:
         """Run a statement, in a transaction unless autocommit is on."""
         with self._lock:
+            self._before()
             return self._send(sql, values)
 
     def run_many(self, sql: str, records: Iterable[Sequence[Any]]) -> int:
         """Run a statement once for each record; how many rows that has concerned."""
-        with self._lock:
-            try:
-                self._begun()
-                return self.session.executemany(sql, records, timeout=self.timeout)
-            except PgprotoError as error:
-                raise self.translated(error) from error
+
+        def call() -> int:
+            self._begun()
+            return self.session.executemany(sql, records, timeout=self.timeout)
+
+        return self.alone(call)
 
     def run_script(self, sql: str, *, begin: bool = True) -> list[ScriptResult]:
         """Run several statements."""
@@ -367,28 +372,46 @@ class Connection:
 
     def portal(self, sql: str, values: Sequence[Any]) -> tuple[Portal, list[Any]]:
         """A portal for a statement, and its first rows."""
-        with self._lock:
+
+        def call() -> tuple[Portal, list[Any]]:
             self._begun()
+            portal = self.session.cursor(sql, *values, into=tuple, timeout=self.timeout)
+            return portal, portal.piece()
+
+        return self.alone(call)
+
+    def alone(self, call: Callable[[], _T]) -> _T:
+        """Call something of the session's while no other statement runs."""
+        with self._lock:
             try:
-                portal = self.session.cursor(sql, *values, into=tuple, timeout=self.timeout)
-                return portal, portal.piece()
+                return call()
             except PgprotoError as error:
                 raise self.translated(error) from error
 
-    def hold(self) -> int:
-        """The number of a cursor WITH HOLD.  Few, so that few texts of FETCH are in the cache."""
-        number = next(n for n in range(len(self._held) + 1) if n not in self._held)
-        self._held.add(number)
-        return number
+    def hold(self, sql: str, values: Sequence[Any]) -> int:
+        """Declare a cursor WITH HOLD; its number.  Few, so that few texts of FETCH are in the cache."""
+        with self._lock:
+            self._before()
+            number = next(n for n in range(len(self._held) + 1) if n not in self._held)
+            self._held.add(number)
+            try:
+                self._send(f"DECLARE {held_name(number)} NO SCROLL CURSOR WITH HOLD FOR {sql}", values)
+            except BaseException:
+                self.let_go(number)  # it may be there: a statement that timed out, for one
+                raise
+            return number
 
     def let_go(self, number: int) -> None:
-        """The number is free again."""
-        self._held.discard(number)
+        """The cursor WITH HOLD is closed before the next statement.  A finalizer may call this."""
+        self._dropped.append(number)
 
     def translated(self, error: PgprotoError) -> errors.Error:
         """An error of pgproto as one of this connection's classes."""
         own: type[errors.Error] = getattr(self, errors.kind_of(error).__name__)
-        return errors.translated(error, own)
+        made = errors.translated(error, own)
+        if self._closing and made.sqlstate == "57014":  # so `close` has ended it, in another thread
+            made.args = ("the connection was closed while the statement ran",)
+        return made
 
     # ---- Internals
 
@@ -416,8 +439,28 @@ class Connection:
         self.session.link.run(Execution(items), self.timeout)
         return item
 
+    def _before(self) -> None:
+        """What comes before a statement."""
+        if self._prepared or self._undone:
+            which = "prepared: tpc_commit or tpc_rollback" if self._prepared else "rolled back: tpc_rollback"
+            raise self.ProgrammingError(f"the transaction in two phases is {which} comes first")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Close cursors WITH HOLD; in no transaction, which an error would end."""
+        while self._dropped and not self.closed and self.session.transaction_status == "I":
+            number = self._dropped[-1]
+            try:
+                self._script(f"CLOSE {held_name(number)}")
+            except errors.Error as error:
+                if error.sqlstate != "34000":  # else it is gone: its transaction was rolled back
+                    raise
+            self._dropped.remove(number)
+            self._held.discard(number)
+
     def _begun(self) -> None:
         """What cannot take a BEGIN with it has to send one before."""
+        self._before()
         if not self._autocommit and self.session.transaction_status == "I":
             self._script(self._begin)
 
@@ -432,13 +475,13 @@ class Connection:
             self.check_open()
             if self.session.transaction_status != "I":
                 self._checked(command, self._script(command))
+            self._sweep()
 
     def _checked(self, command: str, results: list[ScriptResult]) -> None:
         if results and results[0].tag == "ROLLBACK" and command != "ROLLBACK":
             error = TransactionAborted(
                 f"{command} was answered with ROLLBACK, because a statement had failed"
             )
-            self._xid = None
             raise self.translated(error) from error
 
     def _make_begin(self) -> None:
@@ -467,16 +510,28 @@ class Connection:
 
     def _finish(self, command: str, xid: Xid | str | None) -> None:
         if xid is None:
-            name = f"tpc_{command.lower()}"
-            xid = self._current(name)
+            xid = self._current(f"tpc_{command.lower()}")
             prepared = self._prepared
         else:
             self.check_open()
             self._between_transactions(command)
             prepared = True
-        text = f"{command} PREPARED {quote_literal(str(xid))}" if prepared else command
+        if self._undone and command == "COMMIT":
+            error = TransactionAborted("tpc_commit: the transaction was rolled back, because it had failed")
+            raise self.translated(error) from error
+        if not self._undone:
+            self._phase(command, f"{command} PREPARED {quote_literal(str(xid))}" if prepared else command)
+        self._forget()
+
+    def _phase(self, command: str, text: str) -> None:
         with self._lock:
-            results = self._script(text)
-        self._xid = None
-        self._prepared = False
-        self._checked(text, results)
+            try:
+                self._checked(command, self._script(text))
+            except errors.Error:
+                # What was not prepared is over once the server says so; only a rollback is left to call.
+                over = not self.closed and self.session.transaction_status == "I"
+                self._undone = over and self._xid is not None and not self._prepared
+                raise
+
+    def _forget(self) -> None:
+        self._xid, self._prepared, self._undone = None, False, False

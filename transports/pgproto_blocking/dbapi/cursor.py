@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Cursor", "Description"]
 
 _NOT_TOLD: Final = (None, None, None, None, None)
+_END: Final[Any] = object()
 
 Description: TypeAlias = "list[tuple[str, int, None, None, None, None, None]]"
 
@@ -60,33 +61,33 @@ class Cursor:
         """
         self.check_open()
         self.reset()
-        if parameters is None:
-            if is_script(operation):
-                self._results = self.connection.run_script(operation)[::-1]
-                self.nextset()
-                return self
-            self.run(operation, ())
-        elif type(parameters) is tuple and self.connection.paramstyle == "numeric_dollar":
-            self.run(operation, parameters)  # what follows would not change it, and takes its time
+        values: Sequence[Any] = ()
+        if type(parameters) is tuple and self.connection.paramstyle == "numeric_dollar":
+            values = parameters  # what follows would not change it, and takes its time
+        elif parameters is not None:
+            operation, bind = self._binder(operation, parameters)
+            values = bind(parameters)
+        if not values and is_script(operation):
+            self._results = self.connection.run_script(operation)[::-1]
+            self.nextset()
         else:
-            sql, bind = self._binder(operation, parameters)
-            self.run(sql, bind(parameters))
+            self.run(operation, values)
         return self
 
-    def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters]) -> Self:
+    def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters | None]) -> Self:
         """Run a statement once for each set of parameters, in a pipeline, all or nothing.
 
         Rows that it returns are dropped.
 
         Args:
             operation: as for `execute`.
-            seq_of_parameters: an iterable, which is read as the values are sent.
+            seq_of_parameters: an iterable, which is read as the values are sent; None has no values.
         """
         self.check_open()
         self.reset()
-        records = iter(seq_of_parameters)
-        first = next(records, None)
-        if first is None:
+        records = (() if record is None else record for record in seq_of_parameters)
+        first: Parameters = next(records, _END)
+        if first is _END:
             self.rowcount = 0
             return self
         sql, bind = self._binder(operation, first)
@@ -141,6 +142,8 @@ class Cursor:
         """The next `size` rows (by default `arraysize`); [] at the end."""
         self._check_result()
         size = self.arraysize if size is None else size
+        if size < 0:
+            raise self.connection.ProgrammingError("fetchmany: a number of rows is not negative")
         missing = size - (len(self._rows) - self._next)
         while missing > 0 and (come := self.more(missing)):
             missing -= come
