@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
+from pgproto.errors import ConnectionLost, Outcome, PostgresError, TransactionAborted
 from pgproto.errors import Error as PgprotoError
-from pgproto.errors import Outcome, PostgresError, TransactionAborted
 from pgproto.session import Execution, Operation, QueuedQuery, ScriptResult
 from pgproto.types import Column, quote_literal
 
@@ -409,7 +409,8 @@ class Connection:
         """An error of pgproto as one of this connection's classes."""
         own: type[errors.Error] = getattr(self, errors.kind_of(error).__name__)
         made = errors.translated(error, own)
-        if self._closing and made.sqlstate == "57014":  # so `close` has ended it, in another thread
+        # `close` in another thread has ended it, by a request to cancel it or by closing the socket.
+        if self._closing and (made.sqlstate == "57014" or isinstance(error, ConnectionLost)):
             made.args = ("the connection was closed while the statement ran",)
         return made
 
