@@ -19,6 +19,13 @@ from .errors import ERRORS
 __all__ = ["Lock", "Waiting"]
 
 
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs, as in a finalizer
+        return None
+
+
 class Lock:
     """A lock for `with` in a greenlet, which is handed over in order.  If it is free, nothing is awaited."""
 
@@ -28,8 +35,8 @@ class Lock:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     def __enter__(self) -> None:
-        me = asyncio.current_task()
-        if self._held and self._owner is me:
+        me = _current_task()
+        if self._held and me is not None and self._owner is me:
             raise busy(ERRORS["InterfaceError"])
         if self._held:
             self._wait()
@@ -44,6 +51,7 @@ class Lock:
         except BaseException:
             if turn.done() and not turn.cancelled():  # it is ours already, and the task was cancelled
                 self.__exit__()
+            turn.cancel()  # else it would be handed over to nobody
             raise
 
     def __exit__(self, *error: object) -> None:

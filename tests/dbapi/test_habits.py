@@ -223,6 +223,12 @@ def test_a_name_that_looks_like_an_option(dsn: str) -> None:
         assert conn.timeout is None
 
 
+@pytest.mark.parametrize("values", [(), (1, 2), ("x",)])
+def test_values_that_do_not_fit(conn: dbapi.Connection, values: tuple[Any, ...]) -> None:
+    with pytest.raises(dbapi.DataError):
+        conn.execute("select $1::int4", values)
+
+
 def test_another_thread_closes_the_connection(conn: dbapi.Connection, auto: dbapi.Connection) -> None:
     errors: list[dbapi.Error] = []
 

@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import pgproto
 from pgproto_blocking import dbapi
 from pgproto_sqlalchemy.types import _to_timedelta
+from pgproto_sqlalchemy.waiting import Lock
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,20 @@ def test_several_statements_in_one_text(engine: Engine) -> None:
     with engine.begin() as conn:
         conn.exec_driver_sql("create temp table a1 (n int4); create temp table a2 (n int4);")
         assert conn.execute(text("select count(*) from a2")).scalar() == 0
+
+
+def test_a_lock_is_not_handed_over_to_a_call_that_could_not_wait() -> None:
+    lock = Lock()
+
+    async def take() -> None:
+        with lock:  # not in a greenlet
+            pass
+
+    async def main() -> None:
+        with lock, pytest.raises(exc.MissingGreenlet):
+            await asyncio.create_task(take())
+        await take()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    with lock:
+        pass

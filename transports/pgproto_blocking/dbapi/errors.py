@@ -55,7 +55,7 @@ class DatabaseError(Error):
 
 
 class DataError(DatabaseError):
-    """A value does not fit."""
+    """A value does not fit, or there are too many or too few."""
 
 
 class OperationalError(DatabaseError):
@@ -71,7 +71,7 @@ class InternalError(DatabaseError):
 
 
 class ProgrammingError(DatabaseError):
-    """The statement is wrong: its syntax, a table that is not there, the number of parameters."""
+    """The statement is wrong: its syntax, or a table that is not there; or the call is."""
 
 
 class NotSupportedError(DatabaseError):
