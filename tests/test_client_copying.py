@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,30 @@ def test_an_unbuffered_file_takes_parts() -> None:
     with_connection(work, server())
 
 
+def test_functions_of_which_nothing_has_run() -> None:
+    """What they return would be dropped, and the data with it."""
+
+    def generator(_: object) -> Iterator[None]:
+        yield None
+
+    async def agenerator(_: object) -> AsyncIterator[None]:
+        yield None
+
+    async def coroutine(_: object) -> None: ...
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        for sink in (generator, agenerator):
+            with pytest.raises(LocalProtocolError, match="generator, and nobody runs it"):
+                await conn.copy_out("copy out", to=sink)
+        tell: Any
+        for tell in (coroutine, generator, agenerator):
+            with pytest.raises(LocalProtocolError, match="nobody runs it"):
+                await conn.copy_out("copy out", to=io.BytesIO(), progress=tell)
+        assert await usable(conn)
+
+    with_connection(work, server())
+
+
 def test_a_sink_that_hangs() -> None:
     async def work(runtime: VirtualRuntime, conn: Connection) -> None:
         async def hang(data: bytes) -> None:
@@ -171,7 +195,7 @@ def test_misuse_sends_nothing() -> None:
         assert conn.engine.channel.produced == before
         check_done(None)
         later = usable(conn)
-        with pytest.raises(LocalProtocolError, match="nobody to await"):
+        with pytest.raises(LocalProtocolError, match="nobody runs it"):
             check_done(later)
         later.close()
 

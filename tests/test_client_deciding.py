@@ -197,6 +197,29 @@ def test_who_is_pinged_before_it_is_lent() -> None:
 
 
 @pytest.mark.holds("O4")
+def test_ping_and_retire_on_are_not_asynchronous() -> None:
+    """A coroutine is true, whatever it would return: it is reported, and the safe answer is taken."""
+    runtime = world()
+
+    async def hook(asked: object) -> bool:
+        return False
+
+    async def main() -> None:
+        bound: Any = hook
+        async with runtime.Pool(max_size=1, ping=bound, retire_on=bound, check_after=0) as pool:
+            pid = await pool.fetchval("select 1")
+            with pytest.raises(PostgresError):
+                await pool.fetchval("bad")
+            await runtime.sleep(1)
+            assert await pool.fetchval("select 1") == pid
+            assert pool.stats().opens == 1
+
+    runtime.run(main)
+    assert {name for name, _ in runtime.reports} == {"ping", "retire_on"}
+    assert all("nobody runs it" in str(error) for _, error in runtime.reports)
+
+
+@pytest.mark.holds("O4")
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("what", ["abort", "expire", "end"])
 def test_ping_may_do_anything_with_the_connection_and_the_pool(what: str, size: int) -> None:

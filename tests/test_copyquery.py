@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgproto import DataError, LocalProtocolError, Outcome
+from pgproto import DataError, LocalProtocolError, Outcome, PostgresError
 from pgproto.session import CopyOut, QueuedQuery, Statement
 from pgproto.session.copyquery import CopyQuery
 from pgproto.session.placeholders import tokens
 from pgproto.types import Row
 from pgproto.types.row import Columns
+from tests.support.backend import Answer, error_fields
+from tests.support.pair import Pair
 
 INT4, TEXT = 23, 25
 NAMES = [(INT4, "pg_catalog.int4"), (TEXT, "pg_catalog.text")]
@@ -154,6 +156,20 @@ def test_the_text_is_sent_with_the_values() -> None:
     copy = CopyOut("copy (select $1) to stdout", (1,))
     assert copy.query is not None
     copy.with_values("copy (select 1) to stdout")
-    assert copy.text() == copy.sql == "copy (select 1) to stdout"
+    assert copy.sql == "copy (select 1) to stdout"
+    assert copy.text() == copy.statements()[0] == "copy (select $1) to stdout"
     assert CopyOut("copy t to stdout").query is None
     assert isinstance(copy.query.names(), QueuedQuery)
+
+
+def test_values_are_not_shown_in_errors() -> None:
+    """They may be secrets; and the caller has not written the text that has them."""
+    sent = "copy (select ('S3cret'::pg_catalog.text)) to stdout"
+    pair = Pair({sent: Answer(error={**error_fields("42601"), "P": "15"})})
+    copy = CopyOut("copy (select $1) to stdout", ("S3cret",))
+    copy.with_values(sent)
+    pair.run(copy)
+    error = copy.error
+    assert isinstance(error, PostgresError)
+    assert (error.query, error.position) == ("copy (select $1) to stdout", None)
+    assert "S3cret" not in error.report()

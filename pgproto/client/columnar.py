@@ -11,6 +11,7 @@ from pgproto.session.batch import as_item
 from pgproto.session.columnar import ColumnsCopy, check_size
 from pgproto.session.deadlines import DEFAULT, Timeout
 
+from . import refusals
 from .pieces import Pieces
 from .queries import Query
 from .records import Progress
@@ -59,7 +60,7 @@ class ColumnQueries(Unique):
         else:
             async with self._pieces(operation, operation.counts, timeout) as counts:
                 async for count in counts:
-                    progress(count)
+                    refusals.check_done(progress(count))
         return operation.take()[0]
 
     def stream_columns(
@@ -83,7 +84,7 @@ class ColumnQueries(Unique):
         def take() -> list[ColumnBatch]:
             batches = operation.take()
             if batches and progress is not None:
-                progress(operation.rows)
+                refusals.check_done(progress(operation.rows))
             return batches
 
         return self._pieces(operation, take, timeout)

@@ -51,7 +51,7 @@ class CopyStream(Pieces[bytes]):
         def take() -> list[bytes]:
             data = operation.take()
             if data and progress is not None:
-                progress(operation.received)
+                refusals.check_done(progress(operation.received))
             return data
 
         super().__init__(runtime, begin, operation, take, seconds, release)
@@ -127,7 +127,7 @@ class Copies(Unique):
             Exception: the source's exception; no row was stored.
         """
         operation = CopyIn(sql)
-        tell = None if progress is None else lambda: progress(operation.fed)
+        tell = None if progress is None else lambda: refusals.check_done(progress(operation.fed))
         with self._opened_file(_checked_source(source), "rb") as opened:
             chunked = opened if isinstance(opened, AsyncIterable) else chunks(opened)
             await self._feed(operation, lambda: chunked, timeout, tell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Final
 
 from pgproto.errors import ConnectionClosed, LocalProtocolError, Outcome, not_sent
@@ -12,6 +13,7 @@ CURSOR_OF_NOTHING: Final = (
     "a cursor is made of its statement: `conn.cursor(sql, *args)` in a transaction block; most queries need "
     "none: `conn.fetch(sql, *args)`"
 )
+_NOT_RUN: Final = {"__await__": "asynchronous", "__next__": "a generator", "__anext__": "an async generator"}
 POOL_AWAITED: Final = (
     "a Pool is not awaited: use `async with Pool(dsn) as pool`, or `pool = await Pool(dsn).open()`"
 )
@@ -57,6 +59,13 @@ def inherited(what: str) -> ConnectionClosed:
 
 
 def check_done(answer: object) -> None:
-    """Refuse what a function has returned if it is to be awaited, where that is not possible."""
-    if hasattr(answer, "__await__"):
-        raise not_sent("the function is asynchronous, and there is nobody to await it")
+    """Refuse what a function has returned if the function has not run, and nobody here will run it.
+
+    Raises:
+        Error: it is a coroutine, a generator, or another thing to be awaited or iterated.
+    """
+    for name, what in _NOT_RUN.items():
+        if hasattr(answer, name):
+            if isinstance(answer, Coroutine):
+                answer.close()  # so that it does not warn that nobody has awaited it
+            raise not_sent(f"the function is {what}, and nobody runs it here")

@@ -391,7 +391,7 @@ class CopyOut(_Copy):
         received: how many bytes have arrived.
     """
 
-    __slots__ = ("_chunks", "_dropped", "_size", "query", "received")
+    __slots__ = ("_chunks", "_dropped", "_shown", "_size", "query", "received")
 
     _NO_COPY: ClassVar[str] = "the statement is not COPY TO STDOUT"
     _UNFED: ClassVar[str] = "the statement is COPY FROM STDIN"
@@ -399,6 +399,7 @@ class CopyOut(_Copy):
     def __init__(self, sql: str, args: tuple[object, ...] = ()) -> None:
         super().__init__(sql)
         self.query = CopyQuery(self.sql, args) if args else None
+        self._shown = self.sql  # without the values, which may be secrets
         self.received = 0
         self._chunks: list[bytes] = []
         self._dropped = False  # chunks were dropped because nobody waited
@@ -407,6 +408,14 @@ class CopyOut(_Copy):
     def with_values(self, sql: str) -> None:
         """Send this text, which has the values in it."""
         self.sql = self._sent = sql
+
+    def text(self) -> str:
+        """The text that was sent; without the values."""
+        return self._sent if self.query is None else self._shown
+
+    def statements(self) -> list[str]:
+        """The caller's text."""
+        return [self._shown]
 
     def produce(self, channel: Channel) -> int:
         """Write the Query."""
@@ -430,6 +439,8 @@ class CopyOut(_Copy):
         elif isinstance(event, CopyOutResponse):
             self._stage = _COPYING
         else:
+            if isinstance(event, ErrorResponse) and self.query is not None:
+                event.error.fields.pop("P", None)  # it is a position in the text with the values
             super().handle(channel, segment, event)
 
     def take(self) -> list[bytes]:

@@ -316,7 +316,7 @@ class Connection(State, Queries, ColumnQueries, Copies):
             handed.append(RecordBuffer(encoder))
             return encoded(self.runtime, handed[0], records)
 
-        tell = None if progress is None else lambda: progress(handed[0].rows)
+        tell = None if progress is None else lambda: refusals.check_done(progress(handed[0].rows))
         self._feed(operation, source, timeout, tell)
         return operation.rowcount
 
@@ -587,7 +587,9 @@ class Connection(State, Queries, ColumnQueries, Copies):
         def retires(event: ErrorResponse) -> bool:
             assert hook is not None
             try:
-                asked = bool(hook(event.error))
+                answer = hook(event.error)
+                refusals.check_done(answer)
+                asked = bool(answer)
             except BaseException as error:
                 if runtime.goes_up(error):
                     raise

@@ -33,7 +33,7 @@ from pgproto.pool import (
 )
 from pgproto.session import GRACE, LONGEST_GRACE, Connector, check_left, check_new
 
-from .. import logs
+from .. import logs, refusals
 from .connection import Connection
 from .lending import Hook, Hooks
 from .runtime import Bound, Runtime
@@ -189,7 +189,9 @@ class Jobs:
         hook = self.hooks.ping
         assert hook is not None
         try:
-            return bool(hook(conn))
+            answer = hook(conn)
+            refusals.check_done(answer)
+            return bool(answer)
         except BaseException as error:  # in doubt it is checked
             if self.runtime.goes_up(error):
                 raise
