@@ -23,6 +23,7 @@ from pgproto.types import (
     RawJSON,
     TypeMap,
 )
+from tests.support.builds import pure_only
 
 NOON = datetime(2024, 2, 29, 12)
 
@@ -135,10 +136,15 @@ def test_types_without_the_builtin_ones() -> None:
         InferredEncoder(1, TypeMap(root=True)).texts((1,))
 
 
-def test_the_values_of_a_bind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_values_of_a_bind() -> None:
     encoder = InferredEncoder(3, BUILT_IN)
     assert encoder.encode((12, None, "é")) == [b"12", None, "é".encode()]
     assert encoder.formats == (0, 0, 0)
+
+
+@pure_only("compiled code reads a constant when it is imported")
+def test_the_values_of_a_bind_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = InferredEncoder(3, BUILT_IN)
     monkeypatch.setattr("pgproto.types.inferred.MAX_BIND", 10)
     with pytest.raises(LocalProtocolError, match="more than a message can carry"):
         encoder.encode((12, None, "é" * 10))

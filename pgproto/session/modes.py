@@ -126,7 +126,7 @@ SIMPLE_PROTOCOL: Final = StatementMode("simple_protocol", Spelled)
 """The simple protocol, with the values as quoted literals in the text.  For consoles of poolers."""
 
 
-def chosen(mode: StatementMode) -> Callable[..., Execution]:
+def chosen(mode: object) -> Callable[..., Execution]:
     """What makes the operation of a call that has chosen a mode.
 
     Raises:
