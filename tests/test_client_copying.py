@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,37 @@ def test_what_a_connection_and_a_pool_have_to_say() -> None:
     for call in calls:
         with pytest.raises(NotImplementedError):
             call()
+
+
+def test_a_chunk_that_was_never_given_is_no_end() -> None:
+    """A runtime whose scope swallows the deadline, and does not say so, must not end the COPY as complete."""
+
+    class Swallowing:
+        expired = False
+
+        async def __aenter__(self) -> Swallowing:
+            return self
+
+        async def __aexit__(self, kind: object, error: object, trace: object) -> bool:
+            return isinstance(error, KeyError)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a\n"
+        raise KeyError("the deadline")
+
+    async def work(runtime: VirtualRuntime, conn: Connection) -> None:
+        own = runtime.bound
+
+        def bound(deadline: float) -> Any:  # the reader's own scope has no deadline
+            return own(deadline) if deadline == math.inf else Swallowing()
+
+        runtime.bound = bound  # type: ignore[method-assign]
+        with pytest.raises(QueryTimeout, match="the source gave nothing") as caught:
+            await conn.copy_in("copy in", chunks(), timeout=5.0)
+        runtime.bound = own  # type: ignore[method-assign]
+        assert caught.value.outcome is Outcome.NOT_COMMITTED
+        assert await usable(conn)
+
+    model = server()
+    with_connection(work, model)
+    assert "copy in" not in model.committed

@@ -194,6 +194,8 @@ OUT_OF_RANGE._ip = 1 << 40
         ("circle", "[(1,2),3]", "of the form"),
         ("tid", 5, "expected tuple"),
         ("tid", (1,), "a tuple of 1 instead of 2"),
+        ("tid", (True, 0), "expected int"),
+        ("tid", (0, False), "expected int"),
         ("tid", (-1, 0), "out of range"),
         ("tid", (1, 65536), "out of range"),
         ("pg_lsn", "16", "of the form"),

@@ -114,10 +114,12 @@ async def _feed_async(
     reader = runtime.reader(aiter(source))
     try:
         while not operation.over:
-            chunk: Any = END
+            chunk: Any = None
+            given = False  # a scope may swallow the end of the wait without saying so
             async with runtime.bound(math.inf if seconds is None else runtime.now() + seconds) as bound:
                 chunk = await reader.next_unless_over(link, operation)
-            if bound.expired:
+                given = True
+            if bound.expired or not given:
                 raise QueryTimeout("the source gave nothing in time")
             if chunk is END:
                 return

@@ -68,6 +68,9 @@ class TidCodec(Codec):
         items = value if type(value) is tuple else list(value)
         if len(items) != 2:
             raise ValueError(f"a tuple of {len(items)} instead of 2")
+        for item in items:
+            if isinstance(item, bool):
+                raise expected("int", item)
         block, offset = exact_int(items[0]), exact_int(items[1])
         if not (0 <= block <= 0xFFFFFFFF and 0 <= offset <= 0xFFFF):
             raise ValueError("a block or an offset out of range")
