@@ -67,6 +67,7 @@ def test_what_still_applies() -> None:
         ({"sslkey": "k"}, CHECKS, "sslkey .*: cannot be combined with ssl"),
         ({"ssl_min_protocol_version": "TLSv1.2"}, CHECKS, "ssl_min_protocol_version .*: cannot be combined"),
         ({"host": "", "hostaddr": "127.0.0.1"}, CHECKS, "each host needs one"),
+        ({}, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "ssl: the context is a server's"),
         ({}, True, "ssl: must be an ssl.SSLContext, not bool; see sslmode"),
         ({}, "require", "ssl: must be an ssl.SSLContext, not str"),
     ],

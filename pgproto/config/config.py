@@ -178,6 +178,8 @@ class TLSOptions:
     def _check_context(self, context: SSLContext) -> None:
         if not callable(getattr(context, "wrap_bio", None)):
             raise ConfigError(f"ssl: must be an ssl.SSLContext, not {type(context).__name__}; see sslmode")
+        if context.protocol.name == "PROTOCOL_TLS_SERVER":
+            raise ConfigError("ssl: the context is a server's; see ssl.create_default_context()")
         if self.sslmode not in _STRONG:
             raise ConfigError(f'ssl: sslmode "{self.sslmode}" may use no TLS (use "require", or none at all)')
         if self.sslmode.startswith("verify") and not context.verify_mode:

@@ -101,6 +101,7 @@ def test_explain_dsn(cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     service.write_text("[orders]\nhost=db\nuser=app\n")
     monkeypatch.setenv("PGSERVICE", "orders")
     monkeypatch.setenv("PGAPPNAME", "mine")
+    monkeypatch.setenv("PGOPTIONS", "-c app.token=hush")
     status, out, err = cli("explain-dsn", "connect_timeout=3", "--json")
     assert (status, err) == (0, "")
     found = {each["option"]: (each["value"], each["source"]) for each in json.loads(out)["options"]}
@@ -108,6 +109,7 @@ def test_explain_dsn(cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert found["application_name"] == ("mine", "the environment: PGAPPNAME")
     assert found["host"] == ("db", "the service file")
     assert found["password"] == ("******", "the password file")
+    assert found["options"] == ("******", "the environment: PGOPTIONS")
     assert found["connect_timeout"] == ("3", "the connection string")
     assert found["sslmode"] == ("prefer", "default")
     status, out, _ = cli("explain-dsn", "connect_timeout=3")
@@ -156,6 +158,17 @@ def test_trace(cli: Run, pg18: PostgresServer, pg15: PostgresServer, tmp_path: P
     assert status == 1
     assert "22012" in out
     assert err.count("\n") == 1
+
+
+def test_a_terminal_of_another_alphabet(monkeypatch: pytest.MonkeyPatch, pg18: PostgresServer) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        assert run(("trace", "select 'é', '猫'", pg18.dsn())) == 0
+    out.seek(0)
+    shown = out.read()
+    assert r"\xe9" in shown
+    assert r"\u732b" in shown
 
 
 def test_trace_shows_no_password(cli: Run, pg15: PostgresServer) -> None:

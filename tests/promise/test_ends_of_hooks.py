@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import pgproto_asyncio
+import pgproto_blocking
 from pgproto import ConnectError, Error, Outcome, PoolTimeout, client
 from pgproto_pytest import Driver
 from tests.support.drivers import only
@@ -235,3 +236,21 @@ def test_a_close_that_is_given_up(pg18: PostgresServer) -> None:
         assert pool.stats().size == 0
 
     asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.holds("O4")
+@pytest.mark.parametrize(
+    ("left", "asked", "expected"),
+    [
+        ("set work_mem = '5MB'", "show work_mem", "4MB"),
+        ("listen news", "select count(*) from pg_listening_channels()", 0),
+        ("select pg_advisory_lock(7)", "select count(*) from pg_locks where locktype = 'advisory'", 0),
+    ],
+)
+def test_what_accept_leaves_is_not_lent(
+    pg18: PostgresServer, left: str, asked: str, expected: object
+) -> None:
+    with pgproto_blocking.Pool(pg18.dsn(), max_size=1, accept=lambda conn: conn.script(left) != []) as pool:
+        for _ in range(2):
+            assert pool.fetchval(asked) == expected
+            pool.execute("set application_name = 'mine'")  # it is reset after that

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import io
 import os
 import sys
 import warnings
@@ -69,6 +70,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a server says may be in any alphabet
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest, **more: _say(f"warning: {message}")

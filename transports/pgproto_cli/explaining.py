@@ -14,6 +14,8 @@ from .output import DIM, paint, show_json, table
 __all__ = ["explain"]
 
 _MASK = "******"
+_MASKED = ("options", "password")
+"""What a source gives of these; `options` can set anything, and the trace does not show it either."""
 
 
 def explain(dsn: str | None, *, as_json: bool, given: bool) -> int:
@@ -38,7 +40,11 @@ def explain(dsn: str | None, *, as_json: bool, given: bool) -> int:
     except ConfigError as error:
         problem = error
     rows = [
-        (option.keyword, _MASK if from_passfile and option.keyword == "password" else option.value, source)
+        (
+            option.keyword,
+            option.value if source == "default" or option.keyword not in _MASKED else _MASK,
+            source,
+        )
         for option in options
         if (source := _source(option, from_passfile)) != "default" or not given
     ]
