@@ -168,6 +168,54 @@ def test_an_interrupt_in_retire_on_goes_up() -> None:
         runtime.run(main)
 
 
+def test_what_accept_leaves_is_reset_before_on_connect() -> None:
+    done: list[str] = []
+    server = ModelServer(TABLE)
+
+    async def accept(conn: Connection) -> None:
+        await conn.execute("set x = 1")
+
+    async def on_connect(conn: Connection) -> None:
+        done.extend(str(getattr(each, "query", "")) for each in server.sessions[0].heard)
+
+    runtime = VirtualRuntime(server)
+
+    async def main() -> None:
+        async with runtime.Pool(on_connect=on_connect, accept=accept) as pool:
+            assert await pool.fetchval("select 1") == 1
+
+    runtime.run(main)
+    assert "DISCARD ALL" in done
+
+
+def test_a_close_that_is_given_up_waits_for_nothing() -> None:
+    """A coroutine that is being closed cannot."""
+
+    runtime = VirtualRuntime(ModelServer(TABLE))
+
+    async def main() -> None:
+        pool = runtime.Pool()
+        async with pool, pool.acquire() as conn:
+            driver: Any = pool._driver
+            ended = driver._closed
+
+            class GivenUp:
+                set = ended.set
+
+                async def wait(self) -> None:
+                    driver._closed = ended
+                    raise GeneratorExit
+
+            driver._closed = GivenUp()
+            with pytest.raises(GeneratorExit):
+                await pool.close(timeout=60)
+            await runtime.sleep(1)
+            assert conn.closed
+        assert pool.stats().size == 0
+
+    runtime.run(main)
+
+
 # ---- ping
 
 

@@ -210,6 +210,29 @@ def test_the_time_of_get_is_that_of_all_attempts(caplog: pytest.LogCaptureFixtur
     assert "OSError" in said[0].message
 
 
+@pytest.mark.parametrize("raised", [OSError, None])
+def test_a_pool_that_is_closed_by_the_hook_of_another_connection(raised: type[Exception] | None) -> None:
+    server, runtime = world()
+
+    async def main() -> None:
+        async def on_connect(conn: Connection) -> None:
+            if len(server.sessions) == 2:
+                events.end()
+                if raised is not None:
+                    raise raised
+
+        pool = runtime.Pool(min_size=0, on_connect=on_connect)
+        async with pool, pool.listen("news") as events:
+            server.sessions[0].die_after(0)
+            server.sessions[0].notify("news")
+            begun = runtime.now()
+            with pytest.raises(PoolClosed):
+                await events.get()
+            assert runtime.now() - begun < 1
+
+    runtime.run(main)
+
+
 def test_two_tasks_do_not_take_from_one() -> None:
     _, runtime = world()
 

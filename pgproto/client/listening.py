@@ -179,8 +179,8 @@ class PoolNotifications(Unique):
     async def _try(self, deadline: float | None) -> None:
         lost, since, backoff = self._lost, self._since, self._backoff
         now = self._runtime.now
-        while not self.over:
-            if backoff.admit(now()):
+        while True:
+            if not self.over and backoff.admit(now()):
                 try:
                     await self._connect()
                 except Exception as error:
@@ -192,7 +192,7 @@ class PoolNotifications(Unique):
                     backoff.succeeded()
                     self._gap = ListenGap(lost, since, now(), 0)
                     return
-            if deadline is not None and deadline <= now():
+            if self.over or (deadline is not None and deadline <= now()):
                 return
             due = backoff.due if deadline is None else min(backoff.due, deadline)
             await self._runtime.sleep(max(0.0, due - now()))

@@ -180,8 +180,8 @@ class PoolNotifications(Unique):
     def _try(self, deadline: float | None) -> None:
         lost, since, backoff = self._lost, self._since, self._backoff
         now = self._runtime.now
-        while not self.over:
-            if backoff.admit(now()):
+        while True:
+            if not self.over and backoff.admit(now()):
                 try:
                     self._connect()
                 except Exception as error:
@@ -193,7 +193,7 @@ class PoolNotifications(Unique):
                     backoff.succeeded()
                     self._gap = ListenGap(lost, since, now(), 0)
                     return
-            if deadline is not None and deadline <= now():
+            if self.over or (deadline is not None and deadline <= now()):
                 return
             due = backoff.due if deadline is None else min(backoff.due, deadline)
             self._runtime.sleep(max(0.0, due - now()))
