@@ -264,7 +264,7 @@ def test_ping_and_retire_on_are_not_asynchronous() -> None:
 
     runtime.run(main)
     assert {name for name, _ in runtime.reports} == {"ping", "retire_on"}
-    assert all("nobody runs it" in str(error) for _, error in runtime.reports)
+    assert all("nobody awaits it" in str(error) for _, error in runtime.reports)
 
 
 @pytest.mark.holds("O4")

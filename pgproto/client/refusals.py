@@ -13,7 +13,11 @@ CURSOR_OF_NOTHING: Final = (
     "a cursor is made of its statement: `conn.cursor(sql, *args)` in a transaction block; most queries need "
     "none: `conn.fetch(sql, *args)`"
 )
-_NOT_RUN: Final = {"__await__": "asynchronous", "__next__": "a generator", "__anext__": "an async generator"}
+_NOT_RUN: Final = {
+    "__await__": "the function is asynchronous, and nobody awaits it here",
+    "__next__": "the function is a generator, of which nothing has run",
+    "__anext__": "the function is an async generator, of which nothing has run",
+}
 POOL_AWAITED: Final = (
     "a Pool is not awaited: use `async with Pool(dsn) as pool`, or `pool = await Pool(dsn).open()`"
 )
@@ -64,8 +68,8 @@ def check_done(answer: object) -> None:
     Raises:
         Error: it is a coroutine, a generator, or another thing to be awaited or iterated.
     """
-    for name, what in _NOT_RUN.items():
+    for name, text in _NOT_RUN.items():
         if hasattr(answer, name):
             if isinstance(answer, Coroutine):
                 answer.close()  # so that it does not warn that nobody has awaited it
-            raise not_sent(f"the function is {what}, and nobody runs it here")
+            raise not_sent(text)
