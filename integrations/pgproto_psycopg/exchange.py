@@ -18,7 +18,7 @@ from psycopg._encodings import pg2pyenc
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus, abc
 from psycopg.pq.misc import PGnotify, PGresAttDesc, _clean_error_message
 
-from pgproto.errors import PostgresError
+from pgproto.errors import PostgresError, RemoteProtocolError
 from pgproto.protocol import NEED_DATA, Closed, DataRows, Skipped
 from pgproto.wire import (
     CloseComplete,
@@ -373,7 +373,7 @@ class Exchange:
         if transport is None:
             return
         core = transport.core
-        while True:
+        while self._transport is not None:
             if self._held is not None and self._state not in (BUSY, IDLE):
                 return
             if self._rows and self._state == BUSY:
@@ -477,7 +477,11 @@ class Exchange:
         )
 
     def _take_rows(self, event: DataRows) -> None:
-        rows = event.values()
+        try:
+            rows = event.values()
+        except RemoteProtocolError as error:  # nothing more of this server can be trusted
+            self._lose(f"{error}\n")
+            return
         if not self._part:
             if self._result is not None:
                 self._result.add_rows(rows)

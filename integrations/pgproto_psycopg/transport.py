@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections import deque
 from typing import Final
 
 from pgproto.errors import Error, RemoteProtocolError
@@ -53,9 +54,9 @@ class Transport:
         self.core = core
         self.tls = tls
         self.write_error = ""
-        self._written: list[bytes] = []
+        self._written: deque[bytes | memoryview] = deque()
         self._queued = 0  # the size of what is written
-        self._piece = b""  # what the socket is taking, encrypted
+        self._piece: bytes | memoryview = b""  # what the socket is taking, encrypted
         self._eof = False
 
     @property
@@ -87,15 +88,24 @@ class Transport:
                 self._piece = b""
                 self._queued = 0
                 return True
-            self._piece = piece[count:]
+            self._piece = memoryview(piece)[count:]
         return True
 
     def _next_piece(self) -> bytes:
-        plain = b"".join(self._written)
-        self._written.clear()
-        if len(plain) > _PIECE:
-            self._written.append(plain[_PIECE:])
-            plain = plain[:_PIECE]
+        written = self._written
+        parts: list[bytes | memoryview] = []
+        room = _PIECE
+        while written and room:
+            part = written.popleft()
+            if len(part) > room:
+                view = memoryview(
+                    part
+                )  # what is left is not copied, or many pieces would take quadratic time
+                written.appendleft(view[room:])
+                part = view[:room]
+            parts.append(part)
+            room -= len(part)
+        plain = b"".join(parts)
         self._queued -= len(plain)
         if self.tls is not None:
             self.tls.send(plain)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
+import threading
+from typing import Any
 
 import pytest
 
@@ -10,14 +14,17 @@ pytest.importorskip("psycopg")
 
 # Whichever implementation psycopg has in this process: these modules do not depend on it.
 from psycopg import errors as e
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.misc import PGresAttDesc
 
+from pgproto.protocol import CLIENT, PGConnection
 from pgproto_psycopg import dsn, multibyte, options
+from pgproto_psycopg.connection import PGconn
 from pgproto_psycopg.conninfo import Conninfo, configure, understand
 from pgproto_psycopg.reports import report
 from pgproto_psycopg.results import PGresult
 from pgproto_psycopg.tracing import tracer
+from pgproto_psycopg.transport import Transport
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +144,67 @@ def test_a_trace_writes_at_once() -> None:
     assert os.read(read, 99) == b"B\t7\tCopyData\t 'a\\x01b'\n"
     os.close(read)
     os.close(write)
+
+
+class Counting(bytes):
+    """Counts the bytes that are copied out of it by slices."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(found, bytes):
+            Counting.copied += len(found)
+        return found
+
+
+def test_much_is_sent_without_copying_the_rest_again_and_again() -> None:
+    size = 1 << 20
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    core = PGConnection(CLIENT)
+    transport = Transport(here, core, None)
+    transport._written.append(Counting(64 * size))
+    transport._written.append(b"end")
+    received = bytearray()
+    while not transport.flush():
+        received += there.recv(4 * size)
+    here.close()
+    while more := there.recv(size):
+        received += more
+    there.close()
+    assert len(received) == 64 * size + 3
+    assert received.endswith(b"end")
+    assert Counting.copied == 0
+
+
+def test_a_malformed_row_ends_the_session() -> None:
+    """It is psycopg's error, and nothing more of this server is trusted."""
+
+    def message(tag: bytes, body: bytes) -> bytes:
+        return tag + struct.pack("!i", len(body) + 4) + body
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            sock.recv(9999)
+            sock.sendall(message(b"R", b"\0" * 4) + message(b"K", b"\0" * 8) + message(b"Z", b"I"))
+            sock.recv(9999)
+            field = struct.pack("!h", 1) + b"a\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0)
+            row = struct.pack("!hi", 1, -7) + b"x"
+            sock.sendall(message(b"T", field) + message(b"D", row) + message(b"C", b"SELECT 1\0"))
+            sock.sendall(message(b"Z", b"I"))
+            sock.recv(9999)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listener.getsockname()[1]
+        conn = PGconn.connect(f"host=127.0.0.1 port={port} user=x sslmode=disable".encode())
+        result = conn.exec_(b"select 1")
+        assert result.status == ExecStatus.FATAL_ERROR
+        assert b"length -7" in result.error_message
+        assert conn.status == ConnStatus.BAD
+        assert conn.transaction_status == TransactionStatus.UNKNOWN
+        conn.finish()
+        thread.join()
