@@ -21,7 +21,7 @@ FOR_COLUMNS = 117
 """Of these lines: `fetch_columns`, `stream_columns` and `copy_columns`."""
 FOR_COPY = 253
 """Of these lines: row counts, parameters, conditions, files, progress and columns by default of COPY."""
-FOR_SESSIONS = 867
+FOR_SESSIONS = 868
 """Of these lines: what sessions can do beyond statements; the changelog lists it."""
 FOR_SEEING = 244
 """Of these lines: observers, the trace and the logs."""

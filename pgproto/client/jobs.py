@@ -109,8 +109,9 @@ class Jobs:
         conn = Connection(self.runtime, self._connector)
         try:
             await conn.open(accept=self.hooks.accept)
-            script = conn.reset_script(self._resetting)
-            if script:  # for what `accept` has left
+            # What `accept` has left is not lent.  A session that nobody has used needs no reset.
+            script = "" if self.hooks.accept is None else conn.reset_script(self._resetting)
+            if script:
                 await conn.reset(script, timeout=self.settings.reset_timeout)
             conn.retire_on(self.hooks.retire_on)
             await self._set_up(conn, self.settings.acquire_timeout)

@@ -110,8 +110,9 @@ class Jobs:
         conn = Connection(self.runtime, self._connector)
         try:
             conn.open(accept=self.hooks.accept)
-            script = conn.reset_script(self._resetting)
-            if script:  # for what `accept` has left
+            # What `accept` has left is not lent.  A session that nobody has used needs no reset.
+            script = "" if self.hooks.accept is None else conn.reset_script(self._resetting)
+            if script:
                 conn.reset(script, timeout=self.settings.reset_timeout)
             conn.retire_on(self.hooks.retire_on)
             self._set_up(conn, self.settings.acquire_timeout)
