@@ -7,13 +7,13 @@ import os
 
 from pgproto import ConfigError
 from pgproto.config import Config, ConninfoOption, conninfo_options, parse_config
+from pgproto.errors import MASK
 from pgproto_sockets.environment import read_file
 
 from .output import DIM, paint, show_json, table
 
 __all__ = ["explain"]
 
-_MASK = "******"
 _MASKED = ("options", "password")
 """What a source gives of these; `options` can set anything, and the trace does not show it either."""
 
@@ -42,7 +42,7 @@ def explain(dsn: str | None, *, as_json: bool, given: bool) -> int:
     rows = [
         (
             option.keyword,
-            option.value if source == "default" or option.keyword not in _MASKED else _MASK,
+            option.value if source == "default" or option.keyword not in _MASKED else MASK,
             source,
         )
         for option in options
